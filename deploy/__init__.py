@@ -1,0 +1,1 @@
+"""Deployment: what an exported network does, and what it costs. Nothing here imports torch."""

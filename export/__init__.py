@@ -1,0 +1,1 @@
+"""Export: how a trained network becomes integers, and files that other programs read."""

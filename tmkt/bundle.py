@@ -1,0 +1,109 @@
+"""The bundle: the folder that an export writes and that everything later reads. docs/bundle.md specifies it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tmkt import __version__
+from tmkt import program as programs
+from tmkt.errors import InputError
+from tmkt.files import writing_folder
+from tmkt.frames import InputContract
+from tmkt.program import Program
+
+FORMAT = "tmkt-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle: its folder, its manifest (a plain dictionary) and what engines need of it."""
+
+    path: Path
+    manifest: dict[str, Any]
+    contract: InputContract
+    program: Program
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.manifest["classes"])
+
+    def file(self, name: str) -> Path:
+        """The path of one of the bundle's files; InputError if the export left it out."""
+        if name not in self.manifest["files"]:
+            raise InputError(f"{self.path}: holds no {name}; export again with --target all")
+        return self.path / name
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, program: Program, contract: InputContract, classes: list[str], origin: dict[str, Any], quantisation: list[dict[str, Any]], writers: dict[str, Any]) -> Bundle:
+    """Writes a bundle and gives it back as `load` reads it.
+
+    `writers` maps a file's name to a function that takes the path to write to; the program itself is always written. `origin` says how
+    the network was made (run, recipe, training instances), `quantisation` is one dictionary a layer. No time stamps: the same input
+    gives the same bytes.
+    """
+    with writing_folder(path, MANIFEST) as folder:
+        programs.save(program, folder / PROGRAM)
+        for name, writer in writers.items():
+            writer(folder / name)
+        files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted([PROGRAM, *writers])}
+        manifest = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "tmkt": __version__,
+            "input": asdict(contract),
+            "classes": classes,
+            "files": files,
+            "origin": origin,
+            "quantisation": quantisation,
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return load(path)
+
+
+def load(path: Path) -> Bundle:
+    """Reads a bundle: format and version, every file's presence, size and hash, the program's shapes and ranges, then the contract.
+
+    Raises InputError at the first thing that is not as it should be; nothing has run by then.
+    """
+    if not (path / MANIFEST).is_file():
+        kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
+        raise InputError(f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise InputError(f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a bundle that tmkt export wrote")
+        if manifest["version"] > FORMAT_VERSION:
+            raise InputError(f"{path}: bundle format {manifest['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt")
+        listed = dict(manifest["files"])
+        contract = InputContract(**{**manifest["input"], "sensor": tuple(manifest["input"]["sensor"])})
+        classes = [str(name) for name in manifest["classes"]]
+        if PROGRAM not in listed:
+            raise KeyError(PROGRAM)
+        for name, entry in listed.items():
+            _check_file(path / name, name, int(entry["bytes"]), str(entry["sha256"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the network again") from None
+    program = programs.load(path / PROGRAM)
+    if program.input_shape != contract.shape or program.max_count != contract.max_count or program.classes != len(classes):
+        raise InputError(f"{path}: the manifest's input {contract} and {len(classes)} classes do not fit the program; export the network again")
+    return Bundle(path, manifest, contract, program)
+
+
+def _check_file(path: Path, name: str, size: int, digest: str) -> None:
+    if "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise InputError(f"{path}: a bundle's file name must not leave its folder; export the network again")
+    if not path.is_file():
+        raise InputError(f"{path}: missing from the bundle; export the network again")
+    if path.stat().st_size != size or sha256(path) != digest:
+        raise InputError(f"{path}: differs from what was exported (size or SHA-256 do not match the manifest); export the network again")

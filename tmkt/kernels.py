@@ -1,0 +1,16 @@
+"""Compiled kernels."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compiles with numba at the first call, cached on disk where there is a place to write, else compiled anew in each process."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba found no writable cache folder
+        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]

@@ -1,0 +1,140 @@
+"""Recipes: everything that decides a training, in one TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tmkt.errors import InputError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecipe(_Section):
+    """Which recordings and images, and how a recording becomes frames."""
+
+    name: str
+    shots: int = Field(ge=1)  # recordings per class to train on; all others are tested
+    bins: int = Field(default=10, ge=1, le=1000)
+    bin_us: int = Field(ge=1)
+    max_count: int = Field(default=1, ge=1, le=255)
+
+
+class NetworkRecipe(_Section):
+    """The spiking VGG: one entry a block in `channels`, `strides` and `pools` (1 = no pooling)."""
+
+    channels: list[Annotated[int, Field(ge=1)]]
+    strides: list[Annotated[int, Field(ge=1)]]
+    pools: list[Annotated[int, Field(ge=1)]]
+    tau: float = Field(default=2.0, gt=1.0)  # in time steps
+    threshold: float = Field(default=0.5, gt=0.0)
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> "NetworkRecipe":
+        if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
+            raise ValueError(f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and {len(self.pools)} entries")
+        return self
+
+
+class MethodRecipe(_Section):
+    """How the network learns: "tmkt" with its weights, or "events" (the recordings alone)."""
+
+    name: Literal["tmkt", "events"]
+    mix_ratio: float = Field(default=0.3, gt=0.0, lt=1.0)  # expected share of a mixed sequence that comes from events
+    alignment: float = Field(default=0.5, ge=0.0)  # weight of 1 - CKA
+    modality_guidance: float = Field(default=0.1, ge=0.0)  # weight of MAG
+    ratio_perception: float = Field(default=0.1, ge=0.0)  # weight of MRP
+
+
+class TrainRecipe(_Section):
+    """The optimisation."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(default=24, ge=2)  # recordings a step, and as many images
+    learning_rate: float = Field(default=5e-3, gt=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    warmup_steps: int = Field(default=20, ge=0)
+    shift: int = Field(default=3, ge=0)  # augmentation: pixels
+    rotation: float = Field(default=10.0, ge=0.0)  # degrees
+    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
+    seed: int = Field(default=0, ge=0)
+    threads: int = Field(default=2, ge=1)  # part of the recipe: sums depend on it in the last bit
+
+
+class Recipe(_Section):
+    """One training, whole."""
+
+    data: DataRecipe
+    network: NetworkRecipe
+    method: MethodRecipe
+    train: TrainRecipe
+
+
+def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe by name from `folder`, or by path if `name` ends in .toml, and applies `section.key=value` overrides.
+
+    Raises InputError for an unknown recipe or key (naming the nearest known one) and for a value out of range.
+    """
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.toml"))
+        raise InputError(f"recipe {name!r}: not found, known are {', '.join(known)}{nearest(name, known)}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML ({error}); mend it") from None
+    for override in overrides or []:
+        _apply(values, override)
+    return parse_recipe(values, f"recipe {name!r}")
+
+
+def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """Validates a recipe given as nested dictionaries; errors name `where`."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key {key!r}{nearest(key, _keys())}; see: tmkt recipes show NAME") from None
+        found = "" if first["type"] == "missing" else f", found {first['input']!r}"
+        raise InputError(f"{where}: key {key!r}: {first['msg']}{found}") from None
+
+
+def _keys() -> list[str]:
+    return [f"{section}.{key}" for section, field in Recipe.model_fields.items() for key in field.annotation.model_fields]  # type: ignore[union-attr]
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not equals or not dot:
+        raise InputError(f"--set {override!r}: expected section.key=value, as in train.steps=500")
+    if key.strip() not in _keys():
+        raise InputError(f"--set {override!r}: unknown key {key.strip()!r}{nearest(key.strip(), _keys())}; see: tmkt recipes show NAME")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    values.setdefault(section, {})[name] = value
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, every key resolved."""
+    lines = []
+    for section, values in recipe.model_dump().items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,55 @@
+"""The run: the folder that a training writes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tmkt.errors import InputError
+from tmkt.recipe import Recipe, parse_recipe
+
+if TYPE_CHECKING:
+    from tmkt.networks import SpikingNetwork
+
+INFO, RECIPE, MODEL, CHECKPOINT, METRICS, TENSORBOARD = "run.json", "recipe.toml", "model.safetensors", "checkpoint.safetensors", "metrics.jsonl", "tensorboard"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training. `info` holds sensor, classes, trained_on (instance ids), static images used, versions and the test result."""
+
+    path: Path
+    recipe: Recipe
+    info: dict[str, Any]
+
+    def load_network(self) -> "SpikingNetwork":
+        """The trained network, in evaluation mode. Needs torch."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from tmkt.networks import SpikingNetwork
+
+        net = SpikingNetwork(self.recipe.network, (2, *self.info["sensor"]), len(self.info["classes"]))
+        try:
+            net.load_state_dict(load_file(self.path / MODEL))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise InputError(f"{self.path / MODEL}: not the weights of this run ({str(error).splitlines()[0][:100]}); train again") from None
+        return net.eval()
+
+
+def load_run(path: Path) -> Run:
+    """Opens a finished run; InputError if there is none or it was not finished."""
+    if not (path / RECIPE).is_file():
+        found = "holds no recipe.toml" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {path}")
+    if not (path / INFO).is_file() or not (path / MODEL).is_file():
+        raise InputError(f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume")
+    import tomllib
+
+    try:
+        recipe = parse_recipe(tomllib.loads((path / RECIPE).read_text(encoding="utf-8")), str(path / RECIPE))
+        info = json.loads((path / INFO).read_text(encoding="utf-8"))
+        tuple(info["sensor"]), list(info["classes"]), list(info["trained_on"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged run ({type(error).__name__}: {str(error)[:100]}); train again") from None
+    return Run(path, recipe, info)

@@ -45,7 +45,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(path: Path, program: Program, contract: InputContract, classes: list[str], origin: dict[str, Any], quantisation: list[dict[str, Any]], writers: dict[str, Any]) -> Bundle:
+def write(
+    path: Path,
+    program: Program,
+    contract: InputContract,
+    classes: list[str],
+    origin: dict[str, Any],
+    quantisation: list[dict[str, Any]],
+    writers: dict[str, Any],
+) -> Bundle:
     """Writes a bundle and gives it back as `load` reads it.
 
     `writers` maps a file's name to a function that takes the path to write to; the program itself is always written. `origin` says how

@@ -29,7 +29,18 @@ class InputContract:
 
 
 @kernel
-def _bin(t, x, y, p, bin_us, bins, height, width, max_count, out):  # type: ignore[no-untyped-def]
+def _bin(
+    t: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
+    bin_us: int,
+    bins: int,
+    height: int,
+    width: int,
+    max_count: int,
+    out: NDArray[np.uint8],
+) -> int:
     late = 0
     start = end = t[0] if t.size else 0
     base = np.int64(0)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,7 +44,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] to [T, B, C', H', W']. Convolution and batch norm see T and B as one batch."""
         steps, batch = x.shape[:2]
-        y = self.bn(self.conv(x.flatten(0, 1))).unflatten(0, (steps, batch))
+        y: Tensor = self.bn(self.conv(x.flatten(0, 1))).unflatten(0, (steps, batch))
         y = self.neuron(y)
         if self.pool > 1:
             y = F.avg_pool2d(y.flatten(0, 1), self.pool).unflatten(0, (steps, batch))
@@ -66,6 +65,7 @@ class SpikingNetwork(nn.Module):
         if height < 1 or width < 1:
             raise ValueError(f"the network pools its {input_shape[1:]} input down to nothing")
         self.blocks = nn.ModuleList(blocks)
+        self._last = blocks[-1].neuron
         self.features = channels * height * width
         self.head = nn.Linear(self.features, classes)
 
@@ -75,4 +75,4 @@ class SpikingNetwork(nn.Module):
         for block in self.blocks:
             x = block(x)
         features = x.flatten(2)
-        return NetworkOutput(self.head(features), features, self.blocks[-1].neuron.v_seq)
+        return NetworkOutput(self.head(features), features, self._last.v_seq)

@@ -115,7 +115,7 @@ def largest_sum(program: Program, layer: Layer) -> int:
     for synapse in layer.synapses:
         most = (program.max_count if synapse.source == INPUT else 1) * synapse.pool**2
         w = np.abs(synapse.weight.astype(np.int64)).reshape(synapse.weight.shape[0], -1).sum(1)
-        total += w * most
+        total += most * w.reshape(len(total), -1).max(1)  # a dense synapse has rows for every neuron of a channel
     return int(total.max(initial=0))
 
 
@@ -133,7 +133,8 @@ def check(program: Program) -> None:
     known: dict[str, tuple[int, ...]] = {INPUT: program.input_shape}
     for layer in program.layers:
         name = f"layer {layer.name!r}"
-        _require(layer.name not in known and "/" not in layer.name and layer.name != "", "layer names", layer.name, "unique, without '/'")
+        unique = layer.name not in known and "/" not in layer.name and layer.name != ""
+        _require(unique, "layer names", layer.name, "unique, without '/'")
         _require(len(layer.shape) in (1, 3) and min(layer.shape) > 0, f"{name} shape", layer.shape, "(C, H, W) or (N,)")
         _require(0 <= layer.threshold <= MAX_THRESHOLD, f"{name} threshold", layer.threshold, f"0..{MAX_THRESHOLD}")
         for what, decay in (("voltage", layer.voltage_decay), ("current", layer.current_decay)):
@@ -149,7 +150,9 @@ def check(program: Program) -> None:
         _require(worst < MAX_SUM, f"{name} largest sum of weights", worst, f"below {MAX_SUM}")
         known[layer.name] = layer.shape
     last = program.layers[-1]
-    _require(program.readout == "spikes" or not last.fires, f"layer {last.name!r}", "a layer that fires", "an integrator, to read its membrane")
+    _require(
+        (program.readout == "spikes") == last.fires, f"layer {last.name!r}", f"fires = {last.fires}", f"one that fits a {program.readout} read-out"
+    )
 
 
 def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target: tuple[int, ...]) -> None:
@@ -166,8 +169,12 @@ def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target:
     _require(synapse.kind == "conv", f"{name} synapse kind", synapse.kind, "conv or dense")
     _require(w.ndim == 4 and len(source) == 3 and len(target) == 3, f"{name} shapes", (w.shape, source, target), "conv on (C, H, W)")
     g = synapse.groups
-    _require(g >= 1 and min(*synapse.stride, *synapse.dilation) >= 1 and min(synapse.padding) >= 0, f"{name} conv settings", synapse.stride, "positive")
-    _require(w.shape[0] == target[0] and w.shape[0] % g == 0 and w.shape[1] * g == source[0], f"{name} channels", w.shape, f"{source[0]} to {target[0]}")
+    _require(
+        g >= 1 and min(*synapse.stride, *synapse.dilation) >= 1 and min(synapse.padding) >= 0, f"{name} conv settings", synapse.stride, "positive"
+    )
+    _require(
+        w.shape[0] == target[0] and w.shape[0] % g == 0 and w.shape[1] * g == source[0], f"{name} channels", w.shape, f"{source[0]} to {target[0]}"
+    )
     full = conv_shape(synapse, source)
     crop = (full[1] - target[1], full[2] - target[2])
     _require(min(crop) >= 0, f"{name} shape", target, f"at most {full}")
@@ -217,6 +224,10 @@ def save(program: Program, path: Path) -> None:
     save_file(tensors, path, metadata={"program": json.dumps(graph)})
 
 
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
 def load(path: Path) -> Program:
     """Reads and checks `program.safetensors`. Raises InputError for a missing, damaged or newer file."""
     from safetensors import SafetensorError, safe_open
@@ -231,13 +242,13 @@ def load(path: Path) -> Program:
                 settings = dict(entry)
                 synapses = tuple(
                     Synapse(
-                        **{key: tuple(value) if isinstance(value, list) else value for key, value in s.items()},
+                        **_tuples(s),
                         weight=file.get_tensor(f"{entry['name']}/{i}/weight"),
                     )
                     for i, s in enumerate(settings.pop("synapses"))
                 )
                 bias = file.get_tensor(f"{entry['name']}/bias")
-                layers.append(Layer(**{**settings, "shape": tuple(entry["shape"])}, synapses=synapses, bias=bias))
+                layers.append(Layer(**_tuples(settings), synapses=synapses, bias=bias))
             return Program(tuple(graph["input_shape"]), graph["max_count"], tuple(layers), graph["readout"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; export the network again") from None

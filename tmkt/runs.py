@@ -1,9 +1,13 @@
 """The run: the folder that a training writes."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe, parse_recipe
@@ -11,12 +15,19 @@ from tmkt.recipe import Recipe, parse_recipe
 if TYPE_CHECKING:
     from tmkt.networks import SpikingNetwork
 
-INFO, RECIPE, MODEL, CHECKPOINT, METRICS, TENSORBOARD = "run.json", "recipe.toml", "model.safetensors", "checkpoint.safetensors", "metrics.jsonl", "tensorboard"
+INFO, RECIPE, MODEL, CHECKPOINT, METRICS, TENSORBOARD = (
+    "run.json",
+    "recipe.toml",
+    "model.safetensors",
+    "checkpoint.safetensors",
+    "metrics.jsonl",
+    "tensorboard",
+)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training. `info` holds sensor, classes, trained_on (instance ids), static images used, versions and the test result."""
+    """A finished training. `info` holds dataset, sensor, classes, trained_on (instance ids), static images used, versions and the test result."""
 
     path: Path
     recipe: Recipe
@@ -36,6 +47,16 @@ class Run:
             raise InputError(f"{self.path / MODEL}: not the weights of this run ({str(error).splitlines()[0][:100]}); train again") from None
         return net.eval()
 
+    def load_calibration(self) -> NDArray[np.uint8]:
+        """Frames [N, T, 2, H, W] of the training recordings, which the quantiser may look at: an export needs the run alone."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(self.path / CALIBRATION)["frames"]
+        except (SafetensorError, KeyError, OSError) as error:
+            raise InputError(f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again") from None
+
 
 def load_run(path: Path) -> Run:
     """Opens a finished run; InputError if there is none or it was not finished."""
@@ -53,3 +74,12 @@ def load_run(path: Path) -> Run:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged run ({type(error).__name__}: {str(error)[:100]}); train again") from None
     return Run(path, recipe, info)
+
+
+def forget_run(path: Path) -> None:
+    """Removes the run at `path`, if there is one; InputError for a folder that is not a run."""
+    if not path.exists():
+        return
+    if not (path / RECIPE).is_file():
+        raise InputError(f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose another --out")
+    shutil.rmtree(path)

@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check lint types bench clean
+
+setup: $(READY)
+
+# Lava is archived and capped at Python 3.10: it goes in without its own pins, tmkt/deploy/lava/compat.py makes it run.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"tmkt needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; try: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) (about 2 GB, a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,export,lava,test]'
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/tmkt demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not know that the four folders are one package: it reads them through links.
+types: $(READY)
+	@rm -rf build/typing && mkdir -p build/typing/tmkt
+	@for f in tmkt/*; do ln -s $(CURDIR)/$$f build/typing/$$f; done
+	@for d in train export deploy; do ln -s $(CURDIR)/$$d build/typing/tmkt/$$d; done
+	MYPYPATH=build/typing $(BIN)/mypy -p tmkt
+
+check: test lint types
+
+bench: $(READY)
+	$(BIN)/python tests/bench/speed.py
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

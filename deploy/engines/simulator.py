@@ -1,0 +1,23 @@
+"""The reference engine: the integer simulator on the bundle's program."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.bundle import Bundle
+from tmkt.deploy.engines import EngineOutput
+from tmkt.deploy.simulator import Simulator
+
+
+class SimulatorEngine:
+    """Runs the bundle's program on `tmkt.deploy.simulator`."""
+
+    name = "simulator"
+    exact = True
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._simulator = Simulator(bundle.program)
+
+    def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
+        """Runs frames uint8 [N, T, 2, H, W]."""
+        result = self._simulator.run(frames)
+        return EngineOutput(result.readout, result.spikes, result.faults, result.active_updates)

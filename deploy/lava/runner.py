@@ -1,0 +1,158 @@
+"""Runs a netx file in real Lava: `python -m tmkt.deploy.lava.runner JOB_DIR`. The only module that imports Lava.
+
+JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner adds, for each layer i that fires,
+`spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)], spikes in C, H, W order, packed by `numpy.packbits`; and `membrane.npy`:
+int64 [samples, K], the last layer's state v after each sample's last step.
+
+All samples run back to back in one run: every layer's state is reset at the step at which a sample reaches it (`reset_interval`; with
+`reset_offset=1`, because the file has no neurons at its input). Layer i (from 0) answers time step t of sample k at Lava's step
+k * steps + t + 2 + i: one step of delay a layer. Standard error gets a line "done K" after each sample, "error: ..." before exit 1.
+"""
+
+import json
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.deploy.lava import compat
+
+compat.prepare()
+
+from lava.lib.dl.netx import hdf5  # noqa: E402
+from lava.magma.core.run_conditions import RunSteps  # noqa: E402
+from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
+from lava.proc.io.source import RingBuffer  # noqa: E402
+
+from tmkt.deploy.lava.sink.file_sink import FileSink  # noqa: E402
+
+GRADED_BITS = 8  # width of a count at the input; without it Lava takes every count above 0 for 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run. Shapes are (C, H, W) or (N,); `fires` and `shapes` have one entry a layer of the netx file that has weights."""
+
+    net: str
+    samples: int
+    steps: int
+    input_shape: tuple[int, ...]
+    max_count: int
+    shapes: tuple[tuple[int, ...], ...]
+    fires: tuple[bool, ...]
+
+
+def read_job(path: Path) -> Job:
+    """Reads `job.json`."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return Job(**{**entries, "input_shape": tuple(entries["input_shape"]), "shapes": tuple(map(tuple, entries["shapes"]))})
+
+
+def open_network(job: Job) -> Any:
+    """Loads the netx file; ValueError unless its shapes are those of the job. Lava's order of axes is (W, H, C)."""
+    bits = GRADED_BITS if job.max_count > 1 else 0
+    network = hdf5.Network(net_config=job.net, reset_interval=job.steps, reset_offset=1, input_message_bits=bits)
+    found = [tuple(map(int, layer.shape))[::-1] for layer in network.layers]
+    if found != list(job.shapes):
+        raise ValueError(f"{job.net} has layers of shape {found}, the program {list(job.shapes)}")
+    shape = tuple(map(int, network.inp.shape))[::-1]
+    if shape not in (job.input_shape, (int(np.prod(job.input_shape)),)):
+        raise ValueError(f"{job.net} takes an input of shape {shape}, the program {job.input_shape}")
+    return network
+
+
+def lava_input(frames: NDArray[np.uint8], network: Any) -> NDArray[np.int32]:
+    """Frames [samples, steps, C, H, W] as Lava's source takes them: [W, H, C, time], or [neurons, time] for a dense first layer.
+
+    Zeros follow for as many steps as the last sample needs to pass all layers: the source starts again from its first value else.
+    """
+    shape = tuple(network.inp.shape)
+    data = np.zeros((*shape, frames.shape[0] * frames.shape[1] + len(network.layers)), np.int32)
+    steps = frames.reshape(-1, *shape[::-1])
+    data[..., : len(steps)] = steps.T
+    return data
+
+
+def run(job: Job, folder: Path) -> None:
+    """Runs all samples and writes spikes and membranes into `folder`."""
+    network = open_network(job)
+    source = RingBuffer(data=lava_input(np.load(folder / "frames.npy", allow_pickle=False), network))
+    source.s_out.connect(network.inp)
+    depth = len(network.layers)
+    sinks = {i: FileSink(shape=network.layers[i].out.shape, path=str(folder / f"spikes-{i}.bits")) for i in range(depth) if job.fires[i]}
+    for i, sink in sinks.items():
+        network.layers[i].out.connect(sink.a_in)
+    config = Loihi2SimCfg(select_tag="fixed_pt")
+    state = network.layers[-1].neuron.v
+    membranes = []
+    network.create_runtime(run_cfg=config)
+    stopping = watch_children(network.runtime)
+    for k in range(job.samples):
+        network.run(condition=RunSteps(num_steps=job.steps + (depth if k == 0 else 0)), run_cfg=config)
+        membranes.append(np.asarray(state.get()).T.reshape(-1).astype(np.int64))
+        print(f"done {k + 1}", file=sys.stderr, flush=True)
+    stopping.set()
+    network.stop()
+    np.save(folder / "membrane.npy", np.stack(membranes))
+    for i in sinks:
+        align(folder, i, job)
+
+
+def align(folder: Path, i: int, job: Job) -> None:
+    """Cuts the window of the samples out of what layer i gave in all steps of the run."""
+    bits = np.fromfile(folder / f"spikes-{i}.bits", np.uint8).reshape(-1, (int(np.prod(job.shapes[i])) + 7) // 8)
+    window = bits[1 + i : 1 + i + job.samples * job.steps]
+    np.save(folder / f"spikes-{i}.npy", window.reshape(job.samples, job.steps, -1))
+    (folder / f"spikes-{i}.bits").unlink()
+
+
+def watch_children(runtime: Any) -> threading.Event:
+    """Ends this process, with an error, if one of Lava's processes ends before the event given back is set.
+
+    Lava itself would wait for ever for one that was killed (out of memory).
+    """
+    stopping = threading.Event()
+    sentinels = [actor.sentinel for actor in runtime._messaging_infrastructure.actors]
+
+    def watch() -> None:
+        multiprocessing.connection.wait(sentinels)
+        if not stopping.wait(timeout=3):  # time for the error of a process that did not die silently
+            print("error: one of Lava's processes ended early; is there enough memory?", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stopping
+
+
+def end_with_parent() -> None:
+    """Ends this process and those it starts when the engine that holds the other end of standard input is gone."""
+
+    def watch() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock a forked process would inherit
+            pass
+        os.killpg(0, signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(folder: Path) -> int:
+    """Runs the job in `folder`; gives the exit code."""
+    end_with_parent()
+    try:
+        run(read_job(folder / "job.json"), folder)
+    except Exception as error:
+        compat.report(error)
+        sys.stderr.flush()
+        os._exit(1)  # Lava's processes may wait for ever: whoever started this ends the process group
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,92 @@
+"""The integer program once more, as plainly as it can be written: what the engines and the exported files are tested against."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.program import INPUT, Layer, Program, Synapse
+
+Integers = NDArray[np.int64]
+
+
+def tz(x: Integers) -> Integers:
+    """x / 4096, rounded toward zero."""
+    return np.sign(x) * (np.abs(x) >> 12)
+
+
+def wrap24(x: Integers) -> Integers:
+    """Lava's wrap of the current: once, and 2^23 itself stays (lava/proc/lif/models.py, 0.10.0)."""
+    return np.where(x > 2**23, x - 2**24, np.where(x <= -(2**23), x + 2**24, x))
+
+
+def clip24(x: Integers) -> Integers:
+    return np.clip(x, -(2**23) + 1, 2**23 - 1)
+
+
+def sum_pool(x: Integers, pool: int) -> Integers:
+    """[C, H, W] to [C, H // pool, W // pool]."""
+    channels, height, width = x.shape
+    out = np.zeros((channels, height // pool, width // pool), np.int64)
+    for y in range(height // pool):
+        for col in range(width // pool):
+            out[:, y, col] = x[:, y * pool : (y + 1) * pool, col * pool : (col + 1) * pool].sum((1, 2))
+    return out
+
+
+def convolve(x: Integers, synapse: Synapse, shape: tuple[int, ...]) -> Integers:
+    """Convolution of [C, H, W], only the first rows and columns that `shape` asks for."""
+    w = synapse.weight.astype(np.int64)
+    (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
+    ky, kx = w.shape[2:]
+    padded = np.pad(x, ((0, 0), (py, py), (px, px)))
+    per_in, per_out = x.shape[0] // synapse.groups, w.shape[0] // synapse.groups
+    out = np.zeros(shape, np.int64)
+    for y in range(shape[1]):
+        for col in range(shape[2]):
+            patch = padded[:, y * sy : y * sy + dy * (ky - 1) + 1 : dy, col * sx : col * sx + dx * (kx - 1) + 1 : dx]
+            for channel in range(shape[0]):
+                group = channel // per_out
+                out[channel, y, col] = (w[channel] * patch[group * per_in : (group + 1) * per_in]).sum()
+    return out
+
+
+def synaptic_sum(layer: Layer, values: dict[str, Integers]) -> Integers:
+    """a: what the layer's synapses deliver in one step, given the values of every source."""
+    a = np.zeros(layer.shape, np.int64)
+    for synapse in layer.synapses:
+        x = values[synapse.source]
+        if synapse.pool > 1:
+            x = sum_pool(x, synapse.pool)
+        if synapse.kind == "conv":
+            a += convolve(x, synapse, layer.shape)
+        else:
+            a += (synapse.weight.astype(np.int64) @ x.reshape(-1)).reshape(layer.shape)
+    return a
+
+
+def run_plain(program: Program, frames: NDArray[Any]) -> tuple[Integers, dict[str, NDArray[np.uint8]], dict[str, dict[str, Integers]]]:
+    """Runs frames uint8 [N, T, C, H, W].
+
+    Gives the read-out int64 [N, K]; the spikes of every layer that fires, uint8 [N, T, *shape]; and the last states,
+    {layer: {"u": ..., "v": ...}}, int64 [N, *shape].
+    """
+    samples, steps = frames.shape[:2]
+    spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in program.layers}
+    states = {layer.name: {k: np.zeros((samples, *layer.shape), np.int64) for k in "uv"} for layer in program.layers}
+    for n in range(samples):
+        for t in range(steps):
+            values = {INPUT: frames[n, t].astype(np.int64)}
+            for layer in program.layers:
+                state = states[layer.name]
+                bias = layer.bias.astype(np.int64).reshape(-1, *[1] * (len(layer.shape) - 1))
+                a = synaptic_sum(layer, values)
+                u = wrap24(tz(state["u"][n] * (4096 - layer.current_decay)) + (a << 6))
+                v = clip24(tz(state["v"][n] * (4096 - layer.voltage_decay)) + u + (bias << 6))
+                s = (v > (layer.threshold << 6)) if layer.fires else np.zeros(layer.shape, bool)
+                state["u"][n], state["v"][n] = u, np.where(s, 0, v)
+                spikes[layer.name][n, t] = s
+                values[layer.name] = s.astype(np.int64)
+    last = program.layers[-1]
+    readout = states[last.name]["v"] if program.readout == "membrane" else spikes[last.name].sum(1, dtype=np.int64)
+    return readout.reshape(samples, -1), {layer.name: spikes[layer.name] for layer in program.layers if layer.fires}, states

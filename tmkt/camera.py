@@ -1,0 +1,138 @@
+"""A small event camera: makes a recording of an image, as N-MNIST was made of MNIST.
+
+The image is shown on a dark screen and the camera makes three saccades along a triangle (Orchard, Jayawant, Cohen and Thakor 2015,
+Frontiers in Neuroscience 9:437). A pixel sends an event whenever its log intensity has moved by its threshold since its last
+crossing; between two evaluations the log intensity is taken as linear, so that crossings have microsecond stamps (the model of ESIM,
+Rebecq, Gehrig and Scaramuzza 2018). Unlike in N-MNIST, where polarity 1 is a fall of the MNIST image's intensity (measured), here 1
+always means brighter. Meant to stand in for recordings where there are none, not to replace them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.errors import InputError
+from tmkt.events import Events
+from tmkt.kernels import kernel
+
+SACCADE_US = 100_000  # Orchard et al. 2015
+STEP_US = 1_000  # the image moves by less than 0.12 pixels between two evaluations
+# Where the image's middle lies before, between and after the saccades, (y, x) in pixels from the sensor's middle. Measured: the mean
+# position of N-MNIST's events over time.
+PATH_PX = ((-2.0, -2.5), (2.5, 0.0), (-2.0, 2.5), (-2.0, -2.5))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The camera and the screen. The defaults give event counts, rates over time and pixel intervals like those of N-MNIST (measured)."""
+
+    sensor: tuple[int, int] = (34, 34)  # (height, width)
+    image_px: int = 28  # height at which the sensor sees the image
+    threshold: float = 0.22  # change of log intensity that makes an event
+    mismatch: float = 0.2  # standard deviation of the pixels' thresholds, relative
+    dark: float = 0.3  # light of a black screen, relative to that of a white image
+    refractory_us: int = 1_700  # a pixel that sent an event is silent for so long
+    noise_hz: float = 0.3  # background events of one pixel
+
+    def __post_init__(self) -> None:
+        if not (self.threshold > 0 and self.dark > 0 and self.image_px > 0):
+            raise ValueError(f"threshold, dark and image_px must be positive: {self}")
+
+
+def _path() -> NDArray[np.float64]:
+    """Positions of the image, float64 [steps + 1, 2]: bell-shaped speed (minimum jerk, Flash and Hogan 1985) along each side."""
+    u = np.arange(SACCADE_US // STEP_US) / (SACCADE_US / STEP_US)
+    s = (u**3 * (10 - 15 * u + 6 * u**2))[:, None]
+    corners = np.array(PATH_PX)
+    sides = [a + s * (b - a) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    return np.concatenate([*sides, corners[-1:]])
+
+
+@kernel
+def _bilinear(image, y, x):  # type: ignore[no-untyped-def]
+    """The image at a real-valued place; 0 outside."""
+    rows, columns = image.shape
+    top, left = int(np.floor(y)), int(np.floor(x))
+    fy, fx = y - top, x - left
+    value = 0.0
+    for i in range(2):
+        for j in range(2):
+            if 0 <= top + i < rows and 0 <= left + j < columns:
+                value += (fy if i else 1.0 - fy) * (fx if j else 1.0 - fx) * image[top + i, left + j]
+    return value
+
+
+@kernel
+def _crossings(image, path, scale, dark, threshold, start, step_us, t, at, p):  # type: ignore[no-untyped-def]
+    """Writes threshold crossings (pixel by pixel) as far as the arrays reach; gives how many there are."""
+    n = 0
+    height, width = threshold.shape
+    for row in range(height):
+        for column in range(width):
+            # pixel centres: the sensor's middle sees the image's middle when the path is at 0
+            y = (row + 0.5 - height / 2) * scale + image.shape[0] / 2 - 0.5
+            x = (column + 0.5 - width / 2) * scale + image.shape[1] / 2 - 0.5
+            before = np.log(_bilinear(image, y - path[0, 0] * scale, x - path[0, 1] * scale) + dark)
+            theta = threshold[row, column]
+            level = before + start[row, column] * theta
+            for step in range(1, len(path)):
+                now = np.log(_bilinear(image, y - path[step, 0] * scale, x - path[step, 1] * scale) + dark)
+                while abs(now - level) >= theta:
+                    level += theta if now > level else -theta
+                    if n < t.size:
+                        t[n] = np.int64((step - 1 + (level - before) / (now - before)) * step_us)
+                        at[n] = row * width + column
+                        p[n] = now > before
+                    n += 1
+                before = now
+    return n
+
+
+@kernel
+def _awake(t, at, refractory_us, pixels):  # type: ignore[no-untyped-def]
+    """Marks the events (in order of time) whose pixel has been silent long enough."""
+    last = np.full(pixels, np.int64(-(2**62)))
+    keep = np.zeros(t.size, np.bool_)
+    for i in range(t.size):
+        if t[i] - last[at[i]] >= refractory_us:
+            keep[i] = True
+            last[at[i]] = t[i]
+    return keep
+
+
+def record(image: NDArray[np.uint8], seed: int | Sequence[int], camera: Camera | None = None) -> Events:
+    """Records an image (uint8 [h, w], 0 = dark): about 300 ms of events, sorted by time, then pixel.
+
+    One seed decides the pixels' thresholds and the noise: same image, seed and camera, same events. Raises InputError if nothing moved
+    the pixels enough to send a single event.
+    """
+    camera = camera or Camera()
+    rng = np.random.default_rng(seed)
+    # a threshold near 0 would fire without end: at least a quarter of the nominal one
+    spread = np.maximum(1.0 + camera.mismatch * rng.standard_normal(camera.sensor), 0.25)
+    # the last crossing before the recording is unknown; without this all pixels would fire at once when the path closes
+    start = rng.uniform(-0.99, 0.99, camera.sensor)
+    light = image.astype(np.float64) / 255.0
+    size = 8192
+    path = _path()
+    while True:
+        t, at, p = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
+        found = _crossings(light, path, len(image) / camera.image_px, camera.dark, camera.threshold * spread, start, STEP_US, t, at, p)
+        if found <= size:
+            break
+        size = found
+    pixels = camera.sensor[0] * camera.sensor[1]
+    end_us = (len(path) - 1) * STEP_US
+    noise = rng.poisson(camera.noise_hz * pixels * end_us * 1e-6)
+    t = np.concatenate([t[:found], rng.integers(0, end_us, noise)])
+    at = np.concatenate([at[:found], rng.integers(0, pixels, noise)])
+    p = np.concatenate([p[:found], rng.integers(0, 2, noise, np.uint8)])
+    order = np.lexsort((p, at, t))
+    order = order[_awake(t[order], at[order], camera.refractory_us, pixels)]
+    if not len(order):
+        raise InputError("camera: the image made no event, expected one with more contrast; choose another image or a lower threshold")
+    t, at, p = t[order], at[order], p[order]
+    width = camera.sensor[1]
+    return Events(t, (at % width).astype(np.uint16), (at // width).astype(np.uint16), p, camera.sensor)

@@ -1,0 +1,52 @@
+"""The state of an unfinished training, in one safetensors file that is replaced as a whole and never unpickled."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from tmkt.errors import InputError
+from tmkt.files import writing
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes a safetensors file as a whole; InputError where the disk is full or read-only."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    with writing(path) as beside:
+        beside.write_bytes(data)
+
+
+def save_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, step: int, fingerprint: bytes) -> None:
+    """Writes weights, the method's own heads, the optimiser's moments, the number of `step`s done and what data they saw."""
+    tensors = {f"network.{name}": tensor for name, tensor in net.state_dict().items()}
+    tensors |= {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors["step"] = torch.tensor(step)
+    tensors["data"] = torch.frombuffer(bytearray(fingerprint), dtype=torch.uint8)
+    save_tensors(path, tensors)
+
+
+def load_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: bytes) -> int:
+    """Puts a checkpoint's state into the three; gives the number of steps done. InputError if it is damaged or saw other data."""
+    try:
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        if tensors.pop("data").numpy().tobytes() != fingerprint:
+            raise InputError(f"{path}: was made with other recordings or images; resume with the same --data and --static")
+        step = int(tensors.pop("step"))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name in [name for name in tensors if name.startswith("optimizer.")]:
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensors.pop(name)
+        net.load_state_dict(_with_prefix(tensors, "network."))
+        method.load_state_dict(_with_prefix(tensors, "method."))
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
+        raise InputError(f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and train again") from None
+    return step
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

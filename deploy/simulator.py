@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.fanout import Fan, fan, source_shape
+from tmkt.deploy.fanout import Fan, Taps, fan, source_shape
 from tmkt.kernels import kernel
 from tmkt.program import DECAY_ONE, INPUT, Layer, Program
 
@@ -21,70 +21,93 @@ STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does: its
 
 
 @kernel
-def _scatter(spikes, row_n, row_tap, row_to, col_n, col_tap, col_to, weight, first, width, channels, block_first, block_n, blocks, a, touched):  # type: ignore[no-untyped-def]
+def _scatter(
+    spikes, row_n, row_tap, row_to, run_n, run_from, run_to, run_span, weight, group, first, width, channels, block_first, block_n, blocks, a, touched
+):  # type: ignore[no-untyped-def]
     """Adds what every spike of [T, C, H, W] drives to the sums a [T, N]; marks the blocks of neurons that got any input."""
     steps, sources, height, columns = spikes.shape
-    run = weight.shape[3]
     for t in range(steps):
         for c in range(sources):
             for y in range(height):
                 for x in range(columns):
-                    n = np.int32(spikes[t, c, y, x])
+                    n = spikes[t, c, y, x]
                     if n == 0:
                         continue
                     for i in range(row_n[y]):
-                        for j in range(col_n[x]):
-                            at = row_to[y, i] * width + col_to[x, j]
-                            sums = a[t, at * channels + first[c] : at * channels + first[c] + run]
-                            w = weight[c, row_tap[y, i], col_tap[x, j]]
-                            if n == 1:
-                                for k in range(run):
-                                    sums[k] += w[k]
-                            else:
-                                for k in range(run):
-                                    sums[k] += n * w[k]
-                            touched[t, at * blocks + block_first[c] : at * blocks + block_first[c] + block_n] = 1
+                        for j in range(run_n[x]):
+                            at = row_to[y, i] * width + run_to[x, j]
+                            size = run_span[x, j] * group
+                            sums = a[t, at * channels + first[c] : at * channels + first[c] + size]
+                            w = weight[c, row_tap[y, i], run_from[x, j] : run_from[x, j] + size]
+                            for k in range(size):
+                                sums[k] += n * w[k]
+                            block = at * blocks + block_first[c]
+                            for k in range(block, block + run_span[x, j] * block_n):
+                                touched[t, k] = 1
+
+
+def _runs(columns: Taps, taps: int, group: int, channels: int) -> tuple[NDArray[np.int32], ...]:
+    """A row's taps as runs of weights that are added in one go: how many at each source column, then [columns, taps] each: where in
+    the row's weights (last tap first) a run begins, its first target column, and how many target columns it spans.
+
+    At stride 1 neighbouring taps meet neighbouring targets, so that a whole row of an ungrouped kernel is one run.
+    """
+    count = np.zeros(len(columns.count), np.int32)
+    begin, to, span = np.zeros((3, len(count), columns.tap.shape[1]), np.int32)
+    for x, n in enumerate(columns.count):
+        previous = None
+        for tap, target in sorted(zip(columns.tap[x, :n], columns.target[x, :n], strict=True), reverse=True):
+            if group == channels and previous == (tap + 1, target - 1):
+                span[x, count[x] - 1] += 1
+            else:
+                begin[x, count[x]], to[x, count[x]], span[x, count[x]] = (taps - 1 - tap) * group, target, 1
+                count[x] += 1
+            previous = (tap, target)
+    return count, begin, to, span
 
 
 @kernel
-def _neurons(a, touched, per_block, channels, bias, threshold, voltage_kept, current_kept, fires, u, v, spikes, counts):  # type: ignore[no-untyped-def]
-    """The neuron update over the steps of a [T, N]; neuron i is channel i % channels of position i // channels.
+def _neurons(a, touched, channels, bias, top, voltage_kept, current_kept, fires, u, v, fired, spikes, counts):  # type: ignore[no-untyped-def]
+    """The neuron update over the steps of a [T, N]; neuron i is channel i % channels of position i // channels. `fired` [N] is scratch.
 
-    tz(x * kept / 4096) is taken in doubles: the product has at most 42 bits, the division is by a power of two, the cast rounds toward
-    zero, so it is exact.
+    tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
+    toward zero, so it is exact. Sums are int32 as in Lava. Without branches, so that the compiler makes vector code of it.
     """
     steps, neurons = a.shape
-    positions = neurons // channels
-    top = np.int64(threshold) << 6
+    positions, per_block = neurons // channels, neurons // touched.shape[1]
     for t in range(steps):
-        for position in range(positions):
-            for c in range(channels):
-                i = position * channels + c
-                current = np.int64(u[i] * current_kept) + (np.int64(a[t, i]) << 6)
-                if current > WRAP:
-                    current -= 2 * WRAP
-                    counts[0] += 1
-                elif current <= -WRAP:
-                    current += 2 * WRAP
-                    counts[0] += 1
-                if v[i] != 0 or u[i] != 0 or bias[c] != 0 or touched[t, i // per_block] != 0:
-                    counts[3] += 1
-                if current_kept != 0:
-                    u[i] = current
-                membrane = np.int64(v[i] * voltage_kept) + current + (np.int64(bias[c]) << 6)
-                if membrane > CLIP:
-                    membrane = CLIP
-                    counts[1] += 1
-                elif membrane < -CLIP:
-                    membrane = -CLIP
-                    counts[1] += 1
-                if membrane > top:
-                    if fires:
+        active = 0
+        for block in range(touched.shape[1]):
+            if touched[t, block]:
+                active += per_block
+            else:
+                for i in range(block * per_block, (block + 1) * per_block):
+                    active += (v[i] | u[i] | bias[i]) != 0
+        wraps = clips = over = 0
+        for i in range(neurons):
+            current = np.int32(np.int32(u[i] * current_kept) + (a[t, i] << 6))
+            above, below = current > WRAP, current <= -WRAP
+            wraps += above | below
+            current = np.int32(current - 2 * WRAP * above + 2 * WRAP * below)
+            membrane = np.int32(np.int32(v[i] * voltage_kept) + current + (bias[i] << 6))
+            clipped = np.int32(min(max(membrane, -CLIP), CLIP))
+            clips += clipped != membrane
+            spike = clipped > top
+            over += spike
+            fired[i] = spike
+            u[i] = current
+            v[i] = 0 if spike and fires else clipped
+        if current_kept == 0:
+            u[:] = 0
+        if fires and over:
+            for position in range(positions):
+                for c in range(channels):
+                    if fired[position * channels + c]:
                         spikes[t, c * positions + position] = 1
-                        membrane = 0
-                    else:
-                        counts[2] += 1
-                v[i] = membrane
+        counts[0] += wraps
+        counts[1] += clips
+        counts[2] += 0 if fires else over
+        counts[3] += active
 
 
 @dataclass(frozen=True)
@@ -114,7 +137,7 @@ class _Layer:
         self.layer = layer
         self.channels = layer.shape[0]
         self.positions = layer.neurons // self.channels
-        self.bias = layer.bias.astype(np.int32)
+        self.bias = np.tile(layer.bias.astype(np.int32), self.positions)
         # Neurons that any spike reaches together: the channels of one position, cut by the groups of all synapses.
         self.blocks = lcm(*(s.groups for s in layer.synapses))
         self.synapses: list[tuple[str, tuple[int, int, int], tuple[Any, ...]]] = []
@@ -130,8 +153,10 @@ class _Layer:
             order = np.arange(self.layer.neurons).reshape(self.channels, self.positions).T.reshape(-1)
             weight, width, channels = np.ascontiguousarray(weight[..., order]), 1, self.layer.neurons
             blocks = block_n = self.positions * self.blocks
-        r, c = table.rows, table.columns
-        return (r.count, r.tap, r.target, c.count, c.tap, c.target, weight, table.first, width, channels, block_first, block_n, blocks)
+        taps, group = weight.shape[2:]
+        rows = np.ascontiguousarray(weight[:, :, ::-1]).reshape(*weight.shape[:2], taps * group)
+        r, runs = table.rows, _runs(table.columns, taps, group, channels)
+        return (r.count, r.tap, r.target, *runs, rows, group, table.first, width, channels, block_first, block_n, blocks)
 
 
 class Simulator:
@@ -206,15 +231,15 @@ class Simulator:
                 _neurons(
                     a,
                     touched,
-                    prepared.channels // prepared.blocks,
                     prepared.channels,
                     prepared.bias,
-                    layer.threshold,
+                    layer.threshold << 6,
                     (DECAY_ONE - layer.voltage_decay) / DECAY_ONE,
                     (DECAY_ONE - layer.current_decay) / DECAY_ONE,
                     layer.fires,
                     u[i],
                     v[i],
+                    np.empty(layer.neurons, np.uint8),
                     fired.reshape(len(fired), layer.neurons),
                     counts[i],
                 )

@@ -1,6 +1,7 @@
 """From a trained network to NIR: batch norm folded, and written so that snnTorch and Norse load it."""
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,16 @@ def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph
     a sum, its area is divided out of the next layer's weights: Norse does not know AvgPool2d, snnTorch only with pairs. Float32 arrays.
     """
     nir = import_nir()
-    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array(net.input_shape)})}
+    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(net.input_shape)})}
     shape, area = net.input_shape, 1
     for i, block in enumerate(net.blocks):
         assert isinstance(block, Block)
         name, conv = f"conv{i + 1}", block.conv
         weight, bias = fold_batch_norm(block)
         stride, padding, dilation = (tuple(int(n) for n in pair) for pair in (conv.stride, conv.padding, conv.dilation))
-        nodes[f"{name}_synapse"] = nir.Conv2d(shape[1:], (weight / area).astype(np.float32), stride, padding, dilation, conv.groups, bias.astype(np.float32))
+        nodes[f"{name}_synapse"] = nir.Conv2d(
+            shape[1:], (weight / area).astype(np.float32), stride, padding, dilation, conv.groups, bias.astype(np.float32)
+        )
         size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(shape[1:], padding, dilation, weight.shape[2:], stride, strict=True)]
         shape = (weight.shape[0], size[0], size[1])
         nodes[name] = _lif(block, shape, dt)
@@ -44,7 +47,7 @@ def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph
     nodes["output"] = nir.Output({"output": np.array([net.head.out_features])})
     names = list(nodes)
     metadata = {"dt": dt, "reset": "hard", "threshold_rule": ">=", "discretisation": "euler"}
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), metadata)
+    return nir.NIRGraph(nodes, list(pairwise(names)), metadata)
 
 
 def fold_batch_norm(block: Block) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,6 +9,7 @@ always means brighter. Meant to stand in for recordings where there are none, no
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,12 @@ def _path() -> NDArray[np.float64]:
     u = np.arange(SACCADE_US // STEP_US) / (SACCADE_US / STEP_US)
     s = (u**3 * (10 - 15 * u + 6 * u**2))[:, None]
     corners = np.array(PATH_PX)
-    sides = [a + s * (b - a) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    sides = [a + s * (b - a) for a, b in pairwise(corners)]
     return np.concatenate([*sides, corners[-1:]])
 
 
 @kernel
-def _bilinear(image, y, x):  # type: ignore[no-untyped-def]
+def _bilinear(image: NDArray[np.float64], y: float, x: float) -> float:
     """The image at a real-valued place; 0 outside."""
     rows, columns = image.shape
     top, left = int(np.floor(y)), int(np.floor(x))
@@ -65,7 +66,18 @@ def _bilinear(image, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _crossings(image, path, scale, dark, threshold, start, step_us, t, at, p):  # type: ignore[no-untyped-def]
+def _crossings(
+    image: NDArray[np.float64],
+    path: NDArray[np.float64],
+    scale: float,
+    dark: float,
+    threshold: NDArray[np.float64],
+    start: NDArray[np.float64],
+    step_us: int,
+    t: NDArray[np.int64],
+    at: NDArray[np.int64],
+    p: NDArray[np.uint8],
+) -> int:
     """Writes threshold crossings (pixel by pixel) as far as the arrays reach; gives how many there are."""
     n = 0
     height, width = threshold.shape
@@ -91,7 +103,7 @@ def _crossings(image, path, scale, dark, threshold, start, step_us, t, at, p):  
 
 
 @kernel
-def _awake(t, at, refractory_us, pixels):  # type: ignore[no-untyped-def]
+def _awake(t: NDArray[np.int64], at: NDArray[np.int64], refractory_us: int, pixels: int) -> NDArray[np.bool_]:
     """Marks the events (in order of time) whose pixel has been silent long enough."""
     last = np.full(pixels, np.int64(-(2**62)))
     keep = np.zeros(t.size, np.bool_)

@@ -168,8 +168,8 @@ def _operation(name: str, node: Any, dt: float) -> Conv | Dense | Neuron | Pool 
     if isinstance(node, nir.Conv2d):
         weight = _floats(node.weight)
         bias = np.zeros(weight.shape[0], np.float32) if node.bias is None else _floats(node.bias)
-        pairs = [_pair(name, what, getattr(node, what)) for what in ("stride", "padding", "dilation")]
-        return Conv(weight, bias, *pairs, int(node.groups))
+        stride, padding, dilation = (_pair(name, what, getattr(node, what)) for what in ("stride", "padding", "dilation"))
+        return Conv(weight, bias, stride, padding, dilation, int(node.groups))
     if isinstance(node, nir.Affine | nir.Linear):
         weight = _floats(node.weight)
         return Dense(weight, _floats(node.bias) if isinstance(node, nir.Affine) else np.zeros(weight.shape[0], np.float32))

@@ -22,7 +22,7 @@ STAMP_US = 2**23  # the stamp's range: 8.388608 s
 
 
 @kernel
-def _decode(data, t, x, y, p):  # type: ignore[no-untyped-def]
+def _decode(data: NDArray[np.uint8], t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> int:
     """Fills the arrays from 5-byte records; gives the number of events (records less overflow records)."""
     n = 0
     offset = np.int64(0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,8 @@ def load_run(path: Path) -> Run:
         raise InputError(f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {path}")
     if not (path / INFO).is_file() or not (path / MODEL).is_file():
         raise InputError(f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume")
-    import tomllib
-
+    recipe = load_run_recipe(path)
     try:
-        recipe = parse_recipe(tomllib.loads((path / RECIPE).read_text(encoding="utf-8")), str(path / RECIPE))
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
         tuple(info["sensor"]), list(info["classes"]), list(info["trained_on"])
     except (ValueError, KeyError, TypeError) as error:
@@ -83,3 +82,12 @@ def forget_run(path: Path) -> None:
     if not (path / RECIPE).is_file():
         raise InputError(f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose another --out")
     shutil.rmtree(path)
+
+
+def load_run_recipe(path: Path) -> Recipe:
+    """The resolved recipe of a run, finished or not; InputError if it is damaged."""
+    try:
+        values = tomllib.loads((path / RECIPE).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path / RECIPE}: damaged ({str(error)[:100]}); train again") from None
+    return parse_recipe(values, str(path / RECIPE))

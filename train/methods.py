@@ -32,9 +32,16 @@ class Losses:
 
 
 class Method(nn.Module):
-    """A method's own parameters (heads that are not deployed) and its losses on a batch. `needs_images`: whether it uses a static source."""
+    """A method's own heads, which are not deployed, and its losses on a batch.
+
+    Made for a network with that many `features`, on sequences of `steps` frames. `needs_images`: whether it uses a static source.
+    """
 
     needs_images: bool
+
+    def __init__(self, recipe: MethodRecipe, features: int, steps: int) -> None:  # noqa: ARG002
+        super().__init__()
+        self.recipe = recipe
 
     def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator) -> Losses:
         raise NotImplementedError
@@ -62,8 +69,7 @@ class Tmkt(Method):
     needs_images = True
 
     def __init__(self, recipe: MethodRecipe, features: int, steps: int) -> None:
-        super().__init__()
-        self.recipe = recipe
+        super().__init__(recipe, features, steps)
         self.p = p_from_ratio(recipe.mix_ratio, steps)
         self.modality = ModalityGuidance(features)
         self.ratio = RatioPerception(features)
@@ -88,9 +94,7 @@ class Tmkt(Method):
         return Losses(total, parts, target.logits)
 
 
-def make_method(recipe: MethodRecipe, features: int, steps: int) -> Method:
-    """The method that a recipe names, for a network with that many features, on sequences of `steps` frames."""
-    return Tmkt(recipe, features, steps) if recipe.name == "tmkt" else EventsAlone()
+METHODS: dict[str, type[Method]] = {"tmkt": Tmkt, "events": EventsAlone}
 
 
 @contextmanager

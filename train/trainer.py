@@ -7,14 +7,14 @@ import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
 import tmkt
 from tmkt.errors import InputError
@@ -25,7 +25,8 @@ from tmkt.runs import CHECKPOINT, INFO, MODEL, RECIPE, Run, load_run, load_run_r
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
 from tmkt.train.log import MetricsLog
-from tmkt.train.methods import Method, make_method
+from tmkt.train.measure import accuracy, measure
+from tmkt.train.methods import METHODS, Method
 
 LOG_EVERY = 10  # steps
 CHECKPOINT_EVERY = 50  # steps
@@ -75,6 +76,116 @@ def _open(recipe: Recipe, out: Path, resume: bool) -> Run | None:
 
 def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress: Progress) -> Run:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    source = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
-        ...
+        net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes)).to(device)
+        method = METHODS[recipe.method.name](recipe.method, net.features, recipe.data.bins).to(device)
+    optimizer = make_optimizer([*net.parameters(), *method.parameters()], recipe.train)
+    fingerprint = source.fingerprint()
+    checkpoint = out / CHECKPOINT
+    start = load_checkpoint(checkpoint, net, method, optimizer, fingerprint) if checkpoint.is_file() else 0
+    with writing(out / RECIPE) as beside:
+        beside.write_text(dump_recipe(recipe), encoding="utf-8")
+
+    with _ctrl_c_noted() as ctrl_c, closing(MetricsLog(out, start)) as log:
+        for step in range(start, recipe.train.steps):
+            metrics = _step(step, recipe, source, net, method, optimizer, device)
+            done = step + 1
+            last = done == recipe.train.steps or ctrl_c.is_set()
+            if done % LOG_EVERY == 0 or done == recipe.train.steps:
+                log.write(done, metrics)
+            if done % CHECKPOINT_EVERY == 0 or last:
+                save_checkpoint(checkpoint, net, method, optimizer, done, fingerprint)
+            progress(done, recipe.train.steps, metrics)
+            if ctrl_c.is_set():
+                raise KeyboardInterrupt
+
+    save_tensors(out / MODEL, net.state_dict())
+    with writing(out / INFO) as beside:  # last: it says that the run is finished
+        beside.write_text(json.dumps(_info(recipe, source, measure(net, source.test_frames, source.test_labels, device)), indent=1) + "\n", encoding="utf-8")
+    return load_run(out)
+
+
+def _step(
+    step: int, recipe: Recipe, source: TrainingData, net: SpikingNetwork, method: Method, optimizer: torch.optim.Optimizer, device: torch.device
+) -> dict[str, float]:
+    """One step of the optimiser; gives its losses, the batch's accuracy on events and the learning rate."""
+    rng = np.random.default_rng([recipe.train.seed, step])
+    net.train()
+    batch = draw_batch(source, recipe, rng, device)
+    losses = method.losses(net, batch, rng)
+    rate = learning_rate(step, recipe.train)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    loss = float(losses.total)
+    if not math.isfinite(loss):
+        raise InputError(f"training diverged at step {step + 1} (loss {loss}); lower train.learning_rate = {recipe.train.learning_rate}")
+    parts = {f"loss_{name}": float(value) for name, value in losses.parts.items()}
+    return {"loss": loss, **parts, "accuracy": accuracy(losses.logits, batch.labels), "learning_rate": rate}
+
+
+def learning_rate(step: int, recipe: TrainRecipe) -> float:
+    """The rate of the step counted from 0: a linear warm-up, then a cosine down to 1 %."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    share = (step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1)
+    return recipe.learning_rate * (0.01 + 0.99 * (1.0 + math.cos(math.pi * share)) / 2.0)
+
+
+def make_optimizer(parameters: list[nn.Parameter], recipe: TrainRecipe) -> torch.optim.Optimizer:
+    """AdamW; weight decay on matrices and kernels, not on biases and batch norm."""
+    decayed = [p for p in parameters if p.dim() > 1]
+    others = [p for p in parameters if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": recipe.data.name,
+        "sensor": list(source.sensor),
+        "classes": list(source.classes),
+        "protocol": "instance-disjoint",
+        "trained_on": source.trained_on,
+        "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
+        "images": len(source.images.images) if source.images else 0,
+        "test": test,
+        "versions": {"tmkt": tmkt.__version__, "python": platform.python_version(), **{name: version(name) for name in ("torch", "spikingjelly", "numpy")}},
+    }
+
+
+@contextmanager
+def _ctrl_c_noted() -> Iterator[threading.Event]:
+    """Notes the first Ctrl-C instead of breaking off in the middle of a step; a second one breaks off."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield noted
+        return
+
+    def note(*_: object) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _deterministic(threads: int) -> Iterator[None]:
+    """The number of threads and deterministic algorithms for the time of a training; a sum's last bit depends on both."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs for it
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])

@@ -38,11 +38,19 @@ def prepare() -> None:
     _show_errors_of_children()
 
 
+class _Hidden:
+    """Finds nothing for the modules that must not load. Lava's search for models runs every file beside a process, and skips what fails."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name in _ABSENT:
+            raise ModuleNotFoundError(f"{name} is hidden from Lava", name=name)
+
+
 def _hide_training_side() -> None:
     # Symptom: netx imports lava.lib.dl.slayer, which imports cv2, torchvision and torch (seconds, hundreds of MB, often no import at
     # all), for the parameters of resonate-and-fire neurons only. Goes when netx imports without slayer.
-    for name in _ABSENT:
-        sys.modules[name] = None  # type: ignore[assignment]  # Lava's search for models runs files that import these: it skips what fails
+    sys.meta_path.insert(0, _Hidden())
     for name in _STUBS:
         stub = types.ModuleType(name)
         stub.__file__ = __file__  # Lava's compiler asks every module beside a process for its file
@@ -114,4 +122,3 @@ def report(error: BaseException) -> None:
     """Prints an error to standard error: the traceback, then one line "error: ..." that the engine shows."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"{''.join(traceback.format_exception(error))}error: {text[:300]}", file=sys.stderr, flush=True)
-

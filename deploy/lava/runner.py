@@ -132,7 +132,12 @@ def watch_children(runtime: Any) -> threading.Event:
 
 
 def end_with_parent() -> None:
-    """Ends this process and those it starts when the engine that holds the other end of standard input is gone."""
+    """Ends this process and those it starts when the engine that holds the other end of standard input is gone.
+
+    Only in a session of its own, as the engine starts it: by hand, standard input and the process group are somebody else's.
+    """
+    if os.getsid(0) != os.getpid():
+        return
 
     def watch() -> None:
         while os.read(0, 1):  # not sys.stdin, whose lock a forked process would inherit

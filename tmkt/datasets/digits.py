@@ -18,6 +18,7 @@ from tmkt.files import writing_folder
 from tmkt.recordings import encode_bin
 
 SENSOR = Camera().sensor
+DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
 MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they were made
 
 
@@ -65,8 +66,8 @@ def find_recordings(root: Path) -> list[Recording]:
     """The recordings that `simulate_digits` wrote to `root`, in order of instance; InputError if it did not."""
     if not (root / MARKER).is_file():
         what = f"holds no {MARKER}" if root.is_dir() else "no such folder"
-        raise InputError(f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt demo")
+        raise InputError(f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data simulate DIR")
     found = [Recording(path, label, f"digits-{number - 1}") for path, label, number in numbered_files(root / "Train")]
     if not found:
-        raise InputError(f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt demo")
+        raise InputError(f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR")
     return in_order(found)

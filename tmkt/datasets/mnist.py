@@ -65,4 +65,4 @@ def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
                 raise InputError(f"{path}: {found} after the header, expected {size}; fetch the file again")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); fetch the file again") from None
-    return np.frombuffer(data, np.uint8).reshape(count, *item)
+    return np.frombuffer(data, np.uint8).reshape(count, *item).copy()  # writable

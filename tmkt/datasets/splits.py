@@ -53,3 +53,11 @@ def choose(recordings: Sequence[Recording], split: str, trained_on: Collection[s
     if not chosen:
         raise InputError(f"split {split!r}: none of the {len(recordings)} recordings belongs to it; choose another --split or --data")
     return chosen
+
+
+def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
+    """At most `limit` of the recordings (None: all), in order of instance. Always the same ones, drawn from the whole range of instances."""
+    ordered = in_order(recordings)
+    if limit is None or limit >= len(ordered):
+        return ordered
+    return [ordered[i] for i in sorted(np.random.default_rng(0).choice(len(ordered), limit, replace=False))]

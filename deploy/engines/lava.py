@@ -1,0 +1,138 @@
+"""The engine of real Lava: the exported netx file on Lava's fixed-point model of the chip, stock, as an independent proof.
+
+Slow (most of it Lava's convolution, one call for each pair of channels), and never faster than seconds to start.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import bundle as bundles
+from tmkt.bundle import Bundle
+from tmkt.deploy.engines import EngineOutput
+from tmkt.errors import InputError
+
+INSTALL_HINT = "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
+MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
+MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
+
+
+def installed() -> bool:
+    """Whether Lava is there, both its parts (lava-nc and lava-dl), without importing it."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in ("lava.magma", "lava.lib.dl.netx", "h5py", "scipy", "networkx", "asteval"))
+    except ModuleNotFoundError:
+        return False
+
+
+class LavaEngine:
+    """Runs a bundle's netx file in Lava, in processes of its own. Raises InputError where the bundle holds none.
+
+    `progress` is called with the number of samples that are done.
+    """
+
+    name = "lava"
+    exact = True
+
+    def __init__(self, bundle: Bundle, progress: Callable[[int], None] | None = None) -> None:
+        self.net = bundle.file(bundles.LAVA).resolve()
+        self.program = bundle.program
+        self.progress = progress
+
+    def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises InputError where Lava cannot run the file."""
+        samples, steps = frames.shape[:2]
+        layers = self.program.layers
+        spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in layers if layer.fires}
+        membrane = np.zeros((samples, self.program.classes), np.int64)
+        batch = max(1, min(MAX_SAMPLES, MAX_VALUES // max(1, frames[0].size))) if samples else 1
+        for start in range(0, samples, batch):
+            stop = min(samples, start + batch)
+            try:
+                with tempfile.TemporaryDirectory(prefix="tmkt-lava-") as folder:
+                    self._run_job(Path(folder), frames[start:stop], start)
+                    membrane[start:stop] = np.load(Path(folder) / "membrane.npy", allow_pickle=False)
+                    for i, layer in enumerate(layers):
+                        if layer.fires:
+                            packed = np.load(Path(folder) / f"spikes-{i}.npy", allow_pickle=False)
+                            unpacked = np.unpackbits(packed, axis=-1, count=layer.neurons)
+                            spikes[layer.name][start:stop] = unpacked.reshape(stop - start, steps, *layer.shape)
+            except OSError as error:
+                raise InputError(
+                    f"{tempfile.gettempdir()}: Lava's job cannot be kept there ({error.strerror or error}); free space or set TMPDIR"
+                ) from error
+        if self.program.readout == "membrane":
+            return EngineOutput(membrane, spikes)
+        return EngineOutput(spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes)
+
+    def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:
+        job = {
+            "net": str(self.net),
+            "samples": frames.shape[0],
+            "steps": frames.shape[1],
+            "input_shape": self.program.input_shape,
+            "max_count": self.program.max_count,
+            "shapes": [layer.shape for layer in self.program.layers],
+            "fires": [layer.fires for layer in self.program.layers],
+        }
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        np.save(folder / "frames.npy", frames)
+        code, errors = self._run_process(folder, done)
+        if code != 0:
+            why = errors[0] if errors else f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+            raise InputError(f"{self.net}: Lava cannot run it ({why}); export the network again")
+
+    def _run_process(self, folder: Path, done: int) -> tuple[int, list[str]]:
+        """Runs the runner (its docstring gives files and lines); its exit code and what it said was wrong."""
+        command = [sys.executable, "-P", "-m", "tmkt.deploy.lava.runner", str(folder)]
+        errors: list[str] = []
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+        )
+        assert process.stdin is not None
+        assert process.stderr is not None
+        # A thread, because Lava's processes hold the pipe too: it may stay open after the runner is dead.
+        reader = threading.Thread(target=self._read, args=(process.stderr, done, errors), daemon=True)
+        reader.start()
+        try:
+            code = process.wait()
+        finally:
+            _end_group(process)
+            reader.join(timeout=5)
+            process.stdin.close()
+            process.stderr.close()
+        return code, errors
+
+    def _read(self, lines: IO[str], done: int, errors: list[str]) -> None:
+        with contextlib.suppress(ValueError):  # closed while it was read
+            for line in lines:
+                word, _, rest = line.strip().partition(" ")
+                if word == "done" and rest.isdigit() and self.progress is not None:
+                    self.progress(done + int(rest))
+                elif word == "error:":
+                    errors.append(rest)
+
+
+def _end_group(process: "subprocess.Popen[str]") -> None:
+    """Ends what is left of the runner's process group: by SIGTERM, so that Python can free shared memory, then by force."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, sign)
+            for _ in range(40):
+                process.poll()
+                time.sleep(0.05)
+                os.killpg(process.pid, 0)
+    process.wait()

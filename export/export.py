@@ -1,0 +1,55 @@
+"""From a run to a bundle."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import bundle as bundles
+from tmkt.bundle import Bundle
+from tmkt.errors import InputError, nearest
+from tmkt.frames import InputContract
+from tmkt.runs import MODEL, Run
+
+TARGETS = ("lava", "nir", "onnx")
+
+
+def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibration: NDArray[np.uint8]) -> Bundle:
+    """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
+
+    `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
+    their kind: float network.nir, onnx network.onnx, lava loihi.net. InputError for a network that does not become integers and where a
+    package of the extra `export` is missing. The same run gives the same bytes.
+    """
+    unknown = [target for target in targets if target not in (*TARGETS, "all")]
+    if unknown:
+        known = ["all", *TARGETS]
+        raise InputError(f"target {unknown[0]!r}: unknown, known are {', '.join(known)}{nearest(unknown[0], known)}")
+    try:
+        from tmkt.export.graph import network_to_nir
+        from tmkt.export.lava import write_lava
+        from tmkt.export.nir import write_nir
+        from tmkt.export.onnx import write_onnx
+        from tmkt.export.quantize import quantize
+    except ModuleNotFoundError as error:
+        raise InputError(f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'") from None
+    data = run.recipe.data
+    contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
+    graph = network_to_nir(run.load_network())
+    program, report = quantize(graph, contract.shape, contract.max_count, calibration, bits)
+    classes = [str(name) for name in run.info["classes"]]
+    writers: dict[str, tuple[str, Callable[[Path], None]]] = {
+        "lava": (bundles.LAVA, lambda path: write_lava(program, path)),
+        "nir": (bundles.NIR, lambda path: write_nir(graph, path)),
+        "onnx": (bundles.ONNX, lambda path: write_onnx(program, path, classes)),
+    }
+    wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
+    origin: dict[str, Any] = {
+        "dataset": data.name,
+        "recipe": run.recipe.model_dump(),
+        "trained_on": list(run.info["trained_on"]),
+        "model_sha256": bundles.sha256(run.path / MODEL),
+    }
+    return bundles.write(out, program, contract, classes, origin, report, dict(writers[target] for target in wanted))

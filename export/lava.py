@@ -1,0 +1,117 @@
+"""Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py), with h5py alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tmkt.errors import InputError
+from tmkt.files import writing
+from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, pooled
+
+
+def write_lava(program: Program, path: Path) -> None:
+    """Writes `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled into their weights.
+
+    netx runs chains only: InputError for a layer with several synapses or one that does not read the layer before it, and for what
+    netx cannot load. Sums of event counts above 1 need `input_message_bits=8` when it is loaded. The same program gives the same bytes.
+    """
+    entries: list[dict[str, Any]] = [{"type": b"input", "shape": np.array(program.input_shape)}]
+    source = INPUT
+    flat = False
+    for layer in program.layers:
+        synapse = _only_synapse(layer, source)
+        if not synapse.weight.any():
+            raise InputError(f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read, expected at least one other; train again")
+        if synapse.kind == "dense" and not flat:
+            entries.append({"type": b"flatten"})
+            flat = True
+        entries.append(_entry(layer, unroll(synapse, program.shape_of(source), layer.shape)))
+        source = layer.name
+    with writing(path) as beside, h5py.File(beside, "w") as file:
+        for i, entry in enumerate(entries):
+            _fill(file.create_group(f"layer/{i}"), entry)
+
+
+def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:
+    """The same synapse without pool and without crop: it reads the source's own sites and gives the target's shape exactly.
+
+    A convolution after a pool has each weight repeated over the window, and stride and padding times the pool. netx pads both ends
+    alike, so a convolution that would give too many rows or columns is held back by zeros at the kernel's end.
+    """
+    pool = synapse.pool
+    if synapse.kind == "dense":
+        return replace(synapse, weight=_unroll_dense(synapse, source), pool=1)
+    if any(n % pool for n in source[1:]):
+        raise InputError(
+            f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x {source[2]} map, "
+            f"expected multiples of {pool} for Lava; crop the map"
+        )
+    weight, dilation = synapse.weight, synapse.dilation
+    stride, padding = ((y * pool, x * pool) for y, x in (synapse.stride, synapse.padding))
+    size = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    # The least e for which floor((n + 2 * padding - size - e) / stride) + 1 is the target's size.
+    extra = [max(0, n + 2 * p - pool * k - s * out + 1) for n, p, k, s, out in zip(source[1:], padding, size, stride, target[1:], strict=True)]
+    if dilation != (1, 1) and (pool > 1 or any(extra)):
+        spread = np.zeros((*weight.shape[:2], *size), np.int16)
+        spread[:, :, :: dilation[0], :: dilation[1]] = weight
+        weight, dilation = spread, (1, 1)
+    weight = weight.repeat(pool, 2).repeat(pool, 3)
+    weight = np.pad(weight, ((0, 0), (0, 0), (0, extra[0]), (0, extra[1])))
+    return replace(synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1)
+
+
+def _unroll_dense(synapse: Synapse, source: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int16]]:
+    pool = synapse.pool
+    if pool == 1:
+        return synapse.weight
+    outputs, (channels, height, width) = len(synapse.weight), pooled(source, pool)
+    weight = np.zeros((outputs, *source), np.int16)  # rows and columns that the pool drops keep 0
+    windows = synapse.weight.reshape(outputs, channels, height, width).repeat(pool, 2).repeat(pool, 3)
+    weight[:, :, : height * pool, : width * pool] = windows
+    return weight.reshape(outputs, -1)
+
+
+def _only_synapse(layer: Layer, source: str) -> Synapse:
+    found = [synapse.source for synapse in layer.synapses]
+    if found != [source]:
+        raise InputError(
+            f"layer {layer.name!r}: reads {found}, expected {source!r} alone, as Lava's netx runs chains only; export without --target lava"
+        )
+    return layer.synapses[0]
+
+
+def _entry(layer: Layer, synapse: Synapse) -> dict[str, Any]:
+    neuron = {
+        "type": b"CUBA",
+        "iDecay": layer.current_decay,
+        "vDecay": layer.voltage_decay,
+        "vThMant": layer.threshold if layer.fires else MAX_THRESHOLD,
+    }
+    entry = {
+        "type": synapse.kind.encode(),
+        "shape": np.array(layer.shape),
+        "weight": synapse.weight.astype(np.int32),
+        "bias": layer.bias,
+        "neuron": neuron,
+    }
+    if synapse.kind == "conv":
+        pairs = {name: np.array(getattr(synapse, name)) for name in ("stride", "padding", "dilation")}
+        return {**entry, **pairs, "groups": synapse.groups}
+    if len(layer.shape) == 3:
+        raise InputError(f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava; flatten it")
+    return entry
+
+
+def _fill(group: Any, entry: dict[str, Any]) -> None:
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            _fill(group.create_group(name), value)
+        elif isinstance(value, bytes):
+            group.create_dataset(name, data=np.array([value], "S10"))
+        elif isinstance(value, int):
+            group.create_dataset(name, data=value)
+        else:
+            group.create_dataset(name, data=value, compression="gzip" if value.size > 1000 else None)

@@ -1,0 +1,171 @@
+"""Makes the golden vectors: small programs, their input, and what real Lava 0.10.0 computed from them.
+
+    .venv/bin/python tests/golden/make_lava_golden.py [CASE ...]
+
+For each case <name>.safetensors (the program) and <name>.npz: `frames` uint8 [N, T, C, H, W]; `readout` int64 [N, K], membranes or spike
+counts of the last layer; `spikes/<layer>`, packed by `numpy.packbits` over the flattened [N, T, *shape]. Made anew only when Lava or the
+program's format changes: the simulator must agree with these files, never the other way round.
+"""
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import bundle as bundles
+from tmkt import program as programs
+from tmkt.deploy.engines.lava import LavaEngine
+from tmkt.export.lava import write_lava
+from tmkt.frames import InputContract
+from tmkt.program import Layer, Program, Synapse
+
+FOLDER = Path(__file__).parent
+Frames = NDArray[np.uint8]
+RNG = np.random.default_rng(20)
+RAIL = 2**23 - 1
+
+
+def weights(*shape: int, largest: int = 120, shift: int = 0) -> NDArray[np.int16]:
+    """Random even weights; `shift` makes most of them positive, so that deep layers get to fire."""
+    return (2 * np.clip(RNG.integers(-largest // 2, largest // 2 + 1, shape) + shift, -127, 127)).astype(np.int16)
+
+
+def biases(n: int, largest: int = 60) -> NDArray[np.int32]:
+    return RNG.integers(-largest, largest + 1, n).astype(np.int32)
+
+
+def spikes_in(shape: tuple[int, int, int], samples: int = 3, steps: int = 8, rate: float = 0.25, most: int = 1) -> Frames:
+    """Random input; samples of different rates, the first of them empty."""
+    level = np.linspace(0, 2 * rate, samples).reshape(-1, 1, 1, 1, 1)
+    return ((RNG.random((samples, steps, *shape)) < level) * RNG.integers(1, most + 1, (samples, steps, *shape))).astype(np.uint8)
+
+
+def conv(name: str, source: str, shape: tuple[int, int, int], weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], **settings: object) -> Layer:
+    return Layer(name, shape, (Synapse(source, "conv", weight, **settings),), biases(shape[0]), threshold, *decays)  # type: ignore[arg-type]
+
+
+def dense(name: str, source: str, weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], fires: bool = True, pool: int = 1) -> Layer:
+    return Layer(name, weight.shape[:1], (Synapse(source, "dense", weight, pool=pool),), biases(len(weight)), threshold, *decays, fires=fires)
+
+
+def readout(source: str, inputs: int, decays: tuple[int, int] = (0, 4096), pool: int = 1) -> Layer:
+    return dense("readout", source, weights(5, inputs), 0, decays, fires=False, pool=pool)
+
+
+def plain() -> tuple[Program, Frames]:
+    """A convolution and a dense layer, a map that is not square."""
+    conv1 = conv("conv1", "input", (4, 9, 7), weights(4, 2, 3, 3), 150, (2048, 4096), padding=(1, 1))
+    return Program((2, 9, 7), 1, (conv1, readout("conv1", 4 * 9 * 7)), "membrane"), spikes_in((2, 9, 7))
+
+
+def decays(pairs: list[tuple[int, int]]) -> tuple[Program, Frames]:
+    """A chain of layers, each with its own (voltage decay, current decay); states of both signs, so that rounding toward zero shows."""
+    layers = [conv("conv1", "input", (3, 6, 5), weights(3, 2, 3, 3, shift=8), 120, pairs[0], padding=(1, 1))]
+    for i, pair in enumerate(pairs[1:-1], start=2):
+        layers.append(conv(f"conv{i}", f"conv{i - 1}", (3, 6, 5), weights(3, 3, 3, 3, shift=8), 120 * i, pair, padding=(1, 1)))
+    layers.append(readout(layers[-1].name, 90, pairs[-1]))
+    return Program((2, 6, 5), 1, tuple(layers), "membrane"), spikes_in((2, 6, 5), steps=12)
+
+
+def saturation() -> tuple[Program, Frames]:
+    """Membranes at both rails: input that first drives one half of the neurons up and the other down, then the reverse."""
+    half = np.where(np.arange(8)[:, None] < 4, -1, 1)
+    site = np.where(np.arange(32)[None] < 16, 1, -1)
+    weight = (2 * RNG.integers(60, 128, (8, 32)) * half * site).astype(np.int16)
+    hidden = dense("dense1", "input", weight, programs.MAX_THRESHOLD, (0, 4096))
+    # Never up to the positive rail, where Lava's read-out would fire: its inputs fire only near that rail, its bias pulls it down.
+    last = replace(dense("readout", "dense1", -np.abs(weights(5, 8)), 0, (0, 4096), fires=False), bias=np.full(5, -4096, np.int32))
+    frames = np.zeros((2, 44, 2, 4, 4), np.uint8)
+    frames[0, :22, 0] = frames[0, 22:, 1] = 40
+    frames[1] = RNG.integers(0, 16, frames[1].shape)
+    frames[1, :11, 0] = frames[1, 11:, 1] = 45
+    return Program((2, 4, 4), 255, (hidden, last), "membrane"), frames
+
+
+def current_wrap() -> tuple[Program, Frames]:
+    """Sums beyond 24 bits, which wrap: exactly at both edges (2^17 * 64 stays, its negative does not), once, and further than once."""
+    weight = weights(6, 32, largest=254)
+    weight[0, :8], weight[1, :8] = 128, -128  # 8 sites * 128 counts * 128 = 2^17
+    hidden = replace(dense("dense1", "input", weight, 20000, (977, 1365)), bias=np.zeros(6, np.int32))
+    frames = RNG.integers(0, 256, (3, 10, 2, 4, 4)).astype(np.uint8)
+    frames[0] //= 4
+    frames[1, 0] = 0
+    frames[1, 0, 0, :2] = 128
+    return Program((2, 4, 4), 255, (hidden, readout("dense1", 6)), "membrane"), frames
+
+
+def geometry() -> tuple[Program, Frames]:
+    """Rectangular kernels, strides, paddings, dilations, groups."""
+    conv1 = conv(
+        "conv1", "input", (4, 5, 11), weights(4, 1, 3, 2), 100, (977, 4096), stride=(2, 1), padding=(1, 2), dilation=(2, 3), groups=2
+    )
+    conv2 = conv("conv2", "conv1", (8, 5, 5), weights(8, 1, 1, 3, shift=20), 60, (2048, 4096), stride=(1, 2), padding=(0, 0), groups=4)
+    last = readout("conv2", 8 * 25)
+    return Program((2, 12, 10), 1, (conv1, conv2, last), "membrane"), spikes_in((2, 12, 10), rate=0.3)
+
+
+def counts() -> tuple[Program, Frames]:
+    """Counts above 1 at the input of a convolution."""
+    conv1 = conv("conv1", "input", (4, 6, 6), weights(4, 2, 3, 3), 700, (2048, 4096), padding=(1, 1))
+    return Program((2, 6, 6), 15, (conv1, readout("conv1", 144)), "membrane"), spikes_in((2, 6, 6), most=15)
+
+
+def pool_crop() -> tuple[Program, Frames]:
+    """Average pooling after odd maps: 17 x 17 and, with stride 2, 9 x 9 are held to even sizes, and pools are fused twice."""
+    conv1 = conv("conv1", "input", (3, 16, 16), weights(3, 2, 3, 3, shift=4), 150, (2048, 4096), padding=(1, 1))
+    conv2 = conv("conv2", "conv1", (4, 8, 8), weights(4, 3, 3, 3, shift=4), 900, (2048, 4096), padding=(1, 1), pool=2)
+    return Program((2, 17, 17), 1, (conv1, conv2, readout("conv2", 4 * 16, pool=2)), "membrane"), spikes_in((2, 17, 17), samples=2, steps=6)
+
+
+def pool_stride() -> tuple[Program, Frames]:
+    """A strided convolution of an odd map whose result is cropped and pooled; a pool that drops a row and a column before a dense layer."""
+    conv1 = conv("conv1", "input", (3, 8, 6), weights(3, 2, 3, 3, shift=4), 120, (1365, 4096), stride=(2, 2), padding=(1, 1))
+    conv2 = conv("conv2", "conv1", (4, 3, 5), weights(4, 3, 2, 3, shift=4), 400, (3151, 4096), padding=(0, 2), pool=2)
+    return Program((2, 17, 13), 1, (conv1, conv2, readout("conv2", 4 * 2, pool=2)), "membrane"), spikes_in((2, 17, 13), samples=2)
+
+
+def spike_readout() -> tuple[Program, Frames]:
+    """Dense layers alone, read out by spike count."""
+    hidden = dense("dense1", "input", weights(12, 40, shift=10), 200, (2048, 4096))
+    last = dense("readout", "dense1", weights(4, 12, shift=20), 150, (500, 3000))
+    return Program((2, 4, 5), 1, (hidden, last), "spikes"), spikes_in((2, 4, 5), steps=12)
+
+
+CASES = {
+    "plain": plain,
+    "decays-a": lambda: decays([(977, 1365), (2048, 0), (4096, 4096), (0, 1365)]),
+    "decays-b": lambda: decays([(0, 0), (977, 4096), (2048, 1365), (977, 0)]),
+    "decays-c": lambda: decays([(4096, 0), (4096, 1365), (0, 4096), (2048, 4096)]),
+    "saturation": saturation,
+    "current-wrap": current_wrap,
+    "geometry": geometry,
+    "counts": counts,
+    "pool-crop": pool_crop,
+    "pool-stride": pool_stride,
+    "spike-readout": spike_readout,
+}
+
+
+def make(name: str) -> None:
+    """Runs one case in Lava and writes its two files."""
+    program, frames = CASES[name]()
+    contract = InputContract(program.input_shape[1:], frames.shape[1], 1, program.max_count)
+    classes = [str(i) for i in range(program.classes)]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = bundles.write(Path(folder) / "b", program, contract, classes, {}, [], {bundles.LAVA: lambda path: write_lava(program, path)})
+        output = LavaEngine(bundle).run(frames)
+    programs.save(program, FOLDER / f"{name}.safetensors")
+    packed = {f"spikes/{layer}": np.packbits(s) for layer, s in output.spikes.items()}
+    np.savez_compressed(FOLDER / f"{name}.npz", frames=frames, readout=output.readout, **packed)
+    rates = ", ".join(f"{layer} {s.mean():.3f}" for layer, s in output.spikes.items())
+    print(f"{name}: spike rates {rates}; read-out {output.readout.min()} to {output.readout.max()}")
+
+
+if __name__ == "__main__":
+    for case, name in enumerate(CASES):
+        RNG = np.random.default_rng(20 + case)
+        if name in sys.argv[1:] or not sys.argv[1:]:
+            make(name)

@@ -1,0 +1,44 @@
+"""Measuring a float network on recordings."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmkt.networks import SpikingNetwork
+
+
+@torch.no_grad()
+def measure(net: SpikingNetwork, frames: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device) -> dict[str, Any]:
+    """Accuracy and spike rates of a network in evaluation mode on frames uint8 [N, T, 2, H, W].
+
+    Gives `samples`, `correct`, `accuracy` (None without samples) and `spike_rates`: spikes per neuron and step of each spiking layer.
+    """
+    net.eval()
+    correct = 0
+    spikes = [0.0] * len(net.blocks)
+    neurons = [0] * len(net.blocks)
+
+    def count(index: int, output: Tensor) -> None:
+        spikes[index] += float(output.sum(dtype=torch.float64))
+        neurons[index] += output.numel()
+
+    def counter(index: int) -> Any:
+        return lambda _module, _input, output: count(index, output)
+
+    hooks = [block.get_submodule("neuron").register_forward_hook(counter(index)) for index, block in enumerate(net.blocks)]
+    for start in range(0, len(frames), 50):
+        chunk = torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)
+        answers = net(chunk).logits.mean(0).argmax(1).cpu().numpy()
+        correct += int((answers == labels[start : start + 50]).sum())
+    for hook in hooks:
+        hook.remove()
+    rates = {f"conv{index + 1}": spikes[index] / neurons[index] for index in range(len(spikes)) if neurons[index]}
+    return {"samples": len(frames), "correct": correct, "accuracy": correct / len(frames) if len(frames) else None, "spike_rates": rates}
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of right answers of logits [T, B, classes]."""
+    return float((logits.mean(0).argmax(1) == labels).float().mean())

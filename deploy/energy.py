@@ -5,11 +5,17 @@ power, which can exceed all that is counted here. So no number stands alone.
 """
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.bundle import Bundle
+from tmkt.deploy.engines import open_engine
+from tmkt.deploy.evaluate import measure
 from tmkt.deploy.trace import Trace
 from tmkt.deploy.units import Joules, JoulesPerSynop, JoulesPerUpdate, Synops, Updates
 from tmkt.errors import InputError, nearest
@@ -125,8 +131,12 @@ def estimate(trace: Trace, active_updates: dict[str, int], device: str) -> Estim
     return ESTIMATORS[found.estimator](counts, found)
 
 
-def energy(trace: Trace, active_updates: dict[str, int], devices: Sequence[str] = ("loihi1",)) -> dict[str, Any]:
-    """`tmkt energy`: samples, the trace's means and spread, and the estimates for the devices, the arithmetic proxy always among them."""
-    names = [*dict.fromkeys([*devices, PROXY])]
-    totals = {**trace.to_json(), "active_updates_per_sample": sum(active_updates.values()) / trace.samples}
-    return {"samples": trace.samples, "trace": totals, "estimates": [asdict(estimate(trace, active_updates, name)) for name in names]}
+def energy(bundle: Bundle, device: str, frames: NDArray[np.uint8], progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] on the simulator. Gives samples, the trace's means and spread (`Trace.to_json`,
+    and the active updates), and estimates: for the device and, always, the arithmetic proxy. `progress` is told the samples done."""
+    found = load_device(device)
+    m = measure(bundle, open_engine("simulator", bundle), frames, progress)
+    active = m.active_updates or {}
+    totals = {**m.trace.to_json(), "active_updates_per_sample": sum(active.values()) / m.trace.samples}
+    names = dict.fromkeys([found.name, PROXY])
+    return {"samples": m.trace.samples, "trace": totals, "estimates": [asdict(estimate(m.trace, active, name)) for name in names]}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
 from tmkt.program import Program
@@ -79,20 +79,19 @@ def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
         raise InputError(f"{bundle.path}: frames {found}, expected uint8 {expected} up to {bundle.contract.max_count}; bin them as the bundle says")
 
 
-def measure(bundle: Bundle, engine: str, frames: NDArray[np.uint8], progress: Progress | None = None) -> Measurement:
+def measure(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress: Progress | None = None) -> Measurement:
     """Runs an engine over frames uint8 [N, T, 2, H, W]. `progress` is told how many samples are done.
 
     The time leaves out opening the engine, one sample that is run first so that kernels are compiled, and the counting; Lava's time
     holds the start of its process, once a batch.
     """
     check_samples(bundle, frames)
-    runner = open_engine(engine, bundle)
-    if engine != "lava":
-        runner.run(frames[:1])
+    if engine.name != "lava":
+        engine.run(frames[:1])
     seconds, done, outputs, traces = 0.0, 0, [], []
     for batch in batches(bundle.program, frames):
         begin = perf_counter()
-        output = runner.run(frames[batch])
+        output = engine.run(frames[batch])
         seconds += perf_counter() - begin
         traces.append(count(bundle.program, frames[batch], output.spikes))
         outputs.append((output.predictions, output.readout, output.faults, output.active_updates))
@@ -109,14 +108,14 @@ def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | Non
     return {key: sum(part[key] for part in known) for key in known[0]} if known else None
 
 
-def evaluate(bundle: Bundle, engine: str, frames: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress | None = None) -> Evaluation:
+def evaluate(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress | None = None) -> Evaluation:
     """Accuracy, counts and time of an engine over frames uint8 [N, T, 2, H, W] with labels [N]. See `measure` for the time."""
     m = measure(bundle, engine, frames, progress)
     correct, classes = int((m.predictions == labels).sum()), bundle.program.classes
     confusion = np.bincount(labels * classes + m.predictions, minlength=classes**2).reshape(classes, classes)
     spikes, synops, updates = (float(m.trace.per_sample(kind).mean()) for kind in ("spikes", "synops", "updates"))
     return Evaluation(
-        engine,
+        engine.name,
         len(labels),
         correct / len(labels),
         wilson(correct, len(labels)),

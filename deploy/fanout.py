@@ -67,7 +67,7 @@ class Fan:
         """int64 [C, H, W]: how many of them have a weight other than zero."""
         nonzero = np.count_nonzero(self.weight, axis=3).astype(np.int64)
         rows, columns = (_incidence(taps, k) for taps, k in zip((self.rows, self.columns), nonzero.shape[1:], strict=True))
-        return np.einsum("yk,ckl,xl->cyx", rows, nonzero, columns, optimize=True)
+        return np.asarray(rows @ nonzero @ columns.T, np.int64)
 
 
 def _incidence(taps: Taps, kernel: int) -> NDArray[np.int64]:

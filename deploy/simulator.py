@@ -21,10 +21,11 @@ STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does: its
 
 
 @kernel
-def _scatter(
-    spikes, row_n, row_tap, row_to, run_n, run_from, run_to, run_span, weight, group, first, width, channels, block_first, block_n, blocks, a, touched
-):  # type: ignore[no-untyped-def]
+def _scatter(spikes: Any, rows: Any, runs: Any, weight: Any, first: Any, block_first: Any, layout: Any, a: Any, touched: Any) -> None:
     """Adds what every spike of [T, C, H, W] drives to the sums a [T, N]; marks the blocks of neurons that got any input."""
+    row_n, row_tap, row_to = rows
+    run_n, run_from, run_to, run_span = runs
+    group, width, channels, block_n, blocks = layout
     steps, sources, height, columns = spikes.shape
     for t in range(steps):
         for c in range(sources):
@@ -67,7 +68,21 @@ def _runs(columns: Taps, taps: int, group: int, channels: int) -> tuple[NDArray[
 
 
 @kernel
-def _neurons(a, touched, channels, bias, top, voltage_kept, current_kept, fires, u, v, fired, spikes, counts):  # type: ignore[no-untyped-def]
+def _neurons(
+    a: Any,
+    touched: Any,
+    channels: int,
+    bias: Any,
+    top: int,
+    voltage_kept: float,
+    current_kept: float,
+    fires: bool,
+    u: Any,
+    v: Any,
+    fired: Any,
+    spikes: Any,
+    counts: Any,
+) -> None:
     """The neuron update over the steps of a [T, N]; neuron i is channel i % channels of position i // channels. `fired` [N] is scratch.
 
     tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
@@ -83,14 +98,16 @@ def _neurons(a, touched, channels, bias, top, voltage_kept, current_kept, fires,
             else:
                 for i in range(block * per_block, (block + 1) * per_block):
                     active += (v[i] | u[i] | bias[i]) != 0
-        wraps = clips = over = 0
+        wraps: Any = 0
+        clips: Any = 0
+        over: Any = 0
         for i in range(neurons):
-            current = np.int32(np.int32(u[i] * current_kept) + (a[t, i] << 6))
-            above, below = current > WRAP, current <= -WRAP
+            summed = np.int32(np.int32(u[i] * current_kept) + (a[t, i] << 6))
+            above, below = summed > WRAP, summed <= -WRAP
             wraps += above | below
-            current = np.int32(current - 2 * WRAP * above + 2 * WRAP * below)
+            current = np.int32(summed - 2 * WRAP * above + 2 * WRAP * below)
             membrane = np.int32(np.int32(v[i] * voltage_kept) + current + (bias[i] << 6))
-            clipped = np.int32(min(max(membrane, -CLIP), CLIP))
+            clipped = np.int32(min(max(int(membrane), -CLIP), CLIP))
             clips += clipped != membrane
             spike = clipped > top
             over += spike
@@ -130,6 +147,9 @@ class Result:
     state: State
 
 
+KernelArguments = tuple[Any, Any, Any, Any, Any, Any]  # rows to layout of _scatter
+
+
 class _Layer:
     """A layer's tables in the form that the kernels take."""
 
@@ -140,13 +160,13 @@ class _Layer:
         self.bias = np.tile(layer.bias.astype(np.int32), self.positions)
         # Neurons that any spike reaches together: the channels of one position, cut by the groups of all synapses.
         self.blocks = lcm(*(s.groups for s in layer.synapses))
-        self.synapses: list[tuple[str, tuple[int, int, int], tuple[Any, ...]]] = []
+        self.synapses: list[tuple[str, tuple[int, int, int], KernelArguments]] = []
         for synapse in layer.synapses:
             table = fan(program, layer, synapse)
             self.synapses.append((synapse.source, source_shape(program, synapse), self._arguments(table, synapse.kind == "dense", synapse.groups)))
 
-    def _arguments(self, table: Fan, dense: bool, groups: int) -> tuple[Any, ...]:
-        weight, width, channels, blocks = table.weight, (self.layer.shape + (1, 1))[2], self.channels, self.blocks
+    def _arguments(self, table: Fan, dense: bool, groups: int) -> KernelArguments:
+        weight, width, channels, blocks = table.weight, self.layer.shape[-1], self.channels, self.blocks
         block_first = (table.first // (self.channels // groups) * (self.blocks // groups)).astype(np.int32)
         block_n = self.blocks // groups
         if dense:  # one target position that holds every neuron: from C, H, W order to the simulator's, positions before channels
@@ -154,9 +174,9 @@ class _Layer:
             weight, width, channels = np.ascontiguousarray(weight[..., order]), 1, self.layer.neurons
             blocks = block_n = self.positions * self.blocks
         taps, group = weight.shape[2:]
-        rows = np.ascontiguousarray(weight[:, :, ::-1]).reshape(*weight.shape[:2], taps * group)
-        r, runs = table.rows, _runs(table.columns, taps, group, channels)
-        return (r.count, r.tap, r.target, *runs, rows, group, table.first, width, channels, block_first, block_n, blocks)
+        flipped = np.ascontiguousarray(weight[:, :, ::-1]).reshape(*weight.shape[:2], taps * group)
+        rows, runs = (table.rows.count, table.rows.tap, table.rows.target), _runs(table.columns, taps, group, channels)
+        return rows, runs, flipped, table.first, block_first, (group, width, channels, block_n, blocks)
 
 
 class Simulator:
@@ -203,8 +223,7 @@ class Simulator:
             channels = last.shape[0]
             readout = state.v[-1].reshape(samples, -1, channels).transpose(0, 2, 1).reshape(samples, -1).astype(np.int64)
         else:
-            fired = spikes.get(last.name, np.zeros((samples, steps, *last.shape), np.uint8))
-            readout = fired.sum(1, dtype=np.int64).reshape(samples, -1)
+            readout = spikes[last.name].sum(1, dtype=np.int64).reshape(samples, -1)
         active = {layer.name: int(n) for layer, n in zip(self.program.layers, counts[:, :, 3].sum(0), strict=True)}
         return Result(readout, spikes, {name: int(n) for name, n in zip(FAULTS, total, strict=False)}, active, state)
 

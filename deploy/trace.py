@@ -54,7 +54,10 @@ class Trace:
 
     def per_sample(self, what: str) -> Counts:
         """int64 [N]: one of the counts ("spikes", "synops", "nonzero_synops", "updates") summed over layers and steps."""
-        return np.sum([getattr(layer, what).sum(1) for layer in self.layers], axis=0, dtype=np.int64)
+        total = np.zeros(self.samples, np.int64)
+        for layer in self.layers:
+            total += getattr(layer, what).sum(1)
+        return total
 
     def to_json(self) -> dict[str, Any]:
         """Means a sample with the standard deviation over the samples, in all and by layer; by layer also the mean of each step."""
@@ -79,7 +82,7 @@ def _spread(counts: Counts) -> tuple[float, float | None]:
 
 
 @kernel
-def _count(spikes, synapses, nonzero, out):  # type: ignore[no-untyped-def]
+def _count(spikes: Any, synapses: Any, nonzero: Any, out: Any) -> None:
     """Sums [samples, steps, sites] into out [3, samples, steps]: spiking sites, synapses that they drive, nonzero ones."""
     samples, steps, sites = spikes.shape
     for n in range(samples):
@@ -124,10 +127,8 @@ def count(program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray
 
 def join(traces: Iterable[Trace]) -> Trace:
     """The trace of several batches of one program, one after another."""
-    columns = zip(*(trace.layers for trace in traces), strict=True)
-    kinds = ("source_spikes", "spikes", "synops", "nonzero_synops")
-    return Trace(
-        tuple(
-            LayerTrace(parts[0].name, parts[0].neurons, *(np.concatenate([getattr(p, kind) for p in parts]) for kind in kinds)) for parts in columns
-        )
-    )
+    layers = []
+    for parts in zip(*(trace.layers for trace in traces), strict=True):
+        kinds = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("source_spikes", "spikes", "synops", "nonzero_synops"))
+        layers.append(LayerTrace(parts[0].name, parts[0].neurons, *kinds))
+    return Trace(tuple(layers))

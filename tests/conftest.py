@@ -1,4 +1,9 @@
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,3 +15,52 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}")
     return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        report = json.loads(self.out)
+        assert isinstance(report, dict)
+        return report
+
+
+def run_tmkt(*arguments: object, cwd: Path | None = None) -> Done:
+    """Runs the command line as a user does, in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "tmkt", *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=cwd)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def tmkt() -> Any:
+    return run_tmkt
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A small data set, a short training on it, and its bundle, all made by the command line."""
+
+    data: Path
+    run: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    root = tmp_path_factory.mktemp("pipeline")
+    made = Pipeline(root / "data", root / "run", root / "bundle")
+    for arguments in (
+        ("data", "simulate", made.data, "--per-class", 6),
+        ("train", "digits", "--data", made.data, "--out", made.run, "--set", "train.steps=60", "--set", "data.shots=2", "--set", "train.batch=8"),
+        ("export", made.run, "--target", "all", "--out", made.bundle),
+    ):
+        done = run_tmkt(*arguments)
+        assert done.code == 0, done.err
+    return made

@@ -15,6 +15,7 @@ from tmkt.program import Program
 
 FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1
+MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 MANIFEST = "manifest.json"
 PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
 
@@ -96,6 +97,8 @@ def load(path: Path) -> Bundle:
         listed = dict(manifest["files"])
         contract = InputContract(**{**manifest["input"], "sensor": tuple(manifest["input"]["sensor"])})
         classes = [str(name) for name in manifest["classes"]]
+        if not all(type(n) is int and 0 < n <= limit for n, limit in ((contract.bins, MAX_BINS), (contract.bin_us, 2**31))):
+            raise ValueError(f"{contract.bins} bins of {contract.bin_us} us")
         if PROGRAM not in listed:
             raise KeyError(PROGRAM)
         for name, entry in listed.items():

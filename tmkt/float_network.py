@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import nir
 
 Floats = NDArray[np.float32]
-_COLUMN_BYTES = 2**22  # of unrolled input patches at a time: what stays in cache (measured: twice as fast as one large product)
+_COLUMN_BYTES = 2**20  # of unrolled input patches at a time: they stay in cache (measured: 3.7 ms a sample, 6 with 2**22)
 _BATCH_BYTES = 2**27  # of all layers' activations of one batch
 
 
@@ -83,9 +83,11 @@ def _apply(x: Floats, node: Node) -> Floats:
     elif isinstance(operation, Dense):
         flat = flat @ operation.weight.T + operation.bias
     elif isinstance(operation, Pool):
-        size, (channels, height, width) = operation.size, node.shape
-        windows = flat[:, :, : height * size, : width * size].reshape(-1, channels, height, size, width, size)
-        flat = windows.sum((3, 5), dtype=np.float32)
+        size, (_, height, width) = operation.size, node.shape
+        whole = flat[:, :, : height * size, : width * size]
+        flat = np.zeros((len(whole), *node.shape), np.float32)
+        for row, column in np.ndindex(size, size):
+            flat += whole[:, :, row::size, column::size]
         if operation.average:
             flat /= np.float32(size**2)
     else:

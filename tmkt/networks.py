@@ -1,12 +1,17 @@
 """The network that is trained: a small VGG of spiking convolutions that a Loihi-style chip can hold."""
 
+import logging
 from typing import NamedTuple
 
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tmkt.errors import InputError
 from tmkt.recipe import NetworkRecipe
+
+# SpikingJelly's first step looks for Triton, and torch warns on standard error that a CPU has none.
+logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
 class NetworkOutput(NamedTuple):
@@ -63,7 +68,9 @@ class SpikingNetwork(nn.Module):
             blocks.append(Block(channels, out, stride, pool, recipe.tau, recipe.threshold))
             channels, height, width = out, ((height - 1) // stride + 1) // pool, ((width - 1) // stride + 1) // pool
         if height < 1 or width < 1:
-            raise ValueError(f"the network pools its {input_shape[1:]} input down to nothing")
+            raise InputError(
+                f"network: strides {recipe.strides} and pools {recipe.pools} leave nothing of a {input_shape[1:]} input; use fewer or smaller ones"
+            )
         self.blocks = nn.ModuleList(blocks)
         self._last = blocks[-1].neuron
         self.features = channels * height * width

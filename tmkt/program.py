@@ -12,6 +12,7 @@ layer after layer, with all states zero before the first step (Lava's fixed-poin
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ MAX_WEIGHT = 254
 MAX_THRESHOLD = 2**17 - 1
 DECAY_ONE = 4096
 BIAS_RANGE = (-4096, 4095)
+MAX_NEURONS = 2**24  # of a layer, and sites of the input: ours, far above any chip, so that a damaged file cannot ask for all memory
 MAX_SUM = 2**23  # Lava's convolution wraps its sum to 24 bits: no program may come near
 
 
@@ -124,21 +126,33 @@ def _require(ok: bool, name: str, found: object, expected: str) -> None:
         raise InputError(f"program, {name}: found {found}, expected {expected}; export the network again")
 
 
+def _whole(*values: object) -> bool:
+    return all(type(value) is int for value in values)
+
+
+def _fits(shape: tuple[int, ...]) -> bool:
+    return _whole(*shape) and min(shape) > 0 and prod(shape) <= MAX_NEURONS
+
+
 def check(program: Program) -> None:
     """Raises InputError, naming layer, value and limit, unless shapes fit and every integer is in its range."""
     _require(len(program.layers) > 0, "layers", "none", "at least one")
-    _require(1 <= program.max_count <= 255, "max_count", program.max_count, "1..255")
-    _require(len(program.input_shape) == 3 and min(program.input_shape) > 0, "input shape", program.input_shape, "(C, H, W)")
+    _require(_whole(program.max_count) and 1 <= program.max_count <= 255, "max_count", program.max_count, "1..255")
+    _require(
+        len(program.input_shape) == 3 and _fits(program.input_shape), "input shape", program.input_shape, f"(C, H, W), at most {MAX_NEURONS} sites"
+    )
     _require(program.readout in ("membrane", "spikes"), "readout", program.readout, "membrane or spikes")
     known: dict[str, tuple[int, ...]] = {INPUT: program.input_shape}
     for layer in program.layers:
         name = f"layer {layer.name!r}"
         unique = layer.name not in known and "/" not in layer.name and layer.name != ""
         _require(unique, "layer names", layer.name, "unique, without '/'")
-        _require(len(layer.shape) in (1, 3) and min(layer.shape) > 0, f"{name} shape", layer.shape, "(C, H, W) or (N,)")
-        _require(0 <= layer.threshold <= MAX_THRESHOLD, f"{name} threshold", layer.threshold, f"0..{MAX_THRESHOLD}")
+        fits = len(layer.shape) in (1, 3) and _fits(layer.shape)
+        _require(fits, f"{name} shape", layer.shape, f"(C, H, W) or (N,), at most {MAX_NEURONS} neurons")
+        _require(_whole(layer.threshold) and 0 <= layer.threshold <= MAX_THRESHOLD, f"{name} threshold", layer.threshold, f"0..{MAX_THRESHOLD}")
         for what, decay in (("voltage", layer.voltage_decay), ("current", layer.current_decay)):
-            _require(0 <= decay <= DECAY_ONE, f"{name} {what} decay", decay, f"0..{DECAY_ONE}")
+            _require(_whole(decay) and 0 <= decay <= DECAY_ONE, f"{name} {what} decay", decay, f"0..{DECAY_ONE}")
+        _require(layer.bias.dtype == np.int32, f"{name} bias", layer.bias.dtype, "int32")
         _require(layer.bias.shape == layer.shape[:1], f"{name} bias shape", layer.bias.shape, str(layer.shape[:1]))
         low, high = int(layer.bias.min(initial=0)), int(layer.bias.max(initial=0))
         _require(low >= BIAS_RANGE[0] and high <= BIAS_RANGE[1], f"{name} bias", (low, high), f"{BIAS_RANGE[0]}..{BIAS_RANGE[1]}")
@@ -156,9 +170,12 @@ def check(program: Program) -> None:
 
 
 def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+    _require(synapse.weight.dtype == np.int16, f"{name} weights", synapse.weight.dtype, "int16")
     w, high = synapse.weight, int(np.abs(synapse.weight.astype(np.int64)).max(initial=0))
     _require(high <= MAX_WEIGHT, f"{name} largest |weight|", high, f"at most {MAX_WEIGHT}")
     _require(high <= 127 or not np.any(w & 1), f"{name} weights", "odd ones above 127", "even ones, or none above 127 (8-bit mantissa)")
+    settings = (*synapse.stride, *synapse.padding, *synapse.dilation, synapse.groups, synapse.pool)
+    _require(len(settings) == 8 and _whole(*settings), f"{name} synapse settings", settings, "whole numbers, two each for stride, padding, dilation")
     _require(synapse.pool >= 1 and (synapse.pool == 1 or len(source) == 3), f"{name} pool", synapse.pool, "1, or more on (C, H, W)")
     inner = pooled(source, synapse.pool)
     if synapse.kind == "dense":

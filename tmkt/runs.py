@@ -16,10 +16,11 @@ from tmkt.recipe import Recipe, parse_recipe
 if TYPE_CHECKING:
     from tmkt.networks import SpikingNetwork
 
-INFO, RECIPE, MODEL, CHECKPOINT, METRICS, TENSORBOARD = (
+INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, METRICS, TENSORBOARD = (
     "run.json",
     "recipe.toml",
     "model.safetensors",
+    "calibration.safetensors",
     "checkpoint.safetensors",
     "metrics.jsonl",
     "tensorboard",
@@ -54,9 +55,10 @@ class Run:
         from safetensors.numpy import load_file
 
         try:
-            return load_file(self.path / CALIBRATION)["frames"]
+            frames: NDArray[np.uint8] = load_file(self.path / CALIBRATION)["frames"]
         except (SafetensorError, KeyError, OSError) as error:
             raise InputError(f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again") from None
+        return frames
 
 
 def load_run(path: Path) -> Run:

@@ -52,17 +52,22 @@ def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_im
     """
     source = dataset(recipe.data.name)
     train, test = few_shot(source.find_recordings(data), recipe.data.shots, recipe.train.seed)
+    _need_all(source.classes, {recording.label for recording in train}, f"{data}: holds no recording of class")
     images = None
     if needs_images:
         images = without_instances(source.load_images(static), {recording.instance for recording in test})
-        for label, name in enumerate(source.classes):
-            if not np.any(images.labels == label):
-                raise InputError(f"{static or source.name}: no image of class {name!r} is left to train on; give a fuller --static")
+        _need_all(source.classes, set(images.labels.tolist()), f"{static or source.name}: leaves, without those that are tested, no image of class")
     contract = InputContract(source.sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
     frames, labels = load_frames(train, contract)
     test_frames, test_labels = load_frames(test, contract)
     trained_on = sorted({recording.instance for recording in train})
     return TrainingData(source.sensor, source.classes, frames, labels, trained_on, test_frames, test_labels, images)
+
+
+def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:
+    for label, name in enumerate(classes):
+        if label not in found:
+            raise InputError(f"{complaint} {name!r}, expected all of {', '.join(classes)}; give a fuller folder")
 
 
 def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device) -> Batch:
@@ -87,4 +92,5 @@ def _one_of_each(wanted: NDArray[np.int64], labels: NDArray[np.int64], rng: np.r
     order = np.argsort(labels, kind="stable")
     first = np.searchsorted(labels, wanted, sorter=order)
     count = np.searchsorted(labels, wanted, side="right", sorter=order) - first
-    return order[first + rng.integers(count)]
+    chosen: NDArray[np.int64] = order[first + rng.integers(count)]
+    return chosen

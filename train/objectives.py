@@ -21,7 +21,8 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
     """
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)  # centring the features centres the kernel on both sides
     k, other = x @ x.transpose(1, 2), y @ y.transpose(1, 2)
-    return (k * other).sum((1, 2)) / (k.norm(dim=(1, 2)) * other.norm(dim=(1, 2)) + 1e-7)
+    aligned: Tensor = (k * other).sum((1, 2)) / (k.norm(dim=(1, 2)) * other.norm(dim=(1, 2)) + 1e-7)
+    return aligned
 
 
 def alignment(mixed: Tensor, events: Tensor) -> Tensor:

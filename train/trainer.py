@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-import tmkt
+from tmkt import __version__
 from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
-from tmkt.runs import CHECKPOINT, INFO, MODEL, RECIPE, Run, load_run, load_run_recipe
+from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, MODEL, RECIPE, Run, load_run, load_run_recipe
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
 from tmkt.train.log import MetricsLog
@@ -30,6 +30,8 @@ from tmkt.train.methods import METHODS, Method
 
 LOG_EVERY = 10  # steps
 CHECKPOINT_EVERY = 50  # steps
+CALIBRATION_RECORDINGS = 100  # training recordings, at most, that the run keeps for the quantiser
+LIBRARIES = ("torch", "spikingjelly", "numpy")  # whose versions decide a training's last bits
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -51,7 +53,7 @@ def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bo
     if finished:
         return finished
     with _deterministic(recipe.train.threads):
-        return _train(recipe, data, static, out, progress or (lambda step, total, metrics: None))
+        return _train(recipe, data, static, out, progress)
 
 
 def _open(recipe: Recipe, out: Path, resume: bool) -> Run | None:
@@ -68,13 +70,12 @@ def _open(recipe: Recipe, out: Path, resume: bool) -> Run | None:
     for section, values in new.items():
         for key, value in values.items():
             if old[section][key] != value:
-                raise InputError(
-                    f"{out}: was trained with {section}.{key} = {old[section][key]!r}, found {value!r}; resume with the same recipe or choose another --out"
-                )
+                was = f"was trained with {section}.{key} = {old[section][key]!r}, found {value!r}"
+                raise InputError(f"{out}: {was}; resume with the same recipe or choose another --out")
     return load_run(out) if finished else None
 
 
-def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress: Progress) -> Run:
+def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress: Progress | None) -> Run:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     source = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
     with torch.random.fork_rng(devices=[]):
@@ -85,25 +86,29 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
     fingerprint = source.fingerprint()
     checkpoint = out / CHECKPOINT
     start = load_checkpoint(checkpoint, net, method, optimizer, fingerprint) if checkpoint.is_file() else 0
-    with writing(out / RECIPE) as beside:
-        beside.write_text(dump_recipe(recipe), encoding="utf-8")
+    if not (out / RECIPE).is_file():
+        with writing(out / RECIPE) as beside:
+            beside.write_text(dump_recipe(recipe), encoding="utf-8")
 
     with _ctrl_c_noted() as ctrl_c, closing(MetricsLog(out, start)) as log:
         for step in range(start, recipe.train.steps):
             metrics = _step(step, recipe, source, net, method, optimizer, device)
             done = step + 1
-            last = done == recipe.train.steps or ctrl_c.is_set()
-            if done % LOG_EVERY == 0 or done == recipe.train.steps:
+            last, stop = done == recipe.train.steps, ctrl_c.is_set()
+            if done % LOG_EVERY == 0 or last:
                 log.write(done, metrics)
-            if done % CHECKPOINT_EVERY == 0 or last:
+            if done % CHECKPOINT_EVERY == 0 or last or stop:
                 save_checkpoint(checkpoint, net, method, optimizer, done, fingerprint)
-            progress(done, recipe.train.steps, metrics)
-            if ctrl_c.is_set():
+            if stop:
                 raise KeyboardInterrupt
+            if progress:
+                progress(done, recipe.train.steps, metrics)
 
+    save_tensors(out / CALIBRATION, {"frames": torch.from_numpy(source.frames[:CALIBRATION_RECORDINGS])})
     save_tensors(out / MODEL, net.state_dict())
+    test = measure(net, source.test_frames, source.test_labels, device)
     with writing(out / INFO) as beside:  # last: it says that the run is finished
-        beside.write_text(json.dumps(_info(recipe, source, measure(net, source.test_frames, source.test_labels, device)), indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(_info(recipe, source, test), indent=1) + "\n", encoding="utf-8")
     return load_run(out)
 
 
@@ -119,12 +124,12 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    losses.total.backward()
     optimizer.step()
-    loss = float(losses.total)
+    loss = float(losses.total.detach())
     if not math.isfinite(loss):
         raise InputError(f"training diverged at step {step + 1} (loss {loss}); lower train.learning_rate = {recipe.train.learning_rate}")
-    parts = {f"loss_{name}": float(value) for name, value in losses.parts.items()}
+    parts = {f"loss_{name}": float(value.detach()) for name, value in losses.parts.items()}
     return {"loss": loss, **parts, "accuracy": accuracy(losses.logits, batch.labels), "learning_rate": rate}
 
 
@@ -154,7 +159,7 @@ def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[st
         "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
         "images": len(source.images.images) if source.images else 0,
         "test": test,
-        "versions": {"tmkt": tmkt.__version__, "python": platform.python_version(), **{name: version(name) for name in ("torch", "spikingjelly", "numpy")}},
+        "versions": {"tmkt": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
 
 

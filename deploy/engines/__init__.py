@@ -1,5 +1,6 @@
 """Engines: what can run a bundle. Every engine takes the same frames and answers in the same form."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ class EngineOutput:
     @property
     def predictions(self) -> NDArray[np.int64]:
         """The class of the largest read-out value, the lowest index among equals: int64 [N]."""
-        return np.argmax(self.readout, axis=1).astype(np.int64)
+        return np.asarray(np.argmax(self.readout, axis=1), np.int64)
 
 
 class Engine(Protocol):
@@ -44,8 +45,11 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: str, bundle: Bundle) -> Engine:
-    """Gives an engine by name, ready to run the bundle. Raises InputError for an unknown name or for what is not installed."""
+def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | None = None) -> Engine:
+    """Gives an engine by name, ready to run the bundle. Raises InputError for an unknown name or for what is not installed.
+
+    `progress` is told, while a run goes on, how many of its samples are done: by Lava, the one engine slow enough to need it.
+    """
     if name == "simulator":
         from tmkt.deploy.engines.simulator import SimulatorEngine
 
@@ -59,7 +63,7 @@ def open_engine(name: str, bundle: Bundle) -> Engine:
 
         if not lava.installed():
             raise InputError(f"engine 'lava': Lava is not installed; {lava.INSTALL_HINT}")
-        return lava.LavaEngine(bundle)
+        return lava.LavaEngine(bundle, progress)
     if name == "float":
         from tmkt.deploy.engines.float import FloatEngine
 

@@ -30,6 +30,6 @@ class FloatEngine:
         parts = [self._network.run(frames[i : i + SAMPLES_AT_ONCE]) for i in range(0, len(frames), SAMPLES_AT_ONCE)]
         spikes = {}
         for name, shape in self._shapes.items():
-            kept = (..., *(slice(n) for n in shape))
-            spikes[name] = np.concatenate([part.spikes[name][kept] for part in parts])
+            whole = np.concatenate([part.spikes[name] for part in parts])
+            spikes[name] = whole[:, :, :, : shape[1], : shape[2]] if len(shape) == 3 else whole
         return EngineOutput(np.concatenate([part.readout for part in parts]), spikes)

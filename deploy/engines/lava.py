@@ -110,9 +110,9 @@ class LavaEngine:
         try:
             code = process.wait()
         finally:
+            process.stdin.close()  # tells a runner that still works to end what it started
             _end_group(process)
             reader.join(timeout=5)
-            process.stdin.close()
             process.stderr.close()
         return code, errors
 
@@ -127,7 +127,10 @@ class LavaEngine:
 
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
-    """Ends what is left of the runner's process group: by SIGTERM, so that Python can free shared memory, then by force."""
+    """Waits a little for the runner to end, then ends what is left of its process group; by SIGTERM first, which Python's own
+    keeper of shared memory outlives, so that none is left behind."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=3)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, sign)

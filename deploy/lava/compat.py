@@ -73,7 +73,7 @@ def _import_var_model() -> None:
             return functools.partial(hashable, **options)
         return plain(cls, **(options | {"unsafe_hash": True} if cls.__name__ == "ByteEncoder" else options))
 
-    dataclasses.dataclass = hashable  # type: ignore[assignment]
+    dataclasses.dataclass = hashable
     try:
         importlib.import_module("lava.magma.compiler.var_model")
     finally:

@@ -11,13 +11,14 @@ k * steps + t + 2 + i: one step of delay a layer. Standard error gets a line "do
 
 import json
 import multiprocessing.connection
+import multiprocessing.util
 import os
-import signal
+import shutil
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,16 +126,16 @@ def watch_children(runtime: Any) -> threading.Event:
         multiprocessing.connection.wait(sentinels)
         if not stopping.wait(timeout=3):  # time for the error of a process that did not die silently
             print("error: one of Lava's processes ended early; is there enough memory?", file=sys.stderr, flush=True)
-            os._exit(1)
+            abandon()
 
     threading.Thread(target=watch, daemon=True).start()
     return stopping
 
 
 def end_with_parent() -> None:
-    """Ends this process and those it starts when the engine that holds the other end of standard input is gone.
+    """Ends this process and Lava's when the engine closes the other end of standard input or is gone.
 
-    Only in a session of its own, as the engine starts it: by hand, standard input and the process group are somebody else's.
+    Only in a session of its own, as the engine starts it: by hand, standard input is somebody else's.
     """
     if os.getsid(0) != os.getpid():
         return
@@ -142,20 +143,28 @@ def end_with_parent() -> None:
     def watch() -> None:
         while os.read(0, 1):  # not sys.stdin, whose lock a forked process would inherit
             pass
-        os.killpg(0, signal.SIGTERM)
+        abandon()
 
     threading.Thread(target=watch, daemon=True).start()
 
 
+def abandon() -> NoReturn:
+    """Ends Lava's processes and this one, without waiting for what may never answer."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
+    os._exit(1)
+
+
 def main(folder: Path) -> int:
     """Runs the job in `folder`; gives the exit code."""
+    multiprocessing.util.get_temp_dir()  # made here, it is the one that Lava's processes inherit and `abandon` removes
     end_with_parent()
     try:
         run(read_job(folder / "job.json"), folder)
     except Exception as error:
         compat.report(error)
-        sys.stderr.flush()
-        os._exit(1)  # Lava's processes may wait for ever: whoever started this ends the process group
+        abandon()
     return 0
 
 

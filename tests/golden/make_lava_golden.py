@@ -20,12 +20,11 @@ from tmkt import program as programs
 from tmkt.deploy.engines.lava import LavaEngine
 from tmkt.export.lava import write_lava
 from tmkt.frames import InputContract
-from tmkt.program import Layer, Program, Synapse
+from tmkt.program import MAX_THRESHOLD, Layer, Program, Synapse
 
 FOLDER = Path(__file__).parent
 Frames = NDArray[np.uint8]
 RNG = np.random.default_rng(20)
-RAIL = 2**23 - 1
 
 
 def weights(*shape: int, largest: int = 120, shift: int = 0) -> NDArray[np.int16]:
@@ -43,7 +42,9 @@ def spikes_in(shape: tuple[int, int, int], samples: int = 3, steps: int = 8, rat
     return ((RNG.random((samples, steps, *shape)) < level) * RNG.integers(1, most + 1, (samples, steps, *shape))).astype(np.uint8)
 
 
-def conv(name: str, source: str, shape: tuple[int, int, int], weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], **settings: object) -> Layer:
+def conv(
+    name: str, source: str, shape: tuple[int, int, int], weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], **settings: object
+) -> Layer:
     return Layer(name, shape, (Synapse(source, "conv", weight, **settings),), biases(shape[0]), threshold, *decays)  # type: ignore[arg-type]
 
 
@@ -52,7 +53,7 @@ def dense(name: str, source: str, weight: NDArray[np.int16], threshold: int, dec
 
 
 def readout(source: str, inputs: int, decays: tuple[int, int] = (0, 4096), pool: int = 1) -> Layer:
-    return dense("readout", source, weights(5, inputs), 0, decays, fires=False, pool=pool)
+    return dense("readout", source, weights(5, inputs), MAX_THRESHOLD, decays, fires=False, pool=pool)
 
 
 def plain() -> tuple[Program, Frames]:
@@ -75,9 +76,10 @@ def saturation() -> tuple[Program, Frames]:
     half = np.where(np.arange(8)[:, None] < 4, -1, 1)
     site = np.where(np.arange(32)[None] < 16, 1, -1)
     weight = (2 * RNG.integers(60, 128, (8, 32)) * half * site).astype(np.int16)
-    hidden = dense("dense1", "input", weight, programs.MAX_THRESHOLD, (0, 4096))
-    # Never up to the positive rail, where Lava's read-out would fire: its inputs fire only near that rail, its bias pulls it down.
-    last = replace(dense("readout", "dense1", -np.abs(weights(5, 8)), 0, (0, 4096), fires=False), bias=np.full(5, -4096, np.int32))
+    hidden = dense("dense1", "input", weight, MAX_THRESHOLD, (0, 4096))
+    # Only down: at the positive rail Lava's read-out would fire.
+    last = dense("readout", "dense1", -np.abs(weights(5, 8)), MAX_THRESHOLD, (0, 4096), fires=False)
+    last = replace(last, bias=np.array([-4096, -4096, -3000, -500, 0], np.int32))
     frames = np.zeros((2, 44, 2, 4, 4), np.uint8)
     frames[0, :22, 0] = frames[0, 22:, 1] = 40
     frames[1] = RNG.integers(0, 16, frames[1].shape)
@@ -99,9 +101,7 @@ def current_wrap() -> tuple[Program, Frames]:
 
 def geometry() -> tuple[Program, Frames]:
     """Rectangular kernels, strides, paddings, dilations, groups."""
-    conv1 = conv(
-        "conv1", "input", (4, 5, 11), weights(4, 1, 3, 2), 100, (977, 4096), stride=(2, 1), padding=(1, 2), dilation=(2, 3), groups=2
-    )
+    conv1 = conv("conv1", "input", (4, 5, 11), weights(4, 1, 3, 2), 100, (977, 4096), stride=(2, 1), padding=(1, 2), dilation=(2, 3), groups=2)
     conv2 = conv("conv2", "conv1", (8, 5, 5), weights(8, 1, 1, 3, shift=20), 60, (2048, 4096), stride=(1, 2), padding=(0, 0), groups=4)
     last = readout("conv2", 8 * 25)
     return Program((2, 12, 10), 1, (conv1, conv2, last), "membrane"), spikes_in((2, 12, 10), rate=0.3)

@@ -16,7 +16,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
-class FileSink(AbstractProcess):
+class FileSink(AbstractProcess):  # type: ignore[misc]  # Lava has no types
     """Takes spikes of one shape, (W, H, C) or (N,), and writes them to `path`, in C, H, W order, one bit each, whole bytes a step."""
 
     def __init__(self, *, shape: tuple[int, ...], path: str) -> None:
@@ -27,7 +27,7 @@ class FileSink(AbstractProcess):
 @implements(proc=FileSink, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyFileSinkModel(PyLoihiProcessModel):
+class PyFileSinkModel(PyLoihiProcessModel):  # type: ignore[misc]
     """Writes without a buffer: Lava ends its processes without closing what they hold open."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)

@@ -1,0 +1,157 @@
+"""The simulator against the plain program, integer by integer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from plain_program import run_plain, synaptic_sum
+from random_programs import frames_for, programs
+
+from tmkt.deploy.simulator import STEPS_AT_ONCE, Simulator
+from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+
+
+def one_neuron(weight: int, **settings: int) -> Program:
+    """One integrating neuron on one input site: its arithmetic can be followed by hand."""
+    synapse = Synapse(INPUT, "dense", np.array([[weight]], np.int16))
+    defaults = {"threshold": MAX_THRESHOLD, "voltage_decay": 0, "current_decay": 4096}
+    bias = np.array([settings.pop("bias", 0)], np.int32)
+    return Program((1, 1, 1), 255, (Layer("n", (1,), (synapse,), bias, **{**defaults, **settings}, fires=False),), "membrane")
+
+
+def counts(*values: int) -> NDArray[np.uint8]:
+    return np.array(values, np.uint8).reshape(1, -1, 1, 1, 1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_spike_membrane_and_state_equals_the_plain_program(data: st.DataObject) -> None:
+    program = data.draw(programs())
+    frames = data.draw(frames_for(program))
+    readout, spikes, states = run_plain(program, frames)
+    found = Simulator(program, threads=1).run(frames)
+    np.testing.assert_array_equal(found.readout, readout)
+    assert found.spikes.keys() == spikes.keys()
+    for name, expected in spikes.items():
+        np.testing.assert_array_equal(found.spikes[name], expected, err_msg=name)
+    for i, layer in enumerate(program.layers):
+        channels_last = np.moveaxis(states[layer.name]["v"], 1, -1).reshape(len(frames), -1)
+        np.testing.assert_array_equal(found.state.v[i], channels_last, err_msg=layer.name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_chunks_of_steps_with_the_state_carried_equal_one_run(data: st.DataObject) -> None:
+    program = data.draw(programs())
+    frames = np.concatenate([data.draw(frames_for(program))[:1]] * 3, axis=1)
+    simulator = Simulator(program, threads=1)
+    whole = simulator.run(frames)
+    cuts = sorted(data.draw(st.sets(st.integers(1, frames.shape[1] - 1), max_size=3)))
+    state, parts = None, []
+    for begin, end in zip([0, *cuts], [*cuts, frames.shape[1]], strict=True):
+        part = simulator.run(frames[:, begin:end], state)
+        state = part.state
+        parts.append(part)
+    for name, expected in whole.spikes.items():
+        np.testing.assert_array_equal(np.concatenate([part.spikes[name] for part in parts], axis=1), expected)
+    together = parts[-1].readout if program.readout == "membrane" else sum(part.readout for part in parts)
+    np.testing.assert_array_equal(together, whole.readout)
+    for counter in ("faults", "active_updates"):
+        assert {key: sum(getattr(part, counter)[key] for part in parts) for key in getattr(whole, counter)} == getattr(whole, counter)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_the_number_of_threads_changes_nothing(data: st.DataObject) -> None:
+    program = data.draw(programs())
+    frames = np.concatenate([data.draw(frames_for(program))] * 3)
+    one, three = (Simulator(program, threads=n).run(frames) for n in (1, 3))
+    np.testing.assert_array_equal(one.readout, three.readout)
+    assert all((one.spikes[name] == three.spikes[name]).all() for name in one.spikes)
+    assert (one.faults, one.active_updates) == (three.faults, three.active_updates)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_active_updates_are_the_neuron_steps_that_had_something_to_do(data: st.DataObject) -> None:
+    program = data.draw(programs())
+    frames = data.draw(frames_for(program))[:1, :4]
+    expected = dict.fromkeys((layer.name for layer in program.layers), 0)
+    _, spikes, _ = run_plain(program, frames)
+    for t in range(frames.shape[1]):
+        _, _, before = run_plain(program, frames[:, :t])
+        values = {layer.name: np.zeros(layer.shape, np.int64) for layer in program.layers}
+        values |= {INPUT: (frames[0, t] > 0).astype(np.int64), **{name: s[0, t].astype(np.int64) for name, s in spikes.items()}}
+        for layer in program.layers:
+            ones = replace(layer, synapses=tuple(replace(s, weight=np.ones_like(s.weight)) for s in layer.synapses))
+            bias = layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)) != 0
+            remembered = (before[layer.name]["v"][0] != 0) | ((before[layer.name]["u"][0] != 0) & (layer.current_decay != 4096))
+            expected[layer.name] += int(((synaptic_sum(ones, values) > 0) | bias | remembered).sum())
+    assert Simulator(program, threads=1).run(frames).active_updates == expected
+
+
+def test_a_layer_that_does_not_fire_sends_nothing() -> None:
+    first = replace(one_neuron(100).layers[0], name="first")
+    dense = Synapse("first", "dense", np.array([[100]], np.int16))
+    program = Program((1, 1, 1), 1, (first, Layer("last", (1,), (dense,), np.zeros(1, np.int32), 0, 0, fires=False)), "membrane")
+    assert Simulator(program).run(counts(1, 1, 1)).readout.tolist() == [[0]]
+
+
+def test_decay_rounds_toward_zero_on_both_sides() -> None:
+    for sign in (1, -1):
+        # -64, then tz(-64 * 4095 / 4096) = tz(-63.98) = -63: floor division would stay at -64
+        assert Simulator(one_neuron(sign, voltage_decay=1)).run(counts(1, 0)).readout.tolist() == [[63 * sign]]
+
+
+def test_the_membrane_saturates_on_both_rails_and_the_clips_are_counted() -> None:
+    for sign in (1, -1):
+        found = Simulator(one_neuron(sign * 254)).run(counts(255, 255, 255, 0))  # 255 * 254 * 64 = 4 145 280 a step
+        assert found.readout.tolist() == [[sign * (2**23 - 1)]]
+        assert found.faults["membrane_clips"] == 1
+        assert found.faults["current_wraps"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sign", "last", "expected", "wraps"),
+    [
+        (1, 16, 2**23 - 1, 0),  # a = 2^17, u = 2^23 stays; the membrane clips
+        (1, 17, -(2**23) + 128, 1),
+        (-1, 16, 2**23 - 1, 1),  # u = -2^23 already wraps, to 2^23
+        (-1, 15, -(2**23) + 128, 0),
+    ],
+)
+def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, wraps: int) -> None:
+    weight = sign * np.array([[254, 254, 100, 2]], np.int16)
+    layer = Layer("n", (1,), (Synapse(INPUT, "dense", weight),), np.zeros(1, np.int32), MAX_THRESHOLD, 0, fires=False)
+    frames = np.array([255, 255, 15, last], np.uint8).reshape(1, 1, 1, 1, 4)
+    found = Simulator(Program((1, 1, 4), 255, (layer,), "membrane")).run(frames)
+    assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
+
+
+def test_threshold_is_strict_and_reset_is_to_zero() -> None:
+    layer = replace(one_neuron(10).layers[0], threshold=10, fires=True)
+    program = Program((1, 1, 1), 255, (layer,), "spikes")
+    assert Simulator(program).run(counts(1, 0, 1, 1)).spikes["n"][0, :, 0].tolist() == [0, 0, 1, 0]
+
+
+def test_a_readout_over_its_threshold_is_counted() -> None:
+    found = Simulator(one_neuron(10, threshold=25)).run(counts(1, 1, 1, 1))
+    assert found.readout.tolist() == [[4 * 640]]
+    assert found.faults["readout_over_threshold"] == 2
+
+
+def test_current_decays_slowly_where_it_has_memory() -> None:
+    # u: 640, 320, 160; v sums it
+    assert Simulator(one_neuron(10, current_decay=2048)).run(counts(1, 0, 0)).readout.tolist() == [[640 + 320 + 160]]
+
+
+def test_bias_acts_in_every_step() -> None:
+    assert Simulator(one_neuron(0, bias=-3)).run(counts(*[0] * (STEPS_AT_ONCE + 1))).readout.tolist() == [[-3 * 64 * (STEPS_AT_ONCE + 1)]]
+
+
+def test_frames_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        Simulator(one_neuron(1)).run(np.zeros((1, 1, 2, 1, 1), np.uint8))

@@ -1,0 +1,169 @@
+"""The ONNX file, always executed by ONNX Runtime, against the plain program."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from plain_program import run_plain
+from random_programs import frames_for, programs
+
+from tmkt.errors import InputError
+from tmkt.export.onnx import write_onnx
+from tmkt.program import DECAY_ONE, Layer, Program, Synapse
+
+# The folder is rewritten by every example, which is what the health check warns of.
+property_test = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(session: onnxruntime.InferenceSession, frames: NDArray[np.uint8], states: dict[str, Any] | None = None) -> dict[str, Any]:
+    feed = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
+    for state in session.get_inputs()[1:]:
+        feed[state.name] = states[f"{state.name}_out"] if states else np.zeros((len(frames), *state.shape[1:]), np.int32)
+    return dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
+
+
+def assert_equal_to_plain(program: Program, session: onnxruntime.InferenceSession, frames: NDArray[np.uint8]) -> dict[str, dict[str, Any]]:
+    readout, spikes, states = run_plain(program, frames)
+    found = run_onnx(session, frames)
+    np.testing.assert_array_equal(found["readout"], readout)
+    assert {name.removesuffix(".spikes") for name in found if name.endswith(".spikes")} == set(spikes)
+    for name, expected in spikes.items():
+        np.testing.assert_array_equal(found[f"{name}.spikes"].swapaxes(0, 1), expected)
+    for layer in program.layers:
+        np.testing.assert_array_equal(found[f"{layer.name}.v_out"], states[layer.name]["v"])
+        if layer.current_decay != DECAY_ONE:
+            np.testing.assert_array_equal(found[f"{layer.name}.u_out"], states[layer.name]["u"])
+    return states
+
+
+@property_test
+@given(st.data())
+def test_every_spike_and_state_equals_the_program(tmp_path: Path, data: st.DataObject) -> None:
+    program = data.draw(programs())
+    write_onnx(program, tmp_path / "network.onnx")
+    assert_equal_to_plain(program, open_session(tmp_path / "network.onnx"), data.draw(frames_for(program)))
+
+
+@property_test
+@given(st.data())
+def test_a_stream_in_chunks_equals_one_run(tmp_path: Path, data: st.DataObject) -> None:
+    program = data.draw(programs())
+    frames = data.draw(frames_for(program))
+    frames = np.concatenate([frames, frames[:, ::-1]], 1)
+    cut = data.draw(st.integers(1, frames.shape[1] - 1))
+    write_onnx(program, tmp_path / "network.onnx")
+    session = open_session(tmp_path / "network.onnx")
+    whole = run_onnx(session, frames)
+    first = run_onnx(session, frames[:, :cut])
+    second = run_onnx(session, frames[:, cut:], first)
+    for name, expected in whole.items():
+        if name.endswith(".spikes"):
+            np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected)
+        elif name == "readout" and program.readout == "spikes":
+            np.testing.assert_array_equal(first[name] + second[name], expected)
+        else:
+            np.testing.assert_array_equal(second[name], expected)
+
+
+def one_layer(weight: int, inputs: int = 1, **fields: Any) -> Program:
+    """`inputs` pixels with one weight each into one integrator."""
+    synapse = Synapse("input", "dense", np.full((1, inputs), weight, np.int16))
+    settled = {"bias": np.zeros(1, np.int32), "threshold": 1000, "voltage_decay": 0, "fires": False, **fields}
+    return Program((1, 1, inputs), 255, (Layer("readout", (1,), (synapse,), **settled),), "spikes" if settled["fires"] else "membrane")
+
+
+@pytest.mark.parametrize(
+    ("sum_in_64ths", "wrapped"),
+    [(2**23 - 128, 2**23 - 128), (2**23, 2**23), (2**23 + 128, 128 - 2**23), (-(2**23), 2**23), (128 - 2**23, 128 - 2**23)],
+)
+def test_the_current_wraps_where_lava_wraps_it(tmp_path: Path, sum_in_64ths: int, wrapped: int) -> None:
+    a = sum_in_64ths >> 6
+    program = one_layer(int(np.sign(a)) * 2, 400, current_decay=4095)
+    frames = np.zeros((1, 1, 1, 1, 400), np.uint8)
+    frames.reshape(-1)[: abs(a) // 2 // 255] = 255
+    frames.reshape(-1)[abs(a) // 2 // 255] = abs(a) // 2 % 255
+    write_onnx(program, tmp_path / "network.onnx")
+    states = assert_equal_to_plain(program, open_session(tmp_path / "network.onnx"), frames)
+    assert states["readout"]["u"].item() == wrapped
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_membrane_saturates_at_the_rails(tmp_path: Path, sign: int) -> None:
+    program = one_layer(254 * sign, bias=np.array([4095 * sign], np.int32))
+    write_onnx(program, tmp_path / "network.onnx")
+    states = assert_equal_to_plain(program, open_session(tmp_path / "network.onnx"), np.full((1, 4, 1, 1, 1), 255, np.uint8))
+    assert states["readout"]["v"].item() == sign * (2**23 - 1)
+
+
+@pytest.mark.parametrize("decay", [1, 7, 977, 1365, 2048, 3072, 4095, 4096])
+def test_decays_round_toward_zero_on_both_sides(tmp_path: Path, decay: int) -> None:
+    states = np.unique(np.concatenate([np.arange(-5000, 5000, 7), [2**23 - 1, 2**23 - 2, 4095, 4096, 4097, 2**12 * 1000 + 1]]))
+    states = np.concatenate([states, -states]).astype(np.int32)
+    program = one_layer(2, voltage_decay=decay, current_decay=decay)
+    write_onnx(program, tmp_path / "network.onnx")
+    names = ["readout.v", *(["readout.u"] if decay < DECAY_ONE else [])]
+    feed = {"x": np.zeros((1, len(states), 1, 1, 1), np.uint8), **dict.fromkeys(names, states[:, None])}
+    session = open_session(tmp_path / "network.onnx")
+    found = dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
+    decayed = np.array([int(abs(v) * (4096 - decay) // 4096) * (1 if v > 0 else -1) for v in states.tolist()])
+    u = decayed if decay < DECAY_ONE else np.zeros_like(decayed)
+    np.testing.assert_array_equal(found["readout.v_out"][:, 0], np.clip(decayed + u, 1 - 2**23, 2**23 - 1))
+    if decay < DECAY_ONE:
+        np.testing.assert_array_equal(found["readout.u_out"][:, 0], u)
+
+
+def test_the_wrap_is_left_out_only_where_no_input_can_reach_it(tmp_path: Path) -> None:
+    for inputs, present in [(2, False), (3, True)]:  # 254 * 255 * 2 < 2^17 < 254 * 255 * 3
+        write_onnx(one_layer(254, inputs), tmp_path / "network.onnx")
+        assert (b"LessOrEqual" in (tmp_path / "network.onnx").read_bytes()) == present
+
+
+def test_steps_and_batch_are_symbolic_and_weights_are_int8(tmp_path: Path) -> None:
+    import onnx
+
+    program = one_layer(-254, 3, current_decay=100, fires=True)
+    write_onnx(program, tmp_path / "network.onnx", ["a"])
+    session = open_session(tmp_path / "network.onnx")
+    assert {i.name: i.shape for i in session.get_inputs()} == {"x": ["T", "B", 1, 1, 3], "readout.v": ["B", 1], "readout.u": ["B", 1]}
+    assert {o.name: (o.type, o.shape) for o in session.get_outputs()} == {
+        "readout": ("tensor(int32)", ["B", 1]),
+        "readout.spikes": ("tensor(uint8)", ["T", "B", 1]),
+        "readout.v_out": ("tensor(int32)", ["B", 1]),
+        "readout.u_out": ("tensor(int32)", ["B", 1]),
+    }
+    model = onnx.load(tmp_path / "network.onnx")
+    assert {i.data_type for i in model.graph.initializer if "weight" in i.name} == {onnx.TensorProto.INT8}
+    assert json.loads(session.get_modelmeta().custom_metadata_map["tmkt"]) == {"readout": "spikes", "max_count": 255, "classes": ["a"]}
+
+
+def test_the_same_program_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        write_onnx(one_layer(6, 3, fires=True), tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_currents_that_could_leave_32_bits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="layer 'readout': current memory with sums up to"):
+        write_onnx(one_layer(254, 10, current_decay=1), tmp_path / "network.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_synapse_from_a_layer_that_never_fires_is_refused(tmp_path: Path) -> None:
+    program = one_layer(2)
+    silent = replace(program.layers[0], name="silent")
+    after = replace(program.layers[0], synapses=(replace(program.layers[0].synapses[0], source="silent"),))
+    with pytest.raises(InputError, match="layer 'readout': reads 'silent'"):
+        write_onnx(replace(program, layers=(silent, after)), tmp_path / "network.onnx")

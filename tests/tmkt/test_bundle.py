@@ -1,0 +1,219 @@
+"""A bundle is whole or it is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tmkt import bundle as bundles
+from tmkt import program as programs
+from tmkt.errors import InputError
+from tmkt.frames import InputContract
+from tmkt.program import INPUT, Layer, Program, Synapse
+
+CONTRACT = InputContract((5, 4), 3, 1000, 2)
+
+
+def example_program() -> Program:
+    rng = np.random.default_rng(0)
+    conv = Synapse(INPUT, "conv", rng.integers(-50, 50, (3, 2, 3, 3)).astype(np.int16), padding=(1, 1))
+    dense = Synapse("conv1", "dense", rng.integers(-50, 50, (2, 60)).astype(np.int16))
+    first = Layer("conv1", (3, 5, 4), (conv,), np.arange(3, dtype=np.int32), 100, 2048, scale=100)
+    return Program(CONTRACT.shape, 2, (first, Layer("readout", (2,), (dense,), np.zeros(2, np.int32), 0, 0, fires=False, scale=9)), "membrane")
+
+
+def write(path: Path) -> bundles.Bundle:
+    writers: dict[str, Callable[[Path], Any]] = {
+        name: lambda p, n=name: p.write_bytes(f"content of {n}".encode()) for name in (bundles.NIR, bundles.ONNX)
+    }
+    return bundles.write(path, example_program(), CONTRACT, ["a", "b"], {"dataset": "nmnist", "trained_on": []}, [{"layer": "conv1"}], writers)
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / bundles.MANIFEST).read_text())
+    change(manifest)
+    (folder / bundles.MANIFEST).write_text(json.dumps(manifest))
+
+
+def rehash(folder: Path, name: str) -> None:
+    """Makes the manifest agree with a file that was changed."""
+    edit(folder, lambda m: m["files"][name].update(sha256=bundles.sha256(folder / name), bytes=(folder / name).stat().st_size))
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    bundle = bundles.load(tmp_path / "b")
+    assert bundle.contract == CONTRACT
+    assert bundle.classes == ["a", "b"]
+    assert bundle.manifest["origin"]["dataset"] == "nmnist"
+    assert bundle.file(bundles.NIR).read_bytes() == b"content of network.nir"
+    np.testing.assert_array_equal(bundle.program.layers[0].synapses[0].weight, example_program().layers[0].synapses[0].weight)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / name)
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == sorted([bundles.MANIFEST, bundles.NIR, bundles.ONNX, bundles.PROGRAM])
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", [bundles.PROGRAM, bundles.NIR, bundles.ONNX])
+@pytest.mark.parametrize("where", [0, -1])
+def test_a_changed_byte_is_found_in_every_file(tmp_path: Path, name: str, where: int) -> None:
+    write(tmp_path / "b")
+    content = bytearray((tmp_path / "b" / name).read_bytes())
+    content[where] ^= 1
+    (tmp_path / "b" / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: differs from what was exported"):
+        bundles.load(tmp_path / "b")
+
+
+def test_a_file_that_grew_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    with open(tmp_path / "b" / bundles.NIR, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="differs"):
+        bundles.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", [bundles.PROGRAM, bundles.NIR, bundles.ONNX])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "b")
+    (tmp_path / "b" / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: missing"):
+        bundles.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/b", "..\\outside", "..", ".", ""])
+def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "b")
+    (tmp_path / "outside").write_bytes(b"content of network.nir")
+    edit(tmp_path / "b", lambda m: m["files"].update({name: m["files"][bundles.NIR]}))
+    with pytest.raises(InputError, match="must not leave its folder"):
+        bundles.load(tmp_path / "b")
+
+
+def test_a_newer_format_asks_for_an_update(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    edit(tmp_path / "b", lambda m: m.update(version=bundles.FORMAT_VERSION + 1))
+    with pytest.raises(InputError, match="update tmkt"):
+        bundles.load(tmp_path / "b")
+
+
+def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    with open(tmp_path / "b" / bundles.PROGRAM, "r+b") as file:
+        content = file.read()
+        file.seek(0)
+        file.write(content.replace(b'{\\"version\\": 1,', b'{\\"version\\": 2,'))
+    rehash(tmp_path / "b", bundles.PROGRAM)
+    with pytest.raises(InputError, match=r"program format 2.*update tmkt"):
+        bundles.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.clear(),
+        lambda m: m.pop("input"),
+        lambda m: m["input"].update(sensor=5),
+        lambda m: m["input"].update(unknown=1),
+        lambda m: m["input"].update(bins=10**12),
+        lambda m: m["input"].update(bins="3"),
+        lambda m: m["input"].update(bin_us=0),
+        lambda m: m["files"].pop(bundles.PROGRAM),
+        lambda m: m.update(files=[1]),
+        lambda m: m.update(version="x"),
+        lambda m: m["files"][bundles.NIR].pop("sha256"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    write(tmp_path / "b")
+    edit(tmp_path / "b", change)
+    with pytest.raises(InputError, match="damaged"):
+        bundles.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "null", "\ud800".encode("utf-16-le", "surrogatepass")])
+def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, text: str | bytes) -> None:
+    write(tmp_path / "b")
+    (tmp_path / "b" / bundles.MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match="damaged"):
+        bundles.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda m: m["input"].update(sensor=[5, 5]), lambda m: m["input"].update(max_count=1), lambda m: m["classes"].append("c")]
+)
+def test_a_manifest_that_does_not_fit_the_program_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    write(tmp_path / "b")
+    edit(tmp_path / "b", change)
+    with pytest.raises(InputError, match="do not fit the program"):
+        bundles.load(tmp_path / "b")
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    edit(tmp_path / "b", lambda m: m.update(format="zip"))
+    with pytest.raises(InputError, match="format 'zip'"):
+        bundles.load(tmp_path / "b")
+
+
+def test_a_program_with_integers_out_of_range_is_refused_though_its_hash_fits(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    path = tmp_path / "b" / bundles.PROGRAM
+    programs.save(example_program(), path)
+    tensors, header = read(path)
+    tensors["conv1/0/weight"][0, 0, 0, 0] = 300
+    save_file(tensors, path, metadata=header)
+    rehash(tmp_path / "b", bundles.PROGRAM)
+    with pytest.raises(InputError, match=r"largest \|weight\|: found 300, expected at most 254"):
+        bundles.load(tmp_path / "b")
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return {key: file.get_tensor(key).copy() for key in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+@pytest.mark.parametrize("make", [Path.exists, lambda p: p.mkdir(), lambda p: p.write_text("x")])
+def test_no_bundle_says_how_to_make_one(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "b")
+    with pytest.raises(InputError, match="tmkt export"):
+        bundles.load(tmp_path / "b")
+
+
+def test_a_file_that_was_left_out_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no loihi\.net"):
+        write(tmp_path / "b").file(bundles.LAVA)
+
+
+def test_a_writer_that_fails_leaves_no_bundle_and_keeps_the_old_one(tmp_path: Path) -> None:
+    def fail(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    arguments = (example_program(), CONTRACT, ["a", "b"], {}, [], {bundles.NIR: fail})
+    with pytest.raises(InputError, match="No space left"):
+        bundles.write(tmp_path / "new", *arguments)
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "old")
+    with pytest.raises(InputError, match="No space left"):
+        bundles.write(tmp_path / "old", *arguments)
+    assert bundles.load(tmp_path / "old").classes == ["a", "b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="not replaced"):
+        write(tmp_path / "b")
+    assert (tmp_path / "b" / "thesis.txt").read_text() == "mine"

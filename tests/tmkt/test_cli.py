@@ -1,0 +1,138 @@
+"""The command line, as a user meets it: what it prints, where, and its exit codes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmkt.bundle import sha256
+
+COMMANDS = ("train", "export", "evaluate", "parity", "energy", "demo", "doctor", "recipes list", "recipes show", "data simulate")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(tmkt: Any, command: str) -> None:
+    done = tmkt(*command.split(), "--help")
+    assert done.code == 0
+    assert f"Example: tmkt {command}" in done.out
+
+
+def test_evaluate_gives_one_json_object(tmkt: Any, pipeline: Any) -> None:
+    for engine in ("simulator", "onnx", "float"):
+        report = tmkt("evaluate", pipeline.bundle, "--engine", engine, "--data", pipeline.data, "--json").json
+        assert report["engine"] == engine
+        assert report["samples"] == 40  # 6 recordings a class, 2 of them trained on
+        low, high = report["accuracy_ci95"]
+        assert 0.0 <= low <= report["accuracy"] <= high <= 1.0
+        for key in ("spikes_per_sample", "synops_per_sample", "neuron_updates_per_sample", "seconds_per_sample"):
+            assert report[key] > 0
+
+
+def test_the_splits_share_no_recording(tmkt: Any, pipeline: Any) -> None:
+    counts = {s: tmkt("evaluate", pipeline.bundle, "--data", pipeline.data, "--split", s, "--json").json["samples"] for s in ("train", "test", "all")}
+    assert counts == {"train": 20, "test": 40, "all": 60}
+
+
+def test_parity_of_the_engines_that_need_no_lava(tmkt: Any, pipeline: Any) -> None:
+    done = tmkt("parity", pipeline.bundle, "--engines", "simulator,onnx,float", "--data", pipeline.data, "--max-drop", 100, "--json")
+    assert done.code == 0, done.err
+    engines = {engine["name"]: engine for engine in done.json["engines"]}
+    assert list(engines) == ["simulator", "onnx", "float"]
+    for name in ("simulator", "onnx"):
+        assert engines[name]["spike_mismatches"] == engines[name]["membrane_mismatches"] == 0
+        assert engines[name]["prediction_agreement"] == 1.0
+        assert engines[name]["first_divergence"] is None
+
+
+def test_parity_fails_with_exit_code_1_when_an_engine_computes_something_else(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+    """The ONNX graph of another quantisation in the bundle, with its hash put right: only running it can tell."""
+    other, forged = tmp_path / "other", tmp_path / "forged"
+    assert tmkt("export", pipeline.run, "--target", "onnx", "--bits", 3, "--out", other).code == 0
+    shutil.copytree(pipeline.bundle, forged)
+    shutil.copy(other / "network.onnx", forged / "network.onnx")
+    manifest = json.loads((forged / "manifest.json").read_text())
+    size = (forged / "network.onnx").stat().st_size
+    manifest["files"]["network.onnx"] = {"sha256": sha256(forged / "network.onnx"), "bytes": size}
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    done = tmkt("parity", forged, "--engines", "simulator,onnx", "--data", pipeline.data, "--json")
+    assert done.code == 1
+    engine = done.json["engines"][1]
+    assert engine["spike_mismatches"] > 0
+    assert set(engine["first_divergence"]) >= {"sample", "layer", "step", "neuron"}
+    assert not done.json["passed"]
+
+
+def test_energy_never_stands_alone(tmkt: Any, pipeline: Any) -> None:
+    report = tmkt("energy", pipeline.bundle, "--device", "loihi1", "--data", pipeline.data, "--limit", 10, "--json").json
+    assert report["trace"]
+    assert len(report["estimates"]) >= 2
+    for e in report["estimates"]:
+        assert e["low_j"] < e["high_j"]
+        assert e["low_j"] <= e["energy_j"] <= e["high_j"]
+        assert e["includes"]
+        assert e["excludes"]
+        assert e["source"]
+
+
+def test_tables_for_people(tmkt: Any, pipeline: Any) -> None:
+    shown = tmkt("energy", pipeline.bundle, "--data", pipeline.data, "--limit", 5)
+    assert shown.code == 0
+    assert "leaves out" in shown.out
+    shown = tmkt("evaluate", pipeline.bundle, "--data", pipeline.data, "--limit", 5)
+    assert "95 % interval" in shown.out
+    shown = tmkt("parity", pipeline.bundle, "--data", pipeline.data, "--limit", 5, "--max-drop", 100)
+    assert "spike mismatches" in shown.out
+    assert "\x1b" not in shown.out  # no colours into a pipe
+
+
+def test_the_same_export_twice_gives_the_same_bytes(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+    assert tmkt("export", pipeline.run, "--target", "all", "--out", tmp_path / "again").code == 0
+    names = sorted(p.name for p in pipeline.bundle.iterdir())
+    assert names == ["loihi.net", "manifest.json", "network.nir", "network.onnx", "program.safetensors"]
+    for name in names:
+        assert (tmp_path / "again" / name).read_bytes() == (pipeline.bundle / name).read_bytes(), name
+
+
+def test_doctor_and_recipes(tmkt: Any) -> None:
+    done = tmkt("doctor", "--json")
+    assert done.code == 0
+    assert {f["part"] for f in done.json["findings"]} >= {"Python", "torch", "Lava", "simulator"}
+    assert "nmnist-fewshot" in tmkt("recipes", "list").out
+    assert "mix_ratio = 0.3" in tmkt("recipes", "show", "nmnist-fewshot").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("evaluate", "{tmp}/nowhere", "--data", "{data}"), "no such folder"),
+        (("evaluate", "{run}", "--data", "{data}"), "expected a bundle"),
+        (("evaluate", "{bundle}"), "add --data DIR"),
+        (("evaluate", "{bundle}", "--data", "{tmp}/nowhere"), "no such folder"),
+        (("evaluate", "{bundle}", "--data", "{tmp}"), "recordings"),
+        (("evaluate", "{bundle}", "--data", "{data}", "--engine", "simulater"), "did you mean 'simulator'"),
+        (("evaluate", "{bundle}", "--data", "{data}", "--split", "tets"), "test"),
+        (("energy", "{bundle}", "--data", "{data}", "--device", "loihi3"), "loihi1"),
+        (("export", "{tmp}/nowhere"), "expected a run"),
+        (("export", "{run}", "--target", "lawa", "--out", "{tmp}/x"), "lava"),
+        (("export", "{run}", "--out", "{data}"), "manifest.json"),
+        (("train", "digits", "--data", "{data}", "--out", "{run}"), "finished"),
+        (("train", "digitz", "--data", "{data}"), "did you mean 'digits'"),
+        (("train", "digits", "--data", "{data}", "--set", "train.stepz=1"), "did you mean 'train.steps'"),
+        (("train", "digits", "--data", "{data}", "--set", "data.shots=6", "--out", "{tmp}/x"), "recorded"),
+        (("train", "nmnist-fewshot", "--data", "{data}", "--out", "{tmp}/x"), ""),
+        (("trian",), "Did you mean 'train'"),
+        (("evaluate",), "bundle"),
+        (("evaluate", "{bundle}", "--limit", "0"), "limit"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmkt: Any, pipeline: Any, tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
+    places = {"tmp": tmp_path, "data": pipeline.data, "run": pipeline.run, "bundle": pipeline.bundle}
+    done = tmkt(*(a.format(**places) for a in arguments))
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1
+    assert expected in done.err
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"

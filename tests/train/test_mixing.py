@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from tmkt.train.mixing import p_from_ratio, time_step_mixup
+from tmkt.train.static_frames import static_frames
+
+SOLVED = {0.1: 0.01925, 0.2: 0.04102, 0.3: 0.06606, 0.4: 0.0955, 0.5: 0.13118, 0.6: 0.17632, 0.7: 0.2373, 0.8: 0.32921, 0.9: 0.49975}  # T = 10
+
+
+@pytest.mark.parametrize(("ratio", "p"), list(SOLVED.items()))
+def test_switch_probability_for_ten_steps_is_that_of_the_solved_table(ratio: float, p: float) -> None:
+    assert p_from_ratio(ratio, 10) == pytest.approx(p, abs=6e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 6, 16])
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 0.99])
+def test_switch_probability_gives_the_ratio_in_expectation(ratio: float, steps: int) -> None:
+    p = p_from_ratio(ratio, steps)
+    expected = sum((steps + 1 - t) * p * (1 - p) ** (t - 1) for t in range(1, steps + 1))
+    assert expected == pytest.approx(ratio * steps, rel=1e-6)
+
+
+def test_a_ratio_that_no_probability_gives_is_refused() -> None:
+    with pytest.raises(ValueError, match="ratio"):
+        p_from_ratio(1.0, 10)
+
+
+def test_mixed_sequences_begin_as_images_switch_at_most_once_and_keep_the_mean_ratio() -> None:
+    images, events = torch.zeros(10, 20000, 1), torch.ones(10, 20000, 1)
+    mixed, from_events = time_step_mixup(images, events, p_from_ratio(0.3, 10), np.random.default_rng(0))
+    assert torch.equal(mixed[..., 0], from_events)  # 1 where the frame is an event frame
+    assert (from_events.diff(dim=0) >= 0).all()  # never back to images
+    assert float(from_events.mean()) == pytest.approx(0.3, abs=0.01)
+    assert float((from_events.sum(0) == 0).float().mean()) == pytest.approx(0.505, abs=0.01)  # most sequences at a low ratio never switch
+
+
+def test_mixing_takes_the_frames_of_the_same_step_and_the_same_pair() -> None:
+    rng = np.random.default_rng(1)
+    images, events = torch.rand(6, 4, 2, 3, 3), torch.rand(6, 4, 2, 3, 3)
+    mixed, from_events = time_step_mixup(images, events, 0.4, rng)
+    for t in range(6):
+        for b in range(4):
+            assert torch.equal(mixed[t, b], (events if from_events[t, b] else images)[t, b])
+    assert 0 < from_events.mean() < 1
+
+
+def test_an_image_of_the_recordings_size_is_padded_and_a_tiny_one_enlarged_to_the_same_size() -> None:
+    mnist = static_frames(torch.full((1, 28, 28), 255, dtype=torch.uint8), (34, 34))
+    digits = static_frames(torch.full((1, 8, 8), 255, dtype=torch.uint8), (34, 34))
+    expected = torch.zeros(1, 2, 34, 34)
+    expected[:, :, 3:31, 3:31] = 1.0
+    assert torch.equal(mnist, expected)
+    assert torch.allclose(digits, expected, atol=1e-6)

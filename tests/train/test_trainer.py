@@ -1,0 +1,215 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tmkt.datasets.digits import simulate_digits
+from tmkt.errors import InputError
+from tmkt.recipe import Recipe, parse_recipe
+from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, load_run
+from tmkt.train import trainer
+from tmkt.train.trainer import learning_rate, train
+
+STEPS = 24
+TINY = {
+    "data": {"name": "digits", "shots": 2, "bins": 5, "bin_us": 63200},
+    "network": {"channels": [4, 8], "strides": [2, 1], "pools": [2, 2]},
+    "method": {"name": "tmkt"},
+    "train": {"steps": STEPS, "batch": 10, "warmup_steps": 2, "threads": 1},
+}
+# A training in a process of its own that checkpoints every 4 steps and, at step 10, says so and waits for a signal.
+SCRIPT = """
+import json, sys, time
+from pathlib import Path
+from tmkt.recipe import parse_recipe
+from tmkt.train import trainer
+recipe, data, out = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+trainer.CHECKPOINT_EVERY = 4
+def progress(step, total, metrics):
+    if step >= 10:
+        print("here", flush=True)
+        time.sleep(0.2)
+trainer.train(parse_recipe(recipe, "test"), data, None, out, True, progress)
+"""
+
+
+def _recipe(**changes: dict[str, object]) -> Recipe:
+    return parse_recipe({section: {**values, **changes.get(section, {})} for section, values in TINY.items()}, "test")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    simulate_digits(folder, 4, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained in one go, here."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(_recipe(), digits, None, out)
+    return out
+
+
+def _stop_at_step_ten(digits: Path, out: Path, by: signal.Signals) -> str:
+    """Trains in a process of its own until step 10, sends it a signal there; gives what it wrote to standard error."""
+    command = [sys.executable, "-c", SCRIPT, json.dumps(TINY), str(digits), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if "here" in process.stdout.readline():
+            process.send_signal(by)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -by, errors
+    return errors
+
+
+def _same_run(a: Path, b: Path) -> None:
+    for name in (MODEL, METRICS, INFO, CHECKPOINT, "recipe.toml", "calibration.safetensors"):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+
+
+def test_a_run_holds_what_the_next_stages_need(whole: Path) -> None:
+    run = load_run(whole)
+    assert run.recipe == _recipe()
+    assert run.info["sensor"] == [34, 34]
+    assert len(run.info["classes"]) == 10
+    assert len(run.info["trained_on"]) == 20
+    assert run.info["recordings"] == {"train": 20, "test": 20}
+    assert run.info["images"] == 1797 - 20  # no image of a tested digit
+    assert set(run.info["test"]["spike_rates"]) == {"conv1", "conv2"}
+    assert all(0 < rate < 1 for rate in run.info["test"]["spike_rates"].values())
+    assert run.load_calibration().shape == (20, 5, 2, 34, 34)
+    net = run.load_network()
+    assert not net.training
+    assert (whole / "tensorboard").is_dir()
+    rows = [json.loads(line) for line in (whole / METRICS).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 24]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert not [path for path in whole.rglob("*") if path.suffix in (".part", ".pt", ".pkl")]
+
+
+def test_the_same_command_twice_gives_the_same_bytes(digits: Path, whole: Path, tmp_path: Path) -> None:
+    train(_recipe(), digits, None, tmp_path / "again")
+    _same_run(whole, tmp_path / "again")
+
+
+def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_was_not(digits: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    _stop_at_step_ten(digits, out, signal.SIGKILL)
+    assert not (out / INFO).exists()
+    with (out / METRICS).open("a") as file:  # as a kill in the middle of a row leaves it
+        file.write('{"step": 12, "lo')
+    with pytest.raises(InputError, match="not finished"):
+        load_run(out)
+    with pytest.raises(InputError, match="unfinished training; finish it with --resume"):
+        train(_recipe(), digits, None, out)
+    steps: list[int] = []
+    train(_recipe(), digits, None, out, True, lambda step, total, metrics: steps.append(step))  # noqa: ARG005
+    assert steps == list(range(9, STEPS + 1))  # from the checkpoint of step 8 on
+    _same_run(whole, out)
+
+
+def test_ctrl_c_saves_the_last_step_and_leaves_a_run_that_resumes(digits: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    assert "KeyboardInterrupt" in _stop_at_step_ten(digits, out, signal.SIGINT)
+    assert (out / CHECKPOINT).is_file()
+    assert not (out / MODEL).exists()
+    steps: list[int] = []
+    train(_recipe(), digits, None, out, True, lambda step, total, metrics: steps.append(step))  # noqa: ARG005
+    assert steps[0] > 10  # goes on after the interrupted step, not from the checkpoint of step 8
+    assert steps[-1] == STEPS
+    _same_run(whole, out)
+
+
+def test_a_finished_run_is_neither_overwritten_nor_trained_again(digits: Path, whole: Path) -> None:
+    with pytest.raises(InputError, match="holds a finished training; choose another --out or remove it"):
+        train(_recipe(), digits, None, whole)
+    before = time.time()
+    assert train(_recipe(), digits, None, whole, resume=True).info == load_run(whole).info
+    assert (whole / MODEL).stat().st_mtime < before
+
+
+def test_a_run_is_resumed_with_its_own_recipe_alone(digits: Path, whole: Path) -> None:
+    with pytest.raises(InputError, match=r"was trained with train\.batch = 10, found 12; resume with the same recipe"):
+        train(_recipe(train={"batch": 12}), digits, None, whole, resume=True)
+
+
+def test_a_run_is_resumed_with_its_own_data_alone(digits: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("recipe.toml", CHECKPOINT):
+        (out / name).write_bytes((whole / name).read_bytes())
+    other = tmp_path / "digits"
+    simulate_digits(other, 4, 1)
+    with pytest.raises(InputError, match="made with other recordings or images"):
+        train(_recipe(), other, None, out, resume=True)
+    (out / CHECKPOINT).write_bytes((whole / CHECKPOINT).read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        train(_recipe(), digits, None, out, resume=True)
+
+
+def test_a_folder_with_other_files_is_left_alone(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="is not a run"):
+        train(_recipe(), digits, None, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_bad_data_leaves_no_run_behind(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="class 0: 4 recorded instances"):
+        train(_recipe(data={"shots": 4}), digits, None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.open
+
+    def full(path: Path, *args: object, **options: object) -> object:
+        return real(Path("/dev/full") if path.name == METRICS and "a" in args else path, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", full)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="cannot be written") as raised:
+        train(_recipe(), digits, None, out)
+    assert "\n" not in str(raised.value)
+    assert not (out / MODEL).exists()
+    assert not (out / INFO).exists()
+
+
+def test_the_recordings_alone_can_be_trained_without_images(digits: Path, tmp_path: Path) -> None:
+    run = train(_recipe(method={"name": "events"}, train={"steps": 3}), digits, None, tmp_path / "run")
+    assert run.info["images"] == 0
+
+
+def test_a_diverging_training_says_so(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"diverged at step \d+ .* lower train\.learning_rate"):
+        train(_recipe(train={"learning_rate": 1e30}), digits, None, tmp_path / "run")
+
+
+def test_training_leaves_the_settings_of_torch_as_they_were(digits: Path, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    train(_recipe(train={"steps": 1}), digits, None, tmp_path / "run")
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)) == before
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_one_percent() -> None:
+    recipe = _recipe(train={"steps": 1000, "warmup_steps": 20}).train
+    rates = np.array([learning_rate(step, recipe) for step in range(1000)])
+    assert rates.argmax() in (19, 20)
+    assert rates.max() == recipe.learning_rate
+    assert (np.diff(rates[:20]) > 0).all()
+    assert (np.diff(rates[20:]) < 0).all()
+    assert rates[-1] == pytest.approx(0.01 * recipe.learning_rate, rel=0.01)
+    assert trainer.CHECKPOINT_EVERY % trainer.LOG_EVERY == 0  # else rows between two checkpoints would be lost on resume

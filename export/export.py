@@ -50,6 +50,7 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         "dataset": data.name,
         "recipe": run.recipe.model_dump(),
         "trained_on": list(run.info["trained_on"]),
+        "images_trained_on": dict(run.info["images_trained_on"]),
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
     return bundles.write(out, program, contract, classes, origin, report, dict(writers[target] for target in wanted))

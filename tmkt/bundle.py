@@ -99,6 +99,8 @@ def load(path: Path) -> Bundle:
         classes = [str(name) for name in manifest["classes"]]
         if not all(type(n) is int and 0 < n <= limit for n, limit in ((contract.bins, MAX_BINS), (contract.bin_us, 2**31))):
             raise ValueError(f"{contract.bins} bins of {contract.bin_us} us")
+        origin = manifest["origin"]
+        str(origin["dataset"]), list(origin["trained_on"]), dict(origin["images_trained_on"])
         if PROGRAM not in listed:
             raise KeyError(PROGRAM)
         for name, entry in listed.items():

@@ -306,10 +306,11 @@ def _open(path: Path) -> "Bundle":
 
 def _recordings(bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
     from tmkt.datasets import dataset, load_frames
-    from tmkt.datasets.splits import choose, draw
+    from tmkt.datasets.splits import choose, draw, from_ranges
 
-    found = dataset(bundle.manifest["origin"]["dataset"]).find_recordings(_need_data(data, command))
-    chosen = draw(choose(found, split, bundle.manifest["origin"]["trained_on"]), limit)
+    origin = bundle.manifest["origin"]
+    found = dataset(origin["dataset"]).find_recordings(_need_data(data, command))
+    chosen = draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
     with console.progress("read") as update:
         return load_frames(chosen, bundle.contract, lambda done: update(done, len(chosen), None))
 

@@ -71,7 +71,7 @@ def load_run(path: Path) -> Run:
     recipe = load_run_recipe(path)
     try:
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
-        tuple(info["sensor"]), list(info["classes"]), list(info["trained_on"])
+        tuple(info["sensor"]), list(info["classes"]), list(info["trained_on"]), dict(info["images_trained_on"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged run ({type(error).__name__}: {str(error)[:100]}); train again") from None
     return Run(path, recipe, info)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from tmkt import __version__
+from tmkt.datasets.splits import to_ranges
 from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
@@ -157,7 +158,8 @@ def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[st
         "protocol": "instance-disjoint",
         "trained_on": source.trained_on,
         "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
-        "images": len(source.images.images) if source.images else 0,
+        "images": len(source.images) if source.images else 0,
+        "images_trained_on": to_ranges(source.images.instances) if source.images else {},
         "test": test,
         "versions": {"tmkt": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }

@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Run:
     folder = tmp_path / "run"
     folder.mkdir()
     save_file(make_network().state_dict(), folder / MODEL)
-    info = {"sensor": [34, 34], "classes": [str(i) for i in range(10)], "trained_on": ["nmnist-train-21"]}
+    info = {"sensor": [34, 34], "classes": [str(i) for i in range(10)], "trained_on": ["nmnist-train-21"], "images_trained_on": {}}
     return Run(folder, recipe, info)
 
 

@@ -36,5 +36,5 @@ def write_example(path: Path, parts: tuple[Any, Program, list[dict[str, Any]]], 
     writers = {bundles.NIR: lambda p: write_nir(graph, p), bundles.ONNX: lambda p: write_onnx(onnx or program, p)}
     kept = {name: writer for name, writer in writers.items() if not files or name in files}
     classes = [str(i) for i in range(program.classes)]
-    origin = {"dataset": "nmnist", "trained_on": []}
+    origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
     return bundles.write(path, program, InputContract(SHAPE[1:], STEPS, 1000, 1), classes, origin, report, kept)

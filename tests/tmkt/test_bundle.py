@@ -30,7 +30,8 @@ def write(path: Path) -> bundles.Bundle:
     writers: dict[str, Callable[[Path], Any]] = {
         name: lambda p, n=name: p.write_bytes(f"content of {n}".encode()) for name in (bundles.NIR, bundles.ONNX)
     }
-    return bundles.write(path, example_program(), CONTRACT, ["a", "b"], {"dataset": "nmnist", "trained_on": []}, [{"layer": "conv1"}], writers)
+    origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
+    return bundles.write(path, example_program(), CONTRACT, ["a", "b"], origin, [{"layer": "conv1"}], writers)
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

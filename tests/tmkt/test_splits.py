@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tmkt.datasets import Recording, StaticImages, dataset
-from tmkt.datasets.splits import choose, draw, few_shot, without_instances
+from tmkt.datasets.splits import choose, draw, few_shot, from_ranges, to_ranges, without_instances
 from tmkt.errors import InputError
 
 
@@ -64,10 +64,25 @@ def test_a_split_by_what_was_trained_on_is_that_of_the_training() -> None:
     assert sorted(names(choose(found, "all", names(train)))) == sorted(names(found))
 
 
+def test_a_recording_whose_image_was_trained_on_is_not_tested() -> None:
+    found = recordings(10)
+    assert names(choose(found, "test", ["thing-0"], {"thing-1", "thing-2"})) == names(found) - {"thing-0", "thing-1", "thing-2"}
+    assert names(choose(found, "train", ["thing-0"], {"thing-1", "thing-2"})) == {"thing-0"}
+    with pytest.raises(InputError, match="as recordings or as images"):
+        choose(found, "test", [], {r.instance for r in found})
+
+
+def test_instances_come_back_from_their_ranges() -> None:
+    instances = {"mnist-train-0", "mnist-train-1", "mnist-train-2", "mnist-train-9", "digits-7"}
+    ranges = to_ranges(instances)
+    assert ranges == {"digits": [[7, 7]], "mnist-train": [[0, 2], [9, 9]]}
+    assert from_ranges(ranges) == instances
+
+
 def test_an_unknown_or_empty_split_is_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'test'"):
         choose(recordings(2), "tset", ())
-    with pytest.raises(InputError, match="none of the 6 recordings belongs to it"):
+    with pytest.raises(InputError, match="all 6 recordings were not trained on"):
         choose(recordings(2), "train", ())
 
 

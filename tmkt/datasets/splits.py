@@ -40,19 +40,46 @@ def without_instances(images: StaticImages, instances: set[str]) -> StaticImages
     return StaticImages(images.images[keep], images.labels[keep], kept)
 
 
-def choose(recordings: Sequence[Recording], split: str, trained_on: Collection[str]) -> list[Recording]:
-    """The recordings of a split, in order of instance: "test" (instance not in `trained_on`), "train" (in it) or "all".
+def choose(recordings: Sequence[Recording], split: str, trained_on: Collection[str], images: Collection[str] = ()) -> list[Recording]:
+    """The recordings of a split, in order of instance.
 
+    "train": the instance's recording was trained on. "test": neither its recording nor its image (`images`) was. "all": every one.
     Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:
         raise InputError(f"split {split!r}: not known, expected test, train or all{nearest(split, splits)}")
-    seen = set(trained_on)
-    chosen = [r for r in in_order(recordings) if split == "all" or (r.instance in seen) == (split == "train")]
+    recorded, seen = set(trained_on), {*trained_on, *images}
+    ordered = in_order(recordings)
+    if split == "all":
+        return ordered
+    chosen = [r for r in ordered if (r.instance in recorded if split == "train" else r.instance not in seen)]
     if not chosen:
-        raise InputError(f"split {split!r}: none of the {len(recordings)} recordings belongs to it; choose another --split or --data")
+        why = "show what was trained on, as recordings or as images" if split == "test" else "were not trained on"
+        raise InputError(f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or --data")
     return chosen
+
+
+def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
+    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of thousands of images of a training."""
+    numbers: dict[str, list[int]] = {}
+    for instance in instances:
+        name, _, number = instance.rpartition("-")
+        numbers.setdefault(name, []).append(int(number))
+    ranges: dict[str, list[list[int]]] = {}
+    for name, found in sorted(numbers.items()):
+        for number in sorted(found):
+            known = ranges.setdefault(name, [])
+            if known and number <= known[-1][1] + 1:
+                known[-1][1] = number
+            else:
+                known.append([number, number])
+    return ranges
+
+
+def from_ranges(ranges: dict[str, list[list[int]]]) -> set[str]:
+    """The instances that `to_ranges` was given."""
+    return {f"{name}-{number}" for name, found in ranges.items() for first, last in found for number in range(first, last + 1)}
 
 
 def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:

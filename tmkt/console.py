@@ -1,6 +1,7 @@
 """What the command line prints: tables and JSON on standard output; progress, logs and errors on standard error."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -106,27 +107,36 @@ def cell(key: str, value: object) -> object:
     return value
 
 
-def parity_table(report: dict[str, Any]) -> None:
-    """The parity report, a row an engine."""
+def parity_table(*reports: dict[str, Any]) -> None:
+    """Parity reports, a row an engine. Spikes of the float network differ by rounding: a share of them, and no divergence, is shown."""
     rows: list[list[object]] = []
-    for engine in report["engines"]:
-        first = engine["first_divergence"]
-        where = None if first is None else f"sample {first['sample']}, {first['layer']}, step {first['step']}, neuron {first['neuron']}"
-        accuracy = percent(engine["accuracy"], engine["accuracy_ci95"])
-        agreement = percent(engine["prediction_agreement"])
-        rows.append([engine["name"], accuracy, agreement, engine["spike_mismatches"], engine["membrane_mismatches"], where])
-    verdict = "passed" if report["passed"] else "FAILED: " + "; ".join(report["failures"])
-    columns = ["engine", "accuracy (95 % interval)", "same prediction", "spike mismatches", "membrane mismatches", "first divergence"]
-    table(f"Parity with the {report['reference']} on {report['samples']} recordings: {verdict}", columns, rows)
+    for report in reports:
+        for engine in report["engines"]:
+            first, differing = engine["first_divergence"], engine["spike_mismatches"]
+            if not engine["exact"]:
+                first, differing = None, f"{percent(differing / engine['spikes_compared'])} of all, by rounding" if differing is not None else None
+            where = None if first is None else f"sample {first['sample']}, {first['layer']}, step {first['step']}, neuron {first['neuron']}"
+            accuracy = percent(engine["accuracy"], engine["accuracy_ci95"])
+            agreement = percent(engine["prediction_agreement"])
+            row = [engine["name"], report["samples"], accuracy, agreement, differing, engine["membrane_mismatches"]]
+            rows.append([*row, where] if any(e["first_divergence"] for r in reports for e in r["engines"] if e["exact"]) else row)
+    failures = [failure for report in reports for failure in report["failures"]]
+    verdict = "FAILED: " + "; ".join(failures) if failures else "passed"
+    columns = ["engine", "recordings", "accuracy (95 % interval)", "same prediction", "spike mismatches", "membrane mismatches", "first divergence"]
+    table(f"Parity with the {reports[0]['reference']}: {verdict}", columns[: len(rows[0])], rows)
+    faults = {name: n for report in reports for name, n in (report["faults"] or {}).items() if n}
+    if faults:
+        note("Beyond the chip's ranges while running: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in faults.items()))
 
 
 def energy_table(report: dict[str, Any]) -> None:
-    """The energy estimates, each with its interval, what it includes and what it leaves out."""
-    rows: list[list[object]] = []
-    for e in report["estimates"]:
-        interval = f"{joules(e['low_j'])} to {joules(e['high_j'])}"
-        rows.append(
-            [f"{e['estimator']} ({e['device']})", joules(e["energy_j"]), interval, "\n".join(e["includes"]), "\n".join(e["excludes"]), e["source"]]
-        )
-    columns = ["estimator (device)", "per inference", "interval", "includes", "leaves out", "source"]
-    table(f"Energy of one inference, mean of {report['samples']} recordings", columns, rows)
+    """The energy estimates with their intervals, then what each includes and leaves out, and its sources."""
+    estimates = report["estimates"]
+    rows: list[list[object]] = [
+        [e["estimator"], e["device"], joules(e["energy_j"]), f"{joules(e['low_j'])} to {joules(e['high_j'])}"] for e in estimates
+    ]
+    table(f"Energy of one inference, mean of {report['samples']} recordings", ["estimator", "device", "estimate", "interval"], rows)
+    for e in estimates:
+        print(f"{e['estimator']}")
+        for title, lines in (("includes", e["includes"]), ("leaves out", e["excludes"]), ("source", re.split(r"(?<=\)); ", e["source"]))):
+            print("\n".join(f"  {title + ':' if i == 0 else '':<12}{line}" for i, line in enumerate(lines)))

@@ -64,8 +64,8 @@ def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
     """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of thousands of images of a training."""
     numbers: dict[str, list[int]] = {}
     for instance in instances:
-        name, _, number = instance.rpartition("-")
-        numbers.setdefault(name, []).append(int(number))
+        name, _, digits = instance.rpartition("-")
+        numbers.setdefault(name, []).append(int(digits))
     ranges: dict[str, list[list[int]]] = {}
     for name, found in sorted(numbers.items()):
         for number in sorted(found):

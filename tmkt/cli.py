@@ -121,15 +121,11 @@ def evaluate(
     frames, labels = _recordings(opened, data, split, limit, "evaluate")
     with console.progress("evaluate") as update:
         report = run_evaluation(opened, runner, frames, labels, lambda done: update(done, len(frames), None)).to_json()
-    report = {**report, "split": split, "bundle": str(bundle)}
+    report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
     if json:
         console.emit_json(report)
         return
-    rows = [
-        [key.replace("_", " "), console.cell(key, value)] for key, value in report.items() if not isinstance(value, dict) and key != "accuracy_ci95"
-    ]
-    rows.insert(3, ["accuracy, 95 % interval", console.percent(report["accuracy"], report["accuracy_ci95"])])
-    console.table(f"{bundle} on {engine}", ["", "value"], [row for row in rows if row[0] != "accuracy"])
+    console.evaluation_table(report)
 
 
 @app.command(epilog="Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist --limit 100")
@@ -263,7 +259,7 @@ def doctor(json: JsonOption = False) -> None:
     if json:
         console.emit_json({"findings": findings})
     else:
-        console.table("tmkt doctor", ["part", "found", "what to do"], [[f["part"], f["found"] or "missing", f["advice"] or ""] for f in findings])
+        console.table("tmkt doctor", ["part", "found", "what to do"], [[f["part"], f["found"] or "not found", f["advice"] or ""] for f in findings])
     raise typer.Exit(1 if any(f["required"] and not f["found"] for f in findings) else 0)
 
 

@@ -26,19 +26,20 @@ def emit_json(report: dict[str, Any]) -> None:
     print(json.dumps(report, indent=1))
 
 
-def table(title: str, columns: list[str], rows: list[list[object]], caption: str | None = None) -> None:
+def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
     """A table on standard output; numbers are aligned right, None is shown as a dash."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    out = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    out = Table(title=Text(title), title_justify="left")
     for i, column in enumerate(columns):
         numeric = all(row[i] is None or isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows)
         out.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        out.add_row(*("-" if cell is None else str(cell) for cell in row))
+        out.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))  # Text: "tmkt[lava]" is no markup
     width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(out)
+    Console(width=width, highlight=False, markup=False).print(out)
 
 
 @contextmanager
@@ -100,11 +101,21 @@ def joules(value: float | None) -> str | None:
     return f"{value / 1e-12:.3g} pJ"
 
 
-def cell(key: str, value: object) -> object:
-    """A figure of a report as a person reads it."""
-    if isinstance(value, float):
-        return f"{value:.2g} s" if key.startswith("seconds") else f"{value:,.1f}"
-    return value
+def evaluation_table(report: dict[str, Any]) -> None:
+    """An evaluation's figures, and how often each class was taken for which."""
+    rows: list[list[object]] = [
+        ["recordings", f"{report['samples']} ({report['split']} split)"],
+        ["accuracy (95 % interval)", percent(report["accuracy"], report["accuracy_ci95"])],
+        ["spikes a recording", f"{report['spikes_per_sample']:,.0f}"],
+        ["synaptic operations a recording", f"{report['synops_per_sample']:,.0f}"],
+        ["neuron updates a recording", f"{report['neuron_updates_per_sample']:,.0f}"],
+        ["time a recording", f"{1e3 * report['seconds_per_sample']:.3g} ms"],
+    ]
+    rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
+    table(f"{report['bundle']} on {report['engine']}", ["", "value"], rows)
+    classes = report["classes"]
+    confusion: list[list[object]] = [[name, *(n or "" for n in row)] for name, row in zip(classes, report["confusion"], strict=True)]
+    table("Taken for (columns) instead of (rows)", ["", *classes], confusion)
 
 
 def parity_table(*reports: dict[str, Any]) -> None:

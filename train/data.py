@@ -47,21 +47,32 @@ class TrainingData:
 def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_images: bool) -> TrainingData:
     """Reads all recordings of `data` and the images of `static`, split as the recipe says (`train.seed` draws the few shots).
 
-    The test recordings are read before training, so that a damaged file shows at once: 23 kB each for N-MNIST. Raises InputError for
+    All recordings are read before anything else, so that a damaged file shows at once: 23 kB each for N-MNIST. Raises InputError for
     what cannot be read, for too few recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
-    train, test = few_shot(source.find_recordings(data), recipe.data.shots, recipe.train.seed)
+    found = source.find_recordings(data)
+    contract = InputContract(source.sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
+    all_frames, all_labels = load_frames(found, contract)
+    train, test = few_shot(found, recipe.data.shots, recipe.train.seed)
     _need_all(source.classes, {recording.label for recording in train}, f"{data}: holds no recording of class")
     images = None
     if needs_images:
         images = without_instances(source.load_images(static), {recording.instance for recording in test})
         _need_all(source.classes, set(images.labels.tolist()), f"{static or source.name}: leaves, without those that are tested, no image of class")
-    contract = InputContract(source.sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
-    frames, labels = load_frames(train, contract)
-    test_frames, test_labels = load_frames(test, contract)
+    at = {recording: i for i, recording in enumerate(found)}
+    train_at, test_at = ([at[recording] for recording in part] for part in (train, test))
     trained_on = sorted({recording.instance for recording in train})
-    return TrainingData(source.sensor, source.classes, frames, labels, trained_on, test_frames, test_labels, images)
+    return TrainingData(
+        source.sensor,
+        source.classes,
+        all_frames[train_at],
+        all_labels[train_at],
+        trained_on,
+        all_frames[test_at],
+        all_labels[test_at],
+        images,
+    )
 
 
 def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:

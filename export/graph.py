@@ -55,7 +55,8 @@ def fold_batch_norm(block: Block) -> tuple[NDArray[np.float64], NDArray[np.float
     bn = block.bn
     assert bn.running_mean is not None
     assert bn.running_var is not None
-    gain = _float64(bn.weight) / np.sqrt(_float64(bn.running_var) + bn.eps)
+    with np.errstate(invalid="ignore"):  # what is no number is refused, with its node, when the graph is read
+        gain = _float64(bn.weight) / np.sqrt(_float64(bn.running_var) + bn.eps)
     return _float64(block.conv.weight) * gain[:, None, None, None], _float64(bn.bias) - _float64(bn.running_mean) * gain
 
 

@@ -1,6 +1,7 @@
 """Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py), with h5py alone."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ def write_lava(program: Program, path: Path) -> None:
             flat = True
         entries.append(_entry(layer, unroll(synapse, program.shape_of(source), layer.shape)))
         source = layer.name
-    with writing(path) as beside, h5py.File(beside, "w") as file:
+    content = BytesIO()  # h5py may end the process where the disk is full
+    with h5py.File(content, "w") as file:
         for i, entry in enumerate(entries):
             _fill(file.create_group(f"layer/{i}"), entry)
+    with writing(path) as beside:
+        beside.write_bytes(content.getvalue())
 
 
 def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:

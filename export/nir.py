@@ -1,5 +1,6 @@
 """Writes network.nir."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,5 +13,7 @@ if TYPE_CHECKING:
 
 def write_nir(graph: "nir.NIRGraph", path: Path) -> None:
     """Writes a NIR graph; the same graph gives the same bytes."""
+    content = BytesIO()  # h5py may end the process where the disk is full
+    import_nir().write(content, graph)
     with writing(path) as beside:
-        import_nir().write(beside, graph)
+        beside.write_bytes(content.getvalue())

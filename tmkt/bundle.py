@@ -4,11 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt import __version__
 from tmkt import program as programs
-from tmkt.errors import InputError
+from tmkt.datasets.splits import Ranges
+from tmkt.errors import InputError, explain
 from tmkt.files import writing_folder
 from tmkt.frames import InputContract
 from tmkt.program import Program
@@ -18,6 +21,40 @@ FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 MANIFEST = "manifest.json"
 PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Input(_Part):
+    model_config = ConfigDict(extra="forbid")
+    sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    bins: int = Field(ge=1, le=MAX_BINS)
+    bin_us: int = Field(ge=1, le=2**31)
+    max_count: int = Field(ge=1, le=255)
+
+
+class _File(_Part):
+    sha256: str
+    bytes: int
+
+
+class _Origin(_Part):
+    dataset: str
+    trained_on: list[str]
+    images_trained_on: Ranges
+
+
+class _Manifest(_Part):
+    """What a reader relies on; other keys are only passed on."""
+
+    version: int = Field(ge=1)
+    input: _Input
+    classes: list[str]
+    files: dict[str, _File]
+    origin: _Origin
+    quantisation: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -89,27 +126,26 @@ def load(path: Path) -> Bundle:
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
         raise InputError(f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}")
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        text = (path / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
         if manifest["format"] != FORMAT:
             raise InputError(f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a bundle that tmkt export wrote")
         if manifest["version"] > FORMAT_VERSION:
             raise InputError(f"{path}: bundle format {manifest['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt")
-        listed = dict(manifest["files"])
-        contract = InputContract(**{**manifest["input"], "sensor": tuple(manifest["input"]["sensor"])})
-        classes = [str(name) for name in manifest["classes"]]
-        if not all(type(n) is int and 0 < n <= limit for n, limit in ((contract.bins, MAX_BINS), (contract.bin_us, 2**31))):
-            raise ValueError(f"{contract.bins} bins of {contract.bin_us} us")
-        origin = manifest["origin"]
-        str(origin["dataset"]), list(origin["trained_on"]), dict(origin["images_trained_on"])
-        if PROGRAM not in listed:
-            raise KeyError(PROGRAM)
-        for name, entry in listed.items():
-            _check_file(path / name, name, int(entry["bytes"]), str(entry["sha256"]))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        checked = _Manifest.model_validate_json(text)
+        if PROGRAM not in checked.files:
+            raise ValueError(f"lists no {PROGRAM}")
+        for name, entry in checked.files.items():
+            _check_file(path / name, name, entry.bytes, entry.sha256)
+    except ValidationError as error:
+        raise InputError(f"{path / MANIFEST}: damaged, {explain(error)}; export the network again") from None
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise InputError(f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the network again") from None
+    contract = InputContract(**checked.input.model_dump())
     program = programs.load(path / PROGRAM)
-    if program.input_shape != contract.shape or program.max_count != contract.max_count or program.classes != len(classes):
-        raise InputError(f"{path}: the manifest's input {contract} and {len(classes)} classes do not fit the program; export the network again")
+    if program.input_shape != contract.shape or program.max_count != contract.max_count or program.classes != len(checked.classes):
+        found = f"{contract} and {len(checked.classes)} classes"
+        raise InputError(f"{path}: the manifest's input {found} do not fit the program; export the network again")
     return Bundle(path, manifest, contract, program)
 
 

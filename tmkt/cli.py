@@ -1,5 +1,7 @@
 """The command line. A command imports the stage that it runs, so that `tmkt --help` stays quick; nothing else in tmkt/ imports a stage."""
 
+import io
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,22 +37,32 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 
 def main() -> None:
     """Entry point: exit code 0 done, 1 a check failed, 2 wrong use or bad input, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidied up like Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # how typer gives KeyboardInterrupt back
+            console.error("interrupted")
     except InputError as error:
         console.error(str(error))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         console.error("interrupted")
         code = 130
-    except typer.Exit as stop:
-        code = stop.exit_code
     except typer.TyperException as error:
-        console.error(f"{error.format_message()} See: tmkt --help")
+        if type(error).__name__ == "NoArgsIsHelpError":  # `tmkt` alone: the message is the help; typer keeps the class to itself
+            console.note(error.format_message())
+        else:
+            console.error(f"{error.format_message().rstrip('.')}; see: tmkt --help")
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
+    except MemoryError:
+        console.error("not enough memory; use --limit, or a smaller batch, network or number of bins, or free some")
+        code = 2
     except OSError as error:
         console.error(f"{error.filename or 'file'}: {error.strerror or error}; check the path, its permissions and the free space")
         code = 2
@@ -141,7 +153,7 @@ def parity(
     """Check that engines compute the same spikes; exit code 1 if they do not."""
     opened = _open(bundle)
     frames, labels = _recordings(opened, data, split, limit, "parity")
-    report = _parity(opened, engines.split(","), frames, labels, max_drop)
+    report = _parity(opened, _names(engines), frames, labels, max_drop)
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:
@@ -263,6 +275,10 @@ def doctor(json: JsonOption = False) -> None:
     raise typer.Exit(1 if any(f["required"] and not f["found"] for f in findings) else 0)
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
 def _need_data(data: Path | None, command: str) -> Path:
     if data is None:
         raise InputError(f"{command}: no --data given, expected the folder of the event recordings; add --data DIR")
@@ -272,16 +288,23 @@ def _need_data(data: Path | None, command: str) -> Path:
 
 
 def _train(recipe: Any, data: Path, static: Path | None, out: Path, resume: bool) -> Any:
+    from tmkt.runs import CHECKPOINT, INFO
+
     try:
         from tmkt.train.trainer import train as run_training
     except ModuleNotFoundError as error:
         raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
+    finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
             run = run_training(recipe, data, static, out, resume, lambda done, total, m: update(done, total, {k: m[k] for k in ("loss", "accuracy")}))
     except KeyboardInterrupt:
-        console.note(f"Stopped; what was learned is kept. Go on with the same command and --resume (run {out})")
-        raise
+        if not (out / CHECKPOINT).is_file():
+            raise
+        console.error(f"interrupted; {out} keeps what was learned, go on with the same command and --resume")
+        raise SystemExit(130) from None
+    if finished:
+        console.note(f"{out}: this training was finished before; nothing was trained now")
     test = run.info["test"]
     console.note(f"Float network on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}")
     return run
@@ -295,7 +318,7 @@ def _export(run: Path, out: Path, target: str, bits: int) -> "Bundle":
         from tmkt.export.export import export_run
     except ModuleNotFoundError as error:
         raise InputError(f"export: {error.name} is not installed; pip install 'tmkt[export]'") from None
-    return export_run(opened, out, target.split(","), bits, opened.load_calibration())
+    return export_run(opened, out, _names(target), bits, opened.load_calibration())
 
 
 def _open(path: Path) -> "Bundle":

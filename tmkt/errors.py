@@ -1,5 +1,10 @@
 """The error that a user can mend."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class InputError(Exception):
     """Wrong use or bad input. One line: the object, what was found, what was expected, what to do.
@@ -14,3 +19,10 @@ def nearest(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def explain(error: "ValidationError") -> str:
+    """The first thing that is wrong in a file's content: where, what was expected, what was found."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "content"
+    return f"{where}: {first['msg']}, found {str(first['input'])[:60]!r}"

@@ -152,6 +152,8 @@ def check(program: Program) -> None:
         _require(_whole(layer.threshold) and 0 <= layer.threshold <= MAX_THRESHOLD, f"{name} threshold", layer.threshold, f"0..{MAX_THRESHOLD}")
         for what, decay in (("voltage", layer.voltage_decay), ("current", layer.current_decay)):
             _require(_whole(decay) and 0 <= decay <= DECAY_ONE, f"{name} {what} decay", decay, f"0..{DECAY_ONE}")
+        _require(type(layer.fires) is bool, f"{name} fires", layer.fires, "true or false")
+        _require(layer.scale is None or (_whole(layer.scale) and layer.scale > 0), f"{name} scale", layer.scale, "null or a whole number above 0")
         _require(layer.bias.dtype == np.int32, f"{name} bias", layer.bias.dtype, "int32")
         _require(layer.bias.shape == layer.shape[:1], f"{name} bias shape", layer.bias.shape, str(layer.shape[:1]))
         low, high = int(layer.bias.min(initial=0)), int(layer.bias.max(initial=0))
@@ -195,11 +197,12 @@ def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target:
     full = conv_shape(synapse, source)
     crop = (full[1] - target[1], full[2] - target[2])
     _require(min(crop) >= 0, f"{name} shape", target, f"at most {full}")
+    _require(_fits(full), f"{name} convolution's own shape", full, f"at most {MAX_NEURONS} sites")
 
 
 def save(program: Program, path: Path) -> None:
     """Writes `program.safetensors`: the tensors, and the graph as JSON in the header under "program"."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_bytes
 
     tensors: dict[str, NDArray[Any]] = {}
     layers = []
@@ -238,7 +241,7 @@ def save(program: Program, path: Path) -> None:
         "readout": program.readout,
         "layers": layers,
     }
-    save_file(tensors, path, metadata={"program": json.dumps(graph)})
+    path.write_bytes(to_bytes(tensors, metadata={"program": json.dumps(graph)}))  # safetensors has an error of its own for a full disk
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +257,8 @@ def load(path: Path) -> Program:
             graph = json.loads((file.metadata() or {})["program"])
             if graph["version"] > FORMAT_VERSION:
                 raise InputError(f"{path}: program format {graph['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt")
+            if not _whole(graph["version"]) or graph["version"] < 1:
+                raise ValueError(f"version {graph['version']}")
             layers = []
             for entry in graph["layers"]:
                 settings = dict(entry)
@@ -269,5 +274,5 @@ def load(path: Path) -> Program:
             return Program(tuple(graph["input_shape"]), graph["max_count"], tuple(layers), graph["readout"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; export the network again") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a readable program ({type(error).__name__}: {str(error)[:100]}); export the network again") from None

@@ -10,7 +10,7 @@ from tmkt.errors import InputError, nearest
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataRecipe(_Section):
@@ -19,17 +19,17 @@ class DataRecipe(_Section):
     name: str
     shots: int = Field(ge=1)  # recordings per class to train on; all others are tested
     bins: int = Field(default=10, ge=1, le=1000)
-    bin_us: int = Field(ge=1)
+    bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(default=1, ge=1, le=255)
 
 
 class NetworkRecipe(_Section):
     """The spiking VGG: one entry a block in `channels`, `strides` and `pools` (1 = no pooling)."""
 
-    channels: list[Annotated[int, Field(ge=1)]]
+    channels: list[Annotated[int, Field(ge=1, le=4096)]]
     strides: list[Annotated[int, Field(ge=1)]]
     pools: list[Annotated[int, Field(ge=1)]]
-    tau: float = Field(default=2.0, gt=1.0)  # in time steps
+    tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
     threshold: float = Field(default=0.5, gt=0.0)
 
     @model_validator(mode="after")
@@ -52,16 +52,16 @@ class MethodRecipe(_Section):
 class TrainRecipe(_Section):
     """The optimisation."""
 
-    steps: int = Field(ge=1)
-    batch: int = Field(default=24, ge=2)  # recordings a step, and as many images
+    steps: int = Field(ge=1, le=10**7)
+    batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
     learning_rate: float = Field(default=5e-3, gt=0.0)
     weight_decay: float = Field(default=0.01, ge=0.0)
-    warmup_steps: int = Field(default=20, ge=0)
-    shift: int = Field(default=3, ge=0)  # augmentation: pixels
-    rotation: float = Field(default=10.0, ge=0.0)  # degrees
+    warmup_steps: int = Field(default=20, ge=0, le=10**7)
+    shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
+    rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
     zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
-    seed: int = Field(default=0, ge=0)
-    threads: int = Field(default=2, ge=1)  # part of the recipe: sums depend on it in the last bit
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    threads: int = Field(default=2, ge=1, le=256)  # part of the recipe: sums depend on it in the last bit
 
 
 class Recipe(_Section):

@@ -52,6 +52,8 @@ def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
     missing, empty or truncated file, and what `check_events` refuses.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: cannot be read (is not a file), expected a .bin recording; check the path")
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}), expected a .bin recording; check the path") from None
@@ -121,4 +123,4 @@ def write_bin(events: Events, path: Path) -> None:
     """Writes a `.bin` recording that `read_bin` gives back unchanged; InputError as in `encode_bin`, or if the disk refuses."""
     data = encode_bin(events, path)
     with writing(path) as beside:
-        data.tofile(beside)
+        beside.write_bytes(data.tobytes())

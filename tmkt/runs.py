@@ -5,12 +5,14 @@ import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tmkt.errors import InputError
+from tmkt.datasets.splits import Ranges
+from tmkt.errors import InputError, explain
 from tmkt.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
@@ -25,6 +27,22 @@ INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, METRICS, TENSORBOARD = (
     "metrics.jsonl",
     "tensorboard",
 )
+
+
+class _Test(BaseModel):
+    samples: int
+    accuracy: float | None
+
+
+class _Info(BaseModel):
+    """What a reader of run.json relies on; other keys are only passed on."""
+
+    model_config = ConfigDict(strict=True)
+    sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    classes: list[str] = Field(min_length=1)
+    trained_on: list[str]
+    images_trained_on: Ranges
+    test: _Test
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,9 @@ class Run:
             frames: NDArray[np.uint8] = load_file(self.path / CALIBRATION)["frames"]
         except (SafetensorError, KeyError, OSError) as error:
             raise InputError(f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again") from None
+        expected = (self.recipe.data.bins, 2, *self.info["sensor"])
+        if frames.dtype != np.uint8 or frames.shape[1:] != expected or not len(frames):
+            raise InputError(f"{self.path / CALIBRATION}: frames {frames.dtype} {frames.shape}, expected uint8 of (N, *{expected}); train again")
         return frames
 
 
@@ -70,10 +91,13 @@ def load_run(path: Path) -> Run:
         raise InputError(f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume")
     recipe = load_run_recipe(path)
     try:
-        info = json.loads((path / INFO).read_text(encoding="utf-8"))
-        tuple(info["sensor"]), list(info["classes"]), list(info["trained_on"]), dict(info["images_trained_on"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged run ({type(error).__name__}: {str(error)[:100]}); train again") from None
+        text = (path / INFO).read_text(encoding="utf-8")
+        _Info.model_validate_json(text)
+        info = json.loads(text)
+    except ValidationError as error:
+        raise InputError(f"{path / INFO}: damaged, {explain(error)}; train again") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path / INFO}: damaged ({type(error).__name__}: {str(error)[:100]}); train again") from None
     return Run(path, recipe, info)
 
 

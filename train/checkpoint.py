@@ -40,12 +40,21 @@ def load_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: to
         for name in [name for name in tensors if name.startswith("optimizer.")]:
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = tensors.pop(name)
+        _check_moments(state, [p for group in optimizer.param_groups for p in group["params"]])
         net.load_state_dict(_with_prefix(tensors, "network."))
         method.load_state_dict(_with_prefix(tensors, "method."))
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
         raise InputError(f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and train again") from None
     return step
+
+
+def _check_moments(state: dict[int, dict[str, Tensor]], parameters: list[Tensor]) -> None:
+    """torch takes whatever it is given and fails in the next step."""
+    for index, moments in state.items():
+        shapes = {key: tuple(tensor.shape) for key, tensor in moments.items()}
+        if index >= len(parameters) or shapes != {"step": (), **dict.fromkeys(("exp_avg", "exp_avg_sq"), tuple(parameters[index].shape))}:
+            raise ValueError(f"the optimiser's state {index} does not fit the network: {shapes}")
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ class MetricsLog:
 
     def __init__(self, out: Path, step: int) -> None:
         self.path = out / METRICS
-        rows = self.path.read_text(encoding="utf-8").splitlines() if step and self.path.is_file() else []
+        rows = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if step and self.path.is_file() else []
         with writing(self.path) as beside:
             beside.write_text("".join(row + "\n" for row in rows if _step(row) <= step), encoding="utf-8")
         self.last = (step, time.monotonic())
@@ -60,7 +60,7 @@ class MetricsLog:
 def _step(row: str) -> float:
     try:
         return float(json.loads(row)["step"])
-    except ValueError:  # the last row, cut by the end of the process
+    except (ValueError, TypeError, KeyError):  # the last row, cut by the end of the process
         return float("inf")
 
 

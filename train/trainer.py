@@ -4,10 +4,11 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
-from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, MODEL, RECIPE, Run, load_run, load_run_recipe
+from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, METRICS, MODEL, RECIPE, TENSORBOARD, Run, load_run, load_run_recipe
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
 from tmkt.train.log import MetricsLog
@@ -46,15 +47,30 @@ def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bo
     the last step is measured on them once.
 
     With `resume` an unfinished run of the same recipe and data goes on, a finished one is given back as it is, and where there is none
-    training starts. `progress` is called after each step with the steps done, their total and the step's metrics. Ctrl-C ends the step
-    at hand, saves a checkpoint and raises KeyboardInterrupt. Raises InputError for bad input, for an `out` that is taken and for a disk
-    that cannot be written.
+    training starts. `progress` is called after each step with the steps done, their total and the step's metrics. Ctrl-C (or SIGTERM)
+    ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What fails before the first checkpoint leaves no run behind.
+    Raises InputError for bad input, for an `out` that is taken and for a disk that cannot be written.
     """
     finished = _open(recipe, out, resume)
     if finished:
         return finished
-    with _deterministic(recipe.train.threads):
-        return _train(recipe, data, static, out, progress)
+    try:
+        with _deterministic(recipe.train.threads):
+            return _train(recipe, data, static, out, progress)
+    except BaseException as error:
+        if not (out / CHECKPOINT).is_file():  # nothing was learned: leave the place free
+            _remove_started(out)
+        if isinstance(error, RuntimeError) and "alloc" in str(error):  # torch has no class of its own for it on the CPU
+            raise MemoryError from error
+        raise
+
+
+def _remove_started(out: Path) -> None:
+    with suppress(OSError):
+        for name in (METRICS, RECIPE):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
+        out.rmdir()
 
 
 def _open(recipe: Recipe, out: Path, resume: bool) -> Run | None:
@@ -87,6 +103,8 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
     fingerprint = source.fingerprint()
     checkpoint = out / CHECKPOINT
     start = load_checkpoint(checkpoint, net, method, optimizer, fingerprint) if checkpoint.is_file() else 0
+    if not 0 <= start <= recipe.train.steps:
+        raise InputError(f"{checkpoint}: step {start}, expected 0..{recipe.train.steps}; remove the run and train again")
     if not (out / RECIPE).is_file():
         with writing(out / RECIPE) as beside:
             beside.write_text(dump_recipe(recipe), encoding="utf-8")
@@ -167,7 +185,7 @@ def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[st
 
 @contextmanager
 def _ctrl_c_noted() -> Iterator[threading.Event]:
-    """Notes the first Ctrl-C instead of breaking off in the middle of a step; a second one breaks off."""
+    """Notes the first Ctrl-C or SIGTERM instead of breaking off in the middle of a step; a second one breaks off."""
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield noted
@@ -175,13 +193,17 @@ def _ctrl_c_noted() -> Iterator[threading.Event]:
 
     def note(*_: object) -> None:
         noted.set()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    before = signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+    before = {sign: signal.signal(sign, note) for sign in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 @contextmanager

@@ -94,7 +94,8 @@ def test_a_file_that_was_not_exported_is_named(tmp_path: Path, engine: str, file
 
 def test_an_onnx_file_that_is_none_or_of_another_network_is_refused(tmp_path: Path) -> None:
     graph, program, report = example_parts()
-    args = (bundles.InputContract((13, 13), 6, 1000, 1), ["a", "b", "c", "d"], {}, report)
+    origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
+    args = (bundles.InputContract((13, 13), 6, 1000, 1), ["a", "b", "c", "d"], origin, report)
     broken = bundles.write(tmp_path / "b", program, *args, {bundles.ONNX: lambda path: path.write_bytes(b"no model")})
     with pytest.raises(InputError, match="ONNX Runtime cannot load it"):
         open_engine("onnx", broken)

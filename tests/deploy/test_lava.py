@@ -47,7 +47,8 @@ def make_program(max_count: int = 3) -> Program:
 def make_bundle(path: Path, program: Program, with_lava: bool = True) -> Bundle:
     contract = InputContract(program.input_shape[1:], 6, 10_000, program.max_count)
     writers = {bundles.LAVA: lambda file: write_lava(program, file)} if with_lava else {}
-    return bundles.write(path, program, contract, ["a", "b", "c"], {}, [], writers)
+    origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
+    return bundles.write(path, program, contract, ["a", "b", "c"], origin, [], writers)
 
 
 def make_frames(samples: int, program: Program, steps: int = 6) -> NDArray[np.uint8]:

@@ -132,6 +132,18 @@ def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
         lambda m: m.update(files=[1]),
         lambda m: m.update(version="x"),
         lambda m: m["files"][bundles.NIR].pop("sha256"),
+        lambda m: m["files"][bundles.NIR].update(bytes=float("inf")),
+        lambda m: m["input"].update(sensor=[5.0, 4.0]),
+        lambda m: m["input"].update(max_count=True),
+        lambda m: m.update(version=float("nan")),
+        lambda m: m.update(version=0),
+        lambda m: m.update(classes="ab"),
+        lambda m: m.update(quantisation=3),
+        lambda m: m.pop("origin"),
+        lambda m: m["origin"].update(dataset=["nmnist"]),
+        lambda m: m["origin"].update(trained_on=[{}]),
+        lambda m: m["origin"].update(images_trained_on={"mnist-train": [[3]]}),
+        lambda m: m["origin"].update(images_trained_on={"mnist-train": [[0, 10**12]]}),
     ],
 )
 def test_a_damaged_manifest_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -141,7 +153,7 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, change: Callable[[dict[st
         bundles.load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "null", "\ud800".encode("utf-16-le", "surrogatepass")])
+@pytest.mark.parametrize("text", ["", "[1, 2]", "[" * 100_000, "{", "null", "\ud800".encode("utf-16-le", "surrogatepass")])
 def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, text: str | bytes) -> None:
     write(tmp_path / "b")
     (tmp_path / "b" / bundles.MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -1,7 +1,12 @@
 """The command line, as a user meets it: what it prints, where, and its exit codes."""
 
 import json
+import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +130,7 @@ def test_doctor_and_recipes(tmkt: Any) -> None:
         (("trian",), "Did you mean 'train'"),
         (("evaluate",), "bundle"),
         (("evaluate", "{bundle}", "--limit", "0"), "limit"),
+        (("train", "digits", "--data", "{data}", "--out", "{tmp}/x", "--set", "data.shots=2", "--set", "train.learning_rate=1e30"), "diverged"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
@@ -136,3 +142,55 @@ def test_bad_input_is_one_line_and_exit_code_2(tmkt: Any, pipeline: Any, tmp_pat
     assert len(done.err.strip().splitlines()) == 1
     assert expected in done.err
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize("command", [(), ("recipes",), ("data",)])
+def test_a_command_alone_shows_its_help(tmkt: Any, command: tuple[str, ...]) -> None:
+    done = tmkt(*command)
+    assert done.code == 2
+    assert done.err.startswith("Usage: ")
+    assert "\nCommands:\n" in done.err
+
+
+def test_engines_may_be_listed_with_spaces(tmkt: Any, pipeline: Any) -> None:
+    done = tmkt("parity", pipeline.bundle, "--engines", "simulator, onnx", "--data", pipeline.data, "--limit", 2, "--json")
+    assert [engine["name"] for engine in done.json["engines"]] == ["simulator", "onnx"]
+
+
+def test_resuming_a_finished_run_says_that_nothing_was_trained(tmkt: Any, pipeline: Any) -> None:
+    same = ("--set", "train.steps=60", "--set", "data.shots=2", "--set", "train.batch=8")
+    done = tmkt("train", "digits", "--data", pipeline.data, "--out", pipeline.run, *same, "--resume")
+    assert done.code == 0
+    assert "was finished before; nothing was trained now" in done.err
+
+
+@pytest.mark.parametrize("kilobytes", [10, 30, 100])
+def test_a_disk_that_fills_up_while_exporting_is_one_line_and_leaves_nothing(pipeline: Any, tmp_path: Path, kilobytes: int) -> None:
+    """Of a file, no more than so much can be written; the bundle's hold 24, 18, 64 and 170 kB."""
+    command = [sys.executable, "-m", "tmkt", "export", str(pipeline.run), "--out", str(tmp_path / "bundle")]
+    limit = kilobytes * 1024
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_says_in_one_line_how_to_go_on(pipeline: Any, tmp_path: Path, sign: signal.Signals) -> None:
+    out = tmp_path / "run"
+    settings = [f"--set=train.{key}" for key in ("steps=100000", "batch=4", "threads=1")]
+    command = [sys.executable, "-m", "tmkt", "train", "digits", "--data", str(pipeline.data), "--out", str(out), *settings, "--set=data.shots=2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (out / "checkpoint.safetensors").exists():
+        time.sleep(0.05)
+    process.send_signal(sign)
+    shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert shown == ""
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("tmkt: interrupted")
+    assert "--resume" in last
+    assert "Traceback" not in errors

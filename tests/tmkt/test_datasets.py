@@ -235,3 +235,11 @@ def test_no_recordings_and_a_damaged_one_are_refused(shared_data: Path, tmp_path
     (tmp_path / "Test" / "7" / "00001.bin").write_bytes((shared_data / "nmnist/Test/7/00001.bin").read_bytes()[:1003])
     with pytest.raises(InputError, match=r"00001\.bin: truncated"):
         load_frames(NMNIST.find_recordings(tmp_path), contract)
+
+
+@pytest.mark.parametrize("number", ["00000", "01798", "9" * 30])
+def test_a_recording_of_a_digit_that_there_is_not_is_refused(tmp_path: Path, number: str) -> None:
+    simulate_digits(tmp_path / "digits", 1, 0)
+    (tmp_path / "digits" / "Train" / "3" / f"{number}.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"expected 1\.\.1797"):
+        DIGITS.find_recordings(tmp_path / "digits")

@@ -173,6 +173,11 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda g: g["layers"][0]["synapses"][0].update(stride=None), "not a readable program"),
         (lambda g: g["layers"][0].update(name="other"), "not a readable program"),
         (lambda g: g.update(max_count=10**30), "max_count"),
+        (lambda g: g.update(version=float("nan")), "version nan"),
+        (lambda g: g["layers"][0].update(fires={}), "fires"),
+        (lambda g: g["layers"][0].update(scale="x"), "scale"),
+        (lambda g: g["layers"][0].update(synapses=["x"]), "not a readable program"),
+        (lambda g: g["layers"][0]["synapses"][0].update(padding=[10**9, 10**9]), "at most 16777216 sites"),
     ],
 )
 def test_a_damaged_header_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], says: str) -> None:

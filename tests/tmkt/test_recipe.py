@@ -32,6 +32,12 @@ def test_a_setting_on_the_command_line_wins() -> None:
         ("nmnist-fewshot", ["method.name=tmk"], "method.name"),
         ("nmnist-fewshot", ["network.pools=[1]"], "channels, strides and pools"),
         ("nmnist-fewshot", ["data.max_count=256"], "data.max_count"),
+        ("nmnist-fewshot", ["train.learning_rate=inf"], "train.learning_rate"),
+        ("nmnist-fewshot", ["train.learning_rate=true"], "train.learning_rate"),
+        ("nmnist-fewshot", ['train.steps="3"'], "train.steps"),
+        ("nmnist-fewshot", ["train.seed=99999999999999999999999"], "train.seed"),
+        ("nmnist-fewshot", ["data.bin_us=99999999999999999999999"], "data.bin_us"),
+        ("nmnist-fewshot", ["network.channels=[1000000]"], "network.channels"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(name: str, overrides: list[str], expected: str) -> None:

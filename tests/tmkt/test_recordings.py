@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,9 @@ def test_what_the_format_cannot_hold_is_not_written(tmp_path: Path, wrong: Event
     with pytest.raises(InputError, match=message):
         write_bin(wrong, path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.bin")
+    with pytest.raises(InputError, match="is not a file"):
+        read_bin(tmp_path / "a.bin", (34, 34))

@@ -4,10 +4,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from tmkt.datasets.digits import simulate_digits
 from tmkt.errors import InputError
@@ -27,6 +29,7 @@ TINY = {
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
+from typing import Any
 from tmkt.recipe import parse_recipe
 from tmkt.train import trainer
 recipe, data, out = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
@@ -66,7 +69,7 @@ def _stop_at_step_ten(digits: Path, out: Path, by: signal.Signals) -> str:
         if "here" in process.stdout.readline():
             process.send_signal(by)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == -by, errors
+    assert process.returncode == (-signal.SIGKILL if by == signal.SIGKILL else -signal.SIGINT), errors  # what Python makes of KeyboardInterrupt
     return errors
 
 
@@ -116,9 +119,10 @@ def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_w
     _same_run(whole, out)
 
 
-def test_ctrl_c_saves_the_last_step_and_leaves_a_run_that_resumes(digits: Path, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_saves_the_last_step_and_leaves_a_run_that_resumes(digits: Path, whole: Path, tmp_path: Path, sign: signal.Signals) -> None:
     out = tmp_path / "interrupted"
-    assert "KeyboardInterrupt" in _stop_at_step_ten(digits, out, signal.SIGINT)
+    assert "KeyboardInterrupt" in _stop_at_step_ten(digits, out, sign)
     assert (out / CHECKPOINT).is_file()
     assert not (out / MODEL).exists()
     steps: list[int] = []
@@ -153,6 +157,33 @@ def test_a_run_is_resumed_with_its_own_data_alone(digits: Path, whole: Path, tmp
     (out / CHECKPOINT).write_bytes((whole / CHECKPOINT).read_bytes()[:-100])
     with pytest.raises(InputError, match="damaged checkpoint"):
         train(_recipe(), digits, None, out, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": np.array(-3)},
+        {"step": np.array(10**12)},
+        {"optimizer.0.exp_avg": np.zeros(3, np.float32)},
+        {"optimizer.0.exp_avg": None},
+        {"optimizer.999.exp_avg": np.zeros(3, np.float32)},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(digits: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    (tmp_path / "recipe.toml").write_bytes((whole / "recipe.toml").read_bytes())
+    tensors = {name: value for name, value in {**load_file(whole / CHECKPOINT), **changes}.items() if value is not None}
+    save_file(tensors, tmp_path / CHECKPOINT)
+    with pytest.raises(InputError, match="remove the run and train again"):
+        train(_recipe(), digits, None, tmp_path, resume=True)
+
+
+def test_metrics_that_cannot_be_read_are_dropped(digits: Path, whole: Path, tmp_path: Path) -> None:
+    for name in ("recipe.toml", CHECKPOINT):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    (tmp_path / METRICS).write_bytes(b'\xff\n[]\n{"step": null}\n{"step": 10}\n')
+    train(_recipe(), digits, None, tmp_path, resume=True)
+    assert (tmp_path / METRICS).read_text() == '{"step": 10}\n'
 
 
 def test_a_folder_with_other_files_is_left_alone(digits: Path, tmp_path: Path) -> None:
@@ -192,6 +223,7 @@ def test_the_recordings_alone_can_be_trained_without_images(digits: Path, tmp_pa
 def test_a_diverging_training_says_so(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"diverged at step \d+ .* lower train\.learning_rate"):
         train(_recipe(train={"learning_rate": 1e30}), digits, None, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "nothing was learned, so the place is free for another try"
 
 
 def test_training_leaves_the_settings_of_torch_as_they_were(digits: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tmkt.files import writing_folder
 from tmkt.recordings import encode_bin
 
 SENSOR = Camera().sensor
+DIGITS = 1797
 DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
 MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they were made
 
@@ -57,7 +58,7 @@ def simulate_digits(folder: Path, per_class: int, seed: int, progress: Callable[
             events = record(images.images[index], (seed, index), camera)
             path = part / "Train" / str(images.labels[index]) / f"{index + 1:05d}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
-            encode_bin(events, path).tofile(path)
+            path.write_bytes(encode_bin(events, path).tobytes())
             if progress:
                 progress(done)
 
@@ -67,7 +68,11 @@ def find_recordings(root: Path) -> list[Recording]:
     if not (root / MARKER).is_file():
         what = f"holds no {MARKER}" if root.is_dir() else "no such folder"
         raise InputError(f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data simulate DIR")
-    found = [Recording(path, label, f"digits-{number - 1}") for path, label, number in numbered_files(root / "Train")]
+    found = []
+    for path, label, number in numbered_files(root / "Train"):
+        if not 1 <= number <= DIGITS:
+            raise InputError(f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with: tmkt data simulate DIR")
+        found.append(Recording(path, label, f"digits-{number - 1}"))
     if not found:
         raise InputError(f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR")
     return in_order(found)

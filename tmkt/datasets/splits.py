@@ -4,11 +4,26 @@ All splits are by instance: no thing that is tested is seen in training, neither
 """
 
 from collections.abc import Collection, Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.errors import InputError, nearest
+
+MAX_IMAGES = 2_000_000  # that a network has seen: ours, above ImageNet's 1.3 million, so that no damaged file asks for all memory
+
+
+def _few(ranges: dict[str, list[tuple[int, int]]]) -> dict[str, list[tuple[int, int]]]:
+    total = sum(max(last - first + 1, 0) for found in ranges.values() for first, last in found)
+    if total > MAX_IMAGES:
+        raise ValueError(f"names {total} instances, expected at most {MAX_IMAGES}")
+    return ranges
+
+
+_Number = Annotated[int, Field(ge=0)]
+Ranges = Annotated[dict[str, list[tuple[_Number, _Number]]], AfterValidator(_few)]  # what `to_ranges` gives, as runs and bundles are checked for it
 
 
 def few_shot(recordings: Sequence[Recording], shots: int, seed: int) -> tuple[list[Recording], list[Recording]]:

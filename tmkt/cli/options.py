@@ -1,0 +1,11 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)]
+SplitOption = Annotated[str, typer.Option("--split", help="test: recordings that were not trained on; train: those that were; all.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of a table.")]

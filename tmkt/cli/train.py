@@ -1,0 +1,54 @@
+"""tmkt train, tmkt recipes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmkt import console
+from tmkt.cli.options import DataOption
+from tmkt.cli.steps import need_data, run_training
+
+app = typer.Typer(rich_markup_mode=None)
+recipes_app = typer.Typer(help="List the training recipes, show one.", rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.command(epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.")],
+    data: DataOption = None,
+    static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False)] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe's; repeatable.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+) -> None:
+    """Train a network: a run with its weights, metrics and recipe."""
+    from tmkt.recipe import load_recipe
+    from tmkt.train import RECIPES
+
+    chosen = load_recipe(recipe, RECIPES, settings)
+    path = out or Path("runs") / Path(recipe).stem
+    run_training(chosen, need_data(data, "train"), static, path, resume)
+    console.note(f"Next: tmkt export {path} --target all --out bundles/{path.name}")
+
+
+@recipes_app.command("list", epilog="Example: tmkt recipes list")
+def recipes_list() -> None:
+    """The recipes that come with tmkt."""
+    from tmkt.recipe import load_recipe
+    from tmkt.train import RECIPES
+
+    rows: list[list[object]] = []
+    for path in sorted(RECIPES.glob("*.toml")):
+        r = load_recipe(path.stem, RECIPES)
+        rows.append([path.stem, r.data.name, r.method.name, r.data.shots, r.train.steps])
+    console.table("Recipes", ["name", "data set", "method", "recordings per class", "steps"], rows)
+
+
+@recipes_app.command("show", epilog="Example: tmkt recipes show nmnist-fewshot > mine.toml")
+def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
+    """A recipe with every key resolved, as TOML."""
+    from tmkt.recipe import dump_recipe, load_recipe
+    from tmkt.train import RECIPES
+
+    print(dump_recipe(load_recipe(name, RECIPES)), end="")

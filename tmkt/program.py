@@ -1,10 +1,11 @@
 """The integer program: what every exact engine runs. docs/program.md gives the semantics.
 
-A program is a list of layers in an order in which every synapse comes from an earlier layer or from the input. Within one time step,
-layer after layer, with all states zero before the first step (Lava's fixed-point LIF, lava/proc/lif/models.py, 0.10.0):
+A program is a list of layers in an order in which every synapse comes from an earlier layer, from the input, or from the layer itself
+(recurrent). Within one time step, layer after layer, with all states zero before the first step (Lava's fixed-point LIF,
+lava/proc/lif/models.py, 0.10.0):
 
     tz(x) = sign(x) * (|x| >> 12)
-    a = sum over the layer's synapses of weight * spikes
+    a = sum over the layer's synapses of weight * what the source sent `delay` steps ago, one step more if the source is the layer itself
     u = wrap24(tz(u * (4096 - current_decay)) + (a << 6))
     v = clip24(tz(v * (4096 - voltage_decay)) + u + (bias << 6))
     s = fires and v > (threshold << 6);  v = 0 where s
@@ -28,18 +29,22 @@ MAX_THRESHOLD = 2**17 - 1
 DECAY_ONE = 4096
 BIAS_RANGE = (-4096, 4095)
 MAX_NEURONS = 2**24  # of a layer, and sites of the input: ours, far above any chip, so that a damaged file cannot ask for all memory
+MAX_DELAY = 62  # steps: Lava's netx clips to it (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py)
 MAX_SUM = 2**23  # Lava's convolution wraps its sum to 24 bits: no program may come near
 
 
 @dataclass(frozen=True)
 class Synapse:
-    """Weights from one source (a layer's name, or "input") to the layer that holds the synapse.
+    """Weights from one source (an earlier layer's name, "input", or the name of the layer that holds the synapse) to that layer.
 
     conv: `weight` int16 [C_out, C_in / groups, K_y, K_x], with stride, padding and dilation as (y, x).
     dense: `weight` int16 [N_out, N_in] over the source flattened in C, H, W order; conv fields keep their defaults.
     `pool` k > 1: the source's spikes are first summed over k x k windows (stride k, remainder dropped). The area of the window is
     already in the weights, so this is average pooling. A convolution may give one row or column more than the layer's shape: the layer
     keeps the first rows and columns (`Layer.shape` decides).
+    `delays` uint8, of a dense synapse alone, the weight's shape, 0..62 steps: what a source sends at step t arrives through weight [o, i]
+    at step t + delays[o, i]. None: all zero. A recurrent synapse (dense, its source the layer itself) adds one step: with no delay, the
+    spikes of step t arrive at t + 1. What has not arrived at a sample's end is lost.
     """
 
     source: str
@@ -50,6 +55,7 @@ class Synapse:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     pool: int = 1
+    delays: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ class Layer:
     @property
     def neurons(self) -> int:
         return int(np.prod(self.shape))
+
+    def steps_back(self, synapse: Synapse) -> int:
+        """How many earlier steps of its source one of the layer's synapses needs: its longest delay, one more if it is recurrent."""
+        longest = 0 if synapse.delays is None else int(synapse.delays.max(initial=0))
+        return longest + (synapse.source == self.name)
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,10 @@ def conv_shape(synapse: Synapse, source: tuple[int, ...]) -> tuple[int, int, int
 
 
 def largest_sum(program: Program, layer: Layer) -> int:
-    """The largest |a| that any neuron of the layer can meet in one step, if every source site fired its most."""
+    """The largest |a| that any neuron of the layer can meet in one step, if every source site fired its most.
+
+    Delays change nothing: a weight delivers the value of one step of its source, whichever step that was.
+    """
     total = np.zeros(layer.bias.shape, np.int64)
     for synapse in layer.synapses:
         most = (program.max_count if synapse.source == INPUT else 1) * synapse.pool**2
@@ -160,7 +174,12 @@ def check(program: Program) -> None:
         _require(low >= BIAS_RANGE[0] and high <= BIAS_RANGE[1], f"{name} bias", (low, high), f"{BIAS_RANGE[0]}..{BIAS_RANGE[1]}")
         _require(len(layer.synapses) > 0, f"{name} synapses", "none", "at least one")
         for synapse in layer.synapses:
-            _require(synapse.source in known, f"{name} source", synapse.source, f"one of {list(known)}")
+            if synapse.source == layer.name:
+                _require(synapse.kind == "dense", f"{name} synapse from itself", synapse.kind, "dense")
+                _require(layer.fires, f"{name} synapse from itself", "a layer that does not fire", "one that fires")
+                _check_synapse(synapse, name, layer.shape, layer.shape)
+                continue
+            _require(synapse.source in known, f"{name} source", synapse.source, f"one of {list(known)} or the layer itself")
             _check_synapse(synapse, name, known[synapse.source], layer.shape)
         worst = largest_sum(program, layer)
         _require(worst < MAX_SUM, f"{name} largest sum of weights", worst, f"below {MAX_SUM}")
@@ -184,8 +203,14 @@ def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target:
         _require(w.ndim == 2, f"{name} weight shape", w.shape, "(N_out, N_in)")
         expected = (int(np.prod(target)), int(np.prod(inner)))
         _require(w.shape == expected, f"{name} weight shape", w.shape, str(expected))
+        if synapse.delays is not None:
+            d = synapse.delays
+            _require(d.dtype == np.uint8, f"{name} delays", d.dtype, "uint8")
+            _require(d.shape == w.shape, f"{name} shape of the delays", d.shape, f"the weight's, {w.shape}")
+            _require(int(d.max(initial=0)) <= MAX_DELAY, f"{name} longest delay", int(d.max(initial=0)), f"0..{MAX_DELAY} steps")
         return
     _require(synapse.kind == "conv", f"{name} synapse kind", synapse.kind, "conv or dense")
+    _require(synapse.delays is None, f"{name} delays", "some on a convolution", "none, as Lava delays dense synapses alone")
     _require(w.ndim == 4 and len(source) == 3 and len(target) == 3, f"{name} shapes", (w.shape, source, target), "conv on (C, H, W)")
     g = synapse.groups
     _require(
@@ -200,6 +225,10 @@ def _check_synapse(synapse: Synapse, name: str, source: tuple[int, ...], target:
     _require(_fits(full), f"{name} convolution's own shape", full, f"at most {MAX_NEURONS} sites")
 
 
+LAYER_KEYS = ("name", "shape", "threshold", "voltage_decay", "current_decay", "fires", "scale")
+SYNAPSE_KEYS = ("source", "kind", "stride", "padding", "dilation", "groups", "pool")
+
+
 def save(program: Program, path: Path) -> None:
     """Writes `program.safetensors`: the tensors, and the graph as JSON in the header under "program"."""
     from safetensors.numpy import save as to_bytes
@@ -208,32 +237,14 @@ def save(program: Program, path: Path) -> None:
     layers = []
     for layer in program.layers:
         tensors[f"{layer.name}/bias"] = np.ascontiguousarray(layer.bias, np.int32)
-        synapses = []
-        for i, s in enumerate(layer.synapses):
-            tensors[f"{layer.name}/{i}/weight"] = np.ascontiguousarray(s.weight, np.int16)
-            synapses.append(
-                {
-                    "source": s.source,
-                    "kind": s.kind,
-                    "stride": s.stride,
-                    "padding": s.padding,
-                    "dilation": s.dilation,
-                    "groups": s.groups,
-                    "pool": s.pool,
-                }
-            )
-        layers.append(
-            {
-                "name": layer.name,
-                "shape": layer.shape,
-                "threshold": layer.threshold,
-                "voltage_decay": layer.voltage_decay,
-                "current_decay": layer.current_decay,
-                "fires": layer.fires,
-                "scale": layer.scale,
-                "synapses": synapses,
-            }
-        )
+        entries = []
+        for i, synapse in enumerate(layer.synapses):
+            tensors[f"{layer.name}/{i}/weight"] = np.ascontiguousarray(synapse.weight, np.int16)
+            entries.append({key: getattr(synapse, key) for key in SYNAPSE_KEYS})
+            if synapse.delays is not None:
+                tensors[f"{layer.name}/{i}/delays"] = np.ascontiguousarray(synapse.delays, np.uint8)
+                entries[-1]["delays"] = True
+        layers.append({**{key: getattr(layer, key) for key in LAYER_KEYS}, "synapses": entries})
     graph = {
         "version": FORMAT_VERSION,
         "input_shape": program.input_shape,
@@ -262,15 +273,13 @@ def load(path: Path) -> Program:
             layers = []
             for entry in graph["layers"]:
                 settings = dict(entry)
-                synapses = tuple(
-                    Synapse(
-                        **_tuples(s),
-                        weight=file.get_tensor(f"{entry['name']}/{i}/weight"),
-                    )
-                    for i, s in enumerate(settings.pop("synapses"))
-                )
+                synapses = []
+                for i, s in enumerate(settings.pop("synapses")):
+                    at = f"{entry['name']}/{i}"
+                    delays = file.get_tensor(f"{at}/delays") if s.pop("delays", False) else None
+                    synapses.append(Synapse(**_tuples(s), weight=file.get_tensor(f"{at}/weight"), delays=delays))
                 bias = file.get_tensor(f"{entry['name']}/bias")
-                layers.append(Layer(**_tuples(settings), synapses=synapses, bias=bias))
+                layers.append(Layer(**_tuples(settings), synapses=tuple(synapses), bias=bias))
             return Program(tuple(graph["input_shape"]), graph["max_count"], tuple(layers), graph["readout"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; export the network again") from None

@@ -89,7 +89,7 @@ def test_active_updates_are_the_neuron_steps_that_had_something_to_do(data: st.D
             ones = replace(layer, synapses=tuple(replace(s, weight=np.ones_like(s.weight)) for s in layer.synapses))
             bias = layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)) != 0
             remembered = (before[layer.name]["v"][0] != 0) | ((before[layer.name]["u"][0] != 0) & (layer.current_decay != 4096))
-            expected[layer.name] += int(((synaptic_sum(ones, values) > 0) | bias | remembered).sum())
+            expected[layer.name] += int(((synaptic_sum(ones, [values]) > 0) | bias | remembered).sum())
     assert Simulator(program, threads=1).run(frames).active_updates == expected
 
 

@@ -15,13 +15,13 @@ from tmkt.program import INPUT, Layer, Program, Synapse
 
 
 def by_convolution_of_ones(program: Program, frames: np.ndarray, spikes: dict[str, np.ndarray], layer: Layer, nonzero: bool) -> np.ndarray:
-    """Synaptic operations [N, T]: what a layer would sum up if every weight (that is not zero) were one."""
-    ones = tuple(replace(s, weight=(s.weight != 0).astype(np.int16) if nonzero else np.ones_like(s.weight)) for s in layer.synapses)
+    """Synaptic operations [N, T]: what a layer would sum up if every weight (that is not zero) were one and arrived at once."""
+    ones = tuple(replace(s, weight=(s.weight != 0).astype(np.int16) if nonzero else np.ones_like(s.weight), delays=None) for s in layer.synapses)
     out = np.zeros(frames.shape[:2], np.int64)
     for n, t in np.ndindex(out.shape):
         values = {other.name: np.zeros(other.shape, np.int64) for other in program.layers}
         values |= {INPUT: (frames[n, t] > 0).astype(np.int64), **{name: s[n, t].astype(np.int64) for name, s in spikes.items()}}
-        out[n, t] = synaptic_sum(replace(layer, synapses=ones), values).sum()
+        out[n, t] = synaptic_sum(replace(layer, synapses=ones), [values]).sum()
     return out
 
 

@@ -25,7 +25,9 @@ def clip24(x: Integers) -> Integers:
 
 
 def sum_pool(x: Integers, pool: int) -> Integers:
-    """[C, H, W] to [C, H // pool, W // pool]."""
+    """[C, H, W] to [C, H // pool, W // pool]; any shape as it is where nothing is pooled."""
+    if pool == 1:
+        return x
     channels, height, width = x.shape
     out = np.zeros((channels, height // pool, width // pool), np.int64)
     for y in range(height // pool):
@@ -51,17 +53,23 @@ def convolve(x: Integers, synapse: Synapse, shape: tuple[int, ...]) -> Integers:
     return out
 
 
-def synaptic_sum(layer: Layer, values: dict[str, Integers]) -> Integers:
-    """a: what the layer's synapses deliver in one step, given the values of every source."""
+def synaptic_sum(layer: Layer, past: list[dict[str, Integers]]) -> Integers:
+    """a: what the layer's synapses deliver in the step that `past` ends with, given the values of every source in each step so far.
+
+    The last step needs no value of the layer itself.
+    """
     a = np.zeros(layer.shape, np.int64)
     for synapse in layer.synapses:
-        x = values[synapse.source]
-        if synapse.pool > 1:
-            x = sum_pool(x, synapse.pool)
+        recurrent = synapse.source == layer.name
         if synapse.kind == "conv":
-            a += convolve(x, synapse, layer.shape)
-        else:
-            a += (synapse.weight.astype(np.int64) @ x.reshape(-1)).reshape(layer.shape)
+            a += convolve(sum_pool(past[-1][synapse.source], synapse.pool), synapse, layer.shape)
+            continue
+        delays = np.zeros(synapse.weight.shape, np.int64) if synapse.delays is None else synapse.delays.astype(np.int64)
+        for delay in np.unique(delays):
+            back = delay + recurrent  # 0 is the last step
+            if back < len(past):
+                arrives = np.where(delays == delay, synapse.weight.astype(np.int64), 0)
+                a += (arrives @ sum_pool(past[-1 - back][synapse.source], synapse.pool).reshape(-1)).reshape(layer.shape)
     return a
 
 
@@ -75,12 +83,14 @@ def run_plain(program: Program, frames: NDArray[Any]) -> tuple[Integers, dict[st
     spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in program.layers}
     states = {layer.name: {k: np.zeros((samples, *layer.shape), np.int64) for k in "uv"} for layer in program.layers}
     for n in range(samples):
+        past: list[dict[str, Integers]] = []
         for t in range(steps):
             values = {INPUT: frames[n, t].astype(np.int64)}
+            past.append(values)
             for layer in program.layers:
                 state = states[layer.name]
                 bias = layer.bias.astype(np.int64).reshape(-1, *[1] * (len(layer.shape) - 1))
-                a = synaptic_sum(layer, values)
+                a = synaptic_sum(layer, past)
                 u = wrap24(tz(state["u"][n] * (4096 - layer.current_decay)) + (a << 6))
                 v = clip24(tz(state["v"][n] * (4096 - layer.voltage_decay)) + u + (bias << 6))
                 s = (v > (layer.threshold << 6)) if layer.fires else np.zeros(layer.shape, bool)

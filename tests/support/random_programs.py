@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.program import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse, conv_shape, largest_sum, pooled
+from tmkt.program import DECAY_ONE, INPUT, MAX_DELAY, MAX_THRESHOLD, Layer, Program, Synapse, conv_shape, largest_sum, pooled
 
 DECAYS = st.one_of(st.sampled_from([0, 1, 1024, 2048, 4095, 4096]), st.integers(0, DECAY_ONE))
 
@@ -42,9 +42,19 @@ def _dense(draw: st.DrawFn, rng: np.random.Generator, source: str, shape: tuple[
     return Synapse(source, "dense", weight, pool=pool)
 
 
+def _delayed(draw: st.DrawFn, rng: np.random.Generator, synapse: Synapse) -> Synapse:
+    """A dense synapse with delays as often as not: none above zero, short ones that arrive within a short sample, or up to the longest."""
+    if synapse.kind != "dense" or draw(st.booleans()):
+        return synapse
+    return replace(synapse, delays=rng.integers(0, draw(st.sampled_from([0, 1, 3, 6, MAX_DELAY])) + 1, synapse.weight.shape).astype(np.uint8))
+
+
 @st.composite
-def programs(draw: st.DrawFn, chain: bool = False) -> Program:
-    """Up to three layers; unless `chain`, layers may have a second synapse, from any earlier layer or the input."""
+def programs(draw: st.DrawFn, chain: bool = False, temporal: bool = False) -> Program:
+    """Up to three layers; unless `chain`, layers may have a second synapse, from any earlier layer or the input.
+
+    With `temporal`, layers that fire may have a recurrent synapse, and dense synapses delays.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shapes: dict[str, tuple[int, ...]] = {INPUT: (draw(st.integers(1, 3)), draw(st.integers(3, 8)), draw(st.integers(3, 8)))}
     max_count = draw(st.sampled_from([1, 3, 255]))
@@ -65,6 +75,11 @@ def programs(draw: st.DrawFn, chain: bool = False) -> Program:
         if not chain and draw(st.booleans()):
             other = draw(st.sampled_from(list(shapes)))
             synapses.append(_dense(draw, rng, other, shapes[other], int(np.prod(shape)), max_count))
+        fires = i < count - 1 or draw(st.booleans())
+        if temporal:
+            if fires and draw(st.booleans()):
+                synapses.append(_dense(draw, rng, name, shape, int(np.prod(shape)), max_count))
+            synapses = [_delayed(draw, rng, s) for s in synapses]
         low, high = draw(st.sampled_from([(-4096, 4095), (-10, 10), (0, 0)]))
         layers.append(
             Layer(
@@ -75,7 +90,7 @@ def programs(draw: st.DrawFn, chain: bool = False) -> Program:
                 threshold=draw(st.one_of(st.integers(0, 2000), st.integers(0, MAX_THRESHOLD))),
                 voltage_decay=draw(DECAYS),
                 current_decay=draw(st.one_of(st.just(DECAY_ONE), DECAYS)),
-                fires=i < count - 1 or draw(st.booleans()),
+                fires=fires,
             )
         )
         shapes[name] = shape

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tmkt.errors import InputError
-from tmkt.program import INPUT, Layer, Program, Synapse, largest_sum, load, save
+from tmkt.program import INPUT, MAX_DELAY, Layer, Program, Synapse, largest_sum, load, save
 
 CONV = Synapse(INPUT, "conv", np.full((4, 1, 3, 3), 2, np.int16), padding=(1, 1), groups=2)
 DENSE = Synapse("a", "dense", np.full((3, 4 * 3 * 2), 4, np.int16), pool=2)
@@ -36,6 +36,12 @@ def dense(**changes: Any) -> Program:
     return Program(PROGRAM.input_shape, 1, (FIRST, replace(LAST, synapses=(replace(DENSE, **changes),))), "membrane")
 
 
+def temporal(**changes: Any) -> Program:
+    """The first layer with a recurrent, delayed synapse of its own."""
+    synapse = Synapse("a", "dense", np.full((120, 120), 2, np.int16), delays=np.full((120, 120), MAX_DELAY, np.uint8))
+    return first(synapses=(CONV, replace(synapse, **changes)))
+
+
 def assert_same(a: Any, b: Any) -> None:
     """Equality of dataclasses that hold arrays, dtypes included."""
     for field in fields(a):
@@ -52,7 +58,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(programs())
+@given(programs(temporal=True))
 def test_a_program_read_back_is_the_program_that_was_saved(tmp_path: Path, program: Program) -> None:
     save(program, tmp_path / "p.safetensors")
     assert_same(load(tmp_path / "p.safetensors"), program)
@@ -62,13 +68,13 @@ def test_a_program_read_back_is_the_program_that_was_saved(tmp_path: Path, progr
 
 
 @settings(max_examples=60, deadline=None)
-@given(programs())
+@given(programs(temporal=True))
 def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> None:
     values: dict[str, Any] = {INPUT: np.full(program.input_shape, program.max_count, np.int64)}
+    values |= {layer.name: np.ones(layer.shape, np.int64) for layer in program.layers}
     for layer in program.layers:
         magnitudes = replace(layer, synapses=tuple(replace(s, weight=np.abs(s.weight)) for s in layer.synapses))
-        assert synaptic_sum(magnitudes, values).max() <= largest_sum(program, layer)
-        values[layer.name] = np.ones(layer.shape, np.int64)
+        assert synaptic_sum(magnitudes, [values] * (MAX_DELAY + 2)).max() <= largest_sum(program, layer)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,14 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
         (lambda: dense(weight=np.zeros((3, 23), np.int16)), r"weight shape: found \(3, 23\), expected \(3, 24\)"),
         (lambda: dense(weight=np.zeros((4, 24), np.int16)), "weight shape"),
         (lambda: dense(pool=3), "weight shape"),
+        (lambda: dense(delays=np.full((3, 24), 63, np.uint8)), r"longest delay: found 63, expected 0\.\.62 steps"),
+        (lambda: dense(delays=np.full((3, 24), 1, np.int64)), "delays: found int64, expected uint8"),
+        (lambda: dense(delays=np.ones(24, np.uint8)), r"shape of the delays: found \(24,\), expected the weight's, \(3, 24\)"),
+        (lambda: conv(delays=np.ones((4, 1, 3, 3), np.uint8)), "delays: found some on a convolution"),
+        (lambda: conv(source="a"), "synapse from itself: found conv, expected dense"),
+        (lambda: temporal(source="b"), "source: found b"),
+        (lambda: dense(source="b", weight=np.zeros((3, 3), np.int16), pool=1), "a layer that does not fire"),
+        (lambda: temporal(weight=np.zeros((120, 119), np.int16)), "weight shape"),
         (
             lambda: Program(
                 (1, 60, 60),
@@ -150,6 +164,9 @@ def test_the_limits_themselves_are_allowed() -> None:
     for w in (-254, 254, -127, 127):
         conv(weight=np.full((4, 1, 3, 3), w, np.int16))
     first(shape=(4, 6, 4))  # cropped
+    recurrent = temporal()
+    assert largest_sum(recurrent, recurrent.layers[0]) == 18 + 120 * 2
+    assert recurrent.layers[0].steps_back(recurrent.layers[0].synapses[1]) == MAX_DELAY + 1
     assert largest_sum(PROGRAM, FIRST) == 18
     assert largest_sum(PROGRAM, LAST) == 4 * 24 * 4
 
@@ -177,6 +194,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda g: g["layers"][0].update(fires={}), "fires"),
         (lambda g: g["layers"][0].update(scale="x"), "scale"),
         (lambda g: g["layers"][0].update(synapses=["x"]), "not a readable program"),
+        (lambda g: g["layers"][0]["synapses"][0].update(delays=True), "not a readable program"),
         (lambda g: g["layers"][0]["synapses"][0].update(padding=[10**9, 10**9]), "at most 16777216 sites"),
     ],
 )
@@ -186,6 +204,13 @@ def test_a_damaged_header_is_refused(tmp_path: Path, change: Callable[[dict[str,
     rewrite(path, change)
     with pytest.raises(InputError, match=says):
         load(path)
+
+
+def test_a_program_without_delays_is_written_without_a_word_of_them(tmp_path: Path) -> None:
+    save(PROGRAM, tmp_path / "p")
+    assert b"delays" not in (tmp_path / "p").read_bytes()
+    save(dense(delays=np.ones((3, 24), np.uint8)), tmp_path / "p")
+    assert b"delays" in (tmp_path / "p").read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, b"\xff" * 8 + b"{}"])

@@ -45,19 +45,20 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | None = None) -> Engine:
+def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | None = None, threads: int | None = None) -> Engine:
     """Gives an engine by name, ready to run the bundle. Raises InputError for an unknown name or for what is not installed.
 
     `progress` is told, while a run goes on, how many of its samples are done: by Lava, the one engine slow enough to need it.
+    `threads`: of the simulator and of ONNX Runtime; all cores unless told.
     """
     if name == "simulator":
         from tmkt.deploy.engines.simulator import SimulatorEngine
 
-        return SimulatorEngine(bundle)
+        return SimulatorEngine(bundle, threads)
     if name == "onnx":
         from tmkt.deploy.engines.onnx import OnnxEngine
 
-        return OnnxEngine(bundle)
+        return OnnxEngine(bundle, threads)
     if name == "lava":
         from tmkt.deploy.engines import lava
 

@@ -14,8 +14,8 @@ class SimulatorEngine:
     name = "simulator"
     exact = True
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._simulator = Simulator(bundle.program)
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self._simulator = Simulator(bundle.program, threads)
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
         """Runs frames uint8 [N, T, 2, H, W]."""

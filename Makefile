@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types bench clean
+.PHONY: setup demo test check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -36,7 +36,10 @@ types: $(READY)
 check: test lint types
 
 bench: $(READY)
-	$(BIN)/python tests/bench/speed.py
+	$(BIN)/python tests/bench
+
+bench-json: $(READY)
+	@$(BIN)/python tests/bench --json
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,8 @@
+"""All benchmarks, side by side in one run: `make bench` (tables), `make bench-json` (JSON lines). docs/benchmarks.md says what each does."""
+
+import nmnist
+import vggsnn
+from report import main
+
+if __name__ == "__main__":
+    main(nmnist.benchmark, vggsnn.benchmark)

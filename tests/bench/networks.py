@@ -1,0 +1,159 @@
+"""The benchmarks' networks: each as a float network in SpikingJelly and as the integer program that our exporter makes of it.
+
+Weights are untrained. Every layer's batch norm is shifted until the layer spikes at a given rate, so that the work is that of a trained network.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+from tmkt.datasets import load_frames
+from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.export.graph import network_to_nir
+from tmkt.export.onnx import write_onnx
+from tmkt.export.quantize import quantize
+from tmkt.frames import InputContract
+from tmkt.networks import SpikingNetwork
+from tmkt.program import DECAY_ONE, Program
+from tmkt.recipe import NetworkRecipe, load_recipe
+from tmkt.train import RECIPES
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "nmnist"
+NMNIST_RATES = (0.057, 0.091, 0.116, 0.234)  # of the recipe's trained network, seed 0 (measured)
+NMNIST_DENSITY = 0.08  # of N-MNIST's frames (measured)
+# Knowledge Transfer's VGGSNN (arXiv 2303.13077, model_zoo/vgg_snn.py) at 48x48, T = 10, 101 classes.
+VGGSNN = NetworkRecipe(channels=[64, 128, 256, 256, 512, 512, 512, 512], strides=[1] * 8, pools=[1, 2, 1, 2, 1, 2, 1, 2], tau=2.0, threshold=0.5)
+VGGSNN_SHAPE, VGGSNN_STEPS, VGGSNN_CLASSES = (2, 48, 48), 10, 101
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A network on both sides, and the frames uint8 [N, T, 2, H, W] that both run."""
+
+    net: SpikingNetwork
+    graph: Any
+    program: Program
+    frames: NDArray[np.uint8]
+
+    @property
+    def input(self) -> torch.Tensor:
+        """The frames as SpikingJelly takes them: float32 [T, N, 2, H, W]."""
+        return torch.from_numpy(self.frames).float().transpose(0, 1).contiguous()
+
+
+def nmnist(samples: int) -> Contest:
+    """The N-MNIST recipe's network on real recordings, or on random frames as dense where there are none."""
+    recipe = load_recipe("nmnist-fewshot", RECIPES)
+    contract = InputContract(SENSOR, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
+    if DATA.is_dir():
+        frames, _ = load_frames(find_recordings(DATA)[:samples], contract)
+    else:
+        frames = random_frames((samples, contract.bins, *contract.shape), NMNIST_DENSITY)
+    return _contest(SpikingNetwork(_seeded(recipe.network), contract.shape, 10), frames, NMNIST_RATES)
+
+
+def vggsnn(samples: int, rate: float) -> Contest:
+    """VGGSNN whose input and layers all spike at `rate` a neuron and step."""
+    frames = random_frames((samples, VGGSNN_STEPS, *VGGSNN_SHAPE), rate)
+    net = SpikingNetwork(_seeded(VGGSNN), VGGSNN_SHAPE, VGGSNN_CLASSES)
+    return _contest(net, frames, [rate] * len(VGGSNN.channels))
+
+
+def random_frames(shape: tuple[int, ...], density: float) -> NDArray[np.uint8]:
+    """Binary frames with that share of ones."""
+    return (np.random.default_rng(0).random(shape, np.float32) < density).astype(np.uint8)
+
+
+def _seeded(recipe: NetworkRecipe) -> NetworkRecipe:
+    torch.manual_seed(0)
+    return recipe
+
+
+@torch.no_grad()
+def _contest(net: SpikingNetwork, frames: NDArray[np.uint8], rates: Sequence[float]) -> Contest:
+    x = torch.from_numpy(frames[:4]).float().transpose(0, 1)
+    for block, rate in zip(net.blocks, rates, strict=True):
+        steps, samples = x.shape[:2]
+        y = block.conv(x.flatten(0, 1))
+        var, mean = torch.var_mean(y, (0, 2, 3))
+        block.bn.running_mean.copy_(mean)
+        block.bn.running_var.copy_(var + 1e-3)  # a silent channel keeps finite weights
+        block.eval()
+        y = block.bn(y).unflatten(0, (steps, samples))
+        low, high = -8.0, 8.0
+        for _ in range(14):
+            shift = (low + high) / 2
+            block.neuron.reset()
+            low, high = (low, shift) if block.neuron(y + shift).mean() > rate else (shift, high)
+        block.bn.bias.fill_(shift)
+        functional.reset_net(block)
+        x = block(x)
+    net.eval()
+    graph = network_to_nir(net)
+    program, _ = quantize(graph, net.input_shape, 1, frames[:2])
+    return Contest(net, graph, program, frames)
+
+
+@torch.no_grad()
+def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network in SpikingJelly's own layers, multi-step, for inference: [T, N, 2, H, W] to the logits' sum over time [N, classes].
+
+    `folded`: batch norm goes into the convolution, which spares SpikingJelly the work; else as a user finds the network after training.
+    """
+    modules: list[nn.Module] = []
+    for block in net.blocks:
+        old = block.conv
+        conv = layer.Conv2d(old.in_channels, old.out_channels, 3, stride=old.stride, padding=1, bias=folded)
+        gain = block.bn.weight / torch.sqrt(block.bn.running_var + block.bn.eps)
+        conv.weight.copy_(old.weight * gain.view(-1, 1, 1, 1) if folded else old.weight)
+        modules.append(conv)
+        if folded:
+            conv.bias.copy_(block.bn.bias - block.bn.running_mean * gain)
+        else:
+            norm = layer.BatchNorm2d(old.out_channels)
+            norm.load_state_dict(block.bn.state_dict())
+            modules.append(norm)
+        modules.append(neuron.LIFNode(tau=block.neuron.tau, decay_input=True, v_threshold=block.neuron.v_threshold, v_reset=0.0))
+        if block.pool > 1:
+            modules.append(layer.AvgPool2d(block.pool))
+    head = layer.Linear(net.features, net.head.out_features)
+    head.load_state_dict(net.head.state_dict())
+    model = nn.Sequential(*modules, layer.Flatten(), head).eval()
+    functional.set_step_mode(model, "m")
+
+    @torch.no_grad()
+    def run(x: torch.Tensor) -> torch.Tensor:
+        functional.reset_net(model)
+        logits: torch.Tensor = model(x).sum(0)
+        return logits
+
+    return run
+
+
+def onnx_runtime(contest: Contest, folder: Path, threads: int) -> Callable[[], list[NDArray[Any]]]:
+    """The program in ONNX Runtime with that many threads, all samples as one batch; gives its read-out and spikes."""
+    import onnxruntime
+
+    path = folder / "network.onnx"
+    write_onnx(contest.program, path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 3, threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {"x": np.ascontiguousarray(contest.frames.swapaxes(0, 1))}
+    for one in contest.program.layers:
+        states = ["v"] + ["u"] * (one.current_decay != DECAY_ONE)
+        feed |= {f"{one.name}.{state}": np.zeros((len(contest.frames), *one.shape), np.int32) for state in states}
+    outputs = ["readout", *(f"{one.name}.spikes" for one in contest.program.layers if one.fires)]
+
+    def run() -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(outputs, feed)
+        return found
+
+    return run

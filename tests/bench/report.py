@@ -1,0 +1,94 @@
+"""How the benchmarks measure and what they print: tables for people, or one JSON line a comparison (`--json`).
+
+Contestants take turns, round after round, and each figure is the median over the rounds: a machine that slows down slows all of them. Read ratios.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tmkt import console
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds that ours and theirs took for the same work."""
+
+    name: str
+    ours_s: float
+    theirs_s: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return self.theirs_s / self.ours_s
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, the comparisons that it shows, and what a reader has to know about it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    comparisons: Sequence[Comparison] = ()
+    notes: Sequence[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`threads` of every contestant; `quick` leaves out what takes longest (Lava, all spike rates but 5 %)."""
+
+    threads: int = 1
+    quick: bool = False
+
+
+Benchmark = Callable[[Options], Iterable[Table]]
+
+
+def alternate(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Calls every run once a round, after a first round that warms up; seconds a call, the median over the rounds."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(found[1:]) for name, found in seconds.items()}
+
+
+def ms(seconds: float) -> str:
+    """Milliseconds with three digits."""
+    return f"{1e3 * seconds:#.3g}".rstrip(".")
+
+
+def show(tables: Iterable[Table], as_json: bool) -> None:
+    """Prints tables, or as JSON lines only their comparisons."""
+    for table in tables:
+        if as_json:
+            for c in table.comparisons:
+                line = {"name": c.name, "ratio": round(c.ratio, 3), "ours_s": c.ours_s, "theirs_s": c.theirs_s}
+                print(json.dumps(line), flush=True)
+        else:
+            console.table(table.title, list(table.columns), [list(row) for row in table.rows])
+            for note in table.notes:
+                console.note(note)
+            sys.stdout.flush()
+
+
+def main(*benchmarks: Benchmark) -> None:
+    """The command line of one benchmark or of all."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="JSON lines on standard output and nothing else there")
+    parser.add_argument("--threads", type=int, default=1, help="of every contestant (default 1: a core against a core)")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes longest: Lava, and all spike rates but 5 %%")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    for benchmark in benchmarks:
+        show(benchmark(Options(options.threads, options.quick)), options.json)

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.files import writing
@@ -16,20 +17,25 @@ from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, pooled
 def write_lava(program: Program, path: Path) -> None:
     """Writes `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled into their weights.
 
-    netx runs chains only: InputError for a layer with several synapses or one that does not read the layer before it, and for what
-    netx cannot load. Sums of event counts above 1 need `input_message_bits=8` when it is loaded. The same program gives the same bytes.
+    netx runs chains only: InputError for a layer that reads anything but the layer before it, through one synapse, and for what netx
+    cannot load. A dense layer may have delays, or read itself as well (`dense_rec`); not both, as netx would give both synapses the same
+    delays and lose their exponent (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py). Sums of event counts above 1 need
+    `input_message_bits=8` when it is loaded. The same program gives the same bytes.
     """
     entries: list[dict[str, Any]] = [{"type": b"input", "shape": np.array(program.input_shape)}]
     source = INPUT
     flat = False
     for layer in program.layers:
-        synapse = _only_synapse(layer, source)
-        if not synapse.weight.any():
+        synapse, recurrent = _synapses(layer, source)
+        if not synapse.weight.any() and not (recurrent and recurrent.weight.any()):
             raise InputError(f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read, expected at least one other; train again")
         if synapse.kind == "dense" and not flat:
             entries.append({"type": b"flatten"})
             flat = True
-        entries.append(_entry(layer, unroll(synapse, program.shape_of(source), layer.shape)))
+        entry = _entry(layer, unroll(synapse, program.shape_of(source), layer.shape))
+        if recurrent:
+            entry |= {"type": b"dense_rec", "weight_rec": recurrent.weight.astype(np.int32)}
+        entries.append(entry)
         source = layer.name
     content = BytesIO()  # h5py may end the process where the disk is full
     with h5py.File(content, "w") as file:
@@ -47,7 +53,8 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     """
     pool = synapse.pool
     if synapse.kind == "dense":
-        return replace(synapse, weight=_unroll_dense(synapse, source), pool=1)
+        delays = None if synapse.delays is None else _unroll_dense(synapse.delays, pool, source)
+        return replace(synapse, weight=_unroll_dense(synapse.weight, pool, source), delays=delays, pool=1)
     if any(n % pool for n in source[1:]):
         raise InputError(
             f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x {source[2]} map, "
@@ -67,24 +74,31 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     return replace(synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1)
 
 
-def _unroll_dense(synapse: Synapse, source: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int16]]:
-    pool = synapse.pool
+def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> NDArray[Any]:
+    """[N_out, N_in] weights or delays of the pooled source as those of the source itself."""
     if pool == 1:
-        return synapse.weight
-    outputs, (channels, height, width) = len(synapse.weight), pooled(source, pool)
-    weight = np.zeros((outputs, *source), np.int16)  # rows and columns that the pool drops keep 0
-    windows = synapse.weight.reshape(outputs, channels, height, width).repeat(pool, 2).repeat(pool, 3)
-    weight[:, :, : height * pool, : width * pool] = windows
-    return weight.reshape(outputs, -1)
+        return values
+    outputs, (channels, height, width) = len(values), pooled(source, pool)
+    unrolled = np.zeros((outputs, *source), values.dtype)  # rows and columns that the pool drops keep 0
+    windows = values.reshape(outputs, channels, height, width).repeat(pool, 2).repeat(pool, 3)
+    unrolled[:, :, : height * pool, : width * pool] = windows
+    return unrolled.reshape(outputs, -1)
 
 
-def _only_synapse(layer: Layer, source: str) -> Synapse:
+def _synapses(layer: Layer, source: str) -> tuple[Synapse, Synapse | None]:
+    """The layer's synapse from the layer before, and the one from itself if it has one."""
+    way_out = "export without --target lava"
     found = [synapse.source for synapse in layer.synapses]
-    if found != [source]:
-        raise InputError(
-            f"layer {layer.name!r}: reads {found}, expected {source!r} alone, as Lava's netx runs chains only; export without --target lava"
-        )
-    return layer.synapses[0]
+    if found == [source]:
+        return layer.synapses[0], None
+    if sorted(found) != sorted([source, layer.name]):
+        raise InputError(f"layer {layer.name!r}: reads {found}, expected {source!r} alone or with itself, as Lava's netx runs chains only; {way_out}")
+    synapse, recurrent = sorted(layer.synapses, key=lambda synapse: synapse.source == layer.name)
+    if synapse.kind != "dense" or recurrent.pool > 1:
+        raise InputError(f"layer {layer.name!r}: a convolution or a pool beside a recurrent synapse, expected dense ones for Lava's netx; {way_out}")
+    if synapse.delays is not None or recurrent.delays is not None:
+        raise InputError(f"layer {layer.name!r}: delays and a recurrent synapse, expected one of them for Lava's netx; {way_out}")
+    return synapse, recurrent
 
 
 def _entry(layer: Layer, synapse: Synapse) -> dict[str, Any]:
@@ -106,7 +120,7 @@ def _entry(layer: Layer, synapse: Synapse) -> dict[str, Any]:
         return {**entry, **pairs, "groups": synapse.groups}
     if len(layer.shape) == 3:
         raise InputError(f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava; flatten it")
-    return entry
+    return entry if synapse.delays is None else {**entry, "delay": synapse.delays.astype(np.int32)}
 
 
 def _fill(group: Any, entry: dict[str, Any]) -> None:

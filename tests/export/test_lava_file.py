@@ -39,14 +39,20 @@ def read_netx(path: Path, max_count: int, readout: str) -> Program:
             assert "messageBits" not in entry["neuron"]
             assert entry["neuron/type"][0] == b"CUBA"
             source = layers[-1].name if layers else INPUT
-            synapse = Synapse(source, kind, entry["weight"][()].astype(np.int16))
+            synapse = Synapse(source, kind.removesuffix("_rec"), entry["weight"][()].astype(np.int16))
+            synapses = [synapse]
+            if kind == "dense" and "delay" in entry:
+                synapses = [replace(synapse, delays=entry["delay"][()].astype(np.uint8))]
+            if kind == "dense_rec":
+                assert "delay" not in entry
+                synapses.append(Synapse(f"{i}", "dense", entry["weight_rec"][()].astype(np.int16)))
             if kind == "conv":
                 conv = {name: pair(entry[name][()]) for name in ("stride", "padding", "dilation")}
-                synapse = replace(synapse, **conv, groups=int(entry["groups"][()]))
+                synapses = [synapse := replace(synapse, **conv, groups=int(entry["groups"][()]))]
                 assert conv_shape(synapse, shape) == tuple(entry["shape"][()])
             shape = tuple(entry["shape"][()].tolist())
             decays = int(entry["neuron/vDecay"][()]), int(entry["neuron/iDecay"][()])
-            layers.append(Layer(f"{i}", shape, (synapse,), entry["bias"][()], int(entry["neuron/vThMant"][()]), *decays))
+            layers.append(Layer(f"{i}", shape, tuple(synapses), entry["bias"][()], int(entry["neuron/vThMant"][()]), *decays))
     if readout == "membrane":
         assert layers[-1].threshold == 131071
         layers[-1] = replace(layers[-1], fires=False)
@@ -54,7 +60,10 @@ def read_netx(path: Path, max_count: int, readout: str) -> Program:
 
 
 def fits_netx(program: Program) -> bool:
-    if not all(layer.synapses[0].weight.any() for layer in program.layers):
+    if not all(any(synapse.weight.any() for synapse in layer.synapses) for layer in program.layers):
+        return False
+    recurrent = [layer for layer in program.layers if len(layer.synapses) == 2]
+    if any(s.kind == "conv" or s.delays is not None or (s.source == layer.name and s.pool > 1) for layer in recurrent for s in layer.synapses):
         return False
     convs = [layer.synapses[0] for layer in program.layers if layer.synapses[0].kind == "conv"]
     return not any(n % conv.pool for conv in convs for n in program.shape_of(conv.source)[1:])
@@ -63,7 +72,7 @@ def fits_netx(program: Program) -> bool:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_file_spikes_as_the_program_does(tmp_path: Path, data: st.DataObject) -> None:
-    program = data.draw(programs(chain=True))
+    program = data.draw(programs(chain=True, temporal=True))
     path = tmp_path / "loihi.net"
     if not fits_netx(program):
         with pytest.raises(InputError):
@@ -79,6 +88,13 @@ def test_the_file_spikes_as_the_program_does(tmp_path: Path, data: st.DataObject
     for expected, found in zip(states.values(), found_states.values(), strict=True):
         np.testing.assert_array_equal(found["v"], expected["v"])
         np.testing.assert_array_equal(found["u"], expected["u"])
+
+
+def test_delays_are_repeated_with_the_weights_of_a_pool() -> None:
+    delays = np.arange(4, dtype=np.uint8).reshape(1, 4)
+    unrolled = unroll(Synapse(INPUT, "dense", np.full((1, 4), 2, np.int16), pool=2, delays=delays), (1, 5, 4), (1,))
+    assert unrolled.delays is not None
+    assert unrolled.delays.reshape(5, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3], [0, 0, 0, 0]]
 
 
 def conv(pool: int, dilation: int = 1, padding: int = 1, stride: int = 1) -> Synapse:
@@ -114,10 +130,23 @@ def dense_layer(name: str, sources: list[str], weight: int = 2) -> Layer:
     return Layer(name, (4,), synapses, np.zeros(4, np.int32), 10, 2048)
 
 
+def late(layer: Layer) -> Layer:
+    return replace(layer, synapses=tuple(replace(synapse, delays=np.ones((4, 4), np.uint8)) for synapse in layer.synapses))
+
+
+def recurrent_map() -> Layer:
+    kernel = Synapse(INPUT, "conv", np.full((1, 1, 1, 1), 2, np.int16))
+    return Layer("a", (1, 2, 2), (kernel, *dense_layer("a", ["a"]).synapses), np.zeros(1, np.int32), 10, 2048)
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
         ([dense_layer("a", ["input"]), dense_layer("b", ["a", "input"])], r"layer 'b': reads \['a', 'input'\], expected 'a' alone"),
+        ([dense_layer("a", ["input", "a", "a"])], r"layer 'a': reads \['input', 'a', 'a'\], expected 'input' alone or with itself"),
+        ([dense_layer("a", ["a"])], r"layer 'a': reads \['a'\], expected 'input' alone or with itself"),
+        ([late(dense_layer("a", ["input", "a"]))], "layer 'a': delays and a recurrent synapse, expected one of them"),
+        ([recurrent_map()], "layer 'a': a convolution or a pool beside a recurrent synapse"),
         ([dense_layer("a", ["input"]), dense_layer("b", ["input"])], r"layer 'b': reads \['input'\], expected 'a' alone"),
         ([dense_layer("a", ["input"], weight=0)], "layer 'a': all weights are 0"),
     ],

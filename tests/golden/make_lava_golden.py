@@ -2,6 +2,9 @@
 
     .venv/bin/python tests/golden/make_lava_golden.py [CASE ...]
 
+Chains of layers run from their netx file, all samples back to back, so that each shows that the states are reset between samples. What netx
+cannot hold runs as a graph built by hand (tests/support/lava_graph.py).
+
 For each case <name>.safetensors (the program) and <name>.npz: `frames` uint8 [N, T, C, H, W]; `readout` int64 [N, K], membranes or spike
 counts of the last layer; `spikes/<layer>`, packed by `numpy.packbits` over the flattened [N, T, *shape]. Made anew only when Lava or the
 program's format changes: the simulator must agree with these files, never the other way round.
@@ -15,6 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+from lava_graph import run_in_lava
+
 from tmkt import bundle as bundles
 from tmkt import program as programs
 from tmkt.deploy.engines.lava import LavaEngine
@@ -24,6 +30,7 @@ from tmkt.program import MAX_THRESHOLD, Layer, Program, Synapse
 
 FOLDER = Path(__file__).parent
 Frames = NDArray[np.uint8]
+ORIGIN = {"dataset": "golden", "trained_on": [], "images_trained_on": {}}
 RNG = np.random.default_rng(20)
 
 
@@ -134,6 +141,82 @@ def spike_readout() -> tuple[Program, Frames]:
     return Program((2, 4, 5), 1, (hidden, last), "spikes"), spikes_in((2, 4, 5), steps=12)
 
 
+def recurrent_synapse(name: str, neurons: int, largest: int = 120, longest_delay: int = 0) -> Synapse:
+    delays = RNG.integers(0, longest_delay + 1, (neurons, neurons)).astype(np.uint8) if longest_delay else None
+    return Synapse(name, "dense", weights(neurons, neurons, largest=largest), delays=delays)
+
+
+def delayed(layer: Layer, longest: int) -> Layer:
+    """The same layer, its synapses delayed by 0 to `longest` steps, both among them."""
+    synapses = []
+    for synapse in layer.synapses:
+        delays = RNG.integers(0, longest + 1, synapse.weight.shape).astype(np.uint8)
+        delays.reshape(-1)[:2] = 0, longest
+        synapses.append(replace(synapse, delays=delays))
+    return replace(layer, synapses=tuple(synapses))
+
+
+def quiet(layer: Layer) -> Layer:
+    """The same layer with biases that fire nothing on their own: in Lava they act before the sample starts, and late spikes would stay."""
+    return replace(layer, bias=-np.abs(layer.bias))
+
+
+def recurrent() -> tuple[Program, Frames]:
+    """A dense layer that hears itself, no delays, voltage and current with memory."""
+    hidden = quiet(dense("dense1", "input", weights(12, 40, shift=12), 200, (977, 2048)))
+    hidden = replace(hidden, synapses=(*hidden.synapses, recurrent_synapse("dense1", 12)))
+    return Program((2, 4, 5), 1, (hidden, readout("dense1", 12)), "membrane"), spikes_in((2, 4, 5), steps=16)
+
+
+def delays() -> tuple[Program, Frames]:
+    """Delays of 0 to 62 steps at the input, between layers and into the read-out, which hears the input too."""
+    first = delayed(quiet(dense("dense1", "input", weights(10, 18, shift=25), 150, (2048, 4096))), 62)
+    second = delayed(quiet(dense("dense2", "dense1", weights(9, 10, shift=25), 150, (500, 4096))), 7)
+    last = readout("dense2", 9)
+    last = delayed(replace(last, synapses=(*last.synapses, Synapse("input", "dense", weights(5, 18)))), 30)
+    return Program((2, 3, 3), 1, (first, second, last), "membrane"), spikes_in((2, 3, 3), samples=2, steps=90, rate=0.1)
+
+
+def recurrent_delays() -> tuple[Program, Frames]:
+    """Recurrent synapses with delays, into a layer whose input is delayed as well; read out by spike count."""
+    hidden = delayed(quiet(dense("dense1", "input", weights(10, 18, shift=20), 250, (1000, 3000))), 3)
+    hidden = replace(hidden, synapses=(*hidden.synapses, recurrent_synapse("dense1", 10, largest=160, longest_delay=20)))
+    last = quiet(dense("readout", "dense1", weights(4, 10, shift=30), 150, (2048, 4096)))
+    last = replace(last, synapses=(*last.synapses, recurrent_synapse("readout", 4)))
+    return Program((2, 3, 3), 1, (hidden, last), "spikes"), spikes_in((2, 3, 3), steps=40, rate=0.2)
+
+
+def several_inputs() -> tuple[Program, Frames]:
+    """Two convolutions, a dense synapse and a recurrent one into one map; a read-out that hears a map, its pool and a dense layer."""
+    conv1 = quiet(conv("conv1", "input", (3, 5, 4), weights(3, 2, 3, 3, shift=15), 150, (2048, 4096), padding=(1, 1)))
+    wide = Synapse("input", "conv", weights(3, 2, 1, 3), padding=(0, 1))
+    conv1 = replace(
+        conv1, synapses=(*conv1.synapses, wide, Synapse("input", "dense", weights(60, 40, largest=20)), recurrent_synapse("conv1", 60, 30))
+    )
+    dense1 = quiet(dense("dense1", "input", weights(6, 40, shift=15), 150, (1000, 4096)))
+    last = readout("conv1", 60)
+    pooled = Synapse("conv1", "dense", weights(5, 3 * 2 * 2), pool=2)
+    last = replace(last, synapses=(*last.synapses, pooled, Synapse("dense1", "dense", weights(5, 6))))
+    return Program((2, 5, 4), 1, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 4))
+
+
+def graded() -> tuple[Program, Frames]:
+    """Counts of up to 255 into a convolution, and late ones into a dense layer beside it."""
+    conv1 = conv("conv1", "input", (3, 4, 5), weights(3, 2, 2, 2), 30000, (2048, 4096), padding=(0, 0))
+    dense1 = delayed(quiet(dense("dense1", "input", weights(8, 60), 60000, (1000, 4096))), 4)
+    last = readout("conv1", 60)
+    last = replace(last, synapses=(*last.synapses, Synapse("dense1", "dense", weights(5, 8))))
+    return Program((2, 5, 6), 255, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 6), steps=10, most=255)
+
+
+def odd_weights() -> tuple[Program, Frames]:
+    """Odd weights, none above 127; and dense ones of a single sign."""
+    conv1 = conv("conv1", "input", (3, 5, 5), RNG.integers(-127, 128, (3, 2, 3, 3)).astype(np.int16), 90, (2048, 4096), padding=(1, 1))
+    dense1 = dense("dense1", "conv1", RNG.integers(-60, 128, (8, 75)).astype(np.int16), 200, (2048, 4096))
+    last = dense("readout", "dense1", -RNG.integers(1, 128, (5, 8)).astype(np.int16), MAX_THRESHOLD, (0, 4096), fires=False)
+    return Program((2, 5, 5), 1, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 5))
+
+
 CASES = {
     "plain": plain,
     "decays-a": lambda: decays([(977, 1365), (2048, 0), (4096, 4096), (0, 1365)]),
@@ -146,22 +229,36 @@ CASES = {
     "pool-crop": pool_crop,
     "pool-stride": pool_stride,
     "spike-readout": spike_readout,
+    "recurrent": recurrent,
+    "delays": delays,
+    "recurrent-delays": recurrent_delays,
+    "several-inputs": several_inputs,
+    "graded": graded,
+    "odd-weights": odd_weights,
 }
+
+
+def run_netx(program: Program, frames: Frames) -> tuple[NDArray[np.int64], dict[str, NDArray[np.uint8]]]:
+    """The program's netx file in Lava."""
+    contract = InputContract(program.input_shape[1:], frames.shape[1], 1, program.max_count)
+    classes = [str(i) for i in range(program.classes)]
+    with tempfile.TemporaryDirectory() as folder:
+        writers = {bundles.LAVA: lambda path: write_lava(program, path)}
+        bundle = bundles.write(Path(folder) / "b", program, contract, classes, ORIGIN, [], writers)
+        output = LavaEngine(bundle).run(frames)
+    return output.readout, output.spikes
 
 
 def make(name: str) -> None:
     """Runs one case in Lava and writes its two files."""
     program, frames = CASES[name]()
-    contract = InputContract(program.input_shape[1:], frames.shape[1], 1, program.max_count)
-    classes = [str(i) for i in range(program.classes)]
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = bundles.write(Path(folder) / "b", program, contract, classes, {}, [], {bundles.LAVA: lambda path: write_lava(program, path)})
-        output = LavaEngine(bundle).run(frames)
+    chain = all(len(layer.synapses) == 1 and not layer.steps_back(layer.synapses[0]) for layer in program.layers)
+    readout, spikes = run_netx(program, frames) if chain else run_in_lava(program, frames)
     programs.save(program, FOLDER / f"{name}.safetensors")
-    packed = {f"spikes/{layer}": np.packbits(s) for layer, s in output.spikes.items()}
-    np.savez_compressed(FOLDER / f"{name}.npz", frames=frames, readout=output.readout, **packed)
-    rates = ", ".join(f"{layer} {s.mean():.3f}" for layer, s in output.spikes.items())
-    print(f"{name}: spike rates {rates}; read-out {output.readout.min()} to {output.readout.max()}")
+    packed = {f"spikes/{layer}": np.packbits(s) for layer, s in spikes.items()}
+    np.savez_compressed(FOLDER / f"{name}.npz", frames=frames, readout=readout, **packed)
+    rates = ", ".join(f"{layer} {s.mean():.3f}" for layer, s in spikes.items())
+    print(f"{name}: spike rates {rates}; read-out {readout.min()} to {readout.max()}")
 
 
 if __name__ == "__main__":

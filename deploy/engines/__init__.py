@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError, nearest
 
-ENGINES = ("simulator", "onnx", "lava", "float")
+ENGINES = ("simulator", "onnx", "torch", "lava", "float")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | Non
         from tmkt.deploy.engines.onnx import OnnxEngine
 
         return OnnxEngine(bundle, threads)
+    if name == "torch":
+        try:
+            from tmkt.deploy.engines.torch import TorchEngine
+        except ModuleNotFoundError:
+            raise InputError("engine 'torch': torch is not installed; run: pip install torch, or choose --engine simulator") from None
+        return TorchEngine(bundle.program)
     if name == "lava":
         from tmkt.deploy.engines import lava
 

@@ -15,13 +15,14 @@ from tmkt.program import INPUT, Layer, Program, Synapse
 
 
 def by_convolution_of_ones(program: Program, frames: np.ndarray, spikes: dict[str, np.ndarray], layer: Layer, nonzero: bool) -> np.ndarray:
-    """Synaptic operations [N, T]: what a layer would sum up if every weight (that is not zero) were one and arrived at once."""
+    """Synaptic operations [N, T]: what a layer would sum up if every weight (that is not zero) were one and arrived at once, so that in
+    a step that repeats itself a recurrent synapse delivers what the same step sent."""
     ones = tuple(replace(s, weight=(s.weight != 0).astype(np.int16) if nonzero else np.ones_like(s.weight), delays=None) for s in layer.synapses)
     out = np.zeros(frames.shape[:2], np.int64)
     for n, t in np.ndindex(out.shape):
         values = {other.name: np.zeros(other.shape, np.int64) for other in program.layers}
         values |= {INPUT: (frames[n, t] > 0).astype(np.int64), **{name: s[n, t].astype(np.int64) for name, s in spikes.items()}}
-        out[n, t] = synaptic_sum(replace(layer, synapses=ones), [values]).sum()
+        out[n, t] = synaptic_sum(replace(layer, synapses=ones), [values, values]).sum()
     return out
 
 
@@ -46,7 +47,7 @@ def by_enumeration(source: np.ndarray, synapse: Synapse, shape: tuple[int, ...])
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_synaptic_operations_equal_a_convolution_of_ones(data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
     _, spikes, _ = run_plain(program, frames)
     trace = count(program, frames, spikes)
@@ -86,6 +87,20 @@ def test_a_count_above_one_is_one_graded_spike() -> None:
     )
     layer = count(program, np.full((1, 1, 1, 1, 1), 9, np.uint8), {"n": np.zeros((1, 1, 3), np.uint8)}).layers[0]
     assert (layer.source_spikes.item(), layer.synops.item(), layer.nonzero_synops.item(), layer.updates.item()) == (1, 3, 2, 3)
+
+
+def test_a_late_or_recurrent_synapse_counts_when_the_spike_is_sent() -> None:
+    late = Synapse(INPUT, "dense", np.full((2, 1), 2, np.int16), delays=np.array([[1], [62]], np.uint8))
+    recurrent = Synapse("n", "dense", np.array([[0, 2], [2, 2]], np.int16), delays=np.full((2, 2), 5, np.uint8))
+    program = Program((1, 1, 1), 1, (Layer("n", (2,), (late, recurrent), np.zeros(2, np.int32), 0, 0),), "spikes")
+    frames = np.array([1, 0, 0, 1], np.uint8).reshape(1, 4, 1, 1, 1)
+    spikes = run_plain(program, frames)[1]
+    assert spikes["n"][0].tolist() == [[0, 0], [1, 0], [0, 0], [0, 0]]
+    layer = count(program, frames, spikes).layers[0]
+    assert layer.synops[0].tolist() == [2, 2, 0, 2]
+    assert layer.nonzero_synops[0].tolist() == [2, 1, 0, 2]
+    assert layer.source_spikes[0].tolist() == [1, 1, 0, 1]
+    assert layer.spikes[0].tolist() == [0, 1, 0, 0]
 
 
 def example() -> tuple[Program, np.ndarray, dict[str, np.ndarray]]:

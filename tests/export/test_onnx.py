@@ -31,7 +31,8 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
 def run_onnx(session: onnxruntime.InferenceSession, frames: NDArray[np.uint8], states: dict[str, Any] | None = None) -> dict[str, Any]:
     feed = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
     for state in session.get_inputs()[1:]:
-        feed[state.name] = states[f"{state.name}_out"] if states else np.zeros((len(frames), *state.shape[1:]), np.int32)
+        dtype = np.uint8 if state.type == "tensor(uint8)" else np.int32
+        feed[state.name] = states[f"{state.name}_out"] if states else np.zeros((len(frames), *state.shape[1:]), dtype)
     return dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
 
 
@@ -52,7 +53,7 @@ def assert_equal_to_plain(program: Program, session: onnxruntime.InferenceSessio
 @property_test
 @given(st.data())
 def test_every_spike_and_state_equals_the_program(tmp_path: Path, data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     write_onnx(program, tmp_path / "network.onnx")
     assert_equal_to_plain(program, open_session(tmp_path / "network.onnx"), data.draw(frames_for(program)))
 
@@ -60,7 +61,7 @@ def test_every_spike_and_state_equals_the_program(tmp_path: Path, data: st.DataO
 @property_test
 @given(st.data())
 def test_a_stream_in_chunks_equals_one_run(tmp_path: Path, data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
     frames = np.concatenate([frames, frames[:, ::-1]], 1)
     cut = data.draw(st.integers(1, frames.shape[1] - 1))
@@ -147,6 +148,19 @@ def test_steps_and_batch_are_symbolic_and_weights_are_int8(tmp_path: Path) -> No
     model = onnx.load(tmp_path / "network.onnx")
     assert {i.data_type for i in model.graph.initializer if "weight" in i.name} == {onnx.TensorProto.INT8}
     assert json.loads(session.get_modelmeta().custom_metadata_map["tmkt"]) == {"readout": "spikes", "max_count": 255, "classes": ["a"]}
+
+
+def test_late_spikes_are_states_and_the_file_holds_delays_not_kernels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size = 40
+    late = Synapse("input", "dense", np.full((size, 64), 2, np.int16), delays=rng.integers(0, 63, (size, 64)).astype(np.uint8))
+    recurrent = Synapse("a", "dense", np.full((size, size), 2, np.int16), delays=rng.integers(0, 31, (size, size)).astype(np.uint8))
+    program = Program((1, 8, 8), 1, (Layer("a", (size,), (late, recurrent), np.zeros(size, np.int32), 10, 2048),), "spikes")
+    write_onnx(program, tmp_path / "network.onnx")
+    states = {i.name: (i.type, i.shape) for i in open_session(tmp_path / "network.onnx").get_inputs()}
+    assert states["a.past_0"] == ("tensor(uint8)", ["B", 62, 1, 8, 8])
+    assert states["a.past_1"] == ("tensor(uint8)", ["B", 31, size])
+    assert (tmp_path / "network.onnx").stat().st_size < 2 * size * (64 + size) + 10_000
 
 
 def test_the_same_program_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ Spikes = dict[str, NDArray[np.uint8]]
 
 class Beyond(Exception):
     """The graph cannot follow the program. What it cannot: a pool of odd maps under a convolution; a bias that fires before the sample
-    starts, in a layer whose spikes arrive late; and a layer that must not fire but passes Lava's highest threshold."""
+    starts, in a layer whose spikes arrive late; a delay that comes to more than Lava's 63 steps; and a layer that must not fire but passes
+    Lava's highest threshold."""
 
 
 def run_in_lava(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Spikes]:
@@ -66,7 +67,11 @@ def _connection(synapse: Synapse, extra: int, source: tuple[int, ...], target: t
     odd = int((weight & 1).any())  # Lava drops the lowest bit of a mixed weight, so odd ones are doubled and the sum is halved
     settings = {"weights": weight << odd, "weight_exp": -odd, "num_weight_bits": 8, "sign_mode": SignMode.MIXED, "num_message_bits": bits}
     delays = np.zeros(weight.shape, int) if synapse.delays is None else synapse.delays.astype(int)
-    return DelayDense(delays=delays + extra, **settings) if synapse.delays is not None or extra else Dense(**settings)
+    if synapse.delays is None and not extra:
+        return Dense(**settings)
+    if delays.max() + extra > 63:
+        raise Beyond(f"a delay of {delays.max() + extra} steps")
+    return DelayDense(delays=delays + extra, **settings)
 
 
 def _flat(port: Any, shape: tuple[int, ...]) -> Any:
@@ -95,6 +100,8 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
 
+    from tmkt.deploy.lava.runner import watch_children
+
     lag = lags(program)
     steps, depth = len(frames), max(lag.values()) + 1
     data = np.zeros((*program.input_shape[::-1], steps + depth + 1), int)
@@ -117,9 +124,13 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
         sinks[layer.name] = Sink(shape=layer.shape[::-1], buffer=steps + depth + 1)
         neurons.s_out.connect(sinks[layer.name].a_in)
     # The last layer must stop at its sample's last step, which its membrane is read after.
-    neurons.run(condition=RunSteps(num_steps=steps + 1 + lag[program.layers[-1].name]), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+    config = Loihi2SimCfg(select_tag="fixed_pt")
+    neurons.create_runtime(run_cfg=config)
+    stopping = watch_children(neurons.runtime)
+    neurons.run(condition=RunSteps(num_steps=steps + 1 + lag[program.layers[-1].name]), run_cfg=config)
     membrane = np.asarray(neurons.v.get()).T.reshape(-1).astype(np.int64)
     seen = {name: np.asarray(sink.data.get()).T != 0 for name, sink in sinks.items()}
+    stopping.set()
     neurons.stop()
     late = {s.source for layer in program.layers for s in layer.synapses if layer.steps_back(s)}
     late |= {s.source for layer in program.layers for s in layer.synapses if lag[s.source] < lag[layer.name] - 1}
@@ -135,9 +146,8 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
 
 def main(folder: Path) -> int:
     """Runs the job in `folder`; gives the exit code."""
-    from tmkt.deploy.lava import compat
+    import tmkt.deploy.lava.runner  # noqa: F401  # prepares this process for Lava
 
-    compat.prepare()
     program = programs.load(folder / "program.safetensors")
     assert max(lags(program).values()) == lags(program)[program.layers[-1].name], "the last layer must be the one that runs latest"
     try:

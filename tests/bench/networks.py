@@ -48,32 +48,37 @@ class Contest:
         return torch.from_numpy(self.frames).float().transpose(0, 1).contiguous()
 
 
+def nmnist_frames(samples: int) -> NDArray[np.uint8]:
+    """Real recordings as the N-MNIST recipe's frames, or random ones as dense where there are no recordings."""
+    data = load_recipe("nmnist-fewshot", RECIPES).data
+    contract = InputContract(SENSOR, data.bins, data.bin_us, data.max_count)
+    if not DATA.is_dir():
+        return random_frames((samples, contract.bins, *contract.shape), NMNIST_DENSITY)
+    return load_frames(find_recordings(DATA)[:samples], contract)[0]
+
+
+def nmnist_network() -> SpikingNetwork:
+    """The N-MNIST recipe's network, untrained, always with the same weights."""
+    torch.manual_seed(0)
+    return SpikingNetwork(load_recipe("nmnist-fewshot", RECIPES).network, (2, *SENSOR), 10)
+
+
 def nmnist(samples: int) -> Contest:
-    """The N-MNIST recipe's network on real recordings, or on random frames as dense where there are none."""
-    recipe = load_recipe("nmnist-fewshot", RECIPES)
-    contract = InputContract(SENSOR, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
-    if DATA.is_dir():
-        frames, _ = load_frames(find_recordings(DATA)[:samples], contract)
-    else:
-        frames = random_frames((samples, contract.bins, *contract.shape), NMNIST_DENSITY)
-    return _contest(SpikingNetwork(_seeded(recipe.network), contract.shape, 10), frames, NMNIST_RATES)
+    """The N-MNIST recipe's network, its layers as active as after training, on real recordings."""
+    return _contest(nmnist_network(), nmnist_frames(samples), NMNIST_RATES)
 
 
 def vggsnn(samples: int, rate: float) -> Contest:
     """VGGSNN whose input and layers all spike at `rate` a neuron and step."""
     frames = random_frames((samples, VGGSNN_STEPS, *VGGSNN_SHAPE), rate)
-    net = SpikingNetwork(_seeded(VGGSNN), VGGSNN_SHAPE, VGGSNN_CLASSES)
+    torch.manual_seed(0)
+    net = SpikingNetwork(VGGSNN, VGGSNN_SHAPE, VGGSNN_CLASSES)
     return _contest(net, frames, [rate] * len(VGGSNN.channels))
 
 
 def random_frames(shape: tuple[int, ...], density: float) -> NDArray[np.uint8]:
     """Binary frames with that share of ones."""
     return (np.random.default_rng(0).random(shape, np.float32) < density).astype(np.uint8)
-
-
-def _seeded(recipe: NetworkRecipe) -> NetworkRecipe:
-    torch.manual_seed(0)
-    return recipe
 
 
 @torch.no_grad()
@@ -102,10 +107,10 @@ def _contest(net: SpikingNetwork, frames: NDArray[np.uint8], rates: Sequence[flo
 
 
 @torch.no_grad()
-def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The network in SpikingJelly's own layers, multi-step, for inference: [T, N, 2, H, W] to the logits' sum over time [N, classes].
+def sequential(net: SpikingNetwork, folded: bool) -> nn.Sequential:
+    """The network in SpikingJelly's own layers, multi-step: float [T, N, 2, H, W] to logits [T, N, classes].
 
-    `folded`: batch norm goes into the convolution, which spares SpikingJelly the work; else as a user finds the network after training.
+    `folded`: batch norm goes into the convolution, which spares SpikingJelly the work; else as a user has the network after training.
     """
     modules: list[nn.Module] = []
     for block in net.blocks:
@@ -120,13 +125,21 @@ def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.T
             norm = layer.BatchNorm2d(old.out_channels)
             norm.load_state_dict(block.bn.state_dict())
             modules.append(norm)
-        modules.append(neuron.LIFNode(tau=block.neuron.tau, decay_input=True, v_threshold=block.neuron.v_threshold, v_reset=0.0))
+        old = block.neuron
+        lif = neuron.LIFNode(old.tau, True, old.v_threshold, 0.0, old.surrogate_function, detach_reset=True)
+        modules.append(lif)
         if block.pool > 1:
             modules.append(layer.AvgPool2d(block.pool))
     head = layer.Linear(net.features, net.head.out_features)
     head.load_state_dict(net.head.state_dict())
-    model = nn.Sequential(*modules, layer.Flatten(), head).eval()
+    model = nn.Sequential(*modules, layer.Flatten(), head)
     functional.set_step_mode(model, "m")
+    return model
+
+
+def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Inference in SpikingJelly: the sum of `sequential`'s logits over time [N, classes]."""
+    model = sequential(net, folded).eval()
 
     @torch.no_grad()
     def run(x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from tmkt import console
 from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.trace import count
 
-SAMPLES, ROUNDS = 2, 3
+SAMPLES, ROUNDS = 2, 5
 RATES = (0.02, 0.05, 0.10)
 
 

@@ -1,0 +1,28 @@
+"""The benchmarks run, and say the same to people and to programs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).parent
+
+
+def run(*arguments: str) -> str:
+    return subprocess.run([sys.executable, str(BENCH / "frames.py"), *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_json_lines_alone_are_on_standard_output(shared_data: Path) -> None:
+    assert shared_data.is_dir()
+    lines = [json.loads(line) for line in run("--json").splitlines()]
+    assert [line["name"] for line in lines] == ["frames/ours-vs-tonic"]
+    (line,) = lines
+    assert line.keys() == {"name", "ratio", "ours_s", "theirs_s"}
+    assert abs(line["ratio"] - line["theirs_s"] / line["ours_s"]) < 0.001
+
+
+def test_tables_show_every_contestant(shared_data: Path) -> None:
+    assert shared_data.is_dir()
+    table = run()
+    assert "ours" in table
+    assert "tonic" in table

@@ -1,4 +1,4 @@
-"""The torch engine against the plain program, integer by integer, and against the simulator on a bundle."""
+"""The torch engine against what real Lava computed, against the plain program, and against the simulator on a bundle."""
 
 import subprocess
 import sys
@@ -13,12 +13,25 @@ from hypothesis import strategies as st
 from plain_program import run_plain
 from random_programs import frames_for, programs
 
+from tmkt import program as program_files
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines import torch as module
 from tmkt.deploy.engines.torch import STEPS_AT_ONCE, TorchEngine, _Layer
 
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 
-@settings(max_examples=120, deadline=None)
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_it_computes_what_lava_computed(path: Path) -> None:
+    program = program_files.load(path.with_suffix(".safetensors"))
+    with np.load(path, allow_pickle=False) as golden:
+        found = TorchEngine(program).run(golden["frames"])
+        np.testing.assert_array_equal(found.readout, golden["readout"])
+        for name, spikes in found.spikes.items():
+            np.testing.assert_array_equal(spikes.reshape(-1), np.unpackbits(golden[f"spikes/{name}"], count=spikes.size), err_msg=name)
+
+
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_every_spike_and_readout_equals_the_plain_program(data: st.DataObject) -> None:
     program = data.draw(programs(temporal=True))

@@ -144,7 +144,8 @@ class _Layer:
         """uint8 [M, *source] to the sums [M, *layer.shape], so many images at a time as memory is meant for."""
         shape = self.layer.shape
         if synapse.kind == "dense":
-            return (_pool(x.to(self.dtype), synapse.pool).flatten(1) @ weight).unflatten(1, shape)
+            delivered: Tensor = (_pool(x.to(self.dtype), synapse.pool).flatten(1) @ weight).unflatten(1, shape)
+            return delivered
         _, height, width = conv_shape(synapse, source)
         taps = synapse.weight.shape[2:]
         images = max(1, VALUES_AT_ONCE // (pooled(source, synapse.pool)[0] * int(np.prod(taps)) * height * width))

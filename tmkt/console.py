@@ -119,25 +119,64 @@ def evaluation_table(report: dict[str, Any]) -> None:
 
 
 def parity_table(*reports: dict[str, Any]) -> None:
-    """Parity reports, a row an engine. Spikes of the float network differ by rounding: a share of them, and no divergence, is shown."""
+    """Parity reports, a row an engine; where engines differ, by layer and with the first divergence. The float network's spikes differ by
+    rounding: a share of them is shown."""
+    engines = [engine for report in reports for engine in report["engines"]]
     rows: list[list[object]] = []
     for report in reports:
         for engine in report["engines"]:
-            first, differing = engine["first_divergence"], engine["spike_mismatches"]
-            if not engine["exact"]:
-                first, differing = None, f"{percent(differing / engine['spikes_compared'])} of all, by rounding" if differing is not None else None
-            where = None if first is None else f"sample {first['sample']}, {first['layer']}, step {first['step']}, neuron {first['neuron']}"
+            differing = engine["spike_mismatches"]
+            if not engine["exact"] and differing is not None:
+                why = "" if engine["first_divergence"] else ", by rounding"
+                differing = f"{percent(differing / engine['spikes_compared'])} of all{why}"
             accuracy = percent(engine["accuracy"], engine["accuracy_ci95"])
-            agreement = percent(engine["prediction_agreement"])
-            row = [engine["name"], report["samples"], accuracy, agreement, differing, engine["membrane_mismatches"]]
-            rows.append([*row, where] if any(e["first_divergence"] for r in reports for e in r["engines"] if e["exact"]) else row)
+            agreement = percent(engine["prediction_agreement"], engine["prediction_agreement_ci95"])
+            p = f"{engine['mcnemar']['p']:.2g}"
+            rows.append([engine["name"], report["samples"], accuracy, agreement, p, differing, engine["membrane_mismatches"]])
     failures = [failure for report in reports for failure in report["failures"]]
     verdict = "FAILED: " + "; ".join(failures) if failures else "passed"
-    columns = ["engine", "recordings", "accuracy (95 % interval)", "same prediction", "spike mismatches", "membrane mismatches", "first divergence"]
-    table(f"Parity with the {reports[0]['reference']}: {verdict}", columns[: len(rows[0])], rows)
+    columns = ["engine", "recordings", "accuracy (95 % interval)", "same prediction (95 %)", "McNemar's p", "spike mismatches", "membrane mismatches"]
+    table(f"Parity with the {reports[0]['reference']}: {verdict}", columns, rows)
+    for engine in engines:
+        if engine["first_divergence"]:
+            _divergence(engine)
     faults = {name: n for report in reports for name, n in (report["faults"] or {}).items() if n}
     if faults:
         note("Beyond the chip's ranges while running: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in faults.items()))
+
+
+def _divergence(engine: dict[str, Any]) -> None:
+    """One engine's mismatches by layer, and its first divergence in a few lines."""
+    rows: list[list[object]] = []
+    for layer in engine["layers"]:
+        for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
+            if compared := layer[f"{what}_compared"]:
+                differing = layer[f"{kind}_mismatches"]
+                rows.append([layer["name"], what, f"{compared:,}", f"{differing:,}", f"{100 * differing / compared:.2g} %"])
+    table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
+    first = engine["first_divergence"]
+    where = f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron {first['neuron']}"
+    print(f"{engine['name']} first differs at {where}: {_short(first['found'])}, expected {_short(first['expected'])}")
+    if "membrane" in first:
+        for side, ending in (("here", ""), (engine["name"], "_found")):
+            shown = f"{first[f'membrane{ending}']:,}" if first[f"membrane{ending}"] is not None else "unknown"
+            incoming = "unknown" if first[f"incoming_sum{ending}"] is None else f"{first[f'incoming_sum{ending}']:,}"
+            limit = "" if first["threshold"] is None else f", threshold {first['threshold']:,}"
+            print(f"  {side + ':':<12}incoming sum {incoming}, membrane {shown}{limit}")
+    if first["explanation"] is None:
+        print("  cause:      unknown, none of the faults that are looked for explains it")
+    else:
+        print(f"  cause:      likely {first['cause']}: {first['explanation']}")
+    for candidate in first["candidates"][:4]:
+        explained = f"{_short(first['differing'] - candidate['unexplained'])} of {_short(first['differing'])}"
+        if candidate["explanation"] == first["explanation"]:
+            print(f"  explains:   {explained} values that differ in this layer and {first['samples_examined']} recordings")
+        else:
+            print(f"  perhaps:    {candidate['cause']}: {candidate['explanation']}; explains {explained}")
+
+
+def _short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
 def energy_table(report: dict[str, Any]) -> None:

@@ -1,19 +1,24 @@
 """Parity must pass what is equal, and fail what is not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from example_bundles import example_frames, example_parts, write_example
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
-from tmkt.bundle import Bundle
+from tmkt.bundle import Bundle, sha256
+from tmkt.console import parity_table
 from tmkt.deploy import evaluate as evaluation
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.parity import parity
+from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.errors import InputError
 from tmkt.program import Program
 
@@ -50,12 +55,17 @@ def test_engines_that_agree_pass(bundle: Bundle) -> None:
     for name in ("simulator", "onnx"):
         assert (engines[name]["spike_mismatches"], engines[name]["membrane_mismatches"], engines[name]["first_divergence"]) == (0, 0, None)
         assert engines[name]["prediction_agreement"] == 1.0
-        assert engines[name]["layers"] == ["conv1", "conv2"]
+        assert [layer["name"] for layer in engines[name]["layers"]] == ["conv1", "conv2", "readout"]
+        assert [layer["spikes_compared"] for layer in engines[name]["layers"]] == [30 * 6 * 6 * 12 * 12, 30 * 6 * 8 * 6 * 6, 0]
+        assert [layer["membranes_compared"] for layer in engines[name]["layers"]] == [0, 0, 30 * 4]
+        assert engines[name]["mcnemar"] == {"only_reference": 0, "only_engine": 0, "p": 1.0}
         assert engines[name]["spikes_compared"] == 30 * 6 * (6 * 12 * 12 + 8 * 6 * 6)
         assert (engines[name]["rate_change"], engines[name]["logit_error"]) == (None, None)
     assert engines["float"]["membrane_mismatches"] is None
     assert abs(engines["float"]["rate_change"]["conv1"]) < 0.1
     assert engines["float"]["logit_error"] < 0.5
+    assert engines["float"]["logit_gap"] >= engines["float"]["logit_error"]
+    assert engines["float"]["first_divergence"] is None
     assert report["faults"] == {"current_wraps": 0, "membrane_clips": 0, "readout_over_threshold": 0}
     assert told[-1] == (120, 120)
     assert told == sorted(told)
@@ -77,7 +87,10 @@ def test_spikes_of_another_program_fail_and_the_first_is_named(parts: Any, tmp_p
     assert not report["passed"]
     assert engine["spike_mismatches"] == (ours != theirs).sum() > 0
     expected = {"sample": sample, "layer": "conv2", "step": step, "neuron": neuron, "found": int(theirs[at]), "expected": int(ours[at])}
-    assert engine["first_divergence"] == expected
+    assert expected.items() <= engine["first_divergence"].items()
+    assert engine["first_divergence"]["cause"] == "unknown"
+    by_layer = {layer["name"]: layer["spike_mismatches"] for layer in engine["layers"]}
+    assert by_layer == {"conv1": 0, "conv2": engine["spike_mismatches"], "readout": 0}
     assert str(engine["spike_mismatches"]) in report["failures"][0]
 
 
@@ -158,6 +171,75 @@ def test_faults_of_the_reference_are_reported(parts: Any, tmp_path: Path) -> Non
     report = parity(write_example(tmp_path / "b", (parts[0], hot, parts[2])), ["simulator"], FRAMES, LABELS)
     assert report["faults"]["readout_over_threshold"] > 0
     assert report["passed"]
+
+
+@pytest.mark.parametrize(("fewer", "passes"), [(0, True), (1, False)])
+def test_mismatches_up_to_a_limit_may_pass(fewer: int, passes: bool, parts: Any, tmp_path: Path) -> None:
+    bundle = write_example(tmp_path / "b", parts, onnx=changed(parts[1], 1, lambda w: w[:, :, ::-1]))
+    engine = parity(bundle, ["onnx"], FRAMES, LABELS)["engines"][0]
+    limit = engine["spike_mismatches"] + engine["membrane_mismatches"] - fewer
+    report = parity(bundle, ["onnx"], FRAMES, LABELS, 100.0, max_mismatches=limit)
+    assert report["passed"] == passes
+    assert report["max_mismatches"] == limit
+    assert report["engines"][0]["first_divergence"]["cause"] == "kernel flip"
+
+
+def test_an_exact_engine_that_loses_accuracy_fails_whatever_may_differ(parts: Any, tmp_path: Path) -> None:
+    bundle = write_example(tmp_path / "b", parts, onnx=changed(parts[1], 2, lambda w: w[::-1]))
+    labels = open_engine("simulator", bundle).run(FRAMES).predictions
+    report = parity(bundle, ["onnx"], FRAMES, labels, 0.5, max_mismatches=10**9)
+    assert not report["passed"]
+    assert "onnx loses" in report["failures"][0]
+    assert parity(bundle, ["onnx"], FRAMES, labels, 100.0, max_mismatches=10**9)["passed"]
+    mcnemar = report["engines"][0]["mcnemar"]
+    assert (mcnemar["only_reference"], mcnemar["only_engine"]) == (round(30 * (1 - report["engines"][0]["accuracy"])), 0)
+    assert mcnemar["p"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [(0, 0, 1.0), (1, 0, 1.0), (3, 3, 1.0), (6, 0, 2 / 64), (9, 1, 2 * 11 / 1024), (2, 10, 2 * (1 + 12 + 66) / 4096), (2000, 1000, 0.0)],
+)
+def test_mcnemar_counts_pairs_and_gives_the_exact_p_value(first: int, second: int, p: float) -> None:
+    """By hand from the binomial distribution; 5 samples both get right, 4 both get wrong."""
+    ours = np.array([True] * 5 + [False] * 4 + [True] * first + [False] * second)
+    theirs = np.array([True] * 5 + [False] * 4 + [False] * first + [True] * second)
+    assert mcnemar(ours, theirs) == (first, second, pytest.approx(p, abs=1e-12))
+
+
+def test_people_see_layers_and_the_cause(parts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flipped = changed(parts[1], 1, lambda w: w[:, :, ::-1, ::-1])
+    parity_table(parity(write_example(tmp_path / "b", parts, onnx=flipped), ["onnx", "float"], FRAMES, LABELS, 100.0))
+    shown = capsys.readouterr().out
+    for words in (
+        "onnx by layer",
+        "onnx first differs at sample 0, layer conv2",
+        "incoming sum",
+        "likely kernel flip: the kernel is flipped in both",
+    ):
+        assert words in shown
+    permuted = changed(parts[1], 1, lambda w: w[::-1])
+    parity_table(parity(write_example(tmp_path / "c", parts, onnx=permuted), ["onnx"], FRAMES, LABELS, 100.0))
+    assert "unknown, none of the faults" in capsys.readouterr().out
+
+
+def test_the_command_names_the_cause_and_is_a_gate(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(pipeline.bundle, forged)
+    model = onnx.load(forged / "network.onnx")
+    tensor = next(t for t in model.graph.initializer if t.name == "conv2.weight_0")
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[:, :, ::-1, ::-1].copy(), tensor.name))
+    onnx.save(model, forged / "network.onnx")
+    manifest = json.loads((forged / "manifest.json").read_text())
+    manifest["files"]["network.onnx"] = {"sha256": sha256(forged / "network.onnx"), "bytes": (forged / "network.onnx").stat().st_size}
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    command = ("parity", forged, "--engines", "onnx", "--data", pipeline.data, "--limit", 10, "--max-drop", 100)
+    done = tmkt(*command)
+    assert done.code == 1
+    assert "likely kernel flip" in done.out
+    done = tmkt(*command, "--max-mismatches", 10**9, "--json")
+    assert done.code == 0, done.err
+    assert done.json["engines"][0]["first_divergence"]["cause"] == "kernel flip"
 
 
 def test_no_engine_is_refused(bundle: Bundle) -> None:

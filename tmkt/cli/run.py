@@ -7,7 +7,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
-from tmkt.cli.steps import names, open_bundle, read_recordings, run_energy, run_parity
+from tmkt.cli.steps import names, open_bundle, read_recordings, run_energy
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -44,13 +44,17 @@ def parity(
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
-    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Points of accuracy that the integers may lose against float.")] = 0.5,
+    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Points of accuracy that may be lost to float, or by an engine.")] = 0.5,
+    max_mismatches: Annotated[int, typer.Option("--max-mismatches", min=0, help="Spikes and read-out values that may differ.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Check that engines compute the same spikes; exit code 1 if they do not."""
+    """Check that engines compute the same spikes, and name the first that differs and the likely cause; exit code 1 if they do not."""
+    from tmkt.deploy.parity import parity as compare
+
     opened = open_bundle(bundle)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
-    report = run_parity(opened, names(engines), frames, labels, max_drop)
+    with console.progress("parity") as update:
+        report = compare(opened, names(engines), frames, labels, max_drop, update, max_mismatches)
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:

@@ -1,0 +1,251 @@
+"""Programs, and the faults that can be planted in their exported ONNX graph: for parity to find."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from tmkt.export.onnx import write_onnx
+from tmkt.program import Layer, Program, Synapse
+
+STEPS, SAMPLES = 8, 12
+READOUT_THRESHOLD = 100
+
+
+def small_program() -> Program:
+    """Small weights, so that membranes meet the threshold exactly now and then; the second layer remembers its current, the read-out leaks."""
+    rng = np.random.default_rng(5)
+    conv1 = Synapse("input", "conv", rng.integers(-4, 7, (4, 2, 3, 3)).astype(np.int16), padding=(1, 1))
+    conv2 = Synapse("conv1", "conv", rng.integers(-5, 7, (5, 4, 3, 3)).astype(np.int16), padding=(1, 1), pool=2)
+    dense = Synapse("conv2", "dense", rng.integers(-90, 90, (3, 5 * 4 * 5)).astype(np.int16))
+    layers = (
+        Layer("conv1", (4, 8, 10), (conv1,), np.array([1, -1, 2, 0], np.int32), 12, 2048),
+        Layer("conv2", (5, 4, 5), (conv2,), np.array([2, 1, 0, -1, 3], np.int32), 20, 1365, 3000),
+        Layer("readout", (3,), (dense,), np.array([5, -7, 9], np.int32), 131071, 100, fires=False),
+    )
+    return Program((2, 8, 10), 1, layers, "membrane")
+
+
+def loud_program() -> Program:
+    """Event counts up to 255 and large weights: currents wrap, membranes meet their limits."""
+    rng = np.random.default_rng(6)
+    conv1 = Synapse("input", "conv", (2 * rng.integers(-127, 128, (4, 2, 3, 3))).astype(np.int16), padding=(1, 1))
+    dense = Synapse("conv1", "dense", rng.integers(-90, 90, (3, 4 * 8 * 10)).astype(np.int16))
+    layers = (
+        Layer("conv1", (4, 8, 10), (conv1,), np.array([1, -1, 2, 0], np.int32), 2000, 100),
+        Layer("readout", (3,), (dense,), np.zeros(3, np.int32), 131071, 0, fires=False),
+    )
+    return Program((2, 8, 10), 255, layers, "membrane")
+
+
+def frames_of(program: Program) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(7)
+    shape = (SAMPLES, STEPS, *program.input_shape)
+    return ((rng.random(shape) < 0.25) * rng.integers(1, program.max_count + 1, shape)).astype(np.uint8)
+
+
+def temporal_program() -> Program:
+    """A recurrent layer, one of whose synapses has delays."""
+    rng = np.random.default_rng(8)
+    weight = [rng.integers(-30, 40, shape).astype(np.int16) for shape in ((20, 160), (20, 20), (3, 20))]
+    delays = rng.integers(0, 4, (20, 160)).astype(np.uint8)
+    synapses = (Synapse("input", "dense", weight[0], delays=delays), Synapse("hidden", "dense", weight[1]))
+    hidden = Layer("hidden", (20,), synapses, np.zeros(20, np.int32), 300, 1000)
+    readout = Layer("readout", (3,), (Synapse("hidden", "dense", weight[2]),), np.zeros(3, np.int32), 131071, 0, fires=False)
+    return Program((2, 8, 10), 1, (hidden, readout), "membrane")
+
+
+class Graph:
+    """An exported ONNX graph to be altered."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = onnx.load(path)
+        self.graph = self.model.graph
+
+    def constant(self, value: Any, dtype: Any = np.int32) -> str:
+        name = f"planted_{len(self.graph.initializer)}"
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def body(self, layer: str) -> Any:
+        node = next(n for n in self.graph.node if n.name == f"{layer} steps")
+        return next(a.g for a in node.attribute if a.name == "body")
+
+    def put(self, graph: Any, at: Any, *nodes: Any) -> None:
+        """Puts nodes in place of one."""
+        kept = list(graph.node)
+        i = next(i for i, n in enumerate(kept) if n.name == at.name)
+        del graph.node[:]
+        graph.node.extend([*kept[:i], *nodes, *kept[i + 1 :]])
+
+    def put_before(self, reader: Any, source: str, change: Callable[[str], list[Any]]) -> None:
+        """Lets one node of the main graph read what `change` makes of `source`; the last node that it gives is read."""
+        nodes = change(source)
+        old = copy.deepcopy(reader)
+        reader.input[list(reader.input).index(source)] = nodes[-1].output[0]
+        self.put(self.graph, old, *nodes, copy.deepcopy(reader))
+
+    def shifted(self, source: str, by: int) -> list[Any]:
+        """Nodes that give a tensor of [T, ...] one step later (by = 1) or earlier (-1), with zeros where nothing is known."""
+        axis, zero, one, last, end = (self.constant([n], np.int64) for n in (0, 0, 1, -1, 2**31))
+        kept = (zero, last) if by == 1 else (one, end)
+        nodes = [
+            helper.make_node("Slice", [source, *kept, axis], ["planted/kept"]),
+            helper.make_node("Slice", [source, zero, one, axis], ["planted/step"]),
+            helper.make_node("Sub", ["planted/step", "planted/step"], ["planted/none"]),
+        ]
+        order = ["planted/none", "planted/kept"] if by == 1 else ["planted/kept", "planted/none"]
+        return [*nodes, helper.make_node("Concat", order, ["planted/shifted"], axis=0)]
+
+    def reader(self, source: str, op: str) -> Any:
+        return next(n for n in self.graph.node if source in n.input and n.op_type == op)
+
+    def weights(self, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        tensor = next(t for t in self.graph.initializer if t.name == name)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name))
+
+
+def fires_at_threshold(g: Graph) -> None:
+    next(n for n in reversed(g.body("conv1").node) if n.op_type == "Greater").op_type = "GreaterOrEqual"
+
+
+def rounds(by: int) -> Callable[[Graph], None]:
+    """Decays of the read-out as floor((x + by) / 4096): down (by = 0), or to the nearest (2048)."""
+
+    def plant(g: Graph) -> None:
+        body = g.body("readout")
+        whole, fraction = (n for n in body.node if n.op_type == "Div")  # of x / 4096, then of the rest times what is kept
+        for div, added in ((whole, 0), (fraction, by)):
+            x, k = div.input
+            nodes = [
+                helper.make_node("Add", [x, g.constant(added)], [f"{div.name}/x"]),
+                helper.make_node("Mod", [f"{div.name}/x", k], [f"{div.name}/mod"]),
+                helper.make_node("Sub", [f"{div.name}/x", f"{div.name}/mod"], [f"{div.name}/multiple"]),
+                helper.make_node("Div", [f"{div.name}/multiple", k], list(div.output)),
+            ]
+            g.put(body, copy.deepcopy(div), *nodes)
+
+    return plant
+
+
+def no_membrane_limit(g: Graph) -> None:
+    clip = next(n for n in g.body("conv1").node if n.op_type == "Clip")
+    g.put(g.body("conv1"), clip, helper.make_node("Identity", [clip.input[0]], list(clip.output)))
+
+
+def membrane_wraps(g: Graph) -> None:
+    clip = next(n for n in g.body("conv1").node if n.op_type == "Clip")
+    half, whole = g.constant(2**23), g.constant(2**24)
+    nodes = [
+        helper.make_node("Add", [clip.input[0], half], ["planted/up"]),
+        helper.make_node("Mod", ["planted/up", whole], ["planted/mod"]),
+        helper.make_node("Sub", ["planted/mod", half], list(clip.output)),
+    ]
+    g.put(g.body("conv1"), clip, *nodes)
+
+
+def current(how: str) -> Callable[[Graph], None]:
+    def plant(g: Graph) -> None:
+        wrap = next(n for n in reversed(g.graph.node) if n.op_type == "Where")  # where(above, x - 2^24, where(below, x + 2^24, x))
+        above = next(n for n in g.graph.node if n.output[0] == wrap.input[0])
+        op, limits = ("Clip", [g.constant(-(2**23) + 1), g.constant(2**23 - 1)]) if how == "saturates" else ("Identity", [])
+        g.put(g.graph, wrap, helper.make_node(op, [above.input[0], *limits], list(wrap.output)))
+
+    return plant
+
+
+def resets(how: str) -> Callable[[Graph], None]:
+    def plant(g: Graph) -> None:
+        body = g.body("conv2")
+        where = next(n for n in reversed(body.node) if n.op_type == "Where")
+        fired, _, v = where.input
+        if how == "none":
+            g.put(body, where, helper.make_node("Identity", [v], list(where.output)))
+        else:
+            less = helper.make_node("Sub", [v, g.constant(20 << 6)], ["planted/less"])
+            g.put(body, where, less, helper.make_node("Where", [fired, "planted/less", v], list(where.output)))
+
+    return plant
+
+
+def readout_fires(g: Graph) -> None:
+    body = g.body("readout")
+    clip = next(n for n in body.node if n.op_type == "Clip")
+    nodes = [
+        helper.make_node("Clip", list(clip.input), ["planted/v"]),
+        helper.make_node("Greater", ["planted/v", g.constant(READOUT_THRESHOLD << 6)], ["planted/fired"]),
+        helper.make_node("Where", ["planted/fired", g.constant(0), "planted/v"], list(clip.output)),
+    ]
+    g.put(body, clip, *nodes)
+
+
+def input_shifted(source: str, by: int) -> Callable[[Graph], None]:
+    def plant(g: Graph) -> None:
+        if source == "x":
+            cast = helper.make_node("Cast", ["x"], ["planted/x"], to=onnx.TensorProto.INT32)
+            back = helper.make_node("Cast", ["planted/shifted"], ["planted/back"], to=onnx.TensorProto.UINT8)
+            g.put_before(g.reader("x", "Reshape"), "x", lambda _: [cast, *g.shifted("planted/x", by), back])
+        else:
+            cast = helper.make_node("Cast", [source], ["planted/x"], to=onnx.TensorProto.INT32)
+            back = helper.make_node("Cast", ["planted/shifted"], ["planted/back"], to=onnx.TensorProto.UINT8)
+            g.put_before(g.reader(source, "Reshape"), source, lambda _: [cast, *g.shifted("planted/x", by), back])
+
+    return plant
+
+
+def layer_late(g: Graph) -> None:
+    scan = next(n for n in g.graph.node if n.name == "conv1 steps")
+    g.put_before(scan, scan.input[-1], lambda source: g.shifted(source, 1))
+
+
+def weights(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[Graph], None]:
+    return lambda g: g.weights(name, change)
+
+
+def channels_last(weight: NDArray[Any]) -> NDArray[Any]:
+    """What weights [N_in, N_out] do to a source [5, 4, 5] that is flattened as H, W, C."""
+    return weight.reshape(4, 5, 5, 3).transpose(2, 0, 1, 3).reshape(weight.shape)
+
+
+PLANTED = {
+    "at the threshold": (fires_at_threshold, "conv1", "threshold rule", ">="),
+    "rounds down": (rounds(0), "readout", "rounding", "floor"),
+    "rounds to the nearest": (rounds(2048), "readout", "rounding", "nearest"),
+    "soft reset": (resets("subtract"), "conv2", "reset", "subtracts"),
+    "no reset": (resets("none"), "conv2", "reset", "does not reset"),
+    "input late": (input_shifted("x", 1), "conv1", "delay", "input comes one step too late"),
+    "input early": (input_shifted("x", -1), "conv1", "delay", "input comes one step too early"),
+    "a delay between layers": (input_shifted("conv1.spikes", 1), "conv2", "delay", "input comes one step too late"),
+    "late into the read-out": (input_shifted("conv2.spikes", 1), "readout", "delay", "input comes one step too late"),
+    "layer late": (layer_late, "conv1", "delay", "layer runs one step too late"),
+    "kernel flipped": (weights("conv2.weight_0", lambda w: w[:, :, ::-1, ::-1]), "conv2", "kernel flip", "both axes"),
+    "kernel flipped in y": (weights("conv1.weight_0", lambda w: w[:, :, ::-1]), "conv1", "kernel flip", "in y"),
+    "kernel flipped in x": (weights("conv1.weight_0", lambda w: w[..., ::-1]), "conv1", "kernel flip", "in x"),
+    "kernel transposed": (weights("conv2.weight_0", lambda w: w.swapaxes(2, 3)), "conv2", "axis order", "swapped"),
+    "flattened in another order": (weights("readout.weight_0", channels_last), "readout", "axis order", "H, W, C"),
+    "polarities swapped": (weights("conv1.weight_0", lambda w: w[:, ::-1]), "conv1", "polarity", "swapped"),
+    "weights halved": (weights("conv1.weight_0", lambda w: w >> 1), "conv1", "weight scale", "halved"),
+    "weights doubled": (weights("conv2.weight_0", lambda w: w << 1), "conv2", "weight scale", "doubled"),
+    "no bias": (weights("readout.bias", np.zeros_like), "readout", "bias", "not added"),
+}
+LOUD = {
+    "no limit of the membrane": (no_membrane_limit, "conv1", "saturation", "membrane has no limit"),
+    "membrane wraps": (membrane_wraps, "conv1", "saturation", "membrane wraps"),
+    "no wrap of the current": (current("unbounded"), "conv1", "saturation", "current has no limit"),
+    "current saturates": (current("saturates"), "conv1", "saturation", "current saturates"),
+}
+
+
+def altered(program: Program, plant: Callable[[Graph], None]) -> Callable[[Path], None]:
+    def writer(path: Path) -> None:
+        write_onnx(program, path)
+        graph = Graph(path)
+        plant(graph)
+        onnx.save(graph.model, path)
+
+    return writer

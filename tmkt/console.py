@@ -152,7 +152,7 @@ def _divergence(engine: dict[str, Any]) -> None:
         for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
             if compared := layer[f"{what}_compared"]:
                 differing = layer[f"{kind}_mismatches"]
-                rows.append([layer["name"], what, f"{compared:,}", f"{differing:,}", f"{100 * differing / compared:.2g} %"])
+                rows.append([layer["name"], what, f"{compared:,}", f"{differing:,}", f"{100 * differing / compared:.3g} %"])
     table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
     first = engine["first_divergence"]
     where = f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron {first['neuron']}"

@@ -59,8 +59,8 @@ class Estimate:
 
 
 def devices() -> list[str]:
-    """The names of the known devices."""
-    return sorted(path.stem for path in DEVICES.glob("*.toml"))
+    """The names of the devices whose energy is known: their files name an estimator."""
+    return sorted(path.stem for path in DEVICES.glob("*.toml") if "estimator" in tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def load_device(name: str) -> Device:

@@ -176,6 +176,6 @@ def _shrunk(placement: Placement, chips: int | None) -> Change | None:
         found.append((f"weights of {fewer} bits in every layer", bits(fewer)))
     share = _largest(SIXTEENTHS - 1, lambda n: fits(channels(n)))
     if share:
-        found.append((f"{share} sixteenths of the channels in every layer but the last", channels(share)))
+        found.append((f"{100 * share / SIXTEENTHS:g} % of the channels in every layer but the last", channels(share)))
     changes = [Change(None, text, 1 - weight_bits(changed) / before, changed) for text, changed in found]
     return min(changes, key=lambda change: change.weights_lost, default=None)

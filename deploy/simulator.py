@@ -1,139 +1,36 @@
-"""The reference: an exact, event-driven simulator of the integer program. tmkt/program.py states the semantics."""
+"""The reference: an exact simulator of the integer program. tmkt/program.py states the semantics, delivery.py and neurons.py hold the loops."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.fanout import Fan, Taps, fan, source_shape
+from tmkt.deploy.delivery import LANES, deliver
+from tmkt.deploy.neurons import update, update_plain
+from tmkt.deploy.synapses import Group, groups_of
 from tmkt.kernels import kernel
-from tmkt.program import DECAY_ONE, INPUT, Layer, Program
+from tmkt.program import DECAY_ONE, INPUT, Layer, Program, largest_sum
 
-WRAP = 2**23  # of the current: Lava leaves +2^23 as it is and wraps -2^23
-CLIP = 2**23 - 1  # of the membrane
 FAULTS = ("current_wraps", "membrane_clips", "readout_over_threshold")
 STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does: its sums stay in the cache, however long the sample
 
-
-@kernel
-def _scatter(spikes: Any, rows: Any, runs: Any, weight: Any, first: Any, block_first: Any, layout: Any, a: Any, touched: Any) -> None:
-    """Adds what every spike of [T, C, H, W] drives to the sums a [T, N]; marks the blocks of neurons that got any input."""
-    row_n, row_tap, row_to = rows
-    run_n, run_from, run_to, run_span = runs
-    group, width, channels, block_n, blocks = layout
-    steps, sources, height, columns = spikes.shape
-    for t in range(steps):
-        for c in range(sources):
-            for y in range(height):
-                for x in range(columns):
-                    n = spikes[t, c, y, x]
-                    if n == 0:
-                        continue
-                    for i in range(row_n[y]):
-                        for j in range(run_n[x]):
-                            at = row_to[y, i] * width + run_to[x, j]
-                            size = run_span[x, j] * group
-                            sums = a[t, at * channels + first[c] : at * channels + first[c] + size]
-                            w = weight[c, row_tap[y, i], run_from[x, j] : run_from[x, j] + size]
-                            for k in range(size):
-                                sums[k] += n * w[k]
-                            block = at * blocks + block_first[c]
-                            for k in range(block, block + run_span[x, j] * block_n):
-                                touched[t, k] = 1
-
-
-def _runs(columns: Taps, taps: int, group: int, channels: int) -> tuple[NDArray[np.int32], ...]:
-    """A row's taps as runs of weights that are added in one go: how many at each source column, then [columns, taps] each: where in
-    the row's weights (last tap first) a run begins, its first target column, and how many target columns it spans.
-
-    At stride 1 neighbouring taps meet neighbouring targets, so that a whole row of an ungrouped kernel is one run.
-    """
-    count = np.zeros(len(columns.count), np.int32)
-    begin, to, span = np.zeros((3, len(count), columns.tap.shape[1]), np.int32)
-    for x, n in enumerate(columns.count):
-        previous = None
-        for tap, target in sorted(zip(columns.tap[x, :n], columns.target[x, :n], strict=True), reverse=True):
-            if group == channels and previous == (tap + 1, target - 1):
-                span[x, count[x] - 1] += 1
-            else:
-                begin[x, count[x]], to[x, count[x]], span[x, count[x]] = (taps - 1 - tap) * group, target, 1
-                count[x] += 1
-            previous = (tap, target)
-    return count, begin, to, span
-
-
-@kernel
-def _neurons(
-    a: Any,
-    touched: Any,
-    channels: int,
-    bias: Any,
-    top: int,
-    voltage_kept: float,
-    current_kept: float,
-    fires: bool,
-    u: Any,
-    v: Any,
-    fired: Any,
-    spikes: Any,
-    counts: Any,
-) -> None:
-    """The neuron update over the steps of a [T, N]; neuron i is channel i % channels of position i // channels. `fired` [N] is scratch.
-
-    tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
-    toward zero, so it is exact. Sums are int32 as in Lava. Without branches, so that the compiler makes vector code of it.
-    """
-    steps, neurons = a.shape
-    positions, per_block = neurons // channels, neurons // touched.shape[1]
-    for t in range(steps):
-        active = 0
-        for block in range(touched.shape[1]):
-            if touched[t, block]:
-                active += per_block
-            else:
-                for i in range(block * per_block, (block + 1) * per_block):
-                    active += (v[i] | u[i] | bias[i]) != 0
-        wraps: Any = 0
-        clips: Any = 0
-        over: Any = 0
-        for i in range(neurons):
-            summed = np.int32(np.int32(u[i] * current_kept) + (a[t, i] << 6))
-            above, below = summed > WRAP, summed <= -WRAP
-            wraps += above | below
-            current = np.int32(summed - 2 * WRAP * above + 2 * WRAP * below)
-            membrane = np.int32(np.int32(v[i] * voltage_kept) + current + (bias[i] << 6))
-            clipped = np.int32(min(max(int(membrane), -CLIP), CLIP))
-            clips += clipped != membrane
-            spike = clipped > top
-            over += spike
-            fired[i] = spike
-            u[i] = current
-            v[i] = 0 if spike and fires else clipped
-        if current_kept == 0:
-            u[:] = 0
-        if fires and over:
-            for position in range(positions):
-                for c in range(channels):
-                    if fired[position * channels + c]:
-                        spikes[t, c * positions + position] = 1
-        counts[0] += wraps
-        counts[1] += clips
-        counts[2] += 0 if fires else over
-        counts[3] += active
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class State:
-    """What the neurons of a batch remember between two runs: per layer the current u (kept only where it decays slowly) and the
-    membrane v, both int32 [N, neurons] in the simulator's own order (positions, then channels)."""
+    """What the neurons of a batch remember between two runs, in the simulator's own order (positions, then channels): per layer the
+    current u, int32 [N, neurons] (of no neurons where it is gone after a step), and the membrane v, int32 [N, neurons]; and of the sources
+    that synapses look back to (delays, recurrent synapses) the last steps, uint8 [N, steps, sites]."""
 
     u: tuple[NDArray[np.int32], ...]
     v: tuple[NDArray[np.int32], ...]
+    past: dict[str, Bytes]
 
 
 @dataclass(frozen=True)
@@ -141,42 +38,60 @@ class Result:
     """What the simulator computed and counted; the fields are those of `engines.EngineOutput`, and the state to go on from."""
 
     readout: NDArray[np.int64]
-    spikes: dict[str, NDArray[np.uint8]]
+    spikes: dict[str, Bytes]
     faults: dict[str, int]
     active_updates: dict[str, int]
     state: State
 
 
-KernelArguments = tuple[Any, Any, Any, Any, Any, Any]  # rows to layout of _scatter
+@dataclass(frozen=True)
+class _Path:
+    """A synapse, or those of its weights that share a delay: what the source sent `back` steps ago arrives now."""
+
+    source: str
+    recurrent: bool
+    back: int
+    groups: list[Group]
+    reached: list[Group] | None  # weights of one wherever there is a synapse, to find out which neurons got input; None: `deliver` says it
 
 
+@dataclass
 class _Layer:
-    """A layer's tables in the form that the kernels take."""
+    """A layer in the form that the kernels take."""
 
-    def __init__(self, program: Program, layer: Layer) -> None:
-        self.layer = layer
-        self.channels = layer.shape[0]
-        self.positions = layer.neurons // self.channels
-        self.bias = np.tile(layer.bias.astype(np.int32), self.positions)
-        # Neurons that any spike reaches together: the channels of one position, cut by the groups of all synapses.
-        self.blocks = lcm(*(s.groups for s in layer.synapses))
-        self.synapses: list[tuple[str, tuple[int, int, int], KernelArguments]] = []
+    layer: Layer
+    paths: list[_Path] = field(default_factory=list)
+    plain: bool = False
+    sums: type[np.int16] | type[np.int32] = np.int32
+    shift: int = 0  # of sums in int16
+    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    unbiased: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    touched: tuple[int, int] = (0, 0)  # positions, blocks of channels that spikes reach together; no blocks: all neurons are always active
+
+    @classmethod
+    def of(cls, program: Program, layer: Layer) -> "_Layer":
+        positions = layer.neurons // layer.shape[0]
+        delayed = any(s.delays is not None for s in layer.synapses)
+        blocks = layer.shape[0] if delayed else lcm(*(s.groups for s in layer.synapses))
+        out = cls(layer, bias=np.tile(layer.bias.astype(np.int32), positions))
+        out.unbiased = np.flatnonzero(out.bias == 0)
+        out.touched = (positions, 0 if np.all(layer.bias) else blocks)
+        out.plain = layer.current_decay == DECAY_ONE and largest_sum(program, layer) < 2**17
         for synapse in layer.synapses:
-            table = fan(program, layer, synapse)
-            self.synapses.append((synapse.source, source_shape(program, synapse), self._arguments(table, synapse.kind == "dense", synapse.groups)))
-
-    def _arguments(self, table: Fan, dense: bool, groups: int) -> KernelArguments:
-        weight, width, channels, blocks = table.weight, self.layer.shape[-1], self.channels, self.blocks
-        block_first = (table.first // (self.channels // groups) * (self.blocks // groups)).astype(np.int32)
-        block_n = self.blocks // groups
-        if dense:  # one target position that holds every neuron: from C, H, W order to the simulator's, positions before channels
-            order = np.arange(self.layer.neurons).reshape(self.channels, self.positions).T.reshape(-1)
-            weight, width, channels = np.ascontiguousarray(weight[..., order]), 1, self.layer.neurons
-            blocks = block_n = self.positions * self.blocks
-        taps, group = weight.shape[2:]
-        flipped = np.ascontiguousarray(weight[:, :, ::-1]).reshape(*weight.shape[:2], taps * group)
-        rows, runs = (table.rows.count, table.rows.tap, table.rows.target), _runs(table.columns, taps, group, channels)
-        return rows, runs, flipped, table.first, block_first, (group, width, channels, block_n, blocks)
+            recurrent = synapse.source == layer.name
+            for delay in [0] if synapse.delays is None else np.unique(synapse.delays):
+                part, reached = synapse, None
+                if synapse.delays is not None:
+                    here = synapse.delays == delay
+                    part = replace(synapse, weight=np.where(here, synapse.weight, 0).astype(np.int16), delays=None)
+                    reached = groups_of(program, layer, replace(part, weight=here.astype(np.int16)), blocks)
+                out.paths.append(_Path(synapse.source, recurrent, int(delay) + recurrent, groups_of(program, layer, part, blocks), reached))
+        [path, *more] = out.paths
+        group, *others = path.groups
+        if out.plain and not (more or others or path.reached or path.recurrent) and largest_sum(program, layer) >> group.shift < 2**15:
+            out.paths = [replace(path, groups=[group.narrow()])]
+            out.sums, out.shift = np.int16, group.shift
+        return out
 
 
 class Simulator:
@@ -186,30 +101,40 @@ class Simulator:
         """`threads`: how many samples at a time; all cores unless told."""
         self.program = program
         self.threads = threads or os.cpu_count() or 1
-        self._layers = [_Layer(program, layer) for layer in program.layers]
+        self._layers = [_Layer.of(program, layer) for layer in program.layers]
+        self._back: dict[str, int] = {}  # how many steps of a source are looked back to
+        for path in (path for prepared in self._layers for path in prepared.paths if path.back):
+            self._back[path.source] = max(self._back.get(path.source, 0), path.back)
 
     def zero_state(self, samples: int) -> State:
         """The state at a sample's start."""
-        sizes = [layer.neurons for layer in self.program.layers]
-        return State(*(tuple(np.zeros((samples, n), np.int32) for n in sizes) for _ in "uv"))
+        neurons = [layer.neurons for layer in self.program.layers]
+        currents = [layer.neurons if layer.current_decay < DECAY_ONE else 0 for layer in self.program.layers]
+        past = {source: np.zeros((samples, back, int(np.prod(self.program.shape_of(source)))), np.uint8) for source, back in self._back.items()}
+        return State(*(tuple(np.zeros((samples, n), np.int32) for n in sizes) for sizes in (currents, neurons)), past)
 
-    def run(self, frames: NDArray[np.uint8], state: State | None = None) -> Result:
+    def run(self, frames: Bytes, state: State | None = None) -> Result:
         """Runs frames uint8 [N, T, C, H, W] from `state` (zeros if None; it is not changed).
 
         Runs over the parts of a sample, each from the state of the one before, give what one run over the whole gives; a read-out by
-        spike count counts the spikes of its own run.
+        spike count counts the spikes of its own run. The spikes are views with the channels in the second place.
         """
         samples, steps = frames.shape[:2]
         if frames.dtype != np.uint8 or frames.shape[2:] != self.program.input_shape:
             raise ValueError(f"frames {frames.dtype} {frames.shape}: expected uint8 [N, T, {self.program.input_shape}]")
-        start = state or self.zero_state(samples)
-        state = State(tuple(u.copy() for u in start.u), tuple(v.copy() for v in start.v))
-        spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in self.program.layers if layer.fires}
+        if frames.max(initial=0) > self.program.max_count:
+            raise ValueError(f"frames up to {frames.max()}: expected at most {self.program.max_count}")
+        if state is None:
+            state = self.zero_state(samples)
+        else:
+            state = State(tuple(u.copy() for u in state.u), tuple(v.copy() for v in state.v), {name: p.copy() for name, p in state.past.items()})
+        spikes = _spike_arrays(self.program, samples, steps)
         counts = np.zeros((samples, len(self._layers), 4), np.int64)
 
         def work(part: Sequence[int]) -> None:
+            scratch = np.empty(STEPS_AT_ONCE * max(layer.neurons for layer in self.program.layers) + LANES, np.int32)
             for n in part:
-                self._run_sample(frames[n], {name: s[n] for name, s in spikes.items()}, [u[n] for u in state.u], [v[n] for v in state.v], counts[n])
+                self._run_sample(frames[n], {name: s[n] for name, s in spikes.items()}, state, n, counts[n], scratch)
 
         threads = min(self.threads, samples)
         if threads <= 1:
@@ -223,44 +148,110 @@ class Simulator:
             channels = last.shape[0]
             readout = state.v[-1].reshape(samples, -1, channels).transpose(0, 2, 1).reshape(samples, -1).astype(np.int64)
         else:
-            readout = spikes[last.name].sum(1, dtype=np.int64).reshape(samples, -1)
+            readout = channels_first(spikes[last.name], last.shape).sum(1, dtype=np.int64).reshape(samples, -1)
         active = {layer.name: int(n) for layer, n in zip(self.program.layers, counts[:, :, 3].sum(0), strict=True)}
-        return Result(readout, spikes, {name: int(n) for name, n in zip(FAULTS, total, strict=False)}, active, state)
+        shown = {layer.name: channels_first(spikes[layer.name], layer.shape) for layer in self.program.layers if layer.fires}
+        return Result(readout, shown, {name: int(n) for name, n in zip(FAULTS, total, strict=False)}, active, state)
 
     def _run_sample(
-        self,
-        frames: NDArray[np.uint8],
-        spikes: dict[str, NDArray[np.uint8]],
-        u: list[NDArray[np.int32]],
-        v: list[NDArray[np.int32]],
-        counts: NDArray[np.int64],
+        self, frames: Bytes, spikes: dict[str, Bytes], state: State, n: int, counts: NDArray[np.int64], scratch: NDArray[np.int32]
     ) -> None:
         for begin in range(0, len(frames), STEPS_AT_ONCE):
-            block = slice(begin, begin + STEPS_AT_ONCE)
-            sources = {INPUT: np.ascontiguousarray(frames[block])}
+            block = frames[begin : begin + STEPS_AT_ONCE]
+            steps = len(block)
+            sent = {INPUT: self._after_past(state, INPUT, n, channels_last(block.reshape(steps, block.shape[1], -1)))}
             for i, prepared in enumerate(self._layers):
                 layer = prepared.layer
-                steps = len(sources[INPUT])
-                a = np.zeros((steps, layer.neurons), np.int32)
-                touched = np.zeros((steps, prepared.positions * prepared.blocks), np.uint8)
-                for source, shape, arguments in prepared.synapses:
-                    if source in sources:  # a layer that does not fire sends nothing
-                        _scatter(sources[source].reshape(steps, *shape), *arguments, a, touched)
-                fired = spikes[layer.name][block] if layer.fires else np.zeros((0, *layer.shape), np.uint8)
-                _neurons(
-                    a,
-                    touched,
-                    prepared.channels,
-                    prepared.bias,
-                    layer.threshold << 6,
-                    (DECAY_ONE - layer.voltage_decay) / DECAY_ONE,
-                    (DECAY_ONE - layer.current_decay) / DECAY_ONE,
-                    layer.fires,
-                    u[i],
-                    v[i],
-                    np.empty(layer.neurons, np.uint8),
-                    fired.reshape(len(fired), layer.neurons),
-                    counts[i],
-                )
-                if layer.fires:
-                    sources[layer.name] = fired
+                own = spikes[layer.name][begin : begin + steps] if layer.fires else np.empty((steps, layer.neurons), np.uint8)
+                if layer.name in self._back:  # filled step by step: its own synapses may look back
+                    sent[layer.name] = self._after_past(state, layer.name, n, own)
+                sums = scratch.view(prepared.sums)[: steps * layer.neurons].reshape(steps, layer.neurons)
+                _run_layer(prepared, sent, self._back, sums, own, state.u[i][n], state.v[i][n], counts[i])
+                if layer.name in self._back:
+                    sent[layer.name][self._back[layer.name] :] = own
+                elif layer.fires:
+                    sent[layer.name] = own
+            for source, back in self._back.items():
+                state.past[source][n] = sent[source][-back:]
+
+    def _after_past(self, state: State, source: str, n: int, values: Bytes) -> Bytes:
+        return np.concatenate([state.past[source][n], values]) if source in self._back else values
+
+
+def _run_layer(
+    prepared: _Layer,
+    sent: dict[str, Bytes],
+    looked_back: dict[str, int],
+    a: NDArray[np.int16] | NDArray[np.int32],
+    spikes: Bytes,
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    counts: NDArray[np.int64],
+) -> None:
+    """Runs a layer over a block of steps. `sent`: what the sources sent, after as many earlier steps as are `looked_back` to. `a` is
+    scratch for the sums (memory that was used before: fresh pages cost more than the sums)."""
+    layer, steps = prepared.layer, len(spikes)
+    touched = np.zeros((steps, *prepared.touched), np.uint8)
+    add = False
+    for path in prepared.paths:
+        if path.source in sent and not path.recurrent:  # a layer that does not fire sends nothing
+            begin = looked_back.get(path.source, 0) - path.back
+            _deliver(path, sent[path.source][begin : begin + steps], add, a, touched)
+            add = True
+    if not add:
+        a[:] = 0
+    recurrent = [path for path in prepared.paths if path.recurrent]
+    for part in [slice(t, t + 1) for t in range(steps)] if recurrent else [slice(0, steps)]:
+        for path in recurrent:
+            begin = looked_back[layer.name] - path.back + part.start
+            _deliver(path, sent[layer.name][begin : begin + 1], True, a[part], touched[part])
+        kept = DECAY_ONE - layer.voltage_decay
+        if prepared.plain:
+            share, per_sum = np.float32(kept / DECAY_ONE), np.float32(64 << prepared.shift)
+            split = None if kept & (kept - 1) == 0 else np.float32(kept)
+            update_plain(
+                a[part], touched[part], prepared.unbiased, prepared.bias, layer.threshold, share, split, per_sum, layer.fires, v, spikes[part], counts
+            )
+        else:
+            kept_u = DECAY_ONE - layer.current_decay
+            update(a[part], touched[part], prepared.unbiased, prepared.bias, layer.threshold, kept, kept_u, layer.fires, u, v, spikes[part], counts)
+        if recurrent:
+            sent[layer.name][looked_back[layer.name] + part.start] = spikes[part.start]
+
+
+def _deliver(path: _Path, values: Bytes, add: bool, a: NDArray[np.int32], touched: Bytes) -> None:
+    steps, positions, blocks = touched.shape
+    for group in path.groups:
+        at = group.positions
+        marks = touched.reshape(steps, at, positions * blocks // at) if path.reached is None else np.zeros((steps, at, 0), np.uint8)
+        deliver(values, group.weight, group.shape, add, a, marks)
+    if path.reached and blocks:
+        reached = np.empty_like(a)
+        _deliver(replace(path, groups=path.reached, reached=None), values, False, reached, np.zeros((steps, positions, 0), np.uint8))
+        touched |= (reached > 0).reshape(touched.shape)
+
+
+def _spike_arrays(program: Program, samples: int, steps: int) -> dict[str, Bytes]:
+    """[samples, steps, neurons] for every layer that fires, not filled. One block of memory, so that it comes in large pages."""
+    layers = [layer for layer in program.layers if layer.fires]
+    ends = np.cumsum([samples * steps * layer.neurons for layer in layers], dtype=np.int64)
+    parts = np.split(np.empty(int(ends[-1]) if layers else 0, np.uint8), ends[:-1])
+    return {layer.name: part.reshape(samples, steps, layer.neurons) for layer, part in zip(layers, parts, strict=False)}
+
+
+@kernel
+def channels_last(values: Any) -> Any:
+    """uint8 [T, C, positions] as [T, positions * C], the order that the kernels take."""
+    steps, channels, positions = values.shape
+    out = np.empty((steps, positions * channels), np.uint8)
+    for t in range(steps):
+        for c in range(channels):
+            for position in range(positions):
+                out[t, position * channels + c] = values[t, c, position]
+    return out
+
+
+def channels_first(values: Bytes, shape: tuple[int, ...]) -> Bytes:
+    """[N, T, sites] in the simulator's order as [N, T, *shape], a view."""
+    samples, steps = values.shape[:2]
+    return values if len(shape) == 1 else values.reshape(samples, steps, *shape[1:], shape[0]).transpose(0, 1, 4, 2, 3)

@@ -14,3 +14,8 @@ def kernel(function: F) -> F:
         return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # numba found no writable cache folder
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+
+
+def inlined(function: F) -> F:
+    """A part of kernels that is compiled into each of them: a call would cost as much as its few rounds of work."""
+    return numba.njit(inline="always")(function)  # type: ignore[no-any-return]

@@ -78,7 +78,7 @@ class Layer:
 
     @property
     def neurons(self) -> int:
-        return int(np.prod(self.shape))
+        return prod(self.shape)
 
     def steps_back(self, synapse: Synapse) -> int:
         """How many earlier steps of its source one of the layer's synapses needs: its longest delay, one more if it is recurrent."""

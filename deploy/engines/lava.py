@@ -59,6 +59,8 @@ class LavaEngine:
         spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in layers if layer.fires}
         membrane = np.zeros((samples, self.program.classes), np.int64)
         batch = max(1, min(MAX_SAMPLES, MAX_VALUES // max(1, frames[0].size))) if samples else 1
+        if any(layer.steps_back(synapse) for layer in layers for synapse in layer.synapses):
+            batch = 1  # Lava's reset between samples does not take back spikes that are under way
         for start in range(0, samples, batch):
             stop = min(samples, start + batch)
             try:

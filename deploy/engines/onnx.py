@@ -1,5 +1,7 @@
 """ONNX Runtime on the bundle's explicit-state graph."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,11 +32,14 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime has no common base class for its errors
             raise InputError(f"{path}: ONNX Runtime cannot load it ({str(error).splitlines()[0][:100]}); export the network again") from None
         self._program = bundle.program
-        self._states: dict[str, tuple[int, ...]] = {}
+        self._states: dict[str, tuple[type[np.integer[Any]], tuple[int, ...]]] = {}
         for layer in bundle.program.layers:
-            self._states[f"{layer.name}.v"] = layer.shape
+            self._states[f"{layer.name}.v"] = (np.int32, layer.shape)
             if layer.current_decay != DECAY_ONE:
-                self._states[f"{layer.name}.u"] = layer.shape
+                self._states[f"{layer.name}.u"] = (np.int32, layer.shape)
+            for i, synapse in enumerate(layer.synapses):
+                if back := layer.steps_back(synapse):
+                    self._states[f"{layer.name}.past_{i}"] = (np.uint8, (back, *bundle.program.shape_of(synapse.source)))
         self._outputs = ["readout", *(f"{layer.name}.spikes" for layer in bundle.program.layers if layer.fires)]
         inputs, outputs = ({n.name for n in nodes} for nodes in (self._session.get_inputs(), self._session.get_outputs()))
         if inputs != {"x", *self._states} or not outputs.issuperset(self._outputs):
@@ -49,6 +54,6 @@ class OnnxEngine:
 
     def _run(self, frames: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
         feed = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
-        feed |= {name: np.zeros((len(frames), *shape), np.int32) for name, shape in self._states.items()}
+        feed |= {name: np.zeros((len(frames), *shape), kind) for name, (kind, shape) in self._states.items()}
         readout, *spikes = self._session.run(self._outputs, feed)
         return [readout.reshape(len(frames), -1), *(np.ascontiguousarray(s.swapaxes(0, 1)) for s in spikes)]

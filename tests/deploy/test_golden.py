@@ -43,18 +43,16 @@ def test_simulator_and_plain_reference_compute_what_lava_computed(path: Path) ->
         readout, spikes, _ = run_plain(program, golden["frames"])
         assert_equal_to_lava(golden, readout, spikes)
         assert all(s.any() for s in spikes.values())  # a layer that never fires would prove nothing
-        if not remembers_spikes(program):
-            result = Simulator(program, threads=1).run(golden["frames"])
-            assert_equal_to_lava(golden, result.readout, result.spikes)
+        result = Simulator(program, threads=1).run(golden["frames"])
+        assert_equal_to_lava(golden, result.readout, result.spikes)
 
 
 def test_golden_vectors_reach_the_limits_of_the_state() -> None:
     faults = {}
     for path in GOLDEN:
         program = program_files.load(path.with_suffix(".safetensors"))
-        if not remembers_spikes(program):
-            with np.load(path, allow_pickle=False) as golden:
-                faults[path.stem] = Simulator(program, threads=1).run(golden["frames"]).faults
+        with np.load(path, allow_pickle=False) as golden:
+            faults[path.stem] = Simulator(program, threads=1).run(golden["frames"]).faults
     assert faults["saturation"]["membrane_clips"] > 100
     assert faults["current-wrap"]["current_wraps"] > 20
     assert not any(faults["plain"].values())

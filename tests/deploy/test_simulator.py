@@ -29,7 +29,7 @@ def counts(*values: int) -> NDArray[np.uint8]:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_every_spike_membrane_and_state_equals_the_plain_program(data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
     readout, spikes, states = run_plain(program, frames)
     found = Simulator(program, threads=1).run(frames)
@@ -45,7 +45,7 @@ def test_every_spike_membrane_and_state_equals_the_plain_program(data: st.DataOb
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_chunks_of_steps_with_the_state_carried_equal_one_run(data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = np.concatenate([data.draw(frames_for(program))[:1]] * 3, axis=1)
     simulator = Simulator(program, threads=1)
     whole = simulator.run(frames)
@@ -66,7 +66,7 @@ def test_chunks_of_steps_with_the_state_carried_equal_one_run(data: st.DataObjec
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_the_number_of_threads_changes_nothing(data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = np.concatenate([data.draw(frames_for(program))] * 3)
     one, three = (Simulator(program, threads=n).run(frames) for n in (1, 3))
     np.testing.assert_array_equal(one.readout, three.readout)
@@ -77,19 +77,21 @@ def test_the_number_of_threads_changes_nothing(data: st.DataObject) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_active_updates_are_the_neuron_steps_that_had_something_to_do(data: st.DataObject) -> None:
-    program = data.draw(programs())
+    program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))[:1, :4]
     expected = dict.fromkeys((layer.name for layer in program.layers), 0)
     _, spikes, _ = run_plain(program, frames)
+    past = []
     for t in range(frames.shape[1]):
         _, _, before = run_plain(program, frames[:, :t])
         values = {layer.name: np.zeros(layer.shape, np.int64) for layer in program.layers}
         values |= {INPUT: (frames[0, t] > 0).astype(np.int64), **{name: s[0, t].astype(np.int64) for name, s in spikes.items()}}
+        past.append(values)
         for layer in program.layers:
             ones = replace(layer, synapses=tuple(replace(s, weight=np.ones_like(s.weight)) for s in layer.synapses))
             bias = layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)) != 0
             remembered = (before[layer.name]["v"][0] != 0) | ((before[layer.name]["u"][0] != 0) & (layer.current_decay != 4096))
-            expected[layer.name] += int(((synaptic_sum(ones, [values]) > 0) | bias | remembered).sum())
+            expected[layer.name] += int(((synaptic_sum(ones, past) > 0) | bias | remembered).sum())
     assert Simulator(program, threads=1).run(frames).active_updates == expected
 
 
@@ -150,6 +152,56 @@ def test_current_decays_slowly_where_it_has_memory() -> None:
 
 def test_bias_acts_in_every_step() -> None:
     assert Simulator(one_neuron(0, bias=-3)).run(counts(*[0] * (STEPS_AT_ONCE + 1))).readout.tolist() == [[-3 * 64 * (STEPS_AT_ONCE + 1)]]
+
+
+def busy_program(weights: int, inputs: int) -> Program:
+    """Every input site of a pooled convolution and of two dense layers, with weights near the largest."""
+    rng = np.random.default_rng(inputs)
+    draw = [rng.choice(np.array([-weights, weights - 2, weights], np.int16), shape) for shape in ((20, inputs, 3, 3), (40, 20 * 9), (3, 40))]
+    zero = [np.zeros(n, np.int32) for n in (20, 40, 3)]
+    conv = Layer("conv", (20, 3, 3), (Synapse(INPUT, "conv", draw[0], padding=(1, 1), pool=2),), zero[0], 2000, 1000)
+    dense = Layer("dense", (40,), (Synapse("conv", "dense", draw[1]),), zero[1], 3, 2048)
+    last = Layer("last", (3,), (Synapse("dense", "dense", draw[2]),), zero[2], MAX_THRESHOLD, 0, fires=False)
+    return Program((inputs, 6, 6), 1, (conv, dense, last), "membrane")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.45, 0.6, 1.0])
+@pytest.mark.parametrize(("weights", "inputs"), [(254, 16), (254, 40), (4, 16)])
+def test_any_density_gives_the_same_integers(share: float, weights: int, inputs: int) -> None:
+    """Few spikes and many (the dense loop), sums that fit 16 bits and sums that do not, more rows than 16 bits can add at once."""
+    program = busy_program(weights, inputs)
+    frames = (np.random.default_rng(0).random((1, 3, *program.input_shape)) < share).astype(np.uint8)
+    readout, spikes, _ = run_plain(program, frames)
+    found = Simulator(program, threads=1).run(frames)
+    np.testing.assert_array_equal(found.readout, readout)
+    for name, expected in spikes.items():
+        np.testing.assert_array_equal(found.spikes[name], expected, err_msg=name)
+    assert found.faults["readout_over_threshold"] == 0
+
+
+@pytest.mark.parametrize("inputs", [257, 258, 259, 300, 515])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_around_16_bits_are_exact(inputs: int, sign: int) -> None:
+    """258 weights of mantissa 127 are the most that fit; a third of the sites spike, so that the event-driven loop runs."""
+    spiking = np.zeros(3 * inputs, np.uint8)
+    spiking[:inputs] = 1
+    weight = np.where(spiking, 254 * sign, 0).astype(np.int16)[None]
+    layer = Layer("n", (1,), (Synapse(INPUT, "dense", weight),), np.zeros(1, np.int32), MAX_THRESHOLD, 0, fires=False)
+    found = Simulator(Program((3 * inputs, 1, 1), 1, (layer,), "membrane")).run(spiking.reshape(1, 1, -1, 1, 1))
+    assert found.readout.tolist() == [[254 * sign * inputs << 6]]
+
+
+def test_spikes_of_layers_that_fire_are_no_fault() -> None:
+    for decay in (0, 4096):  # with and without memory of the current
+        layer = replace(one_neuron(10, current_decay=decay).layers[0], threshold=1, fires=True)
+        found = Simulator(Program((1, 1, 1), 1, (layer,), "spikes")).run(counts(1, 1, 1))
+        assert found.spikes["n"].sum() == 3
+        assert found.faults == {"current_wraps": 0, "membrane_clips": 0, "readout_over_threshold": 0}
+
+
+def test_counts_above_the_programs_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected at most 1"):
+        Simulator(busy_program(4, 16)).run(np.full((1, 1, 16, 6, 6), 2, np.uint8))
 
 
 def test_frames_of_another_shape_are_refused() -> None:

@@ -1,8 +1,10 @@
-"""How well and how fast an engine answers, and what it counted on the way."""
+"""How well and how fast an engine answers, and what it counted on the way. `shares` runs recordings, this measures and sums up."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -10,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
+from tmkt.datasets import Recording
 from tmkt.deploy.engines import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
+from tmkt.files import writing
 from tmkt.program import Program
 
 Progress = Callable[[int], None]
@@ -31,6 +35,20 @@ class Measurement:
     faults: dict[str, int] | None
     active_updates: dict[str, int] | None
     seconds_per_sample: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is kept of every sample: predictions, spikes, synaptic operations and neuron updates, int64 [N] each, and the read-out [N, K].
+    Of all together: the faults and the engine's own time in seconds."""
+
+    predictions: NDArray[np.int64]
+    readout: NDArray[Any]
+    spikes: NDArray[np.int64]
+    synops: NDArray[np.int64]
+    updates: NDArray[np.int64]
+    faults: dict[str, int] | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -61,10 +79,15 @@ def wilson(correct: int, samples: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def batch_size(program: Program, steps: int) -> int:
+    """How many samples of `steps` steps may run at once, so that their frames and spikes take no more than BATCH_BYTES; at least one."""
+    bytes_a_sample = steps * (int(np.prod(program.input_shape)) + sum(layer.neurons for layer in program.layers))
+    return int(np.clip(BATCH_BYTES // bytes_a_sample, 1, MOST_SAMPLES))
+
+
 def batches(program: Program, frames: NDArray[np.uint8]) -> Iterator[slice]:
-    """Cuts the samples so that no batch's spikes take more than BATCH_BYTES."""
-    bytes_a_sample = frames.shape[1] * (int(np.prod(program.input_shape)) + sum(layer.neurons for layer in program.layers))
-    size = int(np.clip(BATCH_BYTES // bytes_a_sample, 1, MOST_SAMPLES))
+    """Cuts the samples into batches of `batch_size`."""
+    size = batch_size(program, frames.shape[1])
     for begin in range(0, len(frames), size):
         yield slice(begin, min(begin + size, len(frames)))
 
@@ -82,12 +105,9 @@ def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
 def measure(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress: Progress | None = None) -> Measurement:
     """Runs an engine over frames uint8 [N, T, 2, H, W]. `progress` is told how many samples are done.
 
-    The time leaves out opening the engine, one sample that is run first so that kernels are compiled, and the counting; Lava's time
-    holds the start of its process, once a batch.
+    The time leaves out the counting; Lava's time holds the start of its process, once a batch.
     """
     check_samples(bundle, frames)
-    if engine.name != "lava":
-        engine.run(frames[:1])
     seconds, done, outputs, traces = 0.0, 0, [], []
     for batch in batches(bundle.program, frames):
         begin = perf_counter()
@@ -108,21 +128,42 @@ def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | Non
     return {key: sum(part[key] for part in known) for key in known[0]} if known else None
 
 
-def evaluate(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress | None = None) -> Evaluation:
-    """Accuracy, counts and time of an engine over frames uint8 [N, T, 2, H, W] with labels [N]. See `measure` for the time."""
-    m = measure(bundle, engine, frames, progress)
-    correct, classes = int((m.predictions == labels).sum()), bundle.program.classes
-    confusion = np.bincount(labels * classes + m.predictions, minlength=classes**2).reshape(classes, classes)
-    spikes, synops, updates = (float(m.trace.per_sample(kind).mean()) for kind in ("spikes", "synops", "updates"))
+def answers_of(m: Measurement) -> Answers:
+    """A measurement without its trace by layer and step, which ten thousand samples would fill the memory with."""
+    spikes, synops, updates = (m.trace.per_sample(kind) for kind in ("spikes", "synops", "updates"))
+    return Answers(m.predictions, m.readout, spikes, synops, updates, m.faults, m.seconds_per_sample * m.trace.samples)
+
+
+def join_answers(parts: Sequence[Answers]) -> Answers:
+    """The answers to several parts, one after another."""
+    arrays = {kind: np.concatenate([getattr(part, kind) for part in parts]) for kind in ("predictions", "readout", "spikes", "synops", "updates")}
+    return Answers(**arrays, faults=add_counts(tuple(part.faults for part in parts)), seconds=sum(part.seconds for part in parts))
+
+
+def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int64]) -> Evaluation:
+    """Accuracy, counts and time of what an engine answered to samples with labels [N]."""
+    samples, correct = len(labels), int((answers.predictions == labels).sum())
+    confusion = np.bincount(labels * classes + answers.predictions, minlength=classes**2).reshape(classes, classes)
     return Evaluation(
-        engine.name,
-        len(labels),
-        correct / len(labels),
-        wilson(correct, len(labels)),
-        spikes,
-        synops,
-        updates,
-        m.seconds_per_sample,
-        m.faults,
+        engine,
+        samples,
+        correct / samples,
+        wilson(correct, samples),
+        float(answers.spikes.mean()),
+        float(answers.synops.mean()),
+        float(answers.updates.mean()),
+        answers.seconds / samples,
+        answers.faults,
         confusion.tolist(),
     )
+
+
+def write_results(path: Path, recordings: Sequence[Recording], answers: Answers) -> None:
+    """Writes a JSON line a recording. A recording is named by the last three parts of its path, as in "Test/7/00001.bin", which are the
+    same wherever the data lies. The bytes depend on the bundle, the engine and the recordings alone. InputError where the disk refuses."""
+    columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
+    with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:
+        for recording, prediction, readout, spikes, synops in zip(recordings, *(column.tolist() for column in columns), strict=True):
+            name = "/".join(recording.path.parts[-3:])
+            line = {"recording": name, "label": recording.label, "prediction": prediction, "readout": readout, "spikes": spikes, "synops": synops}
+            file.write(json.dumps(line) + "\n")

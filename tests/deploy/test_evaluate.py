@@ -1,5 +1,6 @@
 """Accuracy, counts and engines over batches."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from example_bundles import example_frames, example_parts, write_example
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.datasets import Recording
 from tmkt.deploy import evaluate as module
 from tmkt.deploy.engines import open_engine
-from tmkt.deploy.evaluate import evaluate, measure, wilson
+from tmkt.deploy.evaluate import answers_of, evaluate, join_answers, measure, wilson, write_results
 from tmkt.errors import InputError
 
 FRAMES = example_frames(11)
@@ -31,12 +33,12 @@ def test_wilson_gives_published_intervals() -> None:
 
 @pytest.mark.parametrize("engine", ["simulator", "onnx", "float"])
 def test_every_engine_is_scored_on_its_own_predictions(bundle: Bundle, engine: str) -> None:
-    runner = open_engine(engine, bundle)
-    predictions = runner.run(FRAMES).predictions
+    told: list[int] = []
+    answers = answers_of(measure(bundle, open_engine(engine, bundle), FRAMES, told.append))
+    predictions = answers.predictions
     labels = predictions.copy()
     labels[:3] = (labels[:3] + 1) % 4
-    told: list[int] = []
-    report = evaluate(bundle, runner, FRAMES, labels, told.append).to_json()
+    report = evaluate(engine, 4, answers, labels).to_json()
     assert {"engine", "samples", "accuracy", "accuracy_ci95", "spikes_per_sample", "synops_per_sample", "seconds_per_sample"} <= report.keys()
     assert (report["engine"], report["samples"], report["accuracy"]) == (engine, 11, 8 / 11)
     assert report["accuracy_ci95"] == list(wilson(8, 11))
@@ -48,6 +50,33 @@ def test_every_engine_is_scored_on_its_own_predictions(bundle: Bundle, engine: s
     assert confusion.sum(0).tolist() == np.bincount(predictions, minlength=4).tolist()
     assert confusion.sum(1).tolist() == np.bincount(labels, minlength=4).tolist()
     assert (report["faults"] is None) == (engine != "simulator")
+
+
+def test_answers_joined_equal_the_whole(bundle: Bundle) -> None:
+    engine = open_engine("simulator", bundle)
+    whole = measure(bundle, engine, FRAMES)
+    joined = join_answers([answers_of(measure(bundle, engine, FRAMES[part])) for part in (slice(0, 4), slice(4, 5), slice(5, 11))])
+    np.testing.assert_array_equal(joined.predictions, whole.predictions)
+    np.testing.assert_array_equal(joined.readout, whole.readout)
+    for kind in ("spikes", "synops", "updates"):
+        np.testing.assert_array_equal(getattr(joined, kind), whole.trace.per_sample(kind))
+    assert joined.faults == whole.faults
+    assert joined.seconds > 0
+
+
+def test_results_name_every_recording_wherever_the_data_lies(bundle: Bundle, tmp_path: Path) -> None:
+    m = measure(bundle, open_engine("simulator", bundle), FRAMES[:2])
+    for root in ("a", "elsewhere/b"):
+        recordings = [Recording(tmp_path / root / "Test" / str(label) / "00007.bin", label, f"mnist-test-{label}") for label in (3, 5)]
+        write_results(tmp_path / root / "answers.jsonl", recordings, answers_of(m))
+    first, second = ((tmp_path / root / "answers.jsonl").read_bytes() for root in ("a", "elsewhere/b"))
+    assert first == second
+    lines = [json.loads(line) for line in first.splitlines()]
+    assert [line["recording"] for line in lines] == ["Test/3/00007.bin", "Test/5/00007.bin"]
+    assert [line["label"] for line in lines] == [3, 5]
+    assert [line["prediction"] for line in lines] == m.predictions.tolist()
+    assert [line["readout"] for line in lines] == m.readout.tolist()
+    assert [line["synops"] for line in lines] == m.trace.per_sample("synops").tolist()
 
 
 def test_small_batches_change_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +106,7 @@ def test_a_batch_is_bounded_in_memory(bundle: Bundle, monkeypatch: pytest.Monkey
 )
 def test_frames_that_do_not_fit_are_refused(bundle: Bundle, frames: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        evaluate(bundle, open_engine("simulator", bundle), frames, np.zeros(len(frames), np.int64))
+        measure(bundle, open_engine("simulator", bundle), frames)
 
 
 def test_an_unknown_engine_names_the_nearest(bundle: Bundle) -> None:

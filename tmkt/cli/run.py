@@ -7,29 +7,27 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
-from tmkt.cli.steps import names, open_bundle, read_recordings, run_energy
+from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_energy, run_evaluation
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog="Example: tmkt evaluate bundles/nmnist --engine simulator --data data/nmnist --json")
+@app.command(epilog="Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results answers.jsonl --json")
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     engine: Annotated[str, typer.Option("--engine", help="simulator, onnx, lava or float.")] = "simulator",
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of one thread each; 1: this one, with all cores.")] = 1,
+    ray: Annotated[str | None, typer.Option("--ray", help="Run on the Ray cluster at this address (host:port, or auto).")] = None,
+    results: Annotated[Path | None, typer.Option("--results", help="Write the answer to every recording, as JSON lines.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
-    from tmkt.deploy.engines import open_engine
-    from tmkt.deploy.evaluate import evaluate as run_evaluation
-
     opened = open_bundle(bundle)
-    runner = open_engine(engine, opened)
-    frames, labels = read_recordings(opened, data, split, limit, "evaluate")
-    with console.progress("evaluate") as update:
-        report = run_evaluation(opened, runner, frames, labels, lambda done: update(done, len(frames), None)).to_json()
+    recordings = choose_recordings(opened, data, split, limit, "evaluate")
+    report = run_evaluation(opened, engine, recordings, workers, ray, results)
     report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
     if json:
         console.emit_json(report)

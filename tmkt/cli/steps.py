@@ -1,6 +1,7 @@
 """What several commands do: open, read, train, export, check, each with its progress and its errors."""
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tmkt import console
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tmkt.bundle import Bundle
+    from tmkt.datasets import Recording
 
 
 def names(text: str) -> list[str]:
@@ -70,18 +72,73 @@ def open_bundle(path: Path) -> "Bundle":
     return load(path)
 
 
-def read_recordings(
-    bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
-) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
-    """Frames (uint8, [N, T, 2, H, W]) and labels of a split of the bundle's data set."""
-    from tmkt.datasets import dataset, load_frames
+def choose_recordings(bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str) -> "list[Recording]":
+    """The recordings of a split of the bundle's data set; nothing of them is read."""
+    from tmkt.datasets import dataset
     from tmkt.datasets.splits import choose, draw, from_ranges
 
     origin = bundle.manifest["origin"]
     found = dataset(origin["dataset"]).find_recordings(need_data(data, command))
-    chosen = draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
+    return draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
+
+
+def read_recordings(
+    bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
+) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
+    """Frames (uint8, [N, T, 2, H, W]) and labels of a split of the bundle's data set."""
+    from tmkt.datasets import load_frames
+
+    chosen = choose_recordings(bundle, data, split, limit, command)
     with console.progress("read") as update:
         return load_frames(chosen, bundle.contract, lambda done: update(done, len(chosen), None))
+
+
+def run_evaluation(
+    bundle: "Bundle", engine: str, recordings: "list[Recording]", workers: int, ray: str | None, results: Path | None
+) -> dict[str, Any]:
+    """The evaluation's report, with progress; the answer to every recording goes to `results`."""
+    import numpy as np
+
+    from tmkt.deploy.evaluate import evaluate, write_results
+    from tmkt.deploy.shares import Runner, in_this_process, run_recordings
+
+    if ray is not None and workers > 1:
+        raise InputError(f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core that the cluster offers")
+    if results is not None:
+        need_place(results)
+    runner: Runner = in_this_process
+    if ray is not None:
+        from tmkt.deploy.cluster import on_ray
+
+        runner = on_ray(ray)
+    elif workers > 1:
+        from tmkt.deploy.processes import on_processes
+
+        runner = on_processes(workers)
+    threads = None if runner is in_this_process else 1
+    labels = np.array([recording.label for recording in recordings], np.int64)
+    begin = perf_counter()
+    with console.progress("evaluate") as update:
+        update(0, len(recordings), None)
+        answers = run_recordings(bundle, engine, recordings, runner, threads, lambda done: update(done, len(recordings), None))
+    elapsed = perf_counter() - begin
+    if results is not None:
+        write_results(results, recordings, answers)
+    console.note(f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a second, start included")
+    return {**evaluate(engine, bundle.program.classes, answers, labels).to_json(), "elapsed_s": elapsed}
+
+
+def need_place(path: Path) -> None:
+    """InputError where a file cannot be written to `path`: said before the work, not after."""
+    from tempfile import TemporaryFile
+
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file to write; add one")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from None
 
 
 def run_parity(bundle: "Bundle", engines: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]", max_drop: float) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What spikes add to the neurons' sums: the simulator's inner loops, exact in integers. synapses.py makes what they take.
 
 Two ways to the same sums, chosen for each synapse and step. Event-driven: a neuron position picks the rows of weights of those source
-sites that spiked, so the cost follows the synaptic operations. Dense: it multiplies all rows, so the cost follows the layer. All arrays
-have the channels last: a row of weights holds what one source site adds to all channels of a position.
+sites that spiked, so the cost follows the synaptic operations. Dense: it multiplies all rows, so the cost follows the layer; also where
+the input sends counts. All arrays have the channels last: a row of weights holds what one source site adds to all channels of a position.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from tmkt.kernels import inlined, kernel
 LANES = 16  # rows are padded to whole vectors of int16
 UNROLL = 4  # rows that are added in one pass (measured: 8 are a fifth slower)
 FLUSH = 256  # so many weights of 7 bits and sign fit int16: 256 * 127 < 2^15
-DENSE_ABOVE = 0.5  # share of spiking sites from which on the dense loop is the faster one (docs/benchmarks.md)
+DENSE_ABOVE = 1.75  # spikes a site (pooled ones can have several) from which on the dense loop is the faster one (docs/benchmarks.md)
 
 Site = np.uintp  # an unsigned index needs no test for "from the end", which would keep the compiler from making vector code
 
@@ -217,7 +217,7 @@ def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any)
             spiking = _list_spikes(values[t].view(np.uint64), (source_w, source_channels), first, inputs, pool, entries, begin)
         else:
             spiking = _list_events(values[t], (source_w, source_channels), first, inputs, pool, entries, begin)
-        dense = spiking > 0 and (graded or spiking > DENSE_ABOVE * rows * columns * inputs * pool * pool)
+        dense = spiking > 0 and (graded or spiking > DENSE_ABOVE * rows * columns * inputs)
         if dense:
             _sum_pools(values[t], (source_w, source_channels), first, inputs, pool, multiplied)
         at = t * out_h * out_w * channels + first_output

@@ -20,6 +20,7 @@ FAULTS = ("current_wraps", "membrane_clips", "readout_over_threshold")
 STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does: its sums stay in the cache, however long the sample
 
 Bytes = NDArray[np.uint8]
+Sums = NDArray[Any]  # int32, or int16 where they fit
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Simulator:
         neurons = [layer.neurons for layer in self.program.layers]
         currents = [layer.neurons if layer.current_decay < DECAY_ONE else 0 for layer in self.program.layers]
         past = {source: np.zeros((samples, back, int(np.prod(self.program.shape_of(source)))), np.uint8) for source, back in self._back.items()}
-        return State(*(tuple(np.zeros((samples, n), np.int32) for n in sizes) for sizes in (currents, neurons)), past)
+        u, v = (tuple(np.zeros((samples, n), np.int32) for n in sizes) for sizes in (currents, neurons))
+        return State(u, v, past)
 
     def run(self, frames: Bytes, state: State | None = None) -> Result:
         """Runs frames uint8 [N, T, C, H, W] from `state` (zeros if None; it is not changed).
@@ -182,7 +184,7 @@ def _run_layer(
     prepared: _Layer,
     sent: dict[str, Bytes],
     looked_back: dict[str, int],
-    a: NDArray[np.int16] | NDArray[np.int32],
+    a: Sums,
     spikes: Bytes,
     u: NDArray[np.int32],
     v: NDArray[np.int32],
@@ -219,7 +221,7 @@ def _run_layer(
             sent[layer.name][looked_back[layer.name] + part.start] = spikes[part.start]
 
 
-def _deliver(path: _Path, values: Bytes, add: bool, a: NDArray[np.int32], touched: Bytes) -> None:
+def _deliver(path: _Path, values: Bytes, add: bool, a: Sums, touched: Bytes) -> None:
     steps, positions, blocks = touched.shape
     for group in path.groups:
         at = group.positions

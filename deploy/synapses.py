@@ -93,7 +93,7 @@ def _group(binary: bool, source: tuple[int, ...], window: tuple[int, ...], rows:
     width = -(-rows.shape[1] // LANES) * LANES
     weight = np.zeros((len(rows) + UNROLL, width), np.int8)
     weight[: len(rows), : rows.shape[1]] = rows
-    sites = Shape(*source, *window, width, *target, shift, 0, 0)
-    eights = binary and (sites.inputs | sites.first_input | sites.source_channels) % 8 == 0
-    shape = sites._replace(eights=int(eights))
+    shape = Shape._make((*source, *window, width, *target, shift, 0, 0))
+    eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
+    shape = shape._replace(eights=int(eights))
     return Group(weight.reshape(-1), np.array(shape, np.int64), shape.out_height * shape.out_width, shift)

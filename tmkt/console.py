@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[..., None]
+command_line = False  # whether people read what is noted: the command line sets it, libraries stay silent
 
 
 def error(message: str) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.core import event
+
+from tmkt import console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,3 +22,15 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """A part of kernels that is compiled into each of them: a call would cost as much as its few rounds of work."""
     return numba.njit(inline="always")(function)  # type: ignore[no-any-return]
+
+
+class _SayThatItCompiles(event.Listener):  # type: ignore[misc]
+    def on_start(self, event: Any) -> None:
+        if console.command_line:
+            console.command_line = False  # once
+            console.note("Compiling the inner loops, once on this machine: about ten seconds ...")
+
+    def on_end(self, event: Any) -> None: ...
+
+
+event.register("numba:compile", _SayThatItCompiles())

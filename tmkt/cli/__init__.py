@@ -33,6 +33,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
+    console.command_line = True
     try:
         code = app(standalone_mode=False)
         if code == 130:  # how typer gives KeyboardInterrupt back

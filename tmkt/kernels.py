@@ -25,12 +25,12 @@ def inlined(function: F) -> F:
 
 
 class _SayThatItCompiles(event.Listener):  # type: ignore[misc]
-    def on_start(self, event: Any) -> None:
+    def on_start(self, _: Any) -> None:
         if console.command_line:
             console.command_line = False  # once
             console.note("Compiling the inner loops, once on this machine: about ten seconds ...")
 
-    def on_end(self, event: Any) -> None: ...
+    def on_end(self, _: Any) -> None: ...
 
 
 event.register("numba:compile", _SayThatItCompiles())

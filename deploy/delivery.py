@@ -221,8 +221,8 @@ def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any)
         if dense:
             _sum_pools(values[t], (source_w, source_channels), first, inputs, pool, multiplied)
         at = t * out_h * out_w * channels + first_output
+        y, x, column = -pad_y, -pad_x, 0
         for position in range(out_h * out_w):
-            y, x = position // out_w * stride_y - pad_y, position % out_w * stride_x - pad_x
             n = _pick(entries, begin, y, x, inputs, window, picked)
             if n and touched.shape[2]:
                 for block in range(first_block, first_block + blocks):
@@ -240,3 +240,6 @@ def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any)
                 for i in range(outputs):
                     flat[Site(at + i)] = 0
             at += channels
+            x, column = x + stride_x, column + 1
+            if column == out_w:
+                y, x, column = y + stride_y, -pad_x, 0

@@ -12,7 +12,8 @@ import pytest
 from example_bundles import example_frames, example_parts, write_example
 
 import tmkt.deploy.units
-from tmkt.deploy.energy import devices, energy, estimate, load_device
+from tmkt.deploy.energy.constants import devices, estimators, load_constants
+from tmkt.deploy.energy.report import check_device, energy, estimate
 from tmkt.deploy.trace import LayerTrace, Trace
 from tmkt.deploy.units import Joules, JoulesPerSynop, JoulesPerUpdate, Spikes, Synops, Updates
 from tmkt.errors import InputError
@@ -84,16 +85,17 @@ def test_the_trace_is_given_a_sample_with_its_spread(report: dict[str, Any]) -> 
 
 def test_an_unknown_device_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'loihi1'"):
-        load_device("loihi")
+        check_device("loihi")
 
 
-@pytest.mark.parametrize("name", devices())
-def test_every_constant_of_a_device_has_source_and_status(name: str) -> None:
-    device = load_device(name)
-    assert device.constants
-    for key, joules in device.constants.items():
-        assert 1e-15 < joules < 1e-9, key
-        assert f"{key} " in device.source
+@pytest.mark.parametrize(("device", "estimator"), [(d, e) for d in devices() for e in estimators(d)])
+def test_every_constant_of_an_estimator_has_source_and_status(device: str, estimator: str) -> None:
+    found = load_constants(device, estimator)
+    assert found.values
+    for constant in found.values.values():
+        assert len(constant.source) > 10
+        assert constant.status
+        assert f"{constant.name} {constant.value:g}" in found.source
 
 
 def test_spikes_times_energy_a_synaptic_operation_is_an_error() -> None:

@@ -151,7 +151,7 @@ def run_parity(bundle: "Bundle", engines: list[str], frames: "NDArray[np.uint8]"
 
 def run_energy(bundle: "Bundle", device: str, frames: "NDArray[np.uint8]") -> dict[str, Any]:
     """The energy report, with progress."""
-    from tmkt.deploy.energy import energy
+    from tmkt.deploy.energy.report import energy
 
     with console.progress("energy") as update:
         return energy(bundle, device, frames, lambda done: update(done, len(frames), None))

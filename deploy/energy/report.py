@@ -4,35 +4,22 @@ Estimators differ by orders of magnitude on the same counts (measured on one net
 power, which can exceed all that is counted here. So no number stands alone.
 """
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
+from tmkt.deploy.energy.constants import Constants, devices, estimators, load_constants
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.evaluate import measure
 from tmkt.deploy.trace import Trace
 from tmkt.deploy.units import Joules, JoulesPerSynop, JoulesPerUpdate, Synops, Updates
 from tmkt.errors import InputError, nearest
 
-DEVICES = Path(__file__).parent / "devices"
 PROXY = "45nm-cmos-proxy"
-PICO = 1e-12
-
-
-@dataclass(frozen=True)
-class Device:
-    """A file of `devices/`: constants in joules by name, and the source of each with its status."""
-
-    name: str
-    estimator: str
-    constants: dict[str, float]
-    source: str
 
 
 @dataclass(frozen=True)
@@ -58,25 +45,9 @@ class Estimate:
     source: str
 
 
-def devices() -> list[str]:
-    """The names of the devices whose energy is known: their files name an estimator."""
-    return sorted(path.stem for path in DEVICES.glob("*.toml") if "estimator" in tomllib.loads(path.read_text(encoding="utf-8")))
-
-
-def load_device(name: str) -> Device:
-    """Reads a device by name; InputError, with the nearest name, if there is none."""
-    if name not in devices():
-        raise InputError(f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}")
-    values = tomllib.loads((DEVICES / f"{name}.toml").read_text(encoding="utf-8"))
-    entries = {key: entry for key, entry in values.items() if isinstance(entry, dict)}
-    constants = {key: entry["pj"] * PICO for key, entry in entries.items()}
-    source = "; ".join(f"{key} {entry['pj']} pJ: {entry['source']} ({entry['status']})" for key, entry in entries.items())
-    return Device(name, values["estimator"], constants, source)
-
-
-def _davies2018(counts: Counts, device: Device) -> Estimate:
-    synop, hop = (JoulesPerSynop(device.constants[key]) for key in ("synop", "mean_hop"))
-    active, inactive = (JoulesPerUpdate(device.constants[key]) for key in ("active_update", "inactive_update"))
+def _davies2018(counts: Counts, device: Constants) -> Estimate:
+    synop, hop = (JoulesPerSynop(device[key]) for key in ("synop", "mean_hop"))
+    active, inactive = (JoulesPerUpdate(device[key]) for key in ("active_update", "inactive_update"))
     central = synop * counts.synops + active * counts.active + inactive * (counts.updates - counts.active)
     low = synop * counts.synops + inactive * counts.updates
     high = (synop + hop) * counts.synops + active * counts.updates
@@ -98,8 +69,8 @@ def _davies2018(counts: Counts, device: Device) -> Estimate:
     return _estimate(device, central, low, high, includes, excludes)
 
 
-def _horowitz45nm(counts: Counts, device: Device) -> Estimate:
-    central, low, high = (JoulesPerSynop(device.constants[key]) * counts.synops for key in ("int32_add", "int8_add", "fp32_add"))
+def _horowitz45nm(counts: Counts, device: Constants) -> Estimate:
+    central, low, high = (JoulesPerSynop(device[key]) * counts.synops for key in ("int32_add", "int8_add", "fp32_add"))
     includes = ["one addition a synaptic operation: 32-bit integer", "low: 8-bit integer addition", "high: 32-bit floating-point addition"]
     excludes = [
         "memory: reading weights and states, which costs more than the additions",
@@ -112,11 +83,17 @@ def _horowitz45nm(counts: Counts, device: Device) -> Estimate:
     return _estimate(device, central, low, high, includes, excludes)
 
 
-def _estimate(device: Device, central: Joules, low: Joules, high: Joules, includes: list[str], excludes: list[str]) -> Estimate:
-    return Estimate(device.estimator, device.name, central.value, low.value, high.value, includes, excludes, device.source)
+def _estimate(device: Constants, central: Joules, low: Joules, high: Joules, includes: list[str], excludes: list[str]) -> Estimate:
+    return Estimate(device.estimator, device.device, central.value, low.value, high.value, includes, excludes, device.source)
 
 
-ESTIMATORS: dict[str, Callable[[Counts, Device], Estimate]] = {"davies2018": _davies2018, "horowitz45nm": _horowitz45nm}
+ESTIMATORS: dict[str, Callable[[Counts, Constants], Estimate]] = {"davies2018": _davies2018, "horowitz45nm": _horowitz45nm}
+
+
+def check_device(name: str) -> None:
+    """InputError, with the nearest name, for a device that no estimator knows."""
+    if name not in devices():
+        raise InputError(f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}")
 
 
 def estimate(trace: Trace, active_updates: dict[str, int], device: str) -> Estimate:
@@ -127,16 +104,16 @@ def estimate(trace: Trace, active_updates: dict[str, int], device: str) -> Estim
     if not 0 <= active <= updates:
         raise ValueError(f"{active} active of {updates} neuron updates: not counted over the same samples")
     counts = Counts(Synops(float(trace.per_sample("synops").mean())), Updates(updates / trace.samples), Updates(active / trace.samples))
-    found = load_device(device)
-    return ESTIMATORS[found.estimator](counts, found)
+    name = next(name for name in estimators(device) if name in ESTIMATORS)
+    return ESTIMATORS[name](counts, load_constants(device, name))
 
 
 def energy(bundle: Bundle, device: str, frames: NDArray[np.uint8], progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] on the simulator. Gives samples, the trace's means and spread (`Trace.to_json`,
     and the active updates), and estimates: for the device and, always, the arithmetic proxy. `progress` is told the samples done."""
-    found = load_device(device)
+    check_device(device)
     m = measure(bundle, open_engine("simulator", bundle), frames, progress)
     active = m.active_updates or {}
     totals = {**m.trace.to_json(), "active_updates_per_sample": sum(active.values()) / m.trace.samples}
-    names = dict.fromkeys([found.name, PROXY])
+    names = dict.fromkeys([device, PROXY])
     return {"samples": m.trace.samples, "trace": totals, "estimates": [asdict(estimate(m.trace, active, name)) for name in names]}

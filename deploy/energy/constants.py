@@ -1,0 +1,67 @@
+"""The constants of the estimators, read from the device files; each with its source and what is known of its quality."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+DEVICES = Path(__file__).parents[1] / "devices"
+SI = {"pJ": 1e-12, "uJ": 1e-6, "mW": 1e-3, "1": 1.0}  # joules, watts, numbers
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value in its file's unit; `si` gives joules, watts or a plain number."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+    status: str
+
+    @property
+    def si(self) -> float:
+        return self.value * SI[self.unit]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What one estimator takes from one device file."""
+
+    device: str
+    estimator: str
+    values: dict[str, Constant]
+
+    def __getitem__(self, name: str) -> float:
+        """Joules, watts or a plain number."""
+        return self.values[name].si
+
+    @property
+    def source(self) -> str:
+        """Every constant with its source and status, in one line."""
+        return "; ".join(f"{c.name} {c.value:g}{'' if c.unit == '1' else ' ' + c.unit}: {c.source} ({c.status})" for c in self.values.values())
+
+
+@cache
+def _read(device: str) -> tuple[dict[str, dict[str, Constant]], str]:
+    file = tomllib.loads((DEVICES / f"{device}.toml").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Constant]] = {}
+    for entry in file.get("constant", []):
+        constant = Constant(entry["name"], float(entry["value"]), entry["unit"], entry["source"], entry["status"])
+        found.setdefault(entry["estimator"], {})[constant.name] = constant
+    return found, file["title"]
+
+
+def devices() -> list[str]:
+    """The names of the devices that an estimator knows."""
+    return sorted(path.stem for path in DEVICES.glob("*.toml") if _read(path.stem)[0])
+
+
+def estimators(device: str) -> list[str]:
+    """The estimators that have constants in a device's file, in its order."""
+    return list(_read(device)[0])
+
+
+def load_constants(device: str, estimator: str) -> Constants:
+    """The `[[constant]]` entries of `deploy/devices/<device>.toml` that are named for `estimator`; KeyError if it has none."""
+    return Constants(device, estimator, _read(device)[0][estimator])

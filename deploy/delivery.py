@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tmkt.deploy.vector import add_16, add_32, add_64, add_128, copy_8
 from tmkt.kernels import inlined, kernel
 
 LANES = 16  # rows are padded to whole vectors of int16
-UNROLL = 4  # rows that are added in one pass (measured: 8 are a fifth slower)
 FLUSH = 256  # so many weights of 7 bits and sign fit int16: 256 * 127 < 2^15
 DENSE_ABOVE = 1.75  # spikes a site (pooled ones can have several) from which on the dense loop is the faster one (docs/benchmarks.md)
 
@@ -21,10 +21,10 @@ Site = np.uintp  # an unsigned index needs no test for "from the end", which wou
 # Eight spikes at a time: a product brings the lowest bits of the bytes of a word into its highest byte (their sums never meet, so nothing
 # carries), which finds the positions of the bytes that are 1 in a table.
 _GATHER_BITS = np.uint64(sum(1 << (56 - 7 * i) for i in range(8)))
-_SET = np.zeros((256, 8), np.int32)
+_SET = np.zeros(256 * 8, np.int32)
 _COUNT = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 for _byte in range(256):
-    _SET[_byte, : _COUNT[_byte]] = [bit for bit in range(8) if _byte >> bit & 1]
+    _SET[8 * _byte : 8 * _byte + _COUNT[_byte]] = [bit for bit in range(8) if _byte >> bit & 1]
 
 
 @kernel
@@ -75,10 +75,9 @@ def _list_spikes(words: Any, size: Any, first: int, channels: int, pool: int, en
                 for j in range(x * pool, (x + 1) * pool):
                     word = ((i * width + j) * all_channels + first) >> 3
                     for eight in range(channels >> 3):
-                        mask = Site((words[Site(word + eight)] * _GATHER_BITS) >> np.uint64(56))
+                        mask = np.int64((words[Site(word + eight)] * _GATHER_BITS) >> np.uint64(56))
                         entry = np.int32(x * channels + 8 * eight)
-                        for k in range(8):
-                            entries[Site(n + k)] = entry + _SET[mask, Site(k)]
+                        copy_8(_SET, mask << 3, entry, entries, n)
                         n += _COUNT[mask]
         begin[y, columns] = n
     return n
@@ -101,14 +100,19 @@ def _sum_pools(values: Any, size: Any, first: int, channels: int, pool: int, out
 
 @inlined
 def _add_rows(weight: Any, picked: Any, begin: int, end: int, width: int, sums: Any, at: int) -> None:
-    """sums[at : at + width] = the rows picked[begin:end] of weight, added up. `picked` goes on with rows of zeros to a multiple of UNROLL."""
-    w, o = Site(width), Site(at)
-    for i in range(w):
-        sums[o + i] = 0
-    for k in range(begin, end, UNROLL):
-        a, b, c, d = Site(picked[k]) * w, Site(picked[k + 1]) * w, Site(picked[k + 2]) * w, Site(picked[k + 3]) * w
-        for i in range(w):
-            sums[o + i] += weight[a + i] + weight[b + i] + weight[c + i] + weight[d + i]
+    """sums[at : at + width] (int16) = the rows picked[begin:end] of weight, added up."""
+    first = 0
+    while first + 128 <= width:
+        add_128(weight, picked, begin, end, width, first, sums, at + first)
+        first += 128
+    if width & 64:
+        add_64(weight, picked, begin, end, width, first, sums, at + first)
+        first += 64
+    if width & 32:
+        add_32(weight, picked, begin, end, width, first, sums, at + first)
+        first += 32
+    if width & 16:
+        add_16(weight, picked, begin, end, width, first, sums, at + first)
 
 
 @kernel
@@ -148,11 +152,11 @@ def _flush(sums: Any, out: Any, at: int, count: int, factor: Any, add: bool) -> 
 
 @inlined
 def _pick(entries: Any, begin: Any, y: int, x: int, inputs: int, window: Any, picked: Any) -> int:
-    """Lists the rows of weights that the spikes in one window add, followed by a row of zeros UNROLL times; gives their number.
+    """Lists the rows of weights that the spikes in one window add; gives their number.
 
     The window's first tap lies on row y, column x of the source.
     """
-    kernel_h, kernel_w, dilation_y, dilation_x, zero = window
+    kernel_h, kernel_w, dilation_y, dilation_x = window
     rows, columns = begin.shape[0], begin.shape[1] - 1
     span, spans = (kernel_w, 1) if dilation_x == 1 else (1, kernel_w)  # neighbouring columns lie in a row
     n = 0
@@ -166,19 +170,16 @@ def _pick(entries: Any, begin: Any, y: int, x: int, inputs: int, window: Any, pi
                     size = begin[y, high] - start
                     row = np.int32((i * kernel_w + j - first) * inputs)  # of an entry of column 0
                     for k in range(0, size, 8):  # in whole vectors: what is too much is overwritten
-                        for lane in range(8):
-                            picked[Site(n + k + lane)] = np.int32(entries[Site(start + k + lane)] + row)
+                        copy_8(entries, start + k, row, picked, n + k)
                     n += size
         y += dilation_y
-    for lane in range(UNROLL):
-        picked[Site(n + lane)] = zero
     return n
 
 
 @kernel
 def _multiply(multiplied: Any, y: int, x: int, inputs: int, window: Any, weight: Any, width: int, sums: Any) -> None:
     """sums (int32) = all rows of weights in one window, times the source's values."""
-    kernel_h, kernel_w, dilation_y, dilation_x, _ = window
+    kernel_h, kernel_w, dilation_y, dilation_x = window
     rows, columns = multiplied.shape[0], multiplied.shape[1] // inputs
     span, spans = (kernel_w, 1) if dilation_x == 1 else (1, kernel_w)
     sums[:] = 0
@@ -197,7 +198,7 @@ def _multiply(multiplied: Any, y: int, x: int, inputs: int, window: Any, weight:
 def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any) -> None:
     """Adds one group of a synapse to the sums of a layer, over the steps of `values`.
 
-    `values` uint8 [T, sites]; `weight` int8, flat: rows of `width`, the last UNROLL of them zero; `s`: `Shape` as int64. `add` to what `out` int32
+    `values` uint8 [T, sites]; `weight` int8, flat: rows of `width`; `s`: `Shape` as int64. `add` to what `out` int32
     [T, positions * channels] holds, or write. `touched` uint8 [T, positions, blocks], or of no blocks: is set where a spike arrives.
     """
     height, source_w, source_channels, first, inputs, pool, graded = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
@@ -205,10 +206,10 @@ def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any)
     pad_y, pad_x, dilation_y, dilation_x = s[13], s[14], s[15], s[16]
     width, outputs, first_output, channels, first_block, blocks, shift, eights, narrow = s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25]
     rows, columns = height // pool, source_w // pool
-    window = (kernel_h, kernel_w, dilation_y, dilation_x, np.int32(weight.size // width - 1))
+    window = (kernel_h, kernel_w, dilation_y, dilation_x)
     entries = np.empty(height * source_w * inputs + 8, np.int32)
     begin = np.empty((rows, columns + 1), np.int32)
-    picked = np.empty(kernel_h * kernel_w * inputs * pool * pool + 8 + UNROLL, np.int32)
+    picked = np.empty(kernel_h * kernel_w * inputs * pool * pool + 8, np.int32)
     sums, wide = np.zeros(width, np.int16), np.zeros(width, np.int32)
     multiplied = np.empty((rows, columns * inputs), np.int32)
     flat, factor = out.reshape(-1), np.int32(1 if narrow else 1 << shift)

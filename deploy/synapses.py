@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.delivery import LANES, UNROLL
+from tmkt.deploy.delivery import LANES
 from tmkt.deploy.fanout import source_shape
 from tmkt.program import INPUT, Layer, Program, Synapse, pooled
 
@@ -91,8 +91,8 @@ def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> 
 
 def _group(binary: bool, source: tuple[int, ...], window: tuple[int, ...], rows: NDArray[np.int8], target: tuple[int, ...], shift: int) -> Group:
     width = -(-rows.shape[1] // LANES) * LANES
-    weight = np.zeros((len(rows) + UNROLL, width), np.int8)
-    weight[: len(rows), : rows.shape[1]] = rows
+    weight = np.zeros((len(rows), width), np.int8)
+    weight[:, : rows.shape[1]] = rows
     shape = Shape._make((*source, *window, width, *target, shift, 0, 0))
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
     shape = shape._replace(eights=int(eights))

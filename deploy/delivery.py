@@ -169,7 +169,8 @@ def _pick(entries: Any, begin: Any, y: int, x: int, inputs: int, window: Any, pi
                     start = begin[y, low]
                     size = begin[y, high] - start
                     row = np.int32((i * kernel_w + j - first) * inputs)  # of an entry of column 0
-                    for k in range(0, size, 8):  # in whole vectors: what is too much is overwritten
+                    copy_8(entries, start, row, picked, n)  # in whole vectors, without asking for a few: what is too much is overwritten
+                    for k in range(8, size, 8):
                         copy_8(entries, start + k, row, picked, n + k)
                     n += size
         y += dilation_y

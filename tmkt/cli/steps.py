@@ -115,6 +115,10 @@ def run_evaluation(
         from tmkt.deploy.processes import on_processes
 
         runner = on_processes(workers)
+        if engine == "simulator":  # compiled once, here, where it is said, and not in every worker
+            from tmkt.deploy.simulator import Simulator
+
+            Simulator(bundle.program, 1).run(np.zeros((1, 1, *bundle.program.input_shape), np.uint8))
     threads = None if runner is in_this_process else 1
     labels = np.array([recording.label for recording in recordings], np.int64)
     begin = perf_counter()

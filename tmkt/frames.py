@@ -28,6 +28,19 @@ class InputContract:
         return (2, *self.sensor)
 
 
+TOGETHER = 8  # stamps compared without a branch between them
+BLOCK = 512  # addresses computed ahead of the counting, so that the processor can wait for many counters at once: a sixth faster at VGA (measured)
+
+
+@kernel
+def _count(at: NDArray[np.uint32], n: int, max_count: int, frame: NDArray[np.uint8]) -> None:
+    """Adds one at each of the first n addresses, up to `max_count`; without a branch, which events would make unpredictable."""
+    most = np.uint8(max_count)
+    for i in range(n):
+        count = frame[at[i]]
+        frame[at[i]] = count + np.uint8(count < most)
+
+
 @kernel
 def _bin(
     t: NDArray[np.int64],
@@ -41,23 +54,33 @@ def _bin(
     max_count: int,
     out: NDArray[np.uint8],
 ) -> int:
-    late = 0
-    start = end = t[0] if t.size else 0
-    base = np.int64(0)
-    plane = np.int64(height) * width
-    for i in range(t.size):
-        if t[i] < start or t[i] >= end:  # walks bin edges: one division per bin, not per event; unsorted stamps work too
-            b = (t[i] - t[0]) // bin_us
-            if b < 0 or b >= bins:
-                late += 1
-                continue
-            start = t[0] + b * bin_us
-            end = start + bin_us
-            base = b * 2 * plane
-        at = base + np.int64(p[i]) * plane + np.int64(y[i]) * width + np.int64(x[i])
-        if out[at] < max_count:
-            out[at] += 1
-    return late
+    """Fills `out`, flat [bins, 2, height, width]; gives the number of events outside all bins."""
+    outside = 0
+    size = 2 * height * width
+    plane, row = np.uint32(height * width), np.uint32(width)
+    at = np.empty(BLOCK, np.uint32)
+    i = 0
+    while i < t.size:
+        b = (t[i] - t[0]) // bin_us  # a division for each run of events in one bin; stamps need not be in order
+        start = t[0] + b * bin_us
+        end, most = i + 1, min(t.size, i + BLOCK)
+        while end + TOGETHER <= most:
+            same = True
+            for k in range(TOGETHER):
+                same &= np.uint64(t[end + k] - start) < np.uint64(bin_us)  # unsigned: before `start` is too large as well
+            if not same:
+                break
+            end += TOGETHER
+        while end < most and np.uint64(t[end] - start) < np.uint64(bin_us):
+            end += 1
+        if 0 <= b < bins:
+            for k in range(end - i):
+                at[k] = np.uint32(p[i + k]) * plane + np.uint32(y[i + k]) * row + np.uint32(x[i + k])
+            _count(at, end - i, max_count, out[b * size : (b + 1) * size])
+        else:
+            outside += end - i
+        i = end
+    return outside
 
 
 def events_to_frames(events: Events, contract: InputContract) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
-"""From events to frames: ours against tonic's ToFrame, on real N-MNIST recordings already in memory, each in its own form."""
+"""From events to frames: ours against tonic's ToFrame, events already in memory, each in its own form: real recordings, and uniform
+random events (the worst for caches) on sensors of three sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from networks import DATA
@@ -8,49 +10,73 @@ from report import Comparison, Options, Table, alternate, main, ms
 
 from tmkt import console
 from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.events import Events
 from tmkt.frames import InputContract, events_to_frames
 from tmkt.recordings import read_bin
 
 RECORDINGS, ROUNDS = 100, 7
-BINS, BIN_US = 10, 31_600  # the N-MNIST recipe's
+NMNIST = InputContract(SENSOR, bins=10, bin_us=31_600, max_count=255)  # the N-MNIST recipe's
+RANDOM_EVENTS = 2_000_000
+SENSORS = ((34, 34), (128, 128), (480, 640))
 
 
 def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
     try:
-        from tonic.transforms import ToFrame
+        import tonic  # noqa: F401
     except ModuleNotFoundError:
         console.note("tonic is not installed: frames are left out")
         return
-    if not DATA.is_dir():
-        console.note(f"no recordings at {DATA}: frames are left out")
-        return
-    recordings = [read_bin(recording.path, SENSOR) for recording in find_recordings(DATA)[:RECORDINGS]]
-    contract = InputContract(SENSOR, BINS, BIN_US, max_count=255)
-    height, width = SENSOR
-    tonic_events = []
-    for events in recordings:
-        array = np.empty(len(events), [("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])  # as tonic's own readers give them
-        array["x"], array["y"], array["t"], array["p"] = events.x, events.y, events.t, events.p
-        tonic_events.append(array)
-    to_frame = ToFrame(sensor_size=(width, height, 2), time_window=BIN_US, include_incomplete=True)
-    events = sum(len(recording) for recording in recordings)
-    for ours, theirs in zip(recordings, tonic_events, strict=True):
-        found, expected = events_to_frames(ours, contract), to_frame(theirs)  # tonic gives no frames after the last event
+    contests = [(_random(sensor), InputContract(sensor, 10, 100_000, 255)) for sensor in SENSORS]
+    names = [f"frames-{height}x{width}" for height, width in SENSORS]
+    shown = [f"{RANDOM_EVENTS / 1e6:g} M random events, {height} x {width}" for height, width in SENSORS]
+    if DATA.is_dir():
+        contests.insert(0, ([read_bin(recording.path, SENSOR) for recording in find_recordings(DATA)[:RECORDINGS]], NMNIST))
+        names.insert(0, "frames")
+        shown.insert(0, f"{RECORDINGS} N-MNIST recordings")
+    else:
+        console.note(f"no recordings at {DATA}: left out")
+    rows, comparisons = [], []
+    for name, what, (recordings, contract) in zip(names, shown, contests, strict=True):
+        comparison = _compare(f"{name}/ours-vs-tonic", recordings, contract)
+        comparisons.append(comparison)
+        events = sum(len(recording) for recording in recordings)
+        speeds = [f"{events / len(recordings) / s / 1e6:.0f}" for s in (comparison.ours_s, comparison.theirs_s)]
+        rows.append([what, ms(comparison.ours_s), ms(comparison.theirs_s), *speeds, f"{comparison.ratio:.1f}"])
+    columns = ["events", "ours, ms a recording", "tonic, ms", "ours, M events/s", "tonic, M events/s", "times as fast"]
+    yield Table("Events to frames, 10 bins", columns, rows, comparisons, ["one thread; both give the same frames"])
+
+
+def _random(sensor: tuple[int, int]) -> list[Events]:
+    rng = np.random.default_rng(0)
+    t = np.sort(rng.integers(0, 1_000_000, RANDOM_EVENTS))
+    t[0] = 0  # bins begin at the first event
+    x, y = (rng.integers(0, size, RANDOM_EVENTS, np.uint16) for size in reversed(sensor))
+    return [Events(t, x, y, rng.integers(0, 2, RANDOM_EVENTS, np.uint8), sensor)]
+
+
+def _compare(name: str, recordings: Sequence[Events], contract: InputContract) -> Comparison:
+    """Seconds a recording, after both were seen to give the same frames."""
+    from tonic.transforms import ToFrame
+
+    height, width = contract.sensor
+    to_frame = ToFrame(sensor_size=(width, height, 2), time_window=contract.bin_us, include_incomplete=True)
+    theirs = [_as_tonic(events) for events in recordings]
+    for events, array in zip(recordings, theirs, strict=True):
+        found, expected = events_to_frames(events, contract), to_frame(array)  # tonic gives no frames after the last event
         np.testing.assert_array_equal(found[: len(expected)], expected)
         assert not found[len(expected) :].any()
     runs = {
-        "ours": lambda: [events_to_frames(recording, contract) for recording in recordings],
-        "tonic": lambda: [to_frame(array) for array in tonic_events],
+        "ours": lambda: [events_to_frames(events, contract) for events in recordings],
+        "tonic": lambda: [to_frame(array) for array in theirs],
     }
-    seconds = {name: s / RECORDINGS for name, s in alternate(runs, ROUNDS).items()}
-    rows = [[name, ms(s), f"{events / RECORDINGS / s / 1e6:.1f}"] for name, s in seconds.items()]
-    yield Table(
-        f"Events to frames, {RECORDINGS} N-MNIST recordings, {BINS} bins of {BIN_US} us",
-        ["", "ms a recording", "M events a second"],
-        rows,
-        [Comparison("frames/ours-vs-tonic", seconds["ours"], seconds["tonic"])],
-        [f"one thread; {events / RECORDINGS:.0f} events a recording; both give the same frames"],
-    )
+    seconds = alternate(runs, ROUNDS)
+    return Comparison(name, seconds["ours"] / len(recordings), seconds["tonic"] / len(recordings))
+
+
+def _as_tonic(events: Events) -> Any:
+    array = np.empty(len(events), [("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])  # as tonic's own readers give them
+    array["x"], array["y"], array["t"], array["p"] = events.x, events.y, events.t, events.p
+    return array
 
 
 if __name__ == "__main__":

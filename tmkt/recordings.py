@@ -22,11 +22,15 @@ STAMP_US = 2**23  # the stamp's range: 8.388608 s
 
 
 @kernel
-def _decode(data: NDArray[np.uint8], t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> int:
-    """Fills the arrays from 5-byte records; gives the number of events (records less overflow records)."""
+def decode_records(
+    data: NDArray[np.uint8], state: NDArray[np.int64], t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]
+) -> int:
+    """Fills the arrays from 5-byte records; gives the number of events (records less overflow records).
+
+    `state`, zeros at a recording's start, carries over to its next part: what is added to stamps, the last stamp, how often it wrapped.
+    """
     n = 0
-    offset = np.int64(0)
-    before = np.int64(0)
+    offset, before = state[0], state[1]
     for i in range(data.size // RECORD):
         at = i * RECORD
         if data[at + 1] == OVERFLOW_Y:
@@ -35,12 +39,14 @@ def _decode(data: NDArray[np.uint8], t: NDArray[np.int64], x: NDArray[np.uint16]
         stamp = (np.int64(data[at + 2] & 127) << 16) | (np.int64(data[at + 3]) << 8) | np.int64(data[at + 4])
         if before - stamp > STAMP_US // 2:
             offset += STAMP_US
+            state[2] += 1
         before = stamp
         t[n] = stamp + offset
         x[n] = data[at]
         y[n] = data[at + 1]
         p[n] = data[at + 2] >> 7
         n += 1
+    state[0], state[1] = offset, before
     return n
 
 
@@ -63,7 +69,7 @@ def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
     if left:
         raise InputError(f"{path}: truncated, {n} records of {RECORD} bytes and {left} bytes left over; fetch the file again or remove it")
     t, x, y, p = np.empty(n, np.int64), np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint8)
-    n = _decode(data, t, x, y, p)
+    n = decode_records(data, np.zeros(3, np.int64), t, x, y, p)
     events = Events(t[:n], x[:n], y[:n], p[:n], sensor)
     check_events(events, path)
     return events

@@ -1,0 +1,97 @@
+"""What a source of events is: a file, a socket or a pipe that gives checked chunks in order."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.errors import InputError
+from tmkt.events import Events
+
+Disorder = Literal["drop", "clamp", "fail"]
+Raw = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]  # t, x, y, p as decoded, not yet checked
+MAX_DROPPED = 0.01  # the share of events beyond which a source counts as damaged; our choice
+LARGEST_SIDE = 4096  # pixels; a size beyond it is damage: no event camera has it, and memory is allocated by it
+
+
+@dataclass
+class Counters:
+    """What was delivered, and what had to be repaired or dropped on the way; `docs/streams.md` says by which rules."""
+
+    events: int = 0  # delivered
+    outside_sensor: int = 0
+    bad_polarity: int = 0
+    negative_time: int = 0
+    backward: int = 0  # stamps before that of the event before
+    clamped: int = 0  # those of them that were kept, with the stamp of the event before
+    largest_backward_us: int = 0
+    outliers: int = 0  # stamps more than 10 s ahead that the next event does not confirm
+    gaps: int = 0  # more than 10 s without an event; nothing is dropped
+    wraps: int = 0  # the sensor's clock ran over and was continued; nothing is dropped
+    bad_records: int = 0  # records that mean nothing, and events before the first full time stamp
+    left_over_bytes: int = 0  # at the end of a file: less than a record
+
+    @property
+    def dropped(self) -> int:
+        """Events (and records that may have been events) that were not delivered."""
+        bad = self.outside_sensor + self.bad_polarity + self.negative_time + self.outliers + self.bad_records
+        return bad + self.backward - self.clamped
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self) | {"dropped": self.dropped}
+
+    def require_sound(self, name: str) -> None:
+        """Raises InputError where more than 1 % of the events were dropped."""
+        total = self.events + self.dropped
+        if self.dropped > MAX_DROPPED * total:
+            raise InputError(
+                f"{name}: {self.dropped} of {total} events dropped ({self.reasons()}), expected at most {100 * MAX_DROPPED:g} %; "
+                "check --sensor, fetch the file again, or take what is left with --repair"
+            )
+
+    def reasons(self) -> str:
+        """ "3 outside the sensor, 1 backward in time" of what is not zero."""
+        said = {
+            "outside the sensor": self.outside_sensor,
+            "with a polarity above 1": self.bad_polarity,
+            "before time 0": self.negative_time,
+            "backward in time": self.backward - self.clamped,
+            "far ahead in time": self.outliers,
+            "undecodable": self.bad_records,
+        }
+        return ", ".join(f"{n} {why}" for why, n in said.items() if n)
+
+
+class Source(Protocol):
+    """A stream of checked events: iterate once, then close."""
+
+    name: str  # path or address, for messages
+    sensor: tuple[int, int] | None  # (height, width); None: the source does not say
+    counters: Counters
+
+    def __iter__(self) -> Iterator[Events]:
+        """Checked chunks in order, `t` as the source stamps it (not shifted to 0), never going back; bounded memory.
+
+        Raises InputError for damage that cannot be repaired, and at the end if nothing came.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def parse_sensor(text: str) -> tuple[int, int]:
+    """(height, width) from "WIDTHxHEIGHT", as cameras are named: "640x480" gives (480, 640). Raises InputError for anything else."""
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise InputError(f"--sensor {text!r}: expected WIDTHxHEIGHT in pixels, for example 640x480")
+    return check_sensor((int(height), int(width)), f"--sensor {text}")
+
+
+def check_sensor(sensor: tuple[int, int], name: str) -> tuple[int, int]:
+    """Gives the size back; raises InputError unless both sides are 1..4096 pixels."""
+    height, width = sensor
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise InputError(f"{name}: a sensor of {width}x{height}, expected 1 to {LARGEST_SIDE} a side; the header is damaged, or --sensor wrong")
+    return sensor

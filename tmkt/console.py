@@ -180,14 +180,70 @@ def _short(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
+def _interval(figures: dict[str, Any], shown: Callable[[float | None], str | None] = joules) -> str:
+    return f"{shown(figures['low_j'])} to {shown(figures['high_j'])}"
+
+
+def watts(value: float | None) -> str | None:
+    """Joules a second, three digits."""
+    shown = joules(value)
+    return None if shown is None else shown[:-1] + "W"
+
+
 def energy_table(report: dict[str, Any]) -> None:
-    """The energy estimates with their intervals, then what each includes and leaves out, and its sources."""
+    """The energy estimates with their intervals, where the first one's energy goes, the ANN's, then what each includes and leaves out."""
     estimates = report["estimates"]
-    rows: list[list[object]] = [
-        [e["estimator"], e["device"], joules(e["energy_j"]), f"{joules(e['low_j'])} to {joules(e['high_j'])}"] for e in estimates
-    ]
-    table(f"Energy of one inference, mean of {report['samples']} recordings", ["estimator", "device", "estimate", "interval"], rows)
+    rows: list[list[object]] = []
+    for e in estimates:
+        second = e["per_second"]
+        spread = joules(e["sd_j"])
+        stream = f"{watts(second['energy_j'])} ({_interval(second, watts)})"
+        rows.append([e["estimator"], e["device"], joules(e["energy_j"]), _interval(e), spread, stream])
+    rows += [[e["estimator"], e["device"], None, f"unknown: {e['reason']}", None, None] for e in report["unknown"]]
+    columns = ["estimator", "device", "estimate", "interval of its assumptions", "sd over recordings", "a second of stream"]
+    table(f"Energy of one inference, mean of {report['samples']} recordings of {report['seconds_of_stream']:.3g} s", columns, rows)
+    for of, key in (("layer", "layers"), ("class", "classes")):
+        names = [entry["name"] for entry in estimates[0][key]]
+        inner = [e for e in estimates if [entry["name"] for entry in e[key]] == names]
+        rows = [[name, *(f"{joules(e[key][i]['energy_j'])} ({_interval(e[key][i])})" for e in inner[:3])] for i, name in enumerate(names)]
+        table(f"By {of}", [of, *(e["estimator"] for e in inner[:3])], rows)
+    _ann(report["ann"])
+    operations = report["neurobench"]["SynapticOperations"]
+    counted = ", ".join(f"{name.replace('_', ' ')} {value:,.0f}" for name, value in operations.items())
+    print(f"NeuroBench's counts, operations and no joules: {counted}")
+    _receipts([*estimates, *({**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"])])
+
+
+def _ann(comparisons: list[dict[str, Any]]) -> None:
+    rows: list[list[object]] = []
+    verdicts = {True: "spiking costs less", False: "the ANN costs less", None: "undecided: inside the interval"}
+    for c in comparisons:
+        interval = f"{100 * c['crossover_low']:.1f} to {100 * c['crossover_high']:.1f} %"
+        ann = f"{joules(c['energy_j'])} ({_interval(c)})"
+        rows.append([c["comparison"], c["device"], c["activation_bits"], ann, f"{100 * c['crossover']:.1f} %", interval, verdicts[c["spiking_wins"]]])
+    columns = ["comparison", "device", "activation bits", "the ANN's energy", "crossover", "interval", "verdict"]
+    table(f"The same network as a quantised ANN; spikes reach {percent(comparisons[0]['rate'])} of all synapses a step", columns, rows)
+
+
+def energy_comparison(report: dict[str, Any]) -> None:
+    """Two bundles: energies with their intervals, and their ratio with its own."""
+    rows: list[list[object]] = []
+    for c in report["comparisons"]:
+        sides = [f"{joules(c[side]['energy_j'])} ({_interval(c[side])})" for side in ("first", "second")]
+        ratio, ci95 = c["ratio"], c["ratio_ci95"]
+        shown = None if ratio is None else f"{ratio:.3g}" + ("" if ci95 is None else f" ({ci95[0]:.3g}-{ci95[1]:.3g})")
+        assumed = None if c["ratio_low"] is None else f"{c['ratio_low']:.3g} to {c['ratio_high']:.3g}"
+        rows.append([c["estimator"], c["device"], *sides, shown, assumed])
+    columns = ["estimator", "device", *report["bundles"], "ratio (95 % over recordings)", "by assumption"]
+    table(f"Energy of one inference over the same {report['samples']} recordings", columns, rows)
+    for e in report["unknown"]:
+        note(f"{e['estimator']} on {e['device']}, {e['bundle']} bundle: unknown, {e['reason']}")
+    _receipts(report["comparisons"])
+
+
+def _receipts(estimates: list[dict[str, Any]]) -> None:
     for e in estimates:
         print(f"{e['estimator']}")
-        for title, lines in (("includes", e["includes"]), ("leaves out", e["excludes"]), ("source", re.split(r"(?<=\)); ", e["source"]))):
+        sources = re.split(r"(?<=\)); (?=\w+ [\d.]+)", e["source"])  # a constant a line
+        for title, lines in (("includes", e["includes"]), ("leaves out", e["excludes"]), ("source", sources)):
             print("\n".join(f"  {title + ':' if i == 0 else '':<12}{line}" for i, line in enumerate(lines)))

@@ -1,93 +1,41 @@
-"""What an inference costs: estimates over one counted trace, each with its interval, and with what it includes and leaves out.
+"""What `tmkt energy` reports: one counted run, and what each estimator makes of it.
 
-Estimators differ by orders of magnitude on the same counts (measured on one network: 1.5 uJ to 3.4 mJ), and none of them knows static
-power, which can exceed all that is counted here. So no number stands alone.
+Estimators differ by orders of magnitude on the same counts (measured on one network: 1.5 uJ to 3.4 mJ), so no number stands alone.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.energy.constants import Constants, devices, estimators, load_constants
-from tmkt.deploy.engines import open_engine
-from tmkt.deploy.evaluate import measure
-from tmkt.deploy.trace import Trace
-from tmkt.deploy.units import Joules, JoulesPerSynop, JoulesPerUpdate, Synops, Updates
+from tmkt.deploy.energy import ann, placed
+from tmkt.deploy.energy.constants import Constants, estimators, load_constants
+from tmkt.deploy.energy.constants import devices as described
+from tmkt.deploy.energy.counted import Counted, OnChip, run
+from tmkt.deploy.energy.counts_based import davies2018, horowitz45nm, lemaire2022
+from tmkt.deploy.energy.estimate import Estimate, to_json
+from tmkt.deploy.energy.neurobench import neurobench
 from tmkt.errors import InputError, nearest
 
-PROXY = "45nm-cmos-proxy"
+PROXY, CROSSOVER = "45nm-cmos-proxy", "22nm-cmos-proxy"
+COUNTED: dict[str, Callable[[Counted, Constants], Estimate]] = {
+    "davies2018": davies2018,
+    "horowitz45nm": horowitz45nm,
+    "lemaire2022": lemaire2022,
+}
+PLACED: dict[str, Callable[[Counted, OnChip, Constants], Estimate]] = {
+    "loihi1-calibrated": placed.calibrated,
+    "loihi2-pilotnet": placed.pilotnet,
+    "loihi1-static": placed.static,
+    "loihi2-static": placed.static,
+}
 
 
-@dataclass(frozen=True)
-class Counts:
-    """One inference, the mean over the samples of a trace."""
-
-    synops: Synops
-    updates: Updates
-    active: Updates
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The energy of one inference by one estimator: a central value and the interval that its own assumptions span."""
-
-    estimator: str
-    device: str
-    energy_j: float
-    low_j: float
-    high_j: float
-    includes: list[str]
-    excludes: list[str]
-    source: str
-
-
-def _davies2018(counts: Counts, device: Constants) -> Estimate:
-    synop, hop = (JoulesPerSynop(device[key]) for key in ("synop", "mean_hop"))
-    active, inactive = (JoulesPerUpdate(device[key]) for key in ("active_update", "inactive_update"))
-    central = synop * counts.synops + active * counts.active + inactive * (counts.updates - counts.active)
-    low = synop * counts.synops + inactive * counts.updates
-    high = (synop + hop) * counts.synops + active * counts.updates
-    includes = [
-        "synaptic operations: each spike at each synapse that it reaches, weights of zero and input spikes included",
-        "neuron updates: every neuron in every step, at the active cost where the membrane was not zero, input arrived or there is a bias",
-        "low: every update at the inactive cost",
-        "high: every update at the active cost, and one mean hop a synaptic operation, as keras-spiking charges",
-    ]
-    excludes = [
-        "static power",
-        "host input and output",
-        "barrier synchronisation",
-        "hops between cores in the central and the low value: they depend on the placement",
-        "spike generation and in-core routing",
-        "the steps in which the pipeline of layers fills and drains",
-        "the spread over recordings (see the trace)",
-    ]
-    return _estimate(device, central, low, high, includes, excludes)
-
-
-def _horowitz45nm(counts: Counts, device: Constants) -> Estimate:
-    central, low, high = (JoulesPerSynop(device[key]) * counts.synops for key in ("int32_add", "int8_add", "fp32_add"))
-    includes = ["one addition a synaptic operation: 32-bit integer", "low: 8-bit integer addition", "high: 32-bit floating-point addition"]
-    excludes = [
-        "memory: reading weights and states, which costs more than the additions",
-        "neuron updates",
-        "routing of spikes",
-        "control and clock",
-        "static power",
-        "host input and output",
-    ]
-    return _estimate(device, central, low, high, includes, excludes)
-
-
-def _estimate(device: Constants, central: Joules, low: Joules, high: Joules, includes: list[str], excludes: list[str]) -> Estimate:
-    return Estimate(device.estimator, device.device, central.value, low.value, high.value, includes, excludes, device.source)
-
-
-ESTIMATORS: dict[str, Callable[[Counts, Constants], Estimate]] = {"davies2018": _davies2018, "horowitz45nm": _horowitz45nm}
+def devices() -> list[str]:
+    """The names of the devices that an estimator of energy knows."""
+    return [name for name in described() if any(found in COUNTED or found in PLACED for found in estimators(name))]
 
 
 def check_device(name: str) -> None:
@@ -96,24 +44,81 @@ def check_device(name: str) -> None:
         raise InputError(f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}")
 
 
-def estimate(trace: Trace, active_updates: dict[str, int], device: str) -> Estimate:
-    """The mean energy of one inference on a device. `active_updates`: neuron-steps by layer, summed over the trace's samples, as the
-    simulator counts them."""
-    updates = int(trace.per_sample("updates").sum())
-    active = sum(active_updates.values())
-    if not 0 <= active <= updates:
-        raise ValueError(f"{active} active of {updates} neuron updates: not counted over the same samples")
-    counts = Counts(Synops(float(trace.per_sample("synops").mean())), Updates(updates / trace.samples), Updates(active / trace.samples))
-    name = next(name for name in estimators(device) if name in ESTIMATORS)
-    return ESTIMATORS[name](counts, load_constants(device, name))
+def estimates(counted: Counted, chosen: Sequence[str]) -> tuple[list[Estimate], list[dict[str, str]]]:
+    """Every estimator of the devices, in their order, then the proxies; and those that give nothing, with the reason."""
+    found: list[Estimate] = []
+    unknown: list[dict[str, str]] = []
+    for device in dict.fromkeys([*chosen, PROXY]):
+        known = estimators(device)
+        for name in [name for name in COUNTED if name in known]:
+            found.append(COUNTED[name](counted, load_constants(device, name)))
+        for name in [name for name in PLACED if name in known]:
+            on = counted.on[device]
+            if isinstance(on, str):
+                unknown.append({"estimator": name, "device": device, "reason": on})
+            else:
+                found.append(PLACED[name](counted, on, load_constants(device, name)))
+    return found, unknown
 
 
-def energy(bundle: Bundle, device: str, frames: NDArray[np.uint8], progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] on the simulator. Gives samples, the trace's means and spread (`Trace.to_json`,
-    and the active updates), and estimates: for the device and, always, the arithmetic proxy. `progress` is told the samples done."""
-    check_device(device)
-    m = measure(bundle, open_engine("simulator", bundle), frames, progress)
-    active = m.active_updates or {}
-    totals = {**m.trace.to_json(), "active_updates_per_sample": sum(active.values()) / m.trace.samples}
-    names = dict.fromkeys([device, PROXY])
-    return {"samples": m.trace.samples, "trace": totals, "estimates": [asdict(estimate(m.trace, active, name)) for name in names]}
+def ann_comparisons(counted: Counted, chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """The network against its bit-matched ANN: on each chosen chip whose operations have known costs, and by the published rule."""
+    found = []
+    for device in chosen:
+        on = counted.on.get(device)
+        if "bit-matched-ann" in estimators(device) and isinstance(on, OnChip):
+            costs, assumed = load_constants(device, "loihi1-calibrated"), load_constants(device, "bit-matched-ann")
+            found.append(ann.same_chip(counted, on, costs, assumed))
+    return [*found, ann.yan2024(counted, load_constants(CROSSOVER, "yan2024"))]
+
+
+def energy(
+    bundle: Bundle,
+    chosen: Sequence[str],
+    frames: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] with labels int64 [N] on the simulator. docs/energy.md lists the report's keys.
+
+    InputError for a device that no estimator knows. `progress` is told the samples done.
+    """
+    for name in chosen:
+        check_device(name)
+    return report(run(bundle, frames, labels, chosen, progress), chosen)
+
+
+def report(counted: Counted, chosen: Sequence[str]) -> dict[str, Any]:
+    """The report on a counted run."""
+    found, unknown = estimates(counted, chosen)
+    return {
+        "samples": counted.trace.samples,
+        "steps": counted.trace.steps,
+        "seconds_of_stream": counted.sample_s,
+        "trace": _trace(counted),
+        "estimates": [to_json(e, counted) for e in found],
+        "unknown": unknown,
+        "neurobench": neurobench(counted),
+        "ann": ann_comparisons(counted, chosen),
+    }
+
+
+def _trace(counted: Counted) -> dict[str, Any]:
+    """The counts: means a recording, and what depends on each chip's placement."""
+    trace = {**counted.trace.to_json(), "active_updates_per_sample": float(counted.active.sum((1, 2)).mean())}
+    trace["chips"] = [
+        {
+            "device": name,
+            "cores": on.placement.cores,
+            "chips": on.placement.chips,
+            "messages_per_sample": float(on.messages.mean()),
+            "hops_per_sample": float(on.hops.mean()),
+            "messages_between_chips_per_sample": float(on.between_chips.mean()),
+            "step_low_us": 1e6 * float(on.step_low_s.mean()),
+            "step_high_us": 1e6 * float(on.step_high_s.mean()),
+            "keeps_up": bool(on.step_high_s.max() * 1e6 <= counted.bin_us),
+        }
+        for name, on in counted.on.items()
+        if isinstance(on, OnChip)
+    ]
+    return trace

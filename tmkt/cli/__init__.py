@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tmkt import __version__, console
-from tmkt.cli import data, demo, doctor, export, fit, run, train
+from tmkt.cli import data, demo, doctor, energy, export, fit, run, train
 from tmkt.errors import InputError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (train, export, run, fit, demo, doctor):
+for group in (train, export, run, fit, energy, demo, doctor):
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
 app.add_typer(data.app, name="data")

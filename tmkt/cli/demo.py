@@ -41,7 +41,7 @@ def demo(
     if installed():
         reports.append(run_parity(opened, ["lava"], *read_recordings(opened, data, "test", limit, "demo"), 0.5))
     console.note("5/5 Energy")
-    estimates = run_energy(opened, "loihi1", frames)
+    estimates = run_energy(opened, ["loihi1"], frames, labels)
     console.energy_table(estimates)
     console.parity_table(*reports)
     places: list[list[object]] = [["recordings", data], ["run", run_path], ["bundle", bundle_path]]

@@ -1,4 +1,4 @@
-"""tmkt evaluate, tmkt parity, tmkt energy: what runs a bundle on recordings."""
+"""tmkt evaluate, tmkt parity: what runs a bundle on recordings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
-from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_energy, run_evaluation
+from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -58,22 +58,3 @@ def parity(
     else:
         console.parity_table(report)
     raise typer.Exit(0 if report["passed"] else 1)
-
-
-@app.command(epilog="Example: tmkt energy bundles/nmnist --device loihi1 --data data/nmnist --limit 100")
-def energy(
-    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    device: Annotated[str, typer.Option("--device", help="The chip to estimate for.")] = "loihi1",
-    data: DataOption = None,
-    split: SplitOption = "test",
-    limit: LimitOption = 100,
-    json: JsonOption = False,
-) -> None:
-    """Estimate the energy of an inference from counted spikes, with interval, inclusions and exclusions."""
-    opened = open_bundle(bundle)
-    frames, _ = read_recordings(opened, data, split, limit, "energy")
-    report = run_energy(opened, device, frames)
-    if json:
-        console.emit_json({**report, "split": split, "bundle": str(bundle)})
-    else:
-        console.energy_table(report)

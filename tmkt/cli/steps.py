@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tmkt.bundle import Bundle
     from tmkt.datasets import Recording
+    from tmkt.deploy.energy.counted import Counted
 
 
 def names(text: str) -> list[str]:
@@ -153,9 +154,37 @@ def run_parity(bundle: "Bundle", engines: list[str], frames: "NDArray[np.uint8]"
         return parity(bundle, engines, frames, labels, max_drop, update)
 
 
-def run_energy(bundle: "Bundle", device: str, frames: "NDArray[np.uint8]") -> dict[str, Any]:
+def run_energy(bundle: "Bundle", devices: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]") -> dict[str, Any]:
     """The energy report, with progress."""
     from tmkt.deploy.energy.report import energy
 
     with console.progress("energy") as update:
-        return energy(bundle, device, frames, lambda done: update(done, len(frames), None))
+        return energy(bundle, devices, frames, labels, lambda done: update(done, len(frames), None))
+
+
+def compare_energy(first: "Bundle", second: "Bundle", devices: list[str], data: Path | None, split: str, limit: int | None) -> dict[str, Any]:
+    """Two bundles over the recordings that are in the split of both, with progress."""
+    from tmkt.datasets import load_frames
+    from tmkt.datasets.splits import draw
+    from tmkt.deploy.energy.compare import compare
+    from tmkt.deploy.energy.counted import run
+    from tmkt.deploy.energy.report import check_device
+
+    for device in devices:
+        check_device(device)
+    names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
+    if names[0] != names[1]:
+        raise InputError(f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare bundles of one data set")
+    both = {recording.path for recording in choose_recordings(second, data, split, None, "energy")}
+    shared = [recording for recording in choose_recordings(first, data, split, None, "energy") if recording.path in both]
+    if not shared:
+        raise InputError(f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try --split all")
+    chosen = draw(shared, limit)
+
+    def counted(bundle: "Bundle") -> "Counted":
+        with console.progress("read") as update:
+            frames, labels = load_frames(chosen, bundle.contract, lambda done: update(done, len(chosen), None))
+        with console.progress("energy") as update:
+            return run(bundle, frames, labels, devices, lambda done: update(done, len(chosen), None))
+
+    return compare(counted(first), counted(second), devices)

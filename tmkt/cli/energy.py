@@ -1,0 +1,59 @@
+"""tmkt energy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmkt import console
+from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
+from tmkt.cli.steps import compare_energy, need_place, open_bundle, read_recordings, run_energy
+from tmkt.errors import InputError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(epilog="Example: tmkt energy bundles/nmnist --device loihi1 --device loihi2 --data data/nmnist --limit 100 --plot energy.svg")
+def energy(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    other: Annotated[Path | None, typer.Argument(help="A second bundle, to compare with over the same recordings.", show_default=False)] = None,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", help="A chip to estimate for; may be repeated [loihi1].", show_default=False)
+    ] = None,
+    data: DataOption = None,
+    split: SplitOption = "test",
+    limit: LimitOption = 100,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file, by layer, class and step.", show_default=False)] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the estimates, .svg or .png.", show_default=False)] = None,
+    json: JsonOption = False,
+) -> None:
+    """Estimate the energy of an inference from counted spikes, with interval, inclusions and exclusions."""
+    devices = list(dict.fromkeys(device or ["loihi1"]))
+    first = open_bundle(bundle)
+    if other is not None:
+        if csv is not None or plot is not None:
+            raise InputError("energy: --csv and --plot show one bundle, found two; leave one out, or use --json")
+        report = {**compare_energy(first, open_bundle(other), devices, data, split, limit), "split": split, "bundles": [str(bundle), str(other)]}
+        console.emit_json(report) if json else console.energy_comparison(report)
+        return
+    for path in (csv, plot):
+        if path is not None:
+            need_place(path)
+    if plot is not None:
+        from tmkt.deploy.energy.plot import check_plot
+
+        check_plot(plot)
+    frames, labels = read_recordings(first, data, split, limit, "energy")
+    report = {**run_energy(first, devices, frames, labels), "split": split, "bundle": str(bundle)}
+    if csv is not None:
+        from tmkt.deploy.energy.tables import write_csv
+
+        write_csv(csv, report, str(bundle))
+    if plot is not None:
+        from tmkt.deploy.energy.plot import write_plot
+
+        write_plot(plot, report, bundle.name)
+    if json:
+        console.emit_json(report)
+    else:
+        console.energy_table(report)

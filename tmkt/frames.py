@@ -67,7 +67,7 @@ def _bin(
         while end + TOGETHER <= most:
             same = True
             for k in range(TOGETHER):
-                same &= np.uint64(t[end + k] - start) < np.uint64(bin_us)  # unsigned: before `start` is too large as well
+                same &= bool(np.uint64(t[end + k] - start) < np.uint64(bin_us))  # unsigned: before `start` is too large as well
             if not same:
                 break
             end += TOGETHER

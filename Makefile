@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types bench bench-json clean
+.PHONY: setup demo test test-sanafe test-peers check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -21,6 +21,23 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# SANA-FE is GPL: it stays in an environment of its own and runs in a process of its own. 7 GB of memory, a few minutes.
+test-sanafe: $(READY) .venv-sanafe/.ready
+	TMKT_SANAFE_PYTHON=$(CURDIR)/.venv-sanafe/bin/python $(BIN)/pytest -rP tests/deploy/test_energy_sanafe.py
+
+.venv-sanafe/.ready: Makefile
+	@$(PYTHON) -m venv .venv-sanafe
+	@.venv-sanafe/bin/pip install -q --disable-pip-version-check sanafe==2.2.9 numpy==2.4.6
+	@touch $@
+
+# NeuroBench asks for packages that its counters do not need: it goes beside, without them.
+test-peers: $(READY) build/peers/.ready
+	PYTHONPATH=build/peers $(BIN)/pytest tests/deploy/test_energy_peers.py
+
+build/peers/.ready: Makefile
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/peers neurobench==2.3.0
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,4 +59,4 @@ bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sanafe build .pytest_cache .mypy_cache .ruff_cache .hypothesis

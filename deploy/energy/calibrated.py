@@ -64,8 +64,8 @@ def owners(placed: LayerPlacement) -> NDArray[np.int64]:
 def cost(placement: Placement, counted: Traffic, updated: Counts, e: Constants) -> Cost:
     """What the counted run costs. `updated` float64 [N, T, cores]: neurons that had something to do (`updates.updated`).
 
-    A step's time is SANA-FE's "simple" timing; its "detailed" one, which follows messages over the mesh, lies between `simple_s` and
-    `upper_s` (measured: 0.91 to 0.99 of it, and 1.07 to 1.36).
+    A step's time is SANA-FE's "simple" timing. Its "detailed" one follows messages over the mesh: a sample takes between the sums of `simple_s`
+    and `upper_s`, a single step up to 5 % longer where messages go far (measured; docs/energy.md).
     """
     device = placement.device
     own = neurons_by_core(placement)

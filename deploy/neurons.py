@@ -25,6 +25,7 @@ def _active(touched: Any, unbiased: Any, u: Any, v: Any) -> int:
 def update(
     a: Any,
     touched: Any,
+    spikes: Any,
     unbiased: Any,
     bias: Any,
     threshold: int,
@@ -33,46 +34,59 @@ def update(
     fires: bool,
     u: Any,
     v: Any,
-    spikes: Any,
     counts: Any,
 ) -> None:
-    """The rule as it stands, for any layer: sums a int32 [T, N], state u and v int32 [N], spikes uint8 [T, N].
+    """The rule as it stands, for any layer: sums a int32 [S, T, N], spikes uint8 [S, T, N], state u and v int32 [S, N].
 
     tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
-    toward zero, so it is exact. `touched` uint8 [T, positions, blocks]: which neurons got input; `unbiased`: the neurons without a bias,
-    the only ones that can be idle. `counts` int64: wraps of the current, clips of the membrane, values over the threshold, active neurons.
+    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input; `unbiased`: the neurons without a bias,
+    the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the membrane, values over the threshold, active
+    neurons.
     """
-    u = u if current_kept else np.zeros(v.size, np.int32)
     keep_u, keep_v = current_kept / 4096, voltage_kept / 4096
     top = threshold << 6
-    for t in range(a.shape[0]):
-        counts[3] += _active(touched[t], unbiased, u, v)
-        wraps: Any = 0
-        clips: Any = 0
-        over: Any = 0
-        for i in range(a.shape[1]):
-            summed = np.int32(np.int32(u[i] * keep_u) + (a[t, i] << 6))
-            above, below = summed > WRAP, summed <= -WRAP
-            wraps += above | below
-            current = np.int32(summed - 2 * WRAP * above + 2 * WRAP * below)
-            membrane = np.int32(np.int32(v[i] * keep_v) + current + (bias[i] << 6))
-            clipped = np.int32(min(max(int(membrane), -CLIP), CLIP))
-            clips += clipped != membrane
-            spike = clipped > top
-            over += spike
-            spikes[t, i] = spike and fires
-            u[i] = current
-            v[i] = 0 if spike and fires else clipped
-        if current_kept == 0:
-            u[:] = 0
-        counts[0] += wraps
-        counts[1] += clips
-        counts[2] += 0 if fires else over
+    for n in range(a.shape[0]):
+        current, membrane = u[n] if current_kept else np.zeros(v.shape[1], np.int32), v[n]
+        for t in range(a.shape[1]):
+            counts[n, 3] += _active(touched[n, t], unbiased, current, membrane)
+            sums, fired = a[n, t], spikes[n, t]
+            wraps: Any = 0
+            clips: Any = 0
+            over: Any = 0
+            for i in range(membrane.size):
+                summed = np.int32(np.int32(current[i] * keep_u) + (sums[i] << 6))
+                above, below = summed > WRAP, summed <= -WRAP
+                wraps += above | below
+                wrapped = np.int32(summed - 2 * WRAP * above + 2 * WRAP * below)
+                value = np.int32(np.int32(membrane[i] * keep_v) + wrapped + (bias[i] << 6))
+                clipped = np.int32(min(max(int(value), -CLIP), CLIP))
+                clips += clipped != value
+                spike = clipped > top
+                over += spike
+                fired[i] = spike and fires
+                current[i] = wrapped
+                membrane[i] = 0 if spike and fires else clipped
+            if current_kept == 0:
+                current[:] = 0
+            counts[n, 0] += wraps
+            counts[n, 1] += clips
+            counts[n, 2] += 0 if fires else over
 
 
 @kernel
 def update_plain(
-    a: Any, touched: Any, unbiased: Any, bias: Any, threshold: int, share: Any, kept: Any, per_sum: Any, fires: bool, v: Any, spikes: Any, counts: Any
+    a: Any,
+    touched: Any,
+    spikes: Any,
+    unbiased: Any,
+    bias: Any,
+    threshold: int,
+    share: Any,
+    kept: Any,
+    per_sum: Any,
+    fires: bool,
+    v: Any,
+    counts: Any,
 ) -> None:
     """The same for a layer whose current has no memory and cannot wrap (|a| < 2^17), in float32: twice as many neurons to a vector.
 
@@ -81,31 +95,32 @@ def update_plain(
     all the same); the decay by a power of two needs no more bits, any other is cut in two, v = 4096 * high + low of one sign: high * kept
     is whole, low * share has 24 bits.
     """
-    membrane = v.astype(np.float32)
     drive = bias.astype(np.float32) * np.float32(64)
     over, limit = np.float32(threshold << 6), np.float32(CLIP)
     top = over if fires else np.float32(np.inf)
-    for t in range(a.shape[0]):
-        counts[3] += _active(touched[t], unbiased, membrane, membrane)
-        sums, fired = a[t], spikes[t]
-        for i in range(sums.size):
-            if kept is None:
-                decayed = np.float32(np.int32(membrane[i] * share))
-            else:
-                high = np.float32(np.int32(membrane[i] * np.float32(1 / 4096)))
-                decayed = high * kept + np.float32(np.int32((membrane[i] - high * np.float32(4096)) * share))
-            value = decayed + (np.float32(sums[i]) * per_sum + drive[i])
-            clipped = min(max(value, -limit), limit)
-            spike = clipped > top
-            fired[i] = spike
-            membrane[i] = np.float32(0) if spike else clipped
-            sums[i] = clipped != value  # counted apart: the loop stays one of vectors
-        clips = 0
-        for i in range(sums.size):
-            clips += sums[i]
-        counts[1] += clips
-        if not fires:
-            for value in membrane:
-                counts[2] += value > over
-    for i in range(v.size):
-        v[i] = np.int32(membrane[i])
+    for n in range(a.shape[0]):
+        membrane = v[n].astype(np.float32)
+        for t in range(a.shape[1]):
+            counts[n, 3] += _active(touched[n, t], unbiased, membrane, membrane)
+            sums, fired = a[n, t], spikes[n, t]
+            for i in range(sums.size):
+                if kept is None:
+                    decayed = np.float32(np.int32(membrane[i] * share))
+                else:
+                    high = np.float32(np.int32(membrane[i] * np.float32(1 / 4096)))
+                    decayed = high * kept + np.float32(np.int32((membrane[i] - high * np.float32(4096)) * share))
+                value = decayed + (np.float32(sums[i]) * per_sum + drive[i])
+                clipped = min(max(value, -limit), limit)
+                spike = clipped > top
+                fired[i] = spike
+                membrane[i] = np.float32(0) if spike else clipped
+                sums[i] = clipped != value  # counted apart: the loop stays one of vectors
+            clips = 0
+            for i in range(sums.size):
+                clips += sums[i]
+            counts[n, 1] += clips
+            if not fires:
+                for value in membrane:
+                    counts[n, 2] += value > over
+        for i in range(membrane.size):
+            v[n, i] = np.int32(membrane[i])

@@ -17,6 +17,7 @@ from tmkt.kernels import kernel
 from tmkt.program import DECAY_ONE, INPUT, Layer, Program, largest_sum
 
 FAULTS = ("current_wraps", "membrane_clips", "readout_over_threshold")
+SAMPLES_AT_ONCE = 2  # halves the cost of the calls; with more, the sums of a small network no longer fit the second cache (measured)
 STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does: its sums stay in the cache, however long the sample
 
 Bytes = NDArray[np.uint8]
@@ -131,19 +132,21 @@ class Simulator:
         else:
             state = State(tuple(u.copy() for u in state.u), tuple(v.copy() for v in state.v), {name: p.copy() for name, p in state.past.items()})
         spikes = _spike_arrays(self.program, samples, steps)
-        counts = np.zeros((samples, len(self._layers), 4), np.int64)
+        counts = np.zeros((len(self._layers), samples, 4), np.int64)
+        together = 1 if self._back or steps > STEPS_AT_ONCE else SAMPLES_AT_ONCE
 
-        def work(part: Sequence[int]) -> None:
-            scratch = np.empty(STEPS_AT_ONCE * max(layer.neurons for layer in self.program.layers) + LANES, np.int32)
-            for n in part:
-                self._run_sample(frames[n], {name: s[n] for name, s in spikes.items()}, state, n, counts[n], scratch)
+        def work(parts: Sequence[slice]) -> None:
+            scratch = np.empty(together * min(steps, STEPS_AT_ONCE) * max(layer.neurons for layer in self.program.layers) + LANES, np.int32)
+            for part in parts:
+                self._run_samples(frames[part], {name: s[part] for name, s in spikes.items()}, state, part, counts[:, part], scratch)
 
-        threads = min(self.threads, samples)
+        parts = [slice(i, min(i + together, samples)) for i in range(0, samples, together)]
+        threads = min(self.threads, len(parts))
         if threads <= 1:
-            work(range(samples))
+            work(parts)
         else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, [range(i, samples, threads) for i in range(threads)]))
+                list(pool.map(work, [parts[i::threads] for i in range(threads)]))
         total = counts.sum((0, 1))
         last = self.program.layers[-1]
         if self.program.readout == "membrane":
@@ -151,33 +154,36 @@ class Simulator:
             readout = state.v[-1].reshape(samples, -1, channels).transpose(0, 2, 1).reshape(samples, -1).astype(np.int64)
         else:
             readout = channels_first(spikes[last.name], last.shape).sum(1, dtype=np.int64).reshape(samples, -1)
-        active = {layer.name: int(n) for layer, n in zip(self.program.layers, counts[:, :, 3].sum(0), strict=True)}
+        active = {layer.name: int(n) for layer, n in zip(self.program.layers, counts[:, :, 3].sum(1), strict=True)}
         shown = {layer.name: channels_first(spikes[layer.name], layer.shape) for layer in self.program.layers if layer.fires}
         return Result(readout, shown, {name: int(n) for name, n in zip(FAULTS, total, strict=False)}, active, state)
 
-    def _run_sample(
-        self, frames: Bytes, spikes: dict[str, Bytes], state: State, n: int, counts: NDArray[np.int64], scratch: NDArray[np.int32]
+    def _run_samples(
+        self, frames: Bytes, spikes: dict[str, Bytes], state: State, part: slice, counts: NDArray[np.int64], scratch: NDArray[np.int32]
     ) -> None:
-        for begin in range(0, len(frames), STEPS_AT_ONCE):
-            block = frames[begin : begin + STEPS_AT_ONCE]
-            steps = len(block)
-            sent = {INPUT: self._after_past(state, INPUT, n, channels_last(block.reshape(steps, block.shape[1], -1)))}
+        """Runs a few samples layer by layer, all their steps in one array: either few steps, or one sample block by block."""
+        samples = len(frames)
+        for begin in range(0, frames.shape[1], STEPS_AT_ONCE):
+            block = frames[:, begin : begin + STEPS_AT_ONCE]
+            steps = samples * block.shape[1]
+            sent = {INPUT: self._after_past(state, INPUT, part, channels_last(block.reshape(steps, block.shape[2], -1)))}
             for i, prepared in enumerate(self._layers):
                 layer = prepared.layer
-                own = spikes[layer.name][begin : begin + steps] if layer.fires else np.empty((steps, layer.neurons), np.uint8)
+                fired = spikes[layer.name][:, begin : begin + STEPS_AT_ONCE] if layer.fires else np.empty((steps, layer.neurons), np.uint8)
+                own = fired.reshape(steps, layer.neurons)
                 if layer.name in self._back:  # filled step by step: its own synapses may look back
-                    sent[layer.name] = self._after_past(state, layer.name, n, own)
+                    sent[layer.name] = self._after_past(state, layer.name, part, own)
                 sums = scratch.view(prepared.sums)[: steps * layer.neurons].reshape(steps, layer.neurons)
-                _run_layer(prepared, sent, self._back, sums, own, state.u[i][n], state.v[i][n], counts[i])
+                _run_layer(prepared, sent, self._back, sums, own, state.u[i][part], state.v[i][part], counts[i])
                 if layer.name in self._back:
                     sent[layer.name][self._back[layer.name] :] = own
                 elif layer.fires:
                     sent[layer.name] = own
             for source, back in self._back.items():
-                state.past[source][n] = sent[source][-back:]
+                state.past[source][part] = sent[source][-back:]
 
-    def _after_past(self, state: State, source: str, n: int, values: Bytes) -> Bytes:
-        return np.concatenate([state.past[source][n], values]) if source in self._back else values
+    def _after_past(self, state: State, source: str, part: slice, values: Bytes) -> Bytes:
+        return np.concatenate([state.past[source][part.start], values]) if source in self._back else values
 
 
 def _run_layer(
@@ -190,9 +196,9 @@ def _run_layer(
     v: NDArray[np.int32],
     counts: NDArray[np.int64],
 ) -> None:
-    """Runs a layer over a block of steps. `sent`: what the sources sent, after as many earlier steps as are `looked_back` to. `a` is
+    """Runs a layer over steps of one or several samples. `sent`: what the sources sent, after as many earlier steps as are `looked_back` to. `a` is
     scratch for the sums (memory that was used before: fresh pages cost more than the sums)."""
-    layer, steps = prepared.layer, len(spikes)
+    layer, steps, samples = prepared.layer, len(spikes), len(v)
     touched = np.zeros((steps, *prepared.touched), np.uint8)
     add = False
     for path in prepared.paths:
@@ -208,15 +214,14 @@ def _run_layer(
             begin = looked_back[layer.name] - path.back + part.start
             _deliver(path, sent[layer.name][begin : begin + 1], True, a[part], touched[part])
         kept = DECAY_ONE - layer.voltage_decay
+        by_sample = (values[part].reshape(samples, len(values[part]) // samples, *values.shape[1:]) for values in (a, touched, spikes))
         if prepared.plain:
             share, per_sum = np.float32(kept / DECAY_ONE), np.float32(64 << prepared.shift)
             split = None if kept & (kept - 1) == 0 else np.float32(kept)
-            update_plain(
-                a[part], touched[part], prepared.unbiased, prepared.bias, layer.threshold, share, split, per_sum, layer.fires, v, spikes[part], counts
-            )
+            update_plain(*by_sample, prepared.unbiased, prepared.bias, layer.threshold, share, split, per_sum, layer.fires, v, counts)
         else:
             kept_u = DECAY_ONE - layer.current_decay
-            update(a[part], touched[part], prepared.unbiased, prepared.bias, layer.threshold, kept, kept_u, layer.fires, u, v, spikes[part], counts)
+            update(*by_sample, prepared.unbiased, prepared.bias, layer.threshold, kept, kept_u, layer.fires, u, v, counts)
         if recurrent:
             sent[layer.name][looked_back[layer.name] + part.start] = spikes[part.start]
 

@@ -39,6 +39,29 @@ class NetworkRecipe(_Section):
         return self
 
 
+class StaticRecipe(_Section):
+    """What the network sees of an image: "grey", the same still frame at every step, or "simulated", the events of a camera that moves.
+
+    All keys but `encoding` describe the simulated camera, whose parameters are drawn anew for each recording: a spread of 0 fixes one.
+    """
+
+    encoding: Literal["grey", "simulated"] = "grey"
+    threshold: float = Field(default=0.2, gt=0.0, le=10.0)  # change of log intensity that makes an event
+    threshold_spread: float = Field(default=0.5, ge=0.0, lt=1.0)  # of a recording's threshold: up to so much more or less, relative
+    pixel_spread: float = Field(default=0.2, ge=0.0, le=1.0)  # of a pixel's threshold in a recording: standard deviation, relative
+    dark: float = Field(default=0.3, gt=0.0, le=10.0)  # light of a black screen, relative to that of a white image
+    amplitude_px: float = Field(default=5.0, ge=0.0, le=1000.0)  # height and base of the triangle that the camera's saccades make
+    amplitude_spread: float = Field(default=0.3, ge=0.0, lt=1.0)  # of the two, each by itself: relative
+    direction: float = Field(default=0.0, ge=-360.0, le=360.0)  # degrees by which the triangle is turned; 0 as N-MNIST's
+    direction_spread: float = Field(default=180.0, ge=0.0, le=180.0)  # degrees
+    saccade_us: int = Field(default=100_000, ge=1000, le=10**9)  # length of each of the three saccades
+    timing_spread: float = Field(default=0.05, ge=0.0, lt=1.0)  # of a recording's saccades: relative
+    noise_hz: float = Field(default=0.25, ge=0.0, le=10_000.0)  # background events of a pixel
+    drop: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of events that are lost
+    refractory_us: int = Field(default=2_000, ge=0, le=10**9)  # a pixel that sent an event is silent for so long
+    polarity: Literal["normal", "inverted", "random"] = "random"  # normal: 1 = brighter; inverted: 1 = darker, as N-MNIST's to MNIST
+
+
 class MethodRecipe(_Section):
     """How the network learns: "tmkt" with its weights, or "events" (the recordings alone)."""
 
@@ -69,6 +92,7 @@ class Recipe(_Section):
 
     data: DataRecipe
     network: NetworkRecipe
+    static: StaticRecipe = StaticRecipe()
     method: MethodRecipe
     train: TrainRecipe
 

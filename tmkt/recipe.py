@@ -14,13 +14,31 @@ class _Section(BaseModel):
 
 
 class DataRecipe(_Section):
-    """Which recordings and images, and how a recording becomes frames."""
+    """Which recordings and images, how they are split, and how a recording becomes frames (docs/datasets.md)."""
 
     name: str
-    shots: int = Field(ge=1)  # recordings per class to train on; all others are tested
+    protocol: Literal["instance-disjoint", "paper"] = "instance-disjoint"  # "paper": the published split, whose images may show what is tested
+    shots: int = Field(default=0, ge=0)  # recorded instances a class to train on, all others are tested; 0: `train_share` of them
+    train_share: float = Field(default=0.9, gt=0.0, lt=1.0)  # of each class's instances, where `shots` is 0 and the protocol ours
+    validation: float = Field(default=0.0, ge=0.0)  # below 1: a share; else so many instances a class. Neither trained on nor tested
+    sensor: list[Annotated[int, Field(ge=1, le=4096)]] = []  # (height, width) of the network's input; empty: the recordings'
+    downsample: int = Field(default=1, ge=1, le=4096)  # another way to say it: the recordings' sensor divided by this
+    frames: Literal["counts", "float"] = "counts"  # "float": the papers' interpolated frames, which no chip takes
     bins: int = Field(default=10, ge=1, le=1000)
-    bin_us: int = Field(ge=1, le=2**31)
+    bin_us: int = Field(ge=1, le=2**31)  # "float" frames have their bins of equal length over the recording instead
     max_count: int = Field(default=1, ge=1, le=255)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DataRecipe":
+        if len(self.sensor) not in (0, 2):
+            raise ValueError(f"sensor has {len(self.sensor)} entries, expected [height, width]")
+        if self.sensor and self.downsample > 1:
+            raise ValueError("sensor and downsample say the same thing; give one of them")
+        if self.protocol == "paper" and self.shots:
+            raise ValueError("shots is for the instance-disjoint protocol; set data.shots=0 with data.protocol=paper")
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(f"validation is {self.validation}, expected a share below 1 or a whole number of instances a class")
+        return self
 
 
 class NetworkRecipe(_Section):

@@ -83,7 +83,7 @@ class StaticRecipe(_Section):
 class MethodRecipe(_Section):
     """How the network learns: "tmkt" with its weights, or "events" (the recordings alone)."""
 
-    name: Literal["tmkt", "events"]
+    name: Literal["tmkt", "target-only", "events"]
     mix_ratio: float = Field(default=0.3, gt=0.0, lt=1.0)  # expected share of a mixed sequence that comes from events
     alignment: float = Field(default=0.5, ge=0.0)  # weight of 1 - CKA
     modality_guidance: float = Field(default=0.1, ge=0.0)  # weight of MAG

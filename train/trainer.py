@@ -28,7 +28,7 @@ from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
 from tmkt.train.log import MetricsLog
 from tmkt.train.measure import accuracy, measure
-from tmkt.train.methods import METHODS, Method
+from tmkt.train.methods import METHODS, Method, Setting
 
 LOG_EVERY = 10  # steps
 CHECKPOINT_EVERY = 50  # steps
@@ -98,7 +98,7 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes)).to(device)
-        method = METHODS[recipe.method.name](recipe.method, net.features, recipe.data.bins).to(device)
+        method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins).to(device)
     optimizer = make_optimizer([*net.parameters(), *method.parameters()], recipe.train)
     fingerprint = source.fingerprint()
     checkpoint = out / CHECKPOINT
@@ -108,6 +108,7 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
     if not (out / RECIPE).is_file():
         with writing(out / RECIPE) as beside:
             beside.write_text(dump_recipe(recipe), encoding="utf-8")
+    method.prepare(Setting(lambda rng: draw_batch(source, recipe, rng, device), out, recipe.train.seed, fingerprint, device))
 
     with _ctrl_c_noted() as ctrl_c, closing(MetricsLog(out, start)) as log:
         for step in range(start, recipe.train.steps):
@@ -138,7 +139,7 @@ def _step(
     rng = np.random.default_rng([recipe.train.seed, step])
     net.train()
     batch = draw_batch(source, recipe, rng, device)
-    losses = method.losses(net, batch, rng)
+    losses = method.losses(net, batch, rng, step / recipe.train.steps)
     rate = learning_rate(step, recipe.train)
     for group in optimizer.param_groups:
         group["lr"] = rate

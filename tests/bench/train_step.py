@@ -25,10 +25,10 @@ def benchmark(options: Options) -> Iterator[Table]:
     x = torch.from_numpy(nmnist_frames(recipe.train.batch)).float().transpose(0, 1).contiguous()
     labels = torch.arange(recipe.train.batch) % 10
     net, other = nmnist_network().train(), sequential(nmnist_network(), folded=False).train()
-    method, rng = METHODS[recipe.method.name](recipe.method, net.features, recipe.data.bins), np.random.default_rng(0)
+    method, rng = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins), np.random.default_rng(0)
 
     def ours() -> torch.Tensor:
-        return method.losses(net, Batch(x, None, labels), rng).total
+        return method.losses(net, Batch(x, None, labels), rng, 0.0).total
 
     def theirs() -> torch.Tensor:
         functional.reset_net(other)

@@ -76,8 +76,8 @@ def test_tmkt_keeps_the_batch_norm_statistics_of_the_events_alone() -> None:
     batch, deployed = _batch(), {}
     for name in ("tmkt", "events"):
         net = _network()
-        method = METHODS[name](MethodRecipe(name=name), net.features, 5)
-        method.losses(net, batch, np.random.default_rng(0)).total.backward()
+        method = METHODS[name](MethodRecipe(name=name), net, 5)
+        method.losses(net, batch, np.random.default_rng(0), 0.0).total.backward()
         deployed[name] = {key: value for key, value in net.state_dict().items() if "running" in key or "tracked" in key}
         assert all(m.track_running_stats for m in net.modules() if isinstance(m, nn.BatchNorm2d))
     assert deployed["tmkt"].keys() == deployed["events"].keys()
@@ -90,8 +90,8 @@ def test_tmkt_keeps_the_batch_norm_statistics_of_the_events_alone() -> None:
 def test_tmkt_adds_its_parts_with_the_weights_of_the_recipe() -> None:
     net, batch = _network(), _batch()
     weights = MethodRecipe(name="tmkt", alignment=0.7, modality_guidance=0.2, ratio_perception=0.3)
-    method = METHODS["tmkt"](weights, net.features, 5)
-    losses = method.losses(net, batch, np.random.default_rng(0))
+    method = METHODS["tmkt"](weights, net, 5)
+    losses = method.losses(net, batch, np.random.default_rng(0), 0.0)
     p = {name: float(loss.detach()) for name, loss in losses.parts.items()}
     assert all(value > 0 for value in p.values())
     expected = p["mixed"] + p["events"] + 0.7 * p["alignment"] + 0.2 * p["modality_guidance"] + 0.3 * p["ratio_perception"]

@@ -1,0 +1,18 @@
+"""The recordings alone, the baseline of all methods."""
+
+import numpy as np
+
+from tmkt.networks import SpikingNetwork
+from tmkt.train.methods.base import Batch, Losses, Method
+from tmkt.train.objectives import classification
+
+
+class TargetOnly(Method):
+    """Classification of the event stream, without images."""
+
+    needs_images = False
+
+    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:  # noqa: ARG002
+        output = net(batch.events)
+        loss = classification(output.logits, batch.labels)
+        return Losses(loss, {"events": loss}, output.logits)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tmkt.errors import InputError
 from tmkt.events import Events
-from tmkt.readers.files import Input, Opened, empty, record_blocks
+from tmkt.readers.files import Input, Opened, Writer, empty, record_blocks
 from tmkt.readers.source import Counters, Raw
 from tmkt.recordings import OVERFLOW_US, OVERFLOW_Y, RECORD, STAMP_US, decode_records
 
@@ -44,14 +44,15 @@ def looks_like_atis(head: bytes) -> bool:
     return bool(backward <= 0.01 * len(steps) and np.count_nonzero(steps < 2_000_000) >= 0.99 * len(steps))
 
 
-class AtisWriter:
+class AtisWriter(Writer):
     """Writes records. The 23-bit clock wraps; where nothing happens for longer than half its range, overflow records say so."""
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
         if height > OVERFLOW_Y or width > 256:
             raise InputError(f"{name}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240 rows); choose another format")
-        self._file, self._name, self._offset, self._before = file, name, 0, 0
+        super().__init__(file, name, sensor)
+        self._offset, self._before = 0, 0
 
     def write(self, events: Events) -> None:
         """Appends a chunk. Raises InputError where an hour passes without an event: the overflow records would fill the disk."""
@@ -79,6 +80,3 @@ class AtisWriter:
         markers = step // OVERFLOW_US + 1
         self._file.write(bytes((0, OVERFLOW_Y, 0, 0, 0)) * markers)
         self._offset += markers * OVERFLOW_US
-
-    def finish(self) -> None:
-        """Nothing: records need no end."""

@@ -1,18 +1,68 @@
 """Which format a file has, by its first bytes."""
 
+import io
 from pathlib import Path
 
 from tmkt.errors import InputError
+from tmkt.readers.aedat2 import open_aedat2
+from tmkt.readers.aedat4 import open_aedat4
 from tmkt.readers.atis import looks_like_atis, open_atis
+from tmkt.readers.dat import TYPES, open_dat
+from tmkt.readers.event_stream import open_event_stream
+from tmkt.readers.evt2 import open_evt2
+from tmkt.readers.evt3 import open_evt3
 from tmkt.readers.files import Opener
+from tmkt.readers.hdf5 import open_hdf5
+from tmkt.readers.numpy_files import open_npy, open_npz
+from tmkt.readers.prophesee import encoding, read_header
 
 HEAD = 65536  # bytes that decide
 
-FORMATS: dict[str, Opener] = {"atis": open_atis}
+FORMATS: dict[str, Opener] = {
+    "atis": open_atis,
+    "aedat2": open_aedat2,
+    "aedat4": open_aedat4,
+    "evt2": open_evt2,
+    "evt3": open_evt3,
+    "dat": open_dat,
+    "npz": open_npz,
+    "npy": open_npy,
+    "hdf5": open_hdf5,
+    "es": open_event_stream,
+}
+MAGIC = {
+    b"#!AER-DAT4": "aedat4",
+    b"#!AER-DAT1": "aedat2",
+    b"#!AER-DAT2": "aedat2",
+    b"\x89HDF\r\n\x1a\n": "hdf5",
+    b"Event Stream": "es",
+    b"\x93NUMPY": "npy",
+}
+TINY = 20  # bytes: 3 records of 5 are no evidence
 
 
 def detect(head: bytes, path: Path) -> str:
-    """The key in FORMATS. Raises InputError for what is none of them."""
-    if looks_like_atis(head) or (path.suffix == ".bin" and len(head) < 30):
+    """The key in FORMATS for a file's first bytes. Raises InputError for what is none of them, by name where it is known."""
+    for magic, format in MAGIC.items():
+        if head.startswith(magic):
+            return format
+    if head.startswith(b"#!AER-DAT3"):
+        raise InputError(f"{path}: AEDAT 3 is not read, expected AEDAT 1, 2 or 4; convert it with iniVation's DV")
+    if head.startswith(b"PK\3\4") and b".npy" in head[:300]:
+        return "npz"
+    if head.startswith(b"% ") and (name := _prophesee(head, path)):
+        return name
+    if looks_like_atis(head) or (path.suffix == ".bin" and len(head) < TINY):
         return "atis"
-    raise InputError(f"{path}: not a known event recording (begins with {head[:8]!r}), expected one of {', '.join(FORMATS)}; name it with --format")
+    raise InputError(f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it: --format {', '.join(FORMATS)}")
+
+
+def _prophesee(head: bytes, path: Path) -> str | None:
+    file = io.BytesIO(head)
+    words = encoding(read_header(file, str(path)))
+    if words is None:
+        kind = file.read(2)
+        return "dat" if len(kind) == 2 and kind[0] in TYPES and kind[1] == 8 else None
+    if words not in ("EVT2", "EVT3"):
+        raise InputError(f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with Metavision")
+    return words.lower()

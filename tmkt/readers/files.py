@@ -23,6 +23,7 @@ class Options:
     chunk: int = 65536  # events
     stream: int = 0  # which of the file's event streams
     time_unit: TimeUnit | None = None  # of stamps in .npz, .npy and HDF5 files; None: integers are microseconds, others are refused
+    layout: str | None = None  # of AEDAT 1 and 2 addresses: a key of aedat2.LAYOUTS; None: the header tells, or DVS128
     repair: bool = False  # take what is left of a damaged file
 
 
@@ -67,9 +68,34 @@ def record_blocks(file: IO[bytes], record: int, chunk: int, counters: Counters) 
             return
 
 
+def damaged(source: Input, found: str, left_over: int = 0) -> None:
+    """Raises InputError for damage that a format can tell; under `repair` only counts what is left over, and the reader goes on or ends."""
+    if not source.options.repair:
+        raise InputError(f"{source.name}: {found}; fetch the file again, or take what is left with --repair")
+    source.counters.left_over_bytes += left_over
+
+
 def empty(n: int) -> Raw:
     """Arrays for n events, to be filled."""
     return np.empty(n, np.int64), np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint8)
+
+
+class Writer:
+    """Writes one recording as one format: the checked events of all chunks, in order; `finish` and `close` once."""
+
+    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:  # noqa: ARG002 - formats look at it
+        """Raises InputError for a sensor that the format cannot hold. `name` is for messages."""
+        self._file, self._name = file, name
+
+    def write(self, events: Events) -> None:
+        """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Writes what stands at the file's end: by default nothing, as in all formats that are rows of records."""
+
+    def close(self) -> None:
+        """Lets go of what it holds beside the file, also after an error."""
 
 
 class FileSource:

@@ -1,0 +1,268 @@
+"""What bytes mean, format by format: records written out by hand, and the traps that published files set."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_files import SENSOR, Rows, aedat4, ecf_chunk, random_events, rows, structured, write_ecf
+
+from tmkt.errors import InputError
+from tmkt.readers import FileSource, open_events
+from tmkt.readers.files import TimeUnit
+
+DVS128 = b"#!AER-DAT2.0\r\n# AEChip: ch.unizh.ini.jaer.chip.retina.DVS128\r\n"
+DAVIS346 = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346blue\r\n"
+EVT2 = b"% evt 2.0\n% geometry 640x480\n"
+EVT3 = b"% evt 3.0\n% format EVT3;height=720;width=1280\n% end\n"
+DAT = b"% Data file containing CD events.\n% Version 2\n% Height 100\n% Width 120\n\x0c\x08"
+ES = b"Event Stream\2\0\0\1" + struct.pack("<HH", 120, 100)
+
+
+def read(path: Path, data: bytes, sensor: tuple[int, int] | None = None, format: str | None = None) -> tuple[Rows, FileSource]:
+    path.write_bytes(data)
+    source = open_events(path, sensor=sensor, repair=True, format=format)
+    return rows(source), source
+
+
+def opened(path: Path, layout: str | None = None) -> FileSource:
+    """A source whose events nobody wants."""
+    source = open_events(path, layout=layout)
+    source.close()
+    return source
+
+
+def test_atis_overflow_records_add_8192_us_and_silent_wraps_are_counted(tmp_path: Path) -> None:
+    event = b"\x03\x04\x80\x00\x05"
+    marker = b"\x00\xf0\x00\x00\x00"
+    late = b"\x03\x04\x7f\xff\xff"
+    found, source = read(tmp_path / "a.bin", event * 2 + marker * 2 + event + late + event, (8, 8), "atis")
+    # The wrap: 2^23 us more than the stamp says.
+    assert [row[0] for row in found] == [5, 5, 16389, 16384 + 2**23 - 1, 16384 + 2**23 + 5]
+    assert (found[0], found[3][3], source.counters.wraps) == ((5, 3, 4, 1), 0, 1)
+
+
+def test_dvs128_counts_x_from_the_right_y_from_below_and_marks_on_by_0(tmp_path: Path) -> None:
+    event = struct.pack(">II", 100 << 8 | 7 << 1 | 0, 9)
+    special = struct.pack(">II", 0x8000, 10)
+    found, source = read(tmp_path / "a.aedat", DVS128 + event + special + struct.pack(">II", 100 << 8 | 7 << 1 | 1, 11))
+    assert found == [(9, 120, 27, 1), (11, 120, 27, 0)]
+    assert (source.sensor, source.notes) == ((128, 128), [])
+
+
+def test_davis_frames_and_external_events_are_skipped_and_a_record_may_begin_like_a_comment(tmp_path: Path) -> None:
+    first = 0x23 << 24 | 30 << 12 | 1 << 11  # begins with '#'
+    y = first >> 22 & 0x1FF
+    skipped = [1 << 31 | 5 << 12, 1 << 10 | 5 << 12]
+    found, source = read(tmp_path / "a.aedat", DAVIS346 + b"".join(struct.pack(">II", a, 7) for a in (first, *skipped)))
+    assert (found, source.sensor) == ([(7, 345 - 30, 259 - y, 1)], (260, 346))
+
+
+def test_aedat_without_a_chip_is_taken_for_a_dvs128_unless_its_addresses_are_wider(tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    _, source = read(path, b"#!AER-DAT2.0\n" + struct.pack(">II", 5, 9))
+    assert source.notes == ["the header names no chip: DVS128 assumed"]
+    path.write_bytes(b"#!AER-DAT2.0\n" + struct.pack(">II", 5 << 22, 9))
+    with pytest.raises(InputError, match="not of a DVS128; name the chip with --layout"):
+        open_events(path)
+    assert opened(path, "davis240").sensor == (180, 240)
+    path.write_bytes(b"#!AER-DAT2.0\n# AEChip: ch.example.Unknown\n" + struct.pack(">II", 5, 9))
+    with pytest.raises(InputError, match=r"recorded with ch\.example\.Unknown"):
+        open_events(path)
+    path.write_bytes(b"#!AER-DAT1.0\n" + struct.pack(">HI", 5, 9))
+    with pytest.raises(InputError, match="addresses of 16 bits"):
+        open_events(path, layout="davis240")
+
+
+def test_aedat_and_dat_clocks_of_32_bits_are_continued(tmp_path: Path) -> None:
+    stamps = [2**32 - 2_000_000, 1_000_000, 2_000_000]
+    found, source = read(tmp_path / "a.aedat", DVS128 + b"".join(struct.pack(">II", 1, t) for t in stamps))
+    expected = [stamps[0], 2**32 + 1_000_000, 2**32 + 2_000_000]
+    assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
+    found, source = read(tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps))
+    assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
+
+
+@pytest.mark.parametrize("compression", range(5))
+@pytest.mark.parametrize("table", [True, False])
+def test_aedat4_is_read_with_every_compression_with_and_without_a_data_table(tmp_path: Path, compression: int, table: bool) -> None:
+    events = random_events(200)
+    found, source = read(tmp_path / "a.aedat4", aedat4({0: [events]}, compression, table))
+    assert (found, source.sensor, source.notes) == (rows([events]), SENSOR, [])
+
+
+def test_aedat4_of_several_streams_gives_the_one_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat4"
+    left, right = random_events(50), random_events(60, seed=1)
+    path.write_bytes(aedat4({0: [left], 3: [right]}, sizes=False))
+    assert rows(open_events(path, stream=1, sensor=SENSOR)) == rows([right])
+    source = opened(path)
+    assert (source.sensor, source.notes) == (None, ["2 event streams: stream 0 taken (--stream)"])
+    with pytest.raises(InputError, match="holds 2 streams of events, but --stream says 2"):
+        open_events(path, stream=2)
+
+
+def evt2(*words: tuple[int, int]) -> bytes:
+    return EVT2 + b"".join(struct.pack("<I", kind << 28 | value) for kind, value in words)
+
+
+def test_evt2_joins_high_and_low_stamps_and_counts_what_comes_before_the_first(tmp_path: Path) -> None:
+    event = 3 << 22 | 600 << 11 | 400
+    data = evt2((1, event), (8, 2), (0, event), (10, 1), (1, event), (14, 0), (15, 0), (7, 0))
+    found, source = read(tmp_path / "a.raw", data)
+    assert found == [(131, 600, 400, 0), (131, 600, 400, 1)]
+    assert (source.counters.bad_records, source.sensor) == (2, (480, 640))
+
+
+def test_evt2_goes_on_where_its_clock_of_34_bits_runs_over(tmp_path: Path) -> None:
+    found, source = read(tmp_path / "a.raw", evt2((8, 2**28 - 1), (1, 0), (8, 0), (1, 0)))
+    assert ([row[0] for row in found], source.counters.wraps) == ([2**34 - 64, 2**34], 1)
+
+
+def evt3(*words: tuple[int, int]) -> bytes:
+    return EVT3 + b"".join(struct.pack("<H", kind << 12 | value) for kind, value in words)
+
+
+def test_evt3_vectors_start_at_a_base_and_go_on_behind_each_other(tmp_path: Path) -> None:
+    words = [(2, 1), (8, 1), (6, 7), (0, 9), (3, 1 << 11 | 100), (4, 0b1000_0000_0001), (5, 0b101), (0, 10), (2, 300), (9, 0)]
+    found, source = read(tmp_path / "a.raw", evt3(*words))
+    assert found == [(4103, x, 9, 1) for x in (100, 111, 112, 114)] + [(4103, 300, 10, 0)]
+    assert (source.counters.bad_records, source.sensor) == (2, (720, 1280))
+
+
+def test_evt3_low_stamps_that_step_back_are_no_carry_and_high_ones_wrap_after_16_8_s(tmp_path: Path) -> None:
+    words = [(8, 4094), (6, 4000), (2, 1), (6, 3990), (2, 2), (8, 4095), (2, 3), (8, 0), (6, 1), (2, 4)]
+    found, source = read(tmp_path / "a.raw", evt3(*words))
+    assert found == [(4094 * 4096 + 4000, 1, 0, 0), (4095 * 4096, 3, 0, 0), (2**24 + 1, 4, 0, 0)]
+    assert (source.counters.backward, source.counters.largest_backward_us, source.counters.wraps) == (1, 10, 1)
+
+
+def test_evt3_vectors_beyond_the_last_column_are_dropped(tmp_path: Path) -> None:
+    found, source = read(tmp_path / "a.raw", evt3((8, 1), (3, 1275), *[(4, 0xFFF)] * 500))
+    assert [row[1] for row in found] == list(range(1275, 1280))
+    assert source.counters.outside_sensor == 12 * 500 - 5
+
+
+def test_prophesee_headers_end_where_data_begin_even_if_those_look_like_a_comment(tmp_path: Path) -> None:
+    found, _ = read(tmp_path / "a.raw", EVT2 + b"% \x01\x80" + struct.pack("<II", 1 << 28, 1 << 28 | 10))
+    assert found == [(0x12025 << 6, 0, 0, 1), (0x12025 << 6, 0, 10, 1)]
+    found, _ = read(tmp_path / "b.raw", EVT2 + b"% end\n" + b"% x\n" + struct.pack("<II", 8 << 28, 1 << 28))
+    assert found == [(0, 0, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("header", "sensor"),
+    [
+        (b"% evt 2.0\n% plugin_name hal_plugin_gen41_evk2\n", (720, 1280)),
+        (b"% evt 2.0\n% system_ID 21\n", (480, 640)),
+        (b"% format EVT2;height=320;width=300\n% end\n", (320, 300)),
+        (b"% evt 2.0\n", None),
+    ],
+)
+def test_prophesee_sensors_are_known_by_size_plugin_or_system(tmp_path: Path, header: bytes, sensor: tuple[int, int] | None) -> None:
+    (tmp_path / "a.raw").write_bytes(header + struct.pack("<II", 8 << 28, 1 << 28))
+    assert opened(tmp_path / "a.raw").sensor == sensor
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"% evt 2.1\n", "encoded as EVT2.1"),
+        (b"% format EVT4;height=720;width=1280\n", "encoded as EVT4"),
+        (b"#!AER-DAT3.1\r\n", "AEDAT 3 is not read"),
+        (b"Event Stream\2\0\0\2" + bytes(4), "ATIS events"),
+        (b"Event Stream\1\0\0\1" + bytes(4), r"version 1\.0\.0"),
+        (b"% Data file\n% Version 1\n\x00\x08", "DAT version 1"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(200)), "not a known event recording"),
+        (b"PK\3\4" + b"data.pkl" * 50, "not a known event recording"),
+    ],
+)
+def test_what_is_not_read_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "a.dat").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        open_events(tmp_path / "a.dat")
+
+
+def test_dat_packs_x_y_and_polarity(tmp_path: Path) -> None:
+    found, source = read(tmp_path / "a.dat", DAT + struct.pack("<II", 7, 1 << 28 | 99 << 14 | 119))
+    assert (found, source.sensor) == ([(7, 119, 99, 1)], (100, 120))
+
+
+def test_event_stream_counts_y_from_below_and_skips_resets(tmp_path: Path) -> None:
+    data = bytes((255, 255, 254, 3 << 1 | 1)) + struct.pack("<HH", 7, 99) + bytes((0,)) + struct.pack("<HH", 8, 0)
+    found, source = read(tmp_path / "a.es", ES + data)
+    assert (found, source.sensor) == ([(257, 7, 0, 1), (257, 8, 99, 0)], (100, 120))
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("n", [1, 4, 5, 999])
+def test_ecf_is_decoded_in_all_its_modes(tmp_path: Path, mode: int, n: int) -> None:
+    events = random_events(n, (6, 1280))  # long runs of rows and of neighbours
+    events = replace(events, t=np.sort(np.random.default_rng(1).choice([5, 19, 20, 10_000, 9 * 10**6], n)).astype(np.int64))
+    events = replace(events, x=np.sort(events.x), y=np.sort(events.y), p=np.sort(events.p))
+    write_ecf(tmp_path / "a.h5", events, chunk=300, modes=(mode,))
+    assert rows(open_events(tmp_path / "a.h5")) == rows([events])
+    assert len(ecf_chunk(events, mode)) < 16 * n + 16
+
+
+def test_dsec_stamps_are_offset(tmp_path: Path) -> None:
+    import h5py
+
+    events = random_events(50)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key, dtype in (("t", "u4"), ("x", "u2"), ("y", "u2"), ("p", "u1")):
+            file[f"events/{key}"] = getattr(events, key).astype(dtype)
+        file["t_offset"] = np.int64(10**12)
+        file["ms_to_idx"] = np.zeros(3, np.uint64)
+    source = open_events(tmp_path / "a.h5", sensor=SENSOR)
+    assert rows(source) == rows([replace(events, t=events.t + 10**12)])
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1e-6), ("ms", 1e-3), ("us", 1.0), ("ns", 1e3)])
+def test_numpy_columns_may_have_other_names_signed_polarities_and_any_unit(tmp_path: Path, unit: TimeUnit, factor: float) -> None:
+    events = random_events(100)
+    np.savez(tmp_path / "a.npz", timestamps=events.t * factor, x=events.x.astype(np.float32), y=events.y, polarity=events.p.astype(np.int8) * 2 - 1)
+    with pytest.raises(InputError, match="float64, expected integers in microseconds; say --time-unit"):
+        open_events(tmp_path / "a.npz", sensor=SENSOR)
+    assert rows(open_events(tmp_path / "a.npz", sensor=SENSOR, time_unit=unit)) == rows([events])
+
+
+def test_numpy_values_that_no_event_has_are_dropped_and_counted(tmp_path: Path) -> None:
+    t = np.array([1.0, np.nan, np.inf, 1e300, -1.0, 2.0])
+    x = np.array([1, 1, 1, 1, 1, -1])
+    np.savez(tmp_path / "a.npz", t=t, x=x, y=np.ones(6), p=np.array([1, 0, 0, 0, 0, 7]))
+    source = open_events(tmp_path / "a.npz", sensor=SENSOR, time_unit="us", repair=True)
+    assert rows(source) == [(1, 1, 1, 1)]
+    assert (source.counters.negative_time, source.counters.outside_sensor) == (4, 1)
+
+
+def test_nothing_is_unpickled_and_no_array_is_taken_for_events_that_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"t": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="Python objects.*nothing is unpickled"):
+        open_events(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.zeros((5, 4)))
+    with pytest.raises(InputError, match="expected one dimension and fields t, x, y, p"):
+        open_events(tmp_path / "b.npy")
+    np.savez(tmp_path / "c.npz", t=np.zeros(5), x=np.zeros(5))
+    with pytest.raises(InputError, match="no column for y, p among t, x"):
+        open_events(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", t=np.zeros(5, int), x=np.zeros(5), y=np.zeros(4), p=np.zeros(5))
+    with pytest.raises(InputError, match="expected one length"):
+        open_events(tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", events=structured(random_events(5)))
+    assert len(rows(open_events(tmp_path / "e.npz", sensor=SENSOR))) == 5
+
+
+def test_an_hdf5_filter_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key in "txyp":
+            properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            properties.set_chunk((5,))
+            properties.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())
+            group = file.require_group("events")
+            h5py.h5d.create(group.id, key.encode(), h5py.h5t.NATIVE_INT64, h5py.h5s.create_simple((5,)), properties)
+    with pytest.raises(InputError, match="HDF5 filter blosc, which is not installed; try: pip install hdf5plugin"):
+        open_events(tmp_path / "a.h5")

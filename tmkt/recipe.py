@@ -98,6 +98,7 @@ class TrainRecipe(_Section):
     learning_rate: float = Field(default=5e-3, gt=0.0)
     weight_decay: float = Field(default=0.01, ge=0.0)
     warmup_steps: int = Field(default=20, ge=0, le=10**7)
+    ema: float = Field(default=0.0, ge=0.0, lt=1.0)  # decay of averaged weights, which are then measured and deployed; 0: the last weights
     shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
     rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
     zoom: float = Field(default=0.1, ge=0.0, lt=1.0)

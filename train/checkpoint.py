@@ -18,10 +18,9 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         beside.write_bytes(data)
 
 
-def save_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, step: int, fingerprint: bytes) -> None:
-    """Writes weights, the method's own heads, the optimiser's moments, the number of `step`s done and what data they saw."""
-    tensors = {f"network.{name}": tensor for name, tensor in net.state_dict().items()}
-    tensors |= {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
+def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, step: int, fingerprint: bytes) -> None:
+    """Writes all `modules` by name (network, method, averaged), the optimiser's moments, the number of `step`s done and what data they saw."""
+    tensors = {f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     tensors["step"] = torch.tensor(step)
@@ -29,8 +28,8 @@ def save_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: to
     save_tensors(path, tensors)
 
 
-def load_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: bytes) -> int:
-    """Puts a checkpoint's state into the three; gives the number of steps done. InputError if it is damaged or saw other data."""
+def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, fingerprint: bytes) -> int:
+    """Puts a checkpoint's state into the modules and the optimiser; gives the number of steps done. InputError if it is damaged or saw other data."""
     try:
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         if tensors.pop("data").numpy().tobytes() != fingerprint:
@@ -41,8 +40,8 @@ def load_checkpoint(path: Path, net: nn.Module, method: nn.Module, optimizer: to
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = tensors.pop(name)
         _check_moments(state, [p for group in optimizer.param_groups for p in group["params"]])
-        net.load_state_dict(_with_prefix(tensors, "network."))
-        method.load_state_dict(_with_prefix(tensors, "method."))
+        for prefix, module in modules.items():
+            module.load_state_dict(_with_prefix(tensors, f"{prefix}."))
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
         raise InputError(f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and train again") from None

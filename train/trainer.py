@@ -24,6 +24,7 @@ from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
 from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, METRICS, MODEL, RECIPE, TENSORBOARD, Run, load_run, load_run_recipe
+from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
 from tmkt.train.log import MetricsLog
@@ -44,7 +45,7 @@ def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bo
     Each step's randomness derives from (seed, step) alone: on a CPU a training that was killed and resumed ends with the same weights,
     bit for bit, as one that ran through, and equal calls write equal weights, metrics and run.json (at an equal number of threads and
     version of torch). On a GPU, where there is one, that is not promised. Nothing is chosen on the test recordings: the network after
-    the last step is measured on them once.
+    the last step (or the average of its weights, train.ema) is measured on them once.
 
     With `resume` an unfinished run of the same recipe and data goes on, a finished one is given back as it is, and where there is none
     training starts. `progress` is called after each step with the steps done, their total and the step's metrics. Ctrl-C (or SIGTERM)
@@ -99,10 +100,12 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
         torch.manual_seed(recipe.train.seed)
         net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes)).to(device)
         method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins).to(device)
+    averaged = average_of(net) if recipe.train.ema else net
     optimizer = make_optimizer([*net.parameters(), *method.parameters()], recipe.train)
+    learnt = {"network": net, "method": method} | ({"averaged": averaged} if recipe.train.ema else {})
     fingerprint = source.fingerprint()
     checkpoint = out / CHECKPOINT
-    start = load_checkpoint(checkpoint, net, method, optimizer, fingerprint) if checkpoint.is_file() else 0
+    start = load_checkpoint(checkpoint, learnt, optimizer, fingerprint) if checkpoint.is_file() else 0
     if not 0 <= start <= recipe.train.steps:
         raise InputError(f"{checkpoint}: step {start}, expected 0..{recipe.train.steps}; remove the run and train again")
     if not (out / RECIPE).is_file():
@@ -114,19 +117,21 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
         for step in range(start, recipe.train.steps):
             metrics = _step(step, recipe, source, net, method, optimizer, device)
             done = step + 1
+            if recipe.train.ema:
+                update_average(averaged, net, recipe.train.ema, done)
             last, stop = done == recipe.train.steps, ctrl_c.is_set()
             if done % LOG_EVERY == 0 or last:
                 log.write(done, metrics)
             if done % CHECKPOINT_EVERY == 0 or last or stop:
-                save_checkpoint(checkpoint, net, method, optimizer, done, fingerprint)
+                save_checkpoint(checkpoint, learnt, optimizer, done, fingerprint)
             if stop:
                 raise KeyboardInterrupt
             if progress:
                 progress(done, recipe.train.steps, metrics)
 
     save_tensors(out / CALIBRATION, {"frames": torch.from_numpy(source.frames[:CALIBRATION_RECORDINGS])})
-    save_tensors(out / MODEL, net.state_dict())
-    test = measure(net, source.test_frames, source.test_labels, device)
+    save_tensors(out / MODEL, averaged.state_dict())
+    test = measure(averaged, source.test_frames, source.test_labels, device)
     with writing(out / INFO) as beside:  # last: it says that the run is finished
         beside.write_text(json.dumps(_info(recipe, source, test), indent=1) + "\n", encoding="utf-8")
     return load_run(out)

@@ -23,7 +23,7 @@ TINY = {
     "data": {"name": "digits", "shots": 2, "bins": 5, "bin_us": 63200},
     "network": {"channels": [4, 8], "strides": [2, 1], "pools": [2, 2]},
     "method": {"name": "tmkt"},
-    "train": {"steps": STEPS, "batch": 10, "warmup_steps": 2, "threads": 1},
+    "train": {"steps": STEPS, "batch": 10, "warmup_steps": 2, "threads": 1, "ema": 0.9},
 }
 # A training in a process of its own that checkpoints every 4 steps and, at step 10, says so and waits for a signal.
 SCRIPT = """

@@ -13,11 +13,15 @@ CLIP = 2**23 - 1  # of the membrane
 @kernel
 def _active(touched: Any, unbiased: Any, u: Any, v: Any) -> int:
     """How many neurons have something to do in a step: a bias, or a membrane or current other than zero, or input."""
-    per_block = v.size // max(touched.size, 1)
-    flat = touched.reshape(-1)
+    flat = touched.reshape(-1)  # one entry a block of neighbours: those that input did not reach can be idle
+    per_block = v.size // max(flat.size, 1)
     idle = 0
-    for i in unbiased:
-        idle += (v[i] == 0) & (u[i] == 0) & (flat[i // per_block] == 0)
+    for block in range(flat.size):
+        if flat[block] == 0:
+            found = np.int32(0)
+            for i in range(block * per_block, (block + 1) * per_block):
+                found += unbiased[i] & (v[i] == 0) & (u[i] == 0)
+            idle += found
     return int(v.size) - idle
 
 
@@ -39,8 +43,8 @@ def update(
     """The rule as it stands, for any layer: sums a int32 [S, T, N], spikes uint8 [S, T, N], state u and v int32 [S, N].
 
     tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
-    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input; `unbiased`: the neurons without a bias,
-    the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the membrane, values over the threshold, active
+    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input; `unbiased` int32 [N]: 1 for
+    the neurons without a bias, the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the membrane, values over the threshold, active
     neurons.
     """
     keep_u, keep_v = current_kept / 4096, voltage_kept / 4096

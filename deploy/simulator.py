@@ -67,7 +67,7 @@ class _Layer:
     sums: type[np.int16] | type[np.int32] = np.int32
     shift: int = 0  # of sums in int16
     bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    unbiased: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    unbiased: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     touched: tuple[int, int] = (0, 0)  # positions, blocks of channels that spikes reach together; no blocks: all neurons are always active
 
     @classmethod
@@ -76,7 +76,7 @@ class _Layer:
         delayed = any(s.delays is not None for s in layer.synapses)
         blocks = layer.shape[0] if delayed else lcm(*(s.groups for s in layer.synapses))
         out = cls(layer, bias=np.tile(layer.bias.astype(np.int32), positions))
-        out.unbiased = np.flatnonzero(out.bias == 0)
+        out.unbiased = (out.bias == 0).astype(np.int32)
         out.touched = (positions, 0 if np.all(layer.bias) else blocks)
         out.plain = layer.current_decay == DECAY_ONE and largest_sum(program, layer) < 2**17
         for synapse in layer.synapses:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def run_recordings(
         )
     path = bundle.path.absolute()  # a worker may stand elsewhere
     job = Job(path, sha256(path / MANIFEST), engine, threads)
-    absolute = [Recording(r.path.absolute(), r.label, r.instance) for r in recordings]
+    absolute = [replace(r, path=r.path.absolute()) for r in recordings]
     shares = [tuple(absolute[i : i + SHARE]) for i in range(0, len(absolute), SHARE)]
     parts: dict[int, Answers] = {}
     done = 0

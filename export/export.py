@@ -36,6 +36,9 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
     except ModuleNotFoundError as error:
         raise InputError(f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'") from None
     data = run.recipe.data
+    if data.frames == "float":
+        found = "trained on interpolated frames (data.frames = 'float')"
+        raise InputError(f"{run.path}: {found}, expected counts: what a sensor gives and a chip takes; train again with --set data.frames=counts")
     contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
     graph = network_to_nir(run.load_network())
     program, report = quantize(graph, contract.shape, contract.max_count, calibration, bits)

@@ -77,8 +77,10 @@ class Run:
         except (SafetensorError, KeyError, OSError) as error:
             raise InputError(f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again") from None
         expected = (self.recipe.data.bins, 2, *self.info["sensor"])
-        if frames.dtype != np.uint8 or frames.shape[1:] != expected or not len(frames):
-            raise InputError(f"{self.path / CALIBRATION}: frames {frames.dtype} {frames.shape}, expected uint8 of (N, *{expected}); train again")
+        dtype = np.float32 if self.recipe.data.frames == "float" else np.uint8
+        if frames.dtype != dtype or frames.shape[1:] != expected or not len(frames):
+            found = f"{frames.dtype} {frames.shape}"
+            raise InputError(f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N, *{expected}); train again")
         return frames
 
 

@@ -1,76 +1,118 @@
-"""What a training sees: its recordings and images in memory, and the batch of each step."""
+"""What a training sees: its recordings and images, and the batch of each step."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tmkt.datasets import StaticImages, dataset, load_frames
-from tmkt.datasets.splits import few_shot, without_instances
+from tmkt.datasets import Recording, StaticImages, dataset
+from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
+from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
 from tmkt.recipe import Recipe
 from tmkt.train.augment import warp
 from tmkt.train.methods import Batch
 from tmkt.train.static_frames import static_frames
 
+HASHED_AT_ONCE = 256  # rows
+
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Frames uint8 [N, T, 2, H, W] and labels int64 [N] of the training and the test recordings, and the static source (None: not used).
+    """Frames [N, T, 2, H, W] (uint8 counts; float32 for `data.frames = "float"`) and labels int64 [N] of the training, the validation (which
+    may be empty) and the test recordings, and the static source (None: not used).
 
-    No image shows a thing whose recording is tested. `trained_on` holds the instances of the training recordings.
+    Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint protocol no image shows a thing whose
+    recording is tested or validates. `trained_on` and `validated_on` hold the instances of those recordings.
     """
 
     sensor: tuple[int, int]
     classes: tuple[str, ...]
-    frames: NDArray[np.uint8]
+    protocol: str
+    frames: Rows
     labels: NDArray[np.int64]
     trained_on: list[str]
-    test_frames: NDArray[np.uint8]
+    validation_frames: Rows
+    validation_labels: NDArray[np.int64]
+    validated_on: list[str]
+    test_frames: Rows
     test_labels: NDArray[np.int64]
     images: StaticImages | None
 
     def fingerprint(self) -> bytes:
         """sha256 of all that training sees: a resumed training must go on with the same."""
         digest = hashlib.sha256()
-        for array in (self.frames, self.labels, *((self.images.images, self.images.labels) if self.images else ())):
+        for frames in (self.frames, self.validation_frames) if len(self.validation_frames) else (self.frames,):
+            digest.update(f"{frames.shape}".encode())
+            for start in range(0, len(frames), HASHED_AT_ONCE):
+                digest.update(np.ascontiguousarray(frames[start : start + HASHED_AT_ONCE]).data)
+        for array in (self.labels, *((self.images.images, self.images.labels) if self.images else ())):
             digest.update(f"{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.digest()
 
+    def calibration(self, most: int) -> NDArray[Any]:
+        """Frames of at most `most` training recordings, spread over all of them, which are in order of instance and so perhaps of class."""
+        count = min(most, len(self.frames))
+        return self.frames[np.arange(count) * len(self.frames) // max(count, 1)]
 
-def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_images: bool) -> TrainingData:
-    """Reads all recordings of `data` and the images of `static`, split as the recipe says (`train.seed` draws the few shots).
+    def seen(self) -> set[str]:
+        """The instances that must not be tested besides `trained_on`: of the images, and of the recordings that validated."""
+        return {*(self.images.instances if self.images else ()), *self.validated_on}
 
-    All recordings are read before anything else, so that a damaged file shows at once: 23 kB each for N-MNIST. Raises InputError for
-    what cannot be read, for too few recordings of a class and for a class without images.
+
+def load_training_data(
+    recipe: Recipe, data: Path, static: Path | None, needs_images: bool, progress: Callable[[int, int], None] | None = None
+) -> TrainingData:
+    """Reads all recordings of `data` and the images of `static`, split as the recipe says (`train.seed` draws).
+
+    All recordings are decoded before anything else, so that a damaged file shows at once; `progress` is told how many are, and of how many.
+    Raises InputError for what cannot be read, for too few recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
+    classes = source.class_names(data)
+    source = dataset(recipe.data.name, classes)
     found = source.find_recordings(data)
-    contract = InputContract(source.sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
-    all_frames, all_labels = load_frames(found, contract)
-    train, test = few_shot(found, recipe.data.shots, recipe.train.seed)
-    _need_all(source.classes, {recording.label for recording in train}, f"{data}: holds no recording of class")
+    contract = input_contract(recipe.data, found)
+    frames = decoded_frames(found, recipe.data, contract, progress and (lambda done: progress(done, len(found))))
+    labels = np.array([recording.label for recording in found], np.int64)
+    split = split_recordings(source, found, recipe.data, recipe.train.seed)
+    _need_all(classes, {recording.label for recording in split.train}, f"{data}: holds no recording of class")
     images = None
     if needs_images:
-        images = without_instances(source.load_images(static), {recording.instance for recording in test})
-        _need_all(source.classes, set(images.labels.tolist()), f"{static or source.name}: leaves, without those that are tested, no image of class")
+        if source.load_images is None:
+            raise InputError(f"{source.title}: has no images, and method {recipe.method.name!r} learns from some; choose another method or data set")
+        check_paired(source, split.protocol)
+        images = split.choose_images(source.load_images(static, contract.sensor))
+        _need_all(classes, set(images.labels.tolist()), f"{static or source.name}: leaves, without those that are tested, no image of class")
     at = {recording: i for i, recording in enumerate(found)}
-    train_at, test_at = ([at[recording] for recording in part] for part in (train, test))
-    trained_on = sorted({recording.instance for recording in train})
+
+    def rows(part: Sequence[Recording]) -> tuple[Rows, NDArray[np.int64]]:
+        index = np.array([at[recording] for recording in part], np.int64)
+        return Rows(frames, index), labels[index]
+
+    def instances(part: Sequence[Recording]) -> list[str]:
+        return sorted({recording.instance for recording in part})
+
+    (train, train_labels), (validation, validation_labels), (test, test_labels) = map(rows, (split.train, split.validation, split.test))
     return TrainingData(
-        source.sensor,
-        source.classes,
-        all_frames[train_at],
-        all_labels[train_at],
-        trained_on,
-        all_frames[test_at],
-        all_labels[test_at],
+        contract.sensor,
+        classes,
+        split.protocol,
+        train,
+        train_labels,
+        instances(split.train),
+        validation,
+        validation_labels,
+        instances(split.validation),
+        test,
+        test_labels,
         images,
     )
 
@@ -78,7 +120,7 @@ def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_im
 def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:
     for label, name in enumerate(classes):
         if label not in found:
-            raise InputError(f"{complaint} {name!r}, expected all of {', '.join(classes)}; give a fuller folder")
+            raise InputError(f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller folder")
 
 
 def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device) -> Batch:

@@ -7,11 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmkt.datasets.decoded import Rows
 from tmkt.networks import SpikingNetwork
 
 
 @torch.no_grad()
-def measure(net: SpikingNetwork, frames: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device) -> dict[str, Any]:
+def measure(net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np.int64], device: torch.device) -> dict[str, Any]:
     """Accuracy and spike rates of a network in evaluation mode on frames uint8 [N, T, 2, H, W].
 
     Gives `samples`, `correct`, `accuracy` (None without samples) and `spike_rates`: spikes per neuron and step of each spiking layer.

@@ -129,7 +129,7 @@ def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress:
             if progress:
                 progress(done, recipe.train.steps, metrics)
 
-    save_tensors(out / CALIBRATION, {"frames": torch.from_numpy(source.frames[:CALIBRATION_RECORDINGS])})
+    save_tensors(out / CALIBRATION, {"frames": torch.from_numpy(source.calibration(CALIBRATION_RECORDINGS))})
     save_tensors(out / MODEL, averaged.state_dict())
     test = measure(averaged, source.test_frames, source.test_labels, device)
     with writing(out / INFO) as beside:  # last: it says that the run is finished
@@ -179,11 +179,12 @@ def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[st
         "dataset": recipe.data.name,
         "sensor": list(source.sensor),
         "classes": list(source.classes),
-        "protocol": "instance-disjoint",
+        "protocol": source.protocol,
         "trained_on": source.trained_on,
+        "validated_on": source.validated_on,
         "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
         "images": len(source.images) if source.images else 0,
-        "images_trained_on": to_ranges(source.images.instances) if source.images else {},
+        "images_trained_on": to_ranges(source.seen()),
         "test": test,
         "versions": {"tmkt": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tmkt.datasets import dataset, load_frames
-from tmkt.datasets.digits import MARKER, simulate_digits
+from tmkt.datasets.digits import MARKER, SENSOR, simulate_digits
 from tmkt.errors import InputError
 from tmkt.frames import InputContract, events_to_frames
 from tmkt.recordings import read_bin
@@ -179,7 +179,7 @@ def test_simulated_digits_are_found_with_the_labels_of_their_images(tmp_path: Pa
     recordings = DIGITS.find_recordings(tmp_path / "digits")
     assert np.bincount([r.label for r in recordings]).tolist() == [3] * 10
     assert all(label_of[r.instance] == r.label for r in recordings)
-    assert all(len(read_bin(r.path, DIGITS.sensor)) > 1000 for r in recordings)
+    assert all(len(read_bin(r.path, SENSOR)) > 1000 for r in recordings)
     with pytest.raises(InputError, match="simulated digits, expected N-MNIST"):
         NMNIST.find_recordings(tmp_path / "digits")
 

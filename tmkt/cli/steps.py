@@ -79,7 +79,7 @@ def choose_recordings(bundle: "Bundle", data: Path | None, split: str, limit: in
     from tmkt.datasets.splits import choose, draw, from_ranges
 
     origin = bundle.manifest["origin"]
-    found = dataset(origin["dataset"]).find_recordings(need_data(data, command))
+    found = dataset(origin["dataset"], bundle.manifest["classes"]).find_recordings(need_data(data, command))
     return draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
 
 
@@ -175,8 +175,8 @@ def compare_energy(first: "Bundle", second: "Bundle", devices: list[str], data: 
     names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if names[0] != names[1]:
         raise InputError(f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare bundles of one data set")
-    both = {recording.path for recording in choose_recordings(second, data, split, None, "energy")}
-    shared = [recording for recording in choose_recordings(first, data, split, None, "energy") if recording.path in both]
+    both = set(choose_recordings(second, data, split, None, "energy"))
+    shared = [recording for recording in choose_recordings(first, data, split, None, "energy") if recording in both]
     if not shared:
         raise InputError(f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try --split all")
     chosen = draw(shared, limit)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tmkt.camera import Camera, record
-from tmkt.datasets import Recording, StaticImages, in_order
+from tmkt.datasets import Recording, StaticImages, View, in_order
 from tmkt.datasets.nmnist import numbered_files
 from tmkt.errors import InputError
 from tmkt.files import writing_folder
@@ -23,7 +23,7 @@ DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
 MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they were made
 
 
-def load_images(root: Path | None = None) -> StaticImages:
+def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001 - all are of one size
     """The digits, uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>". They come with scikit-learn: `root` must be None."""
     if root is not None:
         raise InputError(f"static images: {root} was given, but the digits come with scikit-learn; leave --static out")
@@ -72,7 +72,7 @@ def find_recordings(root: Path) -> list[Recording]:
     for path, label, number in numbered_files(root / "Train"):
         if not 1 <= number <= DIGITS:
             raise InputError(f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with: tmkt data simulate DIR")
-        found.append(Recording(path, label, f"digits-{number - 1}"))
+        found.append(Recording(path, label, f"digits-{number - 1}", View(SENSOR)))
     if not found:
         raise InputError(f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR")
     return in_order(found)

@@ -17,7 +17,7 @@ COUNT = 60_000
 UNSIGNED_BYTES = 0x08  # the idx element type
 
 
-def load_images(root: Path | None) -> StaticImages:
+def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001 - all are of one size
     """The training images, uint8 [60000, 28, 28], instances "mnist-train-<i>". Fewer are accepted, if images and labels agree.
 
     Looks in `root`, `root`/MNIST/raw and `root`/raw (torchvision's layouts) for train-images-idx3-ubyte or train-images.idx3-ubyte,

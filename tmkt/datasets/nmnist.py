@@ -4,9 +4,10 @@
 labels of all shared recordings agree).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tmkt.datasets import Recording, in_order
+from tmkt.datasets import Recording, View, in_order
 from tmkt.errors import InputError
 
 SENSOR = (34, 34)
@@ -27,7 +28,7 @@ def find_recordings(root: Path) -> list[Recording]:
         for path, label, number in numbered_files(base / split):
             if not 1 <= number <= count:
                 raise InputError(f"{path}: number {number}, expected 1..{count} in N-MNIST's {split}; restore the official file name")
-            found.append(Recording(path, label, f"mnist-{split.lower()}-{number - 1}"))
+            found.append(Recording(path, label, f"mnist-{split.lower()}-{number - 1}", View(SENSOR)))
     if not found:
         raise _nothing(root)
     return in_order(found)
@@ -44,6 +45,12 @@ def numbered_files(folder: Path) -> list[tuple[Path, int, int]]:
                 raise InputError(f"{path}: name {path.stem!r}, expected a number as in 00021.bin, which says what was recorded; restore the name")
             found.append((path, digit, int(path.stem)))
     return found
+
+
+def paper_split(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording], set[str] | None]:
+    """The official one: Train/ to train on, with all of MNIST's training images, Test/ to test. It is instance-disjoint."""
+    train = [r for r in recordings if r.instance.startswith("mnist-train-")]
+    return train, [r for r in recordings if not r.instance.startswith("mnist-train-")], None
 
 
 def _nothing(root: Path) -> InputError:

@@ -16,7 +16,7 @@ MAX_IMAGES = 2_000_000  # that a network has seen: ours, above ImageNet's 1.3 mi
 
 
 def _few(ranges: dict[str, list[tuple[int, int]]]) -> dict[str, list[tuple[int, int]]]:
-    total = sum(max(last - first + 1, 0) for found in ranges.values() for first, last in found)
+    total = sum(max(last - first + 1, 0) for found in ranges.values() for first, last in found) + sum(not found for found in ranges.values())
     if total > MAX_IMAGES:
         raise ValueError(f"names {total} instances, expected at most {MAX_IMAGES}")
     return ranges
@@ -24,6 +24,23 @@ def _few(ranges: dict[str, list[tuple[int, int]]]) -> dict[str, list[tuple[int, 
 
 _Number = Annotated[int, Field(ge=0)]
 Ranges = Annotated[dict[str, list[tuple[_Number, _Number]]], AfterValidator(_few)]  # what `to_ranges` gives, as runs and bundles are checked for it
+
+
+def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
+    """From what a split draws: (name, instances, sorted) of every class.
+
+    Where one instance has recordings of several classes, as the people of DVS128 Gesture have, all classes are one group: an instance is
+    on one side with all of its recordings.
+    """
+    labels: dict[str, set[int]] = {}
+    for recording in recordings:
+        labels.setdefault(recording.instance, set()).add(recording.label)
+    if any(len(found) > 1 for found in labels.values()):
+        return [("all classes", sorted(labels))]
+    of_class: dict[int, list[str]] = {}
+    for instance, (label,) in labels.items():
+        of_class.setdefault(label, []).append(instance)
+    return [(f"class {label}", sorted(instances)) for label, instances in sorted(of_class.items())]
 
 
 def few_shot(recordings: Sequence[Recording], shots: int, seed: int) -> tuple[list[Recording], list[Recording]]:
@@ -34,11 +51,10 @@ def few_shot(recordings: Sequence[Recording], shots: int, seed: int) -> tuple[li
     """
     rng = np.random.default_rng(seed)
     drawn: set[str] = set()
-    for label in sorted({recording.label for recording in recordings}):
-        instances = sorted({recording.instance for recording in recordings if recording.label == label})
+    for what, instances in groups(recordings):
         if len(instances) <= shots:
             raise InputError(
-                f"class {label}: {len(instances)} recorded instances, expected more than the {shots} to train on, so that one is left to test; "
+                f"{what}: {len(instances)} recorded instances, expected more than the {shots} to train on, so that one is left to test; "
                 "give more recordings or lower data.shots"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
@@ -76,11 +92,18 @@ def choose(recordings: Sequence[Recording], split: str, trained_on: Collection[s
 
 
 def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
-    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of thousands of images of a training."""
+    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of thousands of images of a training.
+
+    An instance without such a number, as a user's own file may be named, is its own name with no ranges.
+    """
     numbers: dict[str, list[int]] = {}
+    names: list[str] = []
     for instance in instances:
         name, _, digits = instance.rpartition("-")
-        numbers.setdefault(name, []).append(int(digits))
+        if name and digits.isdecimal() and digits.isascii() and str(int(digits)) == digits:
+            numbers.setdefault(name, []).append(int(digits))
+        else:
+            names.append(instance)
     ranges: dict[str, list[list[int]]] = {}
     for name, found in sorted(numbers.items()):
         for number in sorted(found):
@@ -89,12 +112,17 @@ def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
                 known[-1][1] = number
             else:
                 known.append([number, number])
+    for name in names:
+        for first, last in ranges.pop(name, []):  # "a" beside "a-7": both are written in full
+            ranges.update({f"{name}-{number}": [] for number in range(first, last + 1)})
+        ranges[name] = []
     return ranges
 
 
 def from_ranges(ranges: dict[str, list[list[int]]]) -> set[str]:
     """The instances that `to_ranges` was given."""
-    return {f"{name}-{number}" for name, found in ranges.items() for first, last in found for number in range(first, last + 1)}
+    numbered = {f"{name}-{number}" for name, found in ranges.items() for first, last in found for number in range(first, last + 1)}
+    return numbered | {name for name, found in ranges.items() if not found}
 
 
 def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:

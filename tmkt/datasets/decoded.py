@@ -1,0 +1,90 @@
+"""All frames of a data set at once, for training: decoded once, then memory-mapped."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.datasets import Recording, View
+from tmkt.datasets.cache import cached
+from tmkt.datasets.float_frames import papers_frames
+from tmkt.datasets.reading import count_frames, read_recording
+from tmkt.errors import InputError
+from tmkt.frames import InputContract
+from tmkt.recipe import DataRecipe
+
+
+class Rows:
+    """Some rows of an array that may lie on disk, in a given order: an index or a slice is read when it is asked for."""
+
+    def __init__(self, array: NDArray[Any], index: NDArray[np.int64]) -> None:
+        self._array, self._index = array, index
+        self.shape = (len(index), *array.shape[1:])
+        self.dtype = array.dtype
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64] | list[int]) -> NDArray[Any]:
+        return np.asarray(self._array[self._index[rows]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("rows are copied where they are made an array")
+        return np.asarray(self[:], dtype)
+
+
+def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputContract:
+    """What the network of a recipe takes: its sensor is `data.sensor`, or the recordings' divided by `data.downsample`.
+
+    Raises InputError where the recordings differ in size and no sensor is given, and for a sensor larger than theirs.
+    """
+    sizes = {recording.view.size for recording in recordings if recording.view}
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    if data.sensor:
+        height, width = data.sensor
+        if size and (height > size[0] or width > size[1]):
+            found = f"{size[0]} x {size[1]}"
+            raise InputError(f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at most that; lower it or leave it out")
+        return InputContract((height, width), data.bins, data.bin_us, data.max_count)
+    if size is None:
+        raise InputError(f"data set {data.name!r}: its recordings differ in size, expected data.sensor, as in data.sensor=[48,48]; set it")
+    sensor = size[0] // data.downsample, size[1] // data.downsample
+    if not all(sensor):
+        raise InputError(f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels; lower it")
+    return InputContract(sensor, data.bins, data.bin_us, data.max_count)
+
+
+def decoded_frames(
+    recordings: Sequence[Recording], data: DataRecipe, contract: InputContract, progress: Callable[[int], None] | None = None
+) -> NDArray[Any]:
+    """Frames [N, bins, 2, height, width] of recordings in their order: uint8 counts, or float32 where `data.frames` says so.
+
+    Large sets come from the cache, memory-mapped and read-only. `progress` is told how many recordings are done, where they are decoded.
+    Raises InputError for a recording that cannot be read, and for no recordings.
+    """
+    if not recordings:
+        raise InputError("no recordings to read, expected at least one; choose another --data")
+    decode = _float_frames if data.frames == "float" else _count_frames
+
+    def fill(out: NDArray[Any]) -> None:
+        for i, recording in enumerate(recordings):
+            out[i] = decode(recording, data, contract)
+            if progress:
+                progress(i + 1)
+
+    what = [[repr(recording.view), recording.span_us] for recording in recordings]
+    shaped_by = {"frames": data.frames, "data_set": data.name, "bin_us": contract.bin_us, "max_count": contract.max_count, "recordings": what}
+    dtype = np.float32 if data.frames == "float" else np.uint8
+    return cached([r.path for r in recordings], shaped_by, (len(recordings), contract.bins, *contract.shape), dtype, fill)
+
+
+def _count_frames(recording: Recording, data: DataRecipe, contract: InputContract) -> NDArray[np.uint8]:  # noqa: ARG001 - as _float_frames
+    return count_frames(recording, contract)
+
+
+def _float_frames(recording: Recording, data: DataRecipe, contract: InputContract) -> NDArray[np.float32]:
+    events = read_recording(recording, contract.sensor)
+    view = recording.view or View(contract.sensor)
+    return papers_frames(events, view, contract.bins, contract.sensor, peak=data.name == "nomniglot")

@@ -1,0 +1,42 @@
+"""The frames of the papers: interpolated floats. No chip takes them; they are here to compare with what was published."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.datasets import View
+from tmkt.events import Events
+
+
+def papers_frames(events: Events, view: View, bins: int, sensor: tuple[int, int], peak: bool = False) -> NDArray[np.float32]:
+    """Counts in `bins` windows of equal length, resized bilinearly: float32 [bins, 2, height, width].
+
+    As Knowledge Transfer's code (methods of AAAI 2024, its `datasets.py`): tonic's `ToFrame(n_time_bins=bins)`, whose windows are
+    floor(duration / bins) long and leave out the events at the end; recordings that differ in size within the bounds of their events; then
+    `F.interpolate(mode="bilinear", align_corners=True)`. `peak`: each window's counts of one polarity divided by their largest, as its
+    N-Omniglot loader does ("frequency"); that one resizes with another corner rule, which is not reproduced.
+    """
+    top, left, height, width = view.region or (0, 0, *view.sensor)
+    if view.fills:
+        left, top = int(events.x.min()), int(events.y.min())
+        width, height = int(events.x.max()) - left + 1, int(events.y.max()) - top + 1
+    x, y = events.x.astype(np.int64) - left, events.y.astype(np.int64) - top
+    window = max(int(events.t[-1] - events.t[0]) // bins, 1)
+    index = (events.t - events.t[0]) // window
+    keep = (index < bins) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    at = ((index * 2 + events.p) * height + y) * width + x
+    counts = np.bincount(at[keep], minlength=bins * 2 * height * width).astype(np.float32).reshape(bins, 2, height, width)
+    if peak:
+        counts /= np.maximum(counts.max(axis=(2, 3), keepdims=True), 1e-5)
+    return np.asarray(_weights(height, sensor[0]) @ counts @ _weights(width, sensor[1]).T, np.float32)
+
+
+def _weights(pixels: int, sites: int) -> NDArray[np.float32]:
+    """float32 [sites, pixels]: bilinear interpolation along one side with aligned corners."""
+    at = np.linspace(0, pixels - 1, sites) if sites > 1 else np.zeros(1)
+    low = np.minimum(at.astype(np.int64), pixels - 1)
+    high = np.minimum(low + 1, pixels - 1)
+    weights = np.zeros((sites, pixels), np.float32)
+    rows = np.arange(sites)
+    np.add.at(weights, (rows, low), (1.0 - (at - low)).astype(np.float32))
+    np.add.at(weights, (rows, high), (at - low).astype(np.float32))
+    return weights

@@ -1,0 +1,67 @@
+"""Image files of any size and colour as one array."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.datasets.cache import cached
+from tmkt.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+MOST_PIXELS = 2**26  # of one image
+
+
+def read_images(paths: Sequence[Path], size: tuple[int, int], progress: Callable[[int], None] | None = None) -> NDArray[np.uint8]:
+    """Values uint8 [N, h, w] of image files, resized to `size` (height, width); of many files they are kept in the cache.
+
+    As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored, then the value channel of HSV, which is
+    max(R, G, B). Grey images are their own value. Raises InputError for a file that is no image.
+    """
+
+    def fill(out: NDArray[Any]) -> None:
+        for i, path in enumerate(paths):
+            out[i] = read_value(path, size)
+            if progress:
+                progress(i + 1)
+
+    return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
+
+
+def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """One image's values uint8 `size`; InputError for a file that is no image."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise InputError(f"{path}: reading images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'") from None
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise InputError(f"{path}: an image of {width} x {height} pixels, expected at most {MOST_PIXELS} pixels; make it smaller")
+            grey = image.mode in ("1", "L")
+            pixels = image.convert("L" if grey else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: no image that is known; fetch it again or remove it") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read ({str(error)[:80]}); fetch it again or remove it") from None
+    values = np.asarray(pixels, np.uint8)
+    return values if grey else values.max(axis=2)
+
+
+def need_size(size: tuple[int, int] | None, name: str) -> tuple[int, int]:
+    """Gives the size back; ValueError where none is given for images that differ in size."""
+    if size is None:
+        raise ValueError(f"the images of {name} differ in size: say which to resize them to")
+    return size
+
+
+def need_folder(root: Path | None, holding: str) -> Path:
+    """Gives the images' folder back; InputError where none is given or it is not there. `holding`: what it should hold."""
+    if root is None:
+        raise InputError(f"static images: no folder given, expected one with {holding}; give it with --static DIR")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder, expected one with {holding}; check --static")
+    return root

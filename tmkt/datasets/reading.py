@@ -1,0 +1,124 @@
+"""A recording of any data set as events and as frames."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.datasets import Recording, View
+from tmkt.datasets.pixels import mapped_frames
+from tmkt.errors import InputError
+from tmkt.events import Events
+from tmkt.frames import InputContract, events_to_frames
+from tmkt.recordings import check_events, read_bin
+
+CHUNK = 2**18  # events at a time
+
+
+def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
+    """All events of a recording. `sensor` (height, width) bounds the coordinates where the recording has no view.
+
+    Raises InputError for a file that cannot be read or is damaged, and for a recording without events.
+    """
+    sensor = recording.view.sensor if recording.view else sensor
+    if recording.span_us is None:
+        return _read_file(recording.path, sensor)
+    try:
+        stat = recording.path.stat()
+    except OSError as error:
+        raise InputError(f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording; check the path") from None
+    events = _read_shared(recording.path, sensor, stat.st_mtime_ns, stat.st_size)
+    begin, end = np.searchsorted(events.t, recording.span_us)
+    part = Events(events.t[begin:end], events.x[begin:end], events.y[begin:end], events.p[begin:end], sensor)
+    if not len(part):
+        first, last = recording.span_us
+        raise InputError(f"{recording.path}: no events from {first} to {last} us, where its list of parts says there are; fetch both files again")
+    return part
+
+
+@lru_cache(maxsize=1)
+def _read_shared(path: Path, sensor: tuple[int, int], _changed: int, _size: int) -> Events:
+    """A file that holds several recordings: they follow one another in order of instance, so the last file is enough to keep."""
+    return _read_file(path, sensor)
+
+
+def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
+    if path.suffix == ".bin":
+        return read_bin(path, sensor)
+    if path.suffix == ".mat":
+        from tmkt.datasets.mat import read_mat
+
+        return _checked(read_mat(path), path, sensor)
+    if path.suffix == ".npy" and _is_matrix(path):
+        from tmkt.datasets.dvsgesture import read_matrix
+
+        return _checked(read_matrix(path), path, sensor)
+    if path.suffix == ".aedat" and _begins(path, b"#!AER-DAT3"):
+        from tmkt.datasets.aedat3 import read_aedat3
+
+        return _checked(read_aedat3(path), path, sensor)
+    return _read_known(path, sensor)
+
+
+def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
+    """Any format that `tmkt.readers` knows. A file of another sensor than the data set's is refused."""
+    from tmkt.readers import open_events
+
+    source = open_events(path, sensor=None, chunk=CHUNK)
+    try:
+        if source.sensor is not None and source.sensor != sensor:
+            found, expected = (f"{width}x{height}" for height, width in (source.sensor, sensor))
+            raise InputError(f"{path}: recorded with a sensor of {found}, expected {expected} as the other recordings; keep sensors apart")
+        parts = list(source.chunks(sensor))
+    finally:
+        source.close()
+    t, x = np.concatenate([part.t for part in parts]), np.concatenate([part.x for part in parts])
+    y, p = np.concatenate([part.y for part in parts]), np.concatenate([part.p for part in parts])
+    return Events(t, x, y, p, sensor)
+
+
+def _checked(columns: tuple[NDArray[Any], ...], path: Path, sensor: tuple[int, int]) -> Events:
+    t, x, y, p = columns
+    for what, values, most in (("x", x, 65535), ("y", y, 65535), ("polarity", p, 255)):
+        if len(values) and not (values.min() >= 0 and values.max() <= most):
+            raise InputError(f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch the file again")
+    events = Events(
+        np.ascontiguousarray(t.astype(np.int64)),
+        np.ascontiguousarray(x.astype(np.uint16)),
+        np.ascontiguousarray(y.astype(np.uint16)),
+        np.ascontiguousarray(p.astype(np.uint8)),
+        sensor,
+    )
+    check_events(events, path)
+    return events
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
+def _is_matrix(path: Path) -> bool:
+    """Whether a .npy file holds one row an event in place of fields."""
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+    except (OSError, ValueError):
+        return False
+    return dtype.names is None and len(shape) == 2
+
+
+def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.uint8]:
+    """A recording as a network takes it: uint8 [bins, 2, height, width], integer counts. InputError as `read_recording` raises it."""
+    events = read_recording(recording, contract.sensor)
+    view = recording.view or View(contract.sensor)
+    if view == View(contract.sensor):
+        return events_to_frames(events, contract)
+    return mapped_frames(events, view, contract)

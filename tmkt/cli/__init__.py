@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tmkt import __version__, console
-from tmkt.cli import data, demo, doctor, energy, export, fit, run, train
+from tmkt.cli import data, demo, doctor, energy, export, fit, run, send, stream, train
 from tmkt.errors import InputError
 
 app = typer.Typer(
@@ -21,18 +21,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (train, export, run, fit, energy, demo, doctor):
+for group in (train, export, run, fit, energy, stream, demo, doctor):
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
+data.app.add_typer(send.app)
 app.add_typer(data.app, name="data")
 
 
 def main() -> None:
     """Entry point: exit code 0 done, 1 a check failed, 2 wrong use or bad input, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidied up like Ctrl-C
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
     console.command_line = True
     try:
         code = app(standalone_mode=False)

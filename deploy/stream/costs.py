@@ -1,0 +1,81 @@
+"""What an answer costs on a chip: how late it is, and its energy, from the spikes of the steps that ran for it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmkt.bundle import Bundle
+from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
+from tmkt.deploy.energy.constants import devices as described
+from tmkt.deploy.energy.constants import estimators
+from tmkt.deploy.energy.counted import Counted, OnChip
+from tmkt.deploy.energy.report import estimates
+from tmkt.deploy.energy.updates import depths
+from tmkt.deploy.fit.device import load_device
+from tmkt.deploy.fit.latency import step_time, work_of
+from tmkt.deploy.fit.network import from_program
+from tmkt.deploy.fit.placement import place
+from tmkt.deploy.fit.traffic import traffic
+from tmkt.deploy.stream.windows import Answer
+from tmkt.deploy.trace import Trace, count
+
+MICRO = 1e6
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Least and most. `step_us`: what a step takes, mean over the answer's steps; `latency_us`: from its last bin being complete to the
+    answer; both None where the network does not fit. `energy_j` by estimator, empty where none knows the device."""
+
+    step_us: Interval | None
+    latency_us: Interval | None
+    energy_j: dict[str, Interval]
+
+
+class Costs:
+    """A bundle on a device, placed once. InputError for a device that is not known."""
+
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        self.program, self.classes, self.bin_us = bundle.program, bundle.classes, bundle.contract.bin_us
+        self.placement = place(from_program(bundle.program), load_device(device))
+        self.device = self.placement.device.name
+        self.fits = self.placement.fits()
+        self.depth = max(depths(bundle.program).values())
+
+    def of(self, answer: Answer) -> Cost:
+        """The cost of an answer. A step takes what its own spikes say. The answer is late by the steps that are still to run when the last
+        bin is complete (`Answer.behind`), and by the steps that a spike takes through the layers, one each (`depth`).
+
+        Energy is that of all steps of the answer; what the chip takes while it waits, and the steps in which the pipeline drains, are not in it.
+        """
+        frames, spikes = answer.frames[None], {name: array[None] for name, array in answer.spikes.items()}
+        trace = count(self.program, frames, spikes)
+        step_us = latency_us = None
+        on: OnChip | str = "does not fit"
+        if self.fits:
+            moved = traffic(self.placement, frames, spikes)
+            low, high = step_time(self.placement.device, work_of(self.placement, moved), self.placement.tiles_used)
+            step_us = (float(low.mean()) * MICRO, float(high.mean()) * MICRO)
+            latency_us = (step_us[0] * (answer.behind + self.depth), step_us[1] * (answer.behind + self.depth))
+            unused = np.zeros(1)  # messages and hops: only reports show them
+            on = OnChip(self.placement, low, high, unused, unused, unused, parts_j=None)
+        return Cost(step_us, latency_us, self._energy(trace, on))
+
+    def _energy(self, trace: Trace, on: OnChip | str) -> dict[str, Interval]:
+        """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the one that is calibrated core by core needs
+        updates that only a run from zero counts, and power that is always on belongs to no answer. Every neuron is taken to be updated:
+        of an interval that is only the centre."""
+        known = estimators(self.device) if self.device in described() else []
+        if not known:
+            return {}
+        updates = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
+        where = "left to tmkt energy" if CALIBRATED in known else on
+        counted = Counted(self.program, trace, updates, {self.device: where}, np.zeros(1, np.int64), self.classes, self.bin_us)
+        found, _ = estimates(counted, [self.device])
+        out = {}
+        for e in found:
+            if e.device == self.device and e.always_on is None:
+                figure = e.figure([float(reading[0]) for reading in e.per_sample()])
+                out[e.estimator] = (figure["low_j"], figure["high_j"])
+        return out

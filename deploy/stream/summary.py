@@ -1,0 +1,87 @@
+"""What a stream came to, in memory that does not grow with it."""
+
+from collections import Counter
+from math import exp, floor, log
+from typing import Any
+
+from tmkt.deploy.stream.costs import Cost, Costs
+
+FINENESS = 0.01  # of a latency's percentiles: bins of one per cent
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+class Percentiles:
+    """Quantiles of positive numbers, each right to one per cent."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.largest = 0.0
+
+    def add(self, value: float) -> None:
+        self._counts[floor(log(max(value, 1e-3)) / FINENESS)] += 1
+        self.largest = max(self.largest, value)
+
+    def quantile(self, share: float) -> float | None:
+        """The least value that at least this share does not exceed; None of nothing."""
+        left = share * self._counts.total()
+        for key in sorted(self._counts):
+            left -= self._counts[key]
+            if left <= 0:
+                return min(exp((key + 1) * FINENESS), self.largest)
+        return None
+
+
+class Summary:
+    """Counts of answers, their latency on this host, and their cost on the chip."""
+
+    def __init__(self, classes: list[str]) -> None:
+        self.answers, self.undecided, self.elapsed_s = 0, 0, 0.0
+        self.classes = dict.fromkeys(classes, 0)
+        self.host_us = Percentiles()
+        self._steps = 0  # of answers with a cost
+        self._step_us = [0.0, 0.0]
+        self._latency_us = [0.0, 0.0]
+        self._energy_j: dict[str, list[float]] = {}
+
+    def add(self, decided: str | None, host_us: float, cost: Cost | None, steps: int) -> None:
+        """Counts an answer that took so many steps."""
+        self.answers += 1
+        self.host_us.add(host_us)
+        if decided is None:
+            self.undecided += 1
+        else:
+            self.classes[decided] += 1
+        if cost is None:
+            return
+        self._steps += steps
+        for end in (0, 1):
+            if cost.step_us is not None and cost.latency_us is not None:
+                self._step_us[end] += cost.step_us[end] * steps
+                self._latency_us[end] += cost.latency_us[end]
+            for name, interval in cost.energy_j.items():
+                self._energy_j.setdefault(name, [0.0, 0.0])[end] += interval[end]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"answers": self.answers, "decided": self.answers - self.undecided, "undecided": self.undecided, "classes": self.classes}
+
+    def chip(self, costs: Costs, seen_us: int, steps_run: int) -> dict[str, Any]:
+        """Means over the answers. `keeps_up`: whether the slowest estimate of a step leaves time for all steps of the stream."""
+        report: dict[str, Any] = {"device": costs.device, "fits": costs.fits, "depth_steps": costs.depth}
+        timed = costs.fits and self._steps > 0
+        step = [total / self._steps for total in self._step_us] if timed else None
+        report["step_us"] = step
+        report["latency_us"] = [total / self.answers for total in self._latency_us] if timed else None
+        report["keeps_up"] = None if step is None else step[1] * steps_run <= max(seen_us, costs.bin_us)
+        report["energy_j_per_answer"] = {name: [total / self.answers for total in totals] for name, totals in self._energy_j.items()}
+        return report
+
+    def times(self, events: int, seen_s: float, live: bool) -> dict[str, Any]:
+        """What depends on this host. `real_time_factor`: seconds of stream a second; it and the rate are None where the stream was waited for."""
+        host = {name: self.host_us.quantile(share) for name, share in QUANTILES.items()} | {"max": self.host_us.largest}
+        rated = self.elapsed_s > 0 and not live
+        return {
+            "host_us": host,
+            "elapsed_s": self.elapsed_s,
+            "events_per_s": events / self.elapsed_s if rated else None,
+            "real_time_factor": seen_s / self.elapsed_s if rated else None,
+        }

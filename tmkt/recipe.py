@@ -80,14 +80,52 @@ class StaticRecipe(_Section):
     polarity: Literal["normal", "inverted", "random"] = "random"  # normal: 1 = brighter; inverted: 1 = darker, as N-MNIST's to MNIST
 
 
-class MethodRecipe(_Section):
-    """How the network learns: "tmkt" with its weights, or "events" (the recordings alone)."""
+# What a method's paper publishes where it differs from the other defaults (docs/methods.md).
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "kt": {"heads": 2, "loss": "tet", "step_weights": "learned", "statistics": "shared"},
+    "ckd": {"heads": 1, "loss": "tet", "step_weights": "learned", "statistics": "shared"},
+}
 
-    name: Literal["tmkt", "target-only", "events"]
-    mix_ratio: float = Field(default=0.3, gt=0.0, lt=1.0)  # expected share of a mixed sequence that comes from events
+
+class MethodRecipe(_Section):
+    """How the network learns. A method looks at the keys that it has a use for; docs/methods.md says which."""
+
+    name: Literal["tmkt", "kt", "ckd", "finetune", "target-only", "events"]
+    loss: Literal["mean", "tet"] = "mean"  # classification: of the logits' time mean, or of each step by itself
+    heads: Literal[1, 2] = 1  # 2: the static stream has a head of its own, which is not deployed
+    statistics: Literal["apart", "shared"] = "apart"  # deployed batch norm statistics: of the events alone, or of both streams
+    step_weights: Literal["fixed", "learned"] = "fixed"  # learned: a coefficient of each step for alignment and classification
     alignment: float = Field(default=0.5, ge=0.0)  # weight of 1 - CKA
-    modality_guidance: float = Field(default=0.1, ge=0.0)  # weight of MAG
-    ratio_perception: float = Field(default=0.1, ge=0.0)  # weight of MRP
+    mix_ratio: float = Field(default=0.3, ge=0.0, le=1.0)  # tmkt: expected share of a mixed sequence that comes from events; 0: no mixup
+    mix_ratio_end: float = Field(default=0.3, ge=0.0, le=1.0)  # where the ratio gets to by the last step; where not given: mix_ratio
+    modality_guidance: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MAG
+    ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
+    pretrain_share: float = Field(default=0.5, gt=0.0, lt=1.0)  # finetune: share of the steps that learn from images
+    sliding_power: float = Field(default=3.0, gt=0.0, le=100.0)  # kt, ckd: images are replaced with probability (done steps / steps)^power
+    teacher: str = ""  # ckd: a ResNet's weights, .safetensors; empty: one is trained
+    teacher_steps: int = Field(default=500, ge=1, le=10**7)  # ckd: for so many steps
+    teacher_width: int = Field(default=16, ge=1, le=1024)  # ckd: channels of its first stage
+    distillation: float = Field(default=1.0, ge=0.0)  # ckd: weight of distillation at first
+    distillation_temperature: float = Field(default=4.0, gt=0.0, le=1000.0)
+    distillation_switch: float = Field(default=0.5, ge=0.0, le=1.0)  # ckd: share of the steps at which the weight has fallen to a half
+    distillation_steepness: float = Field(default=30.0, gt=0.0, le=10_000.0)
+    likeness_temperature: float = Field(default=0.1, ge=0.0, le=1000.0)  # ckd: how unlike a replacement's class may be; 0: always the same class
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        ratio = {"mix_ratio_end": values["mix_ratio"]} if "mix_ratio" in values else {}
+        return {**_PUBLISHED.get(str(values.get("name")), {}), **ratio, **values}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MethodRecipe":
+        if self.step_weights == "learned" and (self.loss != "tet" or not self.alignment):
+            raise ValueError("step_weights = learned needs loss = tet and an alignment above 0, or nothing holds the weights between 0 and 1")
+        if self.name == "tmkt" and self.mix_ratio == self.mix_ratio_end == 0.0 and (self.modality_guidance or self.ratio_perception):
+            raise ValueError("mix_ratio = 0 leaves guidance and perception nothing to tell; set modality_guidance and ratio_perception to 0, too")
+        return self
 
 
 class TrainRecipe(_Section):
@@ -114,6 +152,12 @@ class Recipe(_Section):
     static: StaticRecipe = StaticRecipe()
     method: MethodRecipe
     train: TrainRecipe
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.method.teacher and self.static.encoding != "grey":
+            raise ValueError("method.teacher was trained on images and sees images; set static.encoding=grey, or leave it empty to train one here")
+        return self
 
 
 def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> Recipe:

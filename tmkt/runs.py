@@ -18,12 +18,14 @@ from tmkt.recipe import Recipe, parse_recipe
 if TYPE_CHECKING:
     from tmkt.networks import SpikingNetwork
 
-INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, METRICS, TENSORBOARD = (
+INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, TEACHER, TEACHER_CHECKPOINT, METRICS, TENSORBOARD = (
     "run.json",
     "recipe.toml",
     "model.safetensors",
     "calibration.safetensors",
     "checkpoint.safetensors",
+    "teacher.safetensors",
+    "teacher-checkpoint.safetensors",
     "metrics.jsonl",
     "tensorboard",
 )

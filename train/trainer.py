@@ -23,7 +23,7 @@ from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
-from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, METRICS, MODEL, RECIPE, TENSORBOARD, Run, load_run, load_run_recipe
+from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, METRICS, MODEL, RECIPE, TEACHER, TEACHER_CHECKPOINT, TENSORBOARD, Run, load_run, load_run_recipe
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
@@ -59,7 +59,7 @@ def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bo
         with _deterministic(recipe.train.threads):
             return _train(recipe, data, static, out, progress)
     except BaseException as error:
-        if not (out / CHECKPOINT).is_file():  # nothing was learned: leave the place free
+        if not any((out / name).is_file() for name in (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)):  # nothing was learned: leave the place free
             _remove_started(out)
         if isinstance(error, RuntimeError) and "alloc" in str(error):  # torch has no class of its own for it on the CPU
             raise MemoryError from error

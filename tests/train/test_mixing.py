@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tmkt.train.mixing import p_from_ratio, time_step_mixup
+from tmkt.train.mixing import like_pairs, p_from_ratio, replace, replaced, time_step_mixup
 from tmkt.train.static_frames import static_frames
 
 SOLVED = {0.1: 0.01925, 0.2: 0.04102, 0.3: 0.06606, 0.4: 0.0955, 0.5: 0.13118, 0.6: 0.17632, 0.7: 0.2373, 0.8: 0.32921, 0.9: 0.49975}  # T = 10
@@ -23,7 +23,12 @@ def test_switch_probability_gives_the_ratio_in_expectation(ratio: float, steps: 
 
 def test_a_ratio_that_no_probability_gives_is_refused() -> None:
     with pytest.raises(ValueError, match="ratio"):
-        p_from_ratio(1.0, 10)
+        p_from_ratio(1.1, 10)
+
+
+def test_the_ratios_at_the_ends_mix_nothing_and_replace_all() -> None:
+    assert p_from_ratio(0.0, 10) == 0.0
+    assert p_from_ratio(1.0, 10) == 1.0
 
 
 def test_mixed_sequences_begin_as_images_switch_at_most_once_and_keep_the_mean_ratio() -> None:
@@ -52,3 +57,29 @@ def test_an_image_of_the_recordings_size_is_padded_and_a_tiny_one_enlarged_to_th
     expected[:, :, 3:31, 3:31] = 1.0
     assert torch.equal(mnist, expected)
     assert torch.allclose(digits, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 0.8, 1.0])
+def test_the_static_stream_slides_to_recordings_by_the_cube_of_the_progress(progress: float) -> None:
+    where = replaced(20000, progress, 3.0, np.random.default_rng(0))
+    assert float(where.float().mean()) == pytest.approx(progress**3, abs=0.01)
+
+
+def test_a_replaced_sample_is_its_recording_at_all_steps() -> None:
+    static, events, where = torch.rand(4, 5, 2, 3, 3), torch.rand(4, 5, 2, 3, 3), torch.tensor([True, False, True, False, False])
+    found = replace(static, events, where)
+    for b in range(5):
+        assert torch.equal(found[:, b], (events if where[b] else static)[:, b])
+
+
+def test_pairs_are_drawn_in_proportion_to_the_likeness_of_their_classes() -> None:
+    likeness = torch.tensor([[1.0, 0.5, -0.5], [0.5, 1.0, 0.0], [-0.5, 0.0, 1.0]])
+    labels, rng = torch.tensor([0, 1, 2, 2]), np.random.default_rng(0)
+    drawn = np.zeros((4, 4))
+    for _ in range(4000):
+        drawn[np.arange(4), like_pairs(likeness, labels, 0.5, rng).numpy()] += 1
+    expected = np.exp(likeness.numpy()[labels][:, labels] / 0.5)
+    np.testing.assert_allclose(drawn / 4000, expected / expected.sum(1, keepdims=True), atol=0.03)
+    assert like_pairs(likeness, labels, 0.0, rng).tolist() == [0, 1, 2, 3]
+    strict = labels[like_pairs(likeness, labels, 1e-4, rng)]
+    assert strict.tolist() == labels.tolist()  # nearly no temperature: always the same class

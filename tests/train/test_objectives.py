@@ -3,14 +3,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from tmkt.networks import SpikingNetwork
-from tmkt.recipe import MethodRecipe, NetworkRecipe
-from tmkt.train.methods import METHODS, Batch
-from tmkt.train.objectives import ModalityGuidance, RatioPerception, alignment, cka
+from tmkt.train.objectives import ModalityGuidance, RatioPerception, StepWeights, alignment, cka, classification, distillation
 
-NETWORK = NetworkRecipe(channels=[4, 4], strides=[2, 1], pools=[1, 2])
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 def _cka_by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -26,7 +25,43 @@ def test_cka_is_that_of_its_definition(batch: int, features: int, others: int, s
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((3, batch, features)), 1.0 + rng.standard_normal((3, batch, others))
     found = cka(torch.from_numpy(x), torch.from_numpy(y))
-    assert found.tolist() == pytest.approx([_cka_by_definition(x[t], y[t]) for t in range(3)], abs=1e-9)
+    by_definition = np.array([_cka_by_definition(x[t], y[t]) for t in range(3)])
+    assert found.tolist() == pytest.approx(by_definition, abs=1e-9)
+    weights = rng.random(3)
+    weighted = alignment(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weights))
+    assert float(weighted) == pytest.approx(float((weights * (1 - by_definition)).mean()), abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 9), st.integers(2, 7), st.integers(0, 2**31))
+def test_both_forms_of_classification_are_those_of_their_definitions(steps: int, batch: int, classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels, weights = 5 * rng.standard_normal((steps, batch, classes)), rng.integers(0, classes, batch), rng.random(steps)
+    one_of_each = np.arange(batch)
+    mean = -np.log(_softmax(logits.mean(0))[one_of_each, labels]).mean()
+    tet = 0.0
+    for t in range(steps):
+        entropy = -np.log(_softmax(logits[t])[one_of_each, labels]).mean()
+        tet += weights[t] * (0.999 * entropy + 0.001 * ((logits[t] - 0.5) ** 2).mean()) / steps
+    given_, right = torch.from_numpy(logits), torch.from_numpy(labels)
+    assert float(classification(given_, right)) == pytest.approx(mean, abs=1e-9)
+    assert float(classification(given_, right, "tet", torch.from_numpy(weights))) == pytest.approx(tet, abs=1e-9)
+    assert float(classification(given_, right, "tet")) == pytest.approx(float(classification(given_, right, "tet", torch.ones(steps))))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(2, 7), st.floats(0.5, 10.0), st.integers(0, 2**31))
+def test_distillation_is_the_divergence_from_the_softened_teacher(batch: int, classes: int, temperature: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    student, teacher = 3 * rng.standard_normal((batch, classes)), 3 * rng.standard_normal((batch, classes))
+    p, q = _softmax(teacher / temperature), _softmax(student / temperature)
+    expected = temperature**2 * (p * np.log(p / q)).sum(1).mean()
+    assert float(distillation(torch.from_numpy(student), torch.from_numpy(teacher), temperature)) == pytest.approx(expected, abs=1e-9)
+    assert float(distillation(torch.from_numpy(teacher), torch.from_numpy(teacher) + 7.0, temperature)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_weight_of_a_step_starts_at_the_published_coefficient() -> None:
+    assert StepWeights(4)().tolist() == pytest.approx([0.7310586] * 4)
 
 
 def test_features_that_are_equal_up_to_rotation_scale_and_offset_are_aligned() -> None:
@@ -47,6 +82,24 @@ def test_silent_features_give_no_alignment_and_a_finite_gradient() -> None:
     assert torch.isfinite(x.grad).all()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 9), st.integers(1, 6), st.integers(0, 2**31))
+def test_guidance_and_perception_are_those_of_their_definitions(steps: int, batch: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features, source = rng.standard_normal((steps, batch, width)).astype(np.float32), (rng.random((steps, batch)) < 0.5).astype(np.float32)
+    guidance, perception = ModalityGuidance(width), RatioPerception(width)
+    given_ = torch.from_numpy(features), torch.from_numpy(source)
+
+    def probed(probe: torch.nn.Linear, x: np.ndarray) -> np.ndarray:
+        weight, bias = probe.weight.detach().numpy(), probe.bias.detach().numpy()
+        return np.asarray(1 / (1 + np.exp(-(x @ weight[0] + bias[0]))))
+
+    p = probed(guidance.probe, features)
+    assert float(guidance(*given_).detach()) == pytest.approx(float(-np.log(np.where(source, p, 1 - p)).mean()), rel=1e-4, abs=1e-5)
+    error = probed(perception.probe, features.mean(0)) - source.mean(0)
+    assert float(perception(*given_).detach()) == pytest.approx(float((error**2).mean()), rel=1e-4, abs=1e-6)
+
+
 def test_the_probes_learn_what_they_are_named_for() -> None:
     torch.manual_seed(0)
     from_events = (torch.rand(10, 32) < 0.5).float()
@@ -59,42 +112,3 @@ def test_the_probes_learn_what_they_are_named_for() -> None:
             probe(features, from_events).backward()
             optimizer.step()
         assert float(probe(features, from_events).detach()) < first / 10
-
-
-def _batch() -> Batch:
-    rng = np.random.default_rng(0)
-    events = torch.from_numpy((rng.random((5, 8, 2, 16, 16)) < 0.2).astype(np.float32))
-    return Batch(events, torch.from_numpy(rng.random((8, 2, 16, 16), np.float32)), torch.arange(8) % 3)
-
-
-def _network() -> SpikingNetwork:
-    torch.manual_seed(0)
-    return SpikingNetwork(NETWORK, (2, 16, 16), 3)
-
-
-def test_tmkt_keeps_the_batch_norm_statistics_of_the_events_alone() -> None:
-    batch, deployed = _batch(), {}
-    for name in ("tmkt", "events"):
-        net = _network()
-        method = METHODS[name](MethodRecipe(name=name), net, 5)
-        method.losses(net, batch, np.random.default_rng(0), 0.0).total.backward()
-        deployed[name] = {key: value for key, value in net.state_dict().items() if "running" in key or "tracked" in key}
-        assert all(m.track_running_stats for m in net.modules() if isinstance(m, nn.BatchNorm2d))
-    assert deployed["tmkt"].keys() == deployed["events"].keys()
-    assert len(deployed["tmkt"]) == 6
-    for key, value in deployed["tmkt"].items():
-        assert torch.equal(value, deployed["events"][key]), key
-        assert not torch.equal(value, _network().state_dict()[key]), key
-
-
-def test_tmkt_adds_its_parts_with_the_weights_of_the_recipe() -> None:
-    net, batch = _network(), _batch()
-    weights = MethodRecipe(name="tmkt", alignment=0.7, modality_guidance=0.2, ratio_perception=0.3)
-    method = METHODS["tmkt"](weights, net, 5)
-    losses = method.losses(net, batch, np.random.default_rng(0), 0.0)
-    p = {name: float(loss.detach()) for name, loss in losses.parts.items()}
-    assert all(value > 0 for value in p.values())
-    expected = p["mixed"] + p["events"] + 0.7 * p["alignment"] + 0.2 * p["modality_guidance"] + 0.3 * p["ratio_perception"]
-    assert float(losses.total.detach()) == pytest.approx(expected, rel=1e-6)
-    losses.total.backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in [*net.parameters(), *method.parameters()])

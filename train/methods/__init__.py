@@ -1,9 +1,19 @@
 """What each training method combines: one file a method. A new one is entered here and by its name in tmkt/recipe.py."""
 
-from tmkt.train.methods.base import Batch, Losses, Method, Setting, without_running_statistics
+from tmkt.train.methods.base import Batch, Losses, Method, Setting, weighted, without_running_statistics
+from tmkt.train.methods.ckd import CrossKnowledgeDistillation
+from tmkt.train.methods.finetune import Finetune
+from tmkt.train.methods.kt import KnowledgeTransfer
 from tmkt.train.methods.target_only import TargetOnly
 from tmkt.train.methods.tmkt import Tmkt
 
-METHODS: dict[str, type[Method]] = {"tmkt": Tmkt, "target-only": TargetOnly, "events": TargetOnly}
+METHODS: dict[str, type[Method]] = {
+    "target-only": TargetOnly,
+    "events": TargetOnly,
+    "finetune": Finetune,
+    "kt": KnowledgeTransfer,
+    "ckd": CrossKnowledgeDistillation,
+    "tmkt": Tmkt,
+}
 
-__all__ = ["METHODS", "Batch", "Losses", "Method", "Setting", "without_running_statistics"]
+__all__ = ["METHODS", "Batch", "Losses", "Method", "Setting", "weighted", "without_running_statistics"]

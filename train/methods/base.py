@@ -82,6 +82,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
+def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The sum of the parts, each times its weight; 1 where none is given."""
+    return torch.stack([weights.get(name, 1.0) * loss for name, loss in parts.items()]).sum()
+
+
 @contextmanager
 def without_running_statistics(net: nn.Module) -> Iterator[None]:
     """Batch norm normalises by its batch, but keeps no trace of it in its running statistics.

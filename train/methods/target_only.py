@@ -14,5 +14,5 @@ class TargetOnly(Method):
 
     def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:  # noqa: ARG002
         output = net(batch.events)
-        loss = classification(output.logits, batch.labels)
+        loss = classification(output.logits, batch.labels, self.recipe.loss)
         return Losses(loss, {"events": loss}, output.logits)

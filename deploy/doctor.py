@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
 from tmkt import __version__
+from tmkt.deploy.engines import c
 from tmkt.deploy.engines.lava import INSTALL_HINT, installed
 
 
@@ -46,6 +47,8 @@ def examine() -> list[Finding]:
         findings.append({"part": name, "found": found, "required": required, "advice": None if found else advice})
     lava = f"lava-nc {_version('lava-nc')}, lava-dl {_version('lava-dl')}" if installed() else None
     findings.append({"part": "Lava", "found": lava, "required": False, "advice": None if lava else INSTALL_HINT})
+    cc = c.compiler()
+    findings.append({"part": "C compiler", "found": cc, "required": False, "advice": None if cc else f"for the engine c: {c.INSTALL_HINT}"})
     gpu = _gpu()
     findings.append({"part": "GPU", "found": gpu, "required": False, "advice": None if gpu else "none needed; training uses the processor"})
     findings.append({"part": "simulator", "found": _simulate(), "required": True, "advice": None})

@@ -13,21 +13,22 @@ from tmkt.errors import InputError, nearest
 from tmkt.frames import InputContract
 from tmkt.runs import MODEL, Run
 
-TARGETS = ("lava", "nir", "onnx")
+TARGETS = ("lava", "nir", "onnx", "c")
 
 
 def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibration: NDArray[np.uint8]) -> Bundle:
     """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
-    their kind: float network.nir, onnx network.onnx, lava loihi.net. InputError for a network that does not become integers and where a
-    package of the extra `export` is missing. The same run gives the same bytes.
+    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. InputError for a
+    network that does not become integers and where a package of the extra `export` is missing. The same run gives the same bytes.
     """
     unknown = [target for target in targets if target not in (*TARGETS, "all")]
     if unknown:
         known = ["all", *TARGETS]
         raise InputError(f"target {unknown[0]!r}: unknown, known are {', '.join(known)}{nearest(unknown[0], known)}")
     try:
+        from tmkt.export.c import write_c, write_c_header
         from tmkt.export.graph import network_to_nir
         from tmkt.export.lava import write_lava
         from tmkt.export.nir import write_nir
@@ -43,10 +44,11 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
     graph = network_to_nir(run.load_network())
     program, report = quantize(graph, contract.shape, contract.max_count, calibration, bits)
     classes = [str(name) for name in run.info["classes"]]
-    writers: dict[str, tuple[str, Callable[[Path], None]]] = {
-        "lava": (bundles.LAVA, lambda path: write_lava(program, path)),
-        "nir": (bundles.NIR, lambda path: write_nir(graph, path)),
-        "onnx": (bundles.ONNX, lambda path: write_onnx(program, path, classes)),
+    writers: dict[str, dict[str, Callable[[Path], None]]] = {
+        "lava": {bundles.LAVA: lambda path: write_lava(program, path)},
+        "nir": {bundles.NIR: lambda path: write_nir(graph, path)},
+        "onnx": {bundles.ONNX: lambda path: write_onnx(program, path, classes)},
+        "c": {bundles.C_SOURCE: lambda path: write_c(program, path), bundles.C_HEADER: lambda path: write_c_header(program, path)},
     }
     wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
     origin: dict[str, Any] = {
@@ -56,4 +58,5 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         "images_trained_on": dict(run.info["images_trained_on"]),
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
-    return bundles.write(out, program, contract, classes, origin, report, dict(writers[target] for target in wanted))
+    files = {name: write for target in wanted for name, write in writers[target].items()}
+    return bundles.write(out, program, contract, classes, origin, report, files)

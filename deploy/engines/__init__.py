@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError, nearest
 
-ENGINES = ("simulator", "onnx", "torch", "lava", "float")
+ENGINES = ("simulator", "onnx", "torch", "c", "lava", "float")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | Non
         except ModuleNotFoundError:
             raise InputError("engine 'torch': torch is not installed; run: pip install torch, or choose --engine simulator") from None
         return TorchEngine(bundle.program)
+    if name == "c":
+        from tmkt.deploy.engines.c import CEngine
+
+        return CEngine(bundle)
     if name == "lava":
         from tmkt.deploy.engines import lava
 

@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command(epilog="Example: tmkt export runs/nmnist --target all --out bundles/nmnist")
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
-    target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx with commas.")] = "all",
+    target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")] = "all",
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/RUN].", show_default=False)] = None,
     bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Bits of a weight.")] = 8,
     json: JsonOption = False,

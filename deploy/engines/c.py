@@ -1,0 +1,105 @@
+"""The exported C, compiled by this machine's `cc` and run in a process of its own: an independent engine, and the code that a
+microcontroller would run.
+
+Unlike all else in a bundle, `network.c` is a program: compile and run it only if you trust whoever made the bundle.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import bundle as bundles
+from tmkt.bundle import Bundle
+from tmkt.deploy.engines import EngineOutput
+from tmkt.errors import InputError
+
+INSTALL_HINT = "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev; macOS: xcode-select --install)"
+
+# Reads frames, writes of each sample the spikes of all layers step by step and then the read-out. SIZES: the neurons of each layer.
+_DRIVER = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include "network.h"
+
+static tmkt_state state;
+static uint8_t frame[TMKT_INPUT_SIZE];
+static const size_t sizes[] = {SIZES};
+
+int main(int argc, char **argv)
+{
+    const long steps = argc == 2 ? atol(argv[1]) : 1;
+    for (long step = 0; fread(frame, 1, sizeof frame, stdin) == sizeof frame; step = (step + 1) % steps) {
+        if (step == 0)
+            tmkt_reset(&state);
+        tmkt_step(&state, frame);
+        for (int32_t layer = 0; layer < TMKT_LAYERS; layer++)
+            if (tmkt_spikes(&state, layer))
+                fwrite(tmkt_spikes(&state, layer), 1, sizes[layer], stdout);
+        for (int32_t k = 0; step == steps - 1 && k < TMKT_CLASSES; k++) {
+            const int32_t value = tmkt_readout(&state, k);
+            fwrite(&value, sizeof value, 1, stdout);
+        }
+    }
+    return ferror(stdin) || fflush(stdout) || ferror(stdout);
+}
+"""
+
+
+def compiler() -> str | None:
+    """The path of the C compiler that the engine uses; None if there is none."""
+    return shutil.which("cc")
+
+
+class CEngine:
+    """Compiles a bundle's `network.c` once, and runs frames through it. InputError where there is no compiler, or it refuses the file."""
+
+    name = "c"
+    exact = True
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.source, header = bundle.file(bundles.C_SOURCE), bundle.file(bundles.C_HEADER)
+        self.program = bundle.program
+        cc = compiler()
+        if cc is None:
+            raise InputError(f"engine 'c': found no C compiler called cc; {INSTALL_HINT}")
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="tmkt-c-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            for path in (self.source, header):
+                shutil.copy(path, folder)
+            sizes = ", ".join(str(layer.neurons) for layer in bundle.program.layers)
+            (folder / "main.c").write_text(_DRIVER.replace("SIZES", sizes), encoding="ascii")
+            self._binary = folder / "network"
+            command = [cc, "-std=c99", "-O3", "-march=native", "-o", self._binary.name, "main.c", bundles.C_SOURCE]
+            done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        except OSError as error:
+            raise _no_room(error) from error
+        if done.returncode != 0:
+            why = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+            raise InputError(f"{self.source}: {cc} cannot compile it ({why[:150]}); export the network again")
+
+    def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. The spikes are views with the channels in the second place."""
+        samples, steps = frames.shape[:2]
+        layers = self.program.layers
+        spikes = [(layer.name, np.uint8, (*layer.shape[1:], layer.shape[0])) for layer in layers if layer.fires]
+        answer = np.dtype([("steps", spikes, (steps,)), ("readout", np.int32, (self.program.classes,))])
+        try:
+            done = subprocess.run([self._binary, str(steps)], input=np.ascontiguousarray(frames).reshape(-1).data, capture_output=True)
+        except OSError as error:
+            raise _no_room(error) from error
+        if done.returncode != 0 or len(done.stdout) != samples * answer.itemsize:
+            why = f"ended by signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}, {len(done.stdout)} bytes"
+            raise InputError(f"{self.source}: the compiled program failed ({why}); export the network again")
+        found = np.frombuffer(done.stdout, answer)
+        shown = {layer.name: np.moveaxis(found["steps"][layer.name], -1, 2) for layer in layers if layer.fires}
+        return EngineOutput(found["readout"].astype(np.int64), shown)
+
+
+def _no_room(error: OSError) -> InputError:
+    return InputError(f"{tempfile.gettempdir()}: nothing can be compiled or run there ({error.strerror or error}); free space or set TMPDIR")

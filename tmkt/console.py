@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[..., None]
+MOST_ROWS = 40  # of a table of steps, layers or classes
 command_line = False  # whether people read what is noted: the command line sets it, libraries stay silent
 
 
@@ -202,16 +203,28 @@ def energy_table(report: dict[str, Any]) -> None:
     rows += [[e["estimator"], e["device"], None, f"unknown: {e['reason']}", None, None] for e in report["unknown"]]
     columns = ["estimator", "device", "estimate", "interval of its assumptions", "sd over recordings", "a second of stream"]
     table(f"Energy of one inference, mean of {report['samples']} recordings of {report['seconds_of_stream']:.3g} s", columns, rows)
-    for of, key in (("layer", "layers"), ("class", "classes")):
-        names = [entry["name"] for entry in estimates[0][key]]
-        inner = [e for e in estimates if [entry["name"] for entry in e[key]] == names]
-        rows = [[name, *(f"{joules(e[key][i]['energy_j'])} ({_interval(e[key][i])})" for e in inner[:3])] for i, name in enumerate(names)]
+    for of, key, name in (("layer", "layers", "name"), ("class", "classes", "name"), ("step", "steps", "step")):
+        names = [entry[name] for entry in estimates[0][key]]
+        if len(names) > MOST_ROWS:
+            print(f"By {of}: {len(names)} of them, see --csv or --json")
+            continue
+        inner = [e for e in estimates if [entry[name] for entry in e[key]] == names]
+        rows = [[shown, *(f"{joules(e[key][i]['energy_j'])} ({_interval(e[key][i])})" for e in inner[:3])] for i, shown in enumerate(names)]
         table(f"By {of}", [of, *(e["estimator"] for e in inner[:3])], rows)
     _ann(report["ann"])
     operations = report["neurobench"]["SynapticOperations"]
     counted = ", ".join(f"{name.replace('_', ' ')} {value:,.0f}" for name, value in operations.items())
     print(f"NeuroBench's counts, operations and no joules: {counted}")
-    _receipts([*estimates, *({**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"])])
+    if "measured" in report:
+        _measured(report["measured"])
+    measured = [{**m, "estimator": "measured"} for m in [report.get("measured")] if m is not None and m["reason"] is None]
+    _receipts([*estimates, *({**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"]), *measured])
+
+
+def _measured(m: dict[str, Any]) -> None:
+    """The interval spans the idle power taken before and after."""
+    known = f"{joules(m['energy_j'])} an inference above idle ({_interval(m)}), idle {watts(m['idle_w'])}"
+    print(f"Measured on this machine's processor, {m['engine']}: {known if m['reason'] is None else 'unknown, ' + m['reason']}")
 
 
 def _ann(comparisons: list[dict[str, Any]]) -> None:

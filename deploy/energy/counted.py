@@ -64,6 +64,16 @@ class Counted:
         return np.stack([getattr(layer, kind) for layer in self.trace.layers], axis=2).astype(np.float64)
 
     @property
+    def bias_reads(self) -> Counts:
+        """float64 [N, T, layers]: a bias for each update of a layer that has one. A weight is read for each synaptic operation."""
+        return self.each("updates") * np.array([bool(layer.bias.any()) for layer in self.program.layers], np.float64)
+
+    @property
+    def state_accesses(self) -> Counts:
+        """float64 [N, T, layers]: a membrane read and written for each synaptic operation and each update; no sums are kept beside."""
+        return 2 * (self.each("synops") + self.each("updates"))
+
+    @property
     def layers(self) -> tuple[str, ...]:
         return tuple(layer.name for layer in self.trace.layers)
 

@@ -68,7 +68,6 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
     synops, updates, spikes, arriving = (counted.each(kind) for kind in ("synops", "updates", "spikes", "source_spikes"))
     layers = counted.program.layers
     leaks = np.array([0 < layer.voltage_decay < DECAY_ONE for layer in layers], np.float64)
-    biased = np.array([bool(layer.bias.any()) for layer in layers], np.float64)
     convolved = np.array([any(s.kind == "conv" for s in layer.synapses) for layer in layers], np.float64)
     weights, biases, neurons = (
         np.array(sizes, np.float64) * WORD
@@ -79,7 +78,7 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         )
     )
     queue = np.full(len(layers), c["queue_words"] * WORD)
-    sums = add * Additions(synops + updates * (biased + leaks) + spikes) + multiply * Multiplications(updates * leaks)
+    sums = add * Additions(synops + counted.bias_reads + updates * leaks + spikes) + multiply * Multiplications(updates * leaks)
     address = add * Additions(synops + 2 * arriving * convolved) + multiply * Multiplications(2 * arriving * convolved)
     everything = float((weights + biases + neurons + queue).sum())
 
@@ -89,10 +88,9 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         def cost(size: Array, share: float) -> Array:
             return share * _access_j(np.full_like(size, everything) if shared else size * share, c)
 
-        stored = JoulesPer(cost(weights, width[0]), Accesses) * Accesses(synops) + JoulesPer(cost(biases, width[0]), Accesses) * Accesses(
-            updates * biased
-        )
-        states = JoulesPer(cost(neurons, width[1]), Accesses) * Accesses(2 * (synops + updates))
+        of_weights, of_biases = (JoulesPer(cost(size, width[0]), Accesses) for size in (weights, biases))
+        stored = of_weights * Accesses(synops) + of_biases * Accesses(counted.bias_reads)
+        states = JoulesPer(cost(neurons, width[1]), Accesses) * Accesses(counted.state_accesses)
         return stored, states, JoulesPer(cost(queue, 1.0), Accesses) * Accesses(arriving + spikes)
 
     central, narrow, one = memory((1.0, 1.0), False), memory((QUARTER, THREE_QUARTERS), False), memory((1.0, 1.0), True)

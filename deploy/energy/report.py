@@ -106,6 +106,8 @@ def report(counted: Counted, chosen: Sequence[str]) -> dict[str, Any]:
 def _trace(counted: Counted) -> dict[str, Any]:
     """The counts: means a recording, and what depends on each chip's placement."""
     trace = {**counted.trace.to_json(), "active_updates_per_sample": float(counted.active.sum((1, 2)).mean())}
+    trace["weight_accesses_per_sample"] = float((counted.each("synops") + counted.bias_reads).sum((1, 2)).mean())
+    trace["state_accesses_per_sample"] = float(counted.state_accesses.sum((1, 2)).mean())
     trace["chips"] = [
         {
             "device": name,

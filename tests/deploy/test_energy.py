@@ -128,6 +128,9 @@ def test_the_trace_is_given_a_sample_with_its_spread(report: dict[str, Any]) -> 
     assert report["samples"] == trace["samples"] == 6
     assert [layer["name"] for layer in trace["layers"]] == ["conv1", "conv2", "readout"]
     assert trace["synops_sd"] > 0
+    assert trace["state_accesses_per_sample"] == 2 * (trace["synops_per_sample"] + trace["updates_per_sample"])
+    biased = STEPS * (6 * 12 * 12 + trace["layers"][1]["neurons"] + trace["layers"][2]["neurons"])
+    assert trace["weight_accesses_per_sample"] == trace["synops_per_sample"] + biased
     e = report["estimates"][0]
     active, idle = trace["active_updates_per_sample"], trace["updates_per_sample"] - trace["active_updates_per_sample"]
     assert e["energy_j"] == pytest.approx(1e-12 * (23.6 * trace["synops_per_sample"] + 81 * active + 52 * idle))

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tmkt import console
+from tmkt.bundle import load
 from tmkt.deploy.energy.compare import resampled
 from tmkt.deploy.energy.plot import check_plot, write_plot
+from tmkt.deploy.energy.processor import measure_onnx
+from tmkt.deploy.engines import open_engine
 from tmkt.errors import InputError
 
 
@@ -63,6 +67,20 @@ def test_the_plot_shows_every_estimator_and_is_the_same_each_time(shown: tuple[A
     assert (tmp_path / "again.svg").read_bytes() == picture
     write_plot(tmp_path / "again.png", done.json, title)
     assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(shown: tuple[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    report = shown[0].json
+    measured = {"engine": "onnx", "energy_j": 0.01, "low_j": 0.008, "high_j": 0.012, "idle_w": 20.0, "reason": None}
+    measured |= {"includes": ["processor packages"], "excludes": ["memory chips"], "source": "RAPL"}
+    console.energy_table({**report, "measured": measured})
+    out = capsys.readouterr().out
+    assert all(f"\nBy {of} " in out for of in ("layer", "class", "step"))
+    assert "onnx: 10 mJ an inference above idle (8 mJ to 12 mJ), idle 20 W" in out
+    assert "leaves out: memory chips" in out
+    many = [{**e, "steps": e["steps"] * 41} for e in report["estimates"]]
+    console.energy_table({**report, "estimates": many})
+    assert f"By step: {41 * report['steps']} of them, see --csv or --json" in capsys.readouterr().out
 
 
 def test_without_matplotlib_a_plot_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -122,6 +140,7 @@ def test_the_interval_over_recordings_is_that_of_pairs() -> None:
         (("--plot", "{tmp}/e.gif"), ".svg or .png"),
         (("--csv", "{tmp}"), "folder"),
         (("{bundle}", "--csv", "{tmp}/e.csv"), "one bundle"),
+        (("{bundle}", "--measure"), "one bundle"),
         (("{tmp}/nowhere",), "no such folder"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
@@ -132,3 +151,12 @@ def test_bad_input_is_one_line_and_exit_code_2(tmkt: Any, pipeline: Any, tmp_pat
     assert expected in done.err
     assert "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_without_energy_counters_the_processors_energy_is_unknown_and_says_why(pipeline: Any, tmp_path: Path) -> None:
+    bundle = load(pipeline.bundle)
+    frames = np.zeros((2, bundle.contract.bins, *bundle.contract.shape), np.uint8)
+    found = measure_onnx(open_engine("onnx", bundle), bundle.program, frames, 0.1, tmp_path)
+    assert (found["energy_j"], found["low_j"], found["high_j"]) == (None, None, None)
+    assert "energy counters" in found["reason"] or "kernel shows no" in found["reason"]
+    assert found["excludes"]

@@ -13,6 +13,8 @@ from example_networks import make_frames, make_network, torch_run
 from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
 
+from tmkt.deploy.energy.counted import Counted
+from tmkt.deploy.energy.neurobench import neurobench as by_name
 from tmkt.deploy.fanout import fan
 from tmkt.deploy.trace import Trace, count
 from tmkt.export.graph import network_to_nir
@@ -105,6 +107,14 @@ def test_neurobench_counts_the_same_without_weights_of_zero(plain: Example) -> N
     assert found["Effective_ACs"] < trace.per_sample("synops").mean()
     synapses = sum(int(fan(plain.program, layer, layer.synapses[0]).synapses().sum()) for layer in plain.program.layers)
     assert found["Dense"] == STEPS * synapses
+
+
+def test_the_report_under_neurobench_names_says_what_neurobench_says(plain: Example) -> None:
+    trace = plain.trace()
+    active = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
+    counted = Counted(plain.program, trace, active, {}, np.zeros(trace.samples, np.int64), ["a", "b", "c", "d"], 1000)
+    found = plain.neurobench()
+    assert by_name(counted)["SynapticOperations"] == {name: found[name] for name in ("Effective_MACs", "Effective_ACs", "Dense")}
 
 
 def test_neurobench_counts_the_same_spikes(plain: Example) -> None:

@@ -25,14 +25,20 @@ def energy(
     limit: LimitOption = 100,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file, by layer, class and step.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the estimates, .svg or .png.", show_default=False)] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Also measure the ONNX file on this machine's processor: 20 s.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Estimate the energy of an inference from counted spikes, with interval, inclusions and exclusions."""
+    from tmkt.deploy.energy.report import check_device
+    from tmkt.deploy.engines import open_engine
+
     devices = list(dict.fromkeys(device or ["loihi1"]))
     first = open_bundle(bundle)
+    for name in devices:
+        check_device(name)
     if other is not None:
-        if csv is not None or plot is not None:
-            raise InputError("energy: --csv and --plot show one bundle, found two; leave one out, or use --json")
+        if csv is not None or plot is not None or measure:
+            raise InputError("energy: --csv, --plot and --measure are for one bundle, found two; leave one out, or use --json")
         report = {**compare_energy(first, open_bundle(other), devices, data, split, limit), "split": split, "bundles": [str(bundle), str(other)]}
         console.emit_json(report) if json else console.energy_comparison(report)
         return
@@ -43,8 +49,14 @@ def energy(
         from tmkt.deploy.energy.plot import check_plot
 
         check_plot(plot)
+    to_measure = open_engine("onnx", first) if measure else None
     frames, labels = read_recordings(first, data, split, limit, "energy")
     report = {**run_energy(first, devices, frames, labels), "split": split, "bundle": str(bundle)}
+    if to_measure is not None:
+        from tmkt.deploy.energy.processor import measure_onnx
+
+        console.note("Measuring ONNX Runtime on this machine's processor: 20 s where it can be ...")
+        report["measured"] = measure_onnx(to_measure, first.program, frames)
     if csv is not None:
         from tmkt.deploy.energy.tables import write_csv
 

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from tmkt import console
+from tmkt.cli import datasets
 
 app = typer.Typer(help="Make recordings.", rich_markup_mode=None, no_args_is_help=True)
+datasets.register(app)
 
 
 @app.command("simulate", epilog="Example: tmkt data simulate digits-events --per-class 50")

@@ -69,7 +69,7 @@ def _open(target: str) -> "tuple[Network, Bundle | None]":
 
 
 def _run_network(path: Path) -> "Network":
-    from tmkt.datasets import dataset
+    from tmkt.datasets.decoded import known_shape
     from tmkt.deploy.fit.network import from_recipe
     from tmkt.runs import INFO, RECIPE, load_run, load_run_recipe
 
@@ -78,21 +78,21 @@ def _run_network(path: Path) -> "Network":
         raise InputError(f"{path}: {found}, expected a bundle, a run, a .nir file or a recipe; see: tmkt recipes list")
     recipe = load_run_recipe(path)
     if not (path / INFO).is_file():  # not finished: its network is decided all the same
-        known = dataset(recipe.data.name)
-        return from_recipe(recipe.network, (2, *known.sensor), len(known.classes))
+        sensor, classes = known_shape(recipe.data)
+        return from_recipe(recipe.network, (2, *sensor), classes)
     info = load_run(path).info
     return from_recipe(recipe.network, (2, *info["sensor"]), len(info["classes"]))
 
 
 def _recipe_network(name: str) -> "Network":
-    from tmkt.datasets import dataset
+    from tmkt.datasets.decoded import known_shape
     from tmkt.deploy.fit.network import from_recipe
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
     recipe = load_recipe(name, RECIPES)
-    known = dataset(recipe.data.name)
-    return from_recipe(recipe.network, (2, *known.sensor), len(known.classes))
+    sensor, classes = known_shape(recipe.data)
+    return from_recipe(recipe.network, (2, *sensor), classes)
 
 
 def _show(target: str, report: dict[str, Any]) -> None:

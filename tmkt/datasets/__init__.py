@@ -78,7 +78,8 @@ class PaperSplit(Protocol):
 class Dataset:
     """A data set by name.
 
-    `classes` are its names in the order of the labels, empty for "folders", whose folders they are. `find_recordings` gives all recordings
+    `classes` are its names in the order of the labels, empty for "folders", whose folders they are; `view` is what recordings show of the
+    camera, None for "folders", whose files say it. `find_recordings` gives all recordings
     under a root, in order of instance; `load_images` the static source, None for events alone. Both raise InputError where they do not
     find what they look for. `paired`: whether an image and a recording of one thing are known to be so; where not, no split of both can
     be instance-disjoint. `paper` is the published split, None where there is none.
@@ -87,6 +88,7 @@ class Dataset:
     name: str
     title: str
     classes: tuple[str, ...]
+    view: View | None
     find_recordings: Callable[[Path], list[Recording]]
     load_images: LoadImages | None
     paired: bool = True
@@ -110,24 +112,25 @@ def dataset(name: str, classes: Sequence[str] = ()) -> Dataset:
 
     ten = tuple(str(digit) for digit in range(10))
     if name == "nmnist":
-        return Dataset(name, "N-MNIST and MNIST", ten, nmnist.find_recordings, mnist.load_images, paper=nmnist.paper_split)
+        return Dataset(name, "N-MNIST and MNIST", ten, View(nmnist.SENSOR), nmnist.find_recordings, mnist.load_images, paper=nmnist.paper_split)
     if name == "digits":
-        return Dataset(name, "simulated digits (tmkt data simulate)", ten, digits.find_recordings, digits.load_images)
+        return Dataset(name, "simulated digits (tmkt data simulate)", ten, View(digits.SENSOR), digits.find_recordings, digits.load_images)
     if name == "ncaltech101":
         c = ncaltech101
-        return Dataset(name, "N-Caltech101 and Caltech101", c.CLASSES, c.find_recordings, c.load_images, paper=c.paper_split)
+        return Dataset(name, "N-Caltech101 and Caltech101", c.CLASSES, c.VIEW, c.find_recordings, c.load_images, paper=c.paper_split)
     if name == "cepdvs":
-        return Dataset(name, "CEP-DVS", cepdvs.CLASSES, cepdvs.find_recordings, cepdvs.load_images, paper=cepdvs.paper_split)
+        p = cepdvs
+        return Dataset(name, "CEP-DVS", p.CLASSES, p.VIEW, p.find_recordings, p.load_images, paper=p.paper_split)
     if name == "nomniglot":
         o = nomniglot
-        return Dataset(name, "N-Omniglot and Omniglot", o.CLASSES, o.find_recordings, o.load_images, paper=o.paper_split)
+        return Dataset(name, "N-Omniglot and Omniglot", o.CLASSES, o.VIEW, o.find_recordings, o.load_images, paper=o.paper_split)
     if name == "cifar10dvs":
         d = cifar10dvs
         title = "CIFAR10-DVS and CIFAR-10"
-        return Dataset(name, title, cifar10.CLASSES, d.find_recordings, cifar10.load_images, paired=False, paper=d.paper_split)
+        return Dataset(name, title, cifar10.CLASSES, d.VIEW, d.find_recordings, cifar10.load_images, paired=False, paper=d.paper_split)
     if name == "dvsgesture":
         g = dvsgesture
-        return Dataset(name, "DVS128 Gesture", g.CLASSES, g.find_recordings, None, paper=g.paper_split)
+        return Dataset(name, "DVS128 Gesture", g.CLASSES, g.VIEW, g.find_recordings, None, paper=g.paper_split)
     return folders.folders(tuple(classes))
 
 

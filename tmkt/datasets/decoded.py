@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, View
+from tmkt.datasets import Recording, View, dataset
 from tmkt.datasets.cache import cached
 from tmkt.datasets.float_frames import papers_frames
 from tmkt.datasets.reading import count_frames, read_recording
@@ -36,24 +36,37 @@ class Rows:
 
 
 def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputContract:
-    """What the network of a recipe takes: its sensor is `data.sensor`, or the recordings' divided by `data.downsample`.
-
-    Raises InputError where the recordings differ in size and no sensor is given, and for a sensor larger than theirs.
-    """
+    """What the network of a recipe takes. Raises InputError as `network_sensor` does."""
     sizes = {recording.view.size for recording in recordings if recording.view}
-    size = next(iter(sizes)) if len(sizes) == 1 else None
+    sensor = network_sensor(data, next(iter(sizes)) if len(sizes) == 1 else None)
+    return InputContract(sensor, data.bins, data.bin_us, data.max_count)
+
+
+def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) of the network's input: `data.sensor`, or the recordings' `size` divided by `data.downsample`.
+
+    `size` None: the recordings differ in size, or it is not known. Raises InputError where that decides, and for a sensor larger than theirs.
+    """
     if data.sensor:
         height, width = data.sensor
         if size and (height > size[0] or width > size[1]):
             found = f"{size[0]} x {size[1]}"
             raise InputError(f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at most that; lower it or leave it out")
-        return InputContract((height, width), data.bins, data.bin_us, data.max_count)
+        return height, width
     if size is None:
-        raise InputError(f"data set {data.name!r}: its recordings differ in size, expected data.sensor, as in data.sensor=[48,48]; set it")
+        raise InputError(f"data set {data.name!r}: its recordings have no size in common, expected data.sensor, as in data.sensor=[48,48]; set it")
     sensor = size[0] // data.downsample, size[1] // data.downsample
     if not all(sensor):
         raise InputError(f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels; lower it")
-    return InputContract(sensor, data.bins, data.bin_us, data.max_count)
+    return sensor
+
+
+def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
+    """The network's sensor (height, width) and its number of classes, without the data at hand; InputError where only the data tells."""
+    source = dataset(data.name)
+    if not source.classes:
+        raise InputError(f"data set {data.name!r}: its folders decide the number of classes; train first, then give the run")
+    return network_sensor(data, source.view.size if source.view else None), len(source.classes)
 
 
 def decoded_frames(

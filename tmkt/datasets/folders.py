@@ -21,7 +21,7 @@ MOST_CLASSES = 10_000
 
 def folders(classes: tuple[str, ...]) -> Dataset:
     """The data set "folders". With `classes` given, labels are their order, and other folders are refused."""
-    return Dataset("folders", "your own class/recording and class/image", classes, partial(_recordings, classes), partial(_images, classes))
+    return Dataset("folders", "your own class/recording and class/image", classes, None, partial(_recordings, classes), partial(_images, classes))
 
 
 def class_names(root: Path) -> tuple[str, ...]:

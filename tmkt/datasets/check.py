@@ -1,0 +1,194 @@
+"""What `tmkt data check` and `tmkt data list` look at: is a folder whole, do images and recordings fit, does a split leak?"""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tmkt.datasets import NAMES, Dataset, Recording, StaticImages, dataset
+from tmkt.datasets.protocols import check_paired, split_recordings
+from tmkt.datasets.reading import read_recording
+from tmkt.errors import InputError
+from tmkt.recipe import DataRecipe
+
+SHOWN_SIZE = (48, 48)  # images are read at the papers' size: whether they can be is what counts
+PLACES = "TMKT_DATA"  # where `tmkt data list` looks
+IMAGES = {  # what the images of a set are known by
+    "nmnist": ("train-images*", "raw/train-images*", "MNIST/raw/train-images*"),
+    "ncaltech101": ("101_ObjectCategories", "*/101_ObjectCategories"),
+    "cepdvs": ("data/img", "CEP-DVS/data/img"),
+    "nomniglot": ("images_background", "*/images_background"),
+    "cifar10dvs": ("data_batch_1*", "cifar-10-batches-*"),
+}
+
+
+def detect(root: Path) -> str:
+    """The data set that a folder holds the recordings of; InputError where it is none. "folders" where it is nothing more special."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder, expected recordings; check the path")
+    for name in NAMES:
+        try:
+            source = dataset(name)
+            if source.find_recordings(root):
+                return name
+        except InputError:
+            continue
+    raise InputError(f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it should be with --name")
+
+
+def check_data(source: Dataset, root: Path, static: Path | None, protocol: str, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Reads every recording and every image; gives a report whose `problems` are empty where all is well.
+
+    `protocol` is the one that must not leak; the published one is looked at where there is one, in any case. Raises InputError where there
+    are no recordings at all.
+    """
+    names = source.class_names(root)
+    source = dataset(source.name, names)
+    recordings = source.find_recordings(root)
+    corrupt = _corrupt(recordings, progress)
+    problems = [f"{len(corrupt)} recordings cannot be read"] if corrupt else []
+    images, why = _images(source, static)
+    problems += [why] if why else []
+    of_recordings = Counter(r.label for r in recordings)
+    of_images = Counter(images.labels.tolist()) if images else Counter[int]()
+    missing = [name for label, name in enumerate(names) if not of_recordings[label]]
+    unmatched = [name for label, name in enumerate(names) if images and not of_images[label]]
+    conflicts = _conflicts(recordings, images)
+    duplicates = _duplicates(recordings)
+    problems += [f"{len(missing)} classes have no recordings"] if missing else []
+    problems += [f"{len(unmatched)} classes have no images"] if unmatched else []
+    problems += [f"{len(conflicts)} things have one class as a recording and another as an image"] if conflicts else []
+    problems += [f"{len(duplicates)} pairs of recordings are the same file under two names"] if duplicates else []
+    protocols = [_leaks(source, recordings, images, name) for name in ("instance-disjoint", "paper") if name != "paper" or source.paper]
+    for found in protocols:
+        if found["protocol"] == protocol:
+            problems += [f"{protocol}: {found['error']}"] if found["error"] else []
+            if found["shared_instances"] or found["tested_images"]:
+                seen = f"{found['shared_instances']} as recordings, {found['tested_images']} as images"
+                problems.append(f"{protocol}: tested things are trained on, {seen}")
+    return {
+        "data_set": source.name,
+        "title": source.title,
+        "root": str(root),
+        "recordings": len(recordings),
+        "images": len(images) if images else None,
+        "classes": [
+            {"name": name, "recordings": of_recordings[label], "images": of_images[label] if images else None} for label, name in enumerate(names)
+        ],
+        "corrupt": corrupt,
+        "classes_without_recordings": missing,
+        "classes_without_images": unmatched,
+        "label_conflicts": conflicts,
+        "duplicates": duplicates,
+        "protocols": protocols,
+        "problems": problems,
+    }
+
+
+def _corrupt(recordings: Sequence[Recording], progress: Callable[[int, int], None] | None) -> list[dict[str, str]]:
+    found = []
+    for i, recording in enumerate(recordings):
+        try:
+            read_recording(recording, recording.view.sensor if recording.view else (4096, 4096))
+        except InputError as error:
+            found.append({"path": str(recording.path), "error": str(error)})
+        if progress:
+            progress(i + 1, len(recordings))
+    return found
+
+
+def _images(source: Dataset, static: Path | None) -> tuple[StaticImages | None, str]:
+    """The images, and what is wrong with them."""
+    if source.load_images is None or (static is None and source.name != "digits"):
+        return None, ""
+    try:
+        return source.load_images(static, SHOWN_SIZE), ""
+    except InputError as error:
+        return None, f"images: {error}"
+
+
+def _conflicts(recordings: Sequence[Recording], images: StaticImages | None) -> list[str]:
+    """Instances with one label as a recording and another as an image."""
+    if images is None:
+        return []
+    label_of = dict(zip(images.instances, images.labels.tolist(), strict=True))
+    return sorted({r.instance for r in recordings if label_of.get(r.instance, r.label) != r.label})
+
+
+def _duplicates(recordings: Sequence[Recording]) -> list[list[str]]:
+    """Pairs of files with the same content. Files that cannot be read are left to `_corrupt`."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in sorted({r.path for r in recordings}):
+        if path.is_file():
+            by_size[path.stat().st_size].append(path)
+    found = []
+    for paths in by_size.values():
+        first: dict[bytes, Path] = {}
+        for path in paths if len(paths) > 1 else ():
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            if digest in first:
+                found.append([str(first[digest]), str(path)])
+            first.setdefault(digest, path)
+    return found
+
+
+def _leaks(source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str) -> dict[str, Any]:
+    """A protocol's parts (the recipe's defaults otherwise) and what of its test is seen in training. None: not known."""
+    report: dict[str, Any] = {
+        "protocol": protocol,
+        "train": None,
+        "test": None,
+        "images": None,
+        "shared_instances": None,
+        "tested_images": None,
+        "error": None,
+    }
+    try:
+        data = DataRecipe(name=source.name, protocol="paper" if protocol == "paper" else "instance-disjoint", bin_us=1)
+        split = split_recordings(source, recordings, data, 0)
+        tested = {r.instance for r in split.test}
+        report |= {"train": len(split.train), "test": len(split.test), "shared_instances": len(tested & {r.instance for r in split.train})}
+        if images is not None:
+            check_paired(source, protocol)
+            chosen = split.choose_images(images)
+            report |= {"images": len(chosen), "tested_images": len(tested & set(chosen.instances)) if source.paired else None}
+    except InputError as error:
+        report["error"] = str(error)
+    return report
+
+
+def places(given: Sequence[Path]) -> list[Path]:
+    """Where to look for data sets: the folders given, else those of $TMKT_DATA, else ./data."""
+    said = os.environ.get(PLACES)
+    return list(given) or ([Path(place) for place in said.split(os.pathsep) if place] if said else [Path("data")])
+
+
+def known_sets(given: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every data set that is known, and where its recordings and images were found: in the places and the folders right in them."""
+    folders = [folder for place in places(given) if place.is_dir() for folder in (place, *sorted(f for f in place.iterdir() if f.is_dir()))]
+    recordings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for folder in folders:
+        try:
+            name = detect(folder)
+            recordings[name].append({"path": str(folder), "recordings": len(dataset(name).find_recordings(folder))})
+        except InputError:
+            continue
+    rows = []
+    for name in NAMES:
+        source = dataset(name)
+        images = [str(folder) for folder in folders if any(any(folder.glob(pattern)) for pattern in IMAGES.get(name, ()))]
+        protocols = ["instance-disjoint", *(["paper"] if source.paper else [])]
+        rows.append(
+            {
+                "name": name,
+                "title": source.title,
+                "classes": len(source.classes) or None,
+                "protocols": protocols,
+                "recordings": recordings[name],
+                "images": images,
+            }
+        )
+    return rows

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-sanafe test-peers check lint types bench bench-json clean
+.PHONY: setup demo test test-sanafe test-peers test-evlib check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -39,6 +39,15 @@ build/peers/.ready: Makefile
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/peers neurobench==2.3.0
 	@touch $@
 
+# evlib brings 700 MB of table libraries: an environment of its own, too.
+test-evlib: $(READY) .venv-evlib/.ready
+	TMKT_EVLIB_PYTHON=$(CURDIR)/.venv-evlib/bin/python $(BIN)/pytest tests/tmkt/test_readers_peers.py
+
+.venv-evlib/.ready: Makefile
+	@$(PYTHON) -m venv .venv-evlib
+	@.venv-evlib/bin/pip install -q --disable-pip-version-check evlib==0.13.2 numpy==2.4.6 polars==2.1.0 pyarrow==26.0.1
+	@touch $@
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +68,4 @@ bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
 
 clean:
-	rm -rf $(VENV) .venv-sanafe build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sanafe .venv-evlib build .pytest_cache .mypy_cache .ruff_cache .hypothesis

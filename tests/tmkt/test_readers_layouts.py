@@ -239,7 +239,7 @@ def test_numpy_values_that_no_event_has_are_dropped_and_counted(tmp_path: Path) 
 
 def test_nothing_is_unpickled_and_no_array_is_taken_for_events_that_is_none(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{"t": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="Python objects.*nothing is unpickled"):
+    with pytest.raises(InputError, match=r"Python objects.*nothing is unpickled"):
         open_events(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros((5, 4)))
     with pytest.raises(InputError, match="expected one dimension and fields t, x, y, p"):

@@ -113,6 +113,7 @@ class FileSource:
 
     def __iter__(self) -> Iterator[Events]:
         if self.sensor is None:
+            self.close()
             raise InputError(f"{self.name}: {self.format} files do not tell the sensor's size, expected --sensor WIDTHxHEIGHT")
         return self.chunks(self.sensor)
 
@@ -136,7 +137,13 @@ class FileSource:
         if not self._options.repair:
             self.counters.require_sound(self.name)
         if self.counters.events == 0:
-            raise InputError(f"{self.name}: holds no events, expected at least one; remove the file, or choose another stream of it with --stream")
+            other = ", or choose another stream of it with --stream" if self.format == "aedat4" else ""
+            raise InputError(f"{self.name}: holds no events, expected at least one; remove the file{other}")
+
+    @property
+    def position(self) -> int:
+        """How many of the file's bytes are read, about."""
+        return self._file.tell()
 
     def close(self) -> None:
         self._file.close()

@@ -5,6 +5,7 @@ Nothing is unpickled. `.npz` members are decompressed in step, so memory stays b
 
 import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from tmkt.readers.source import Raw
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
+    OSError,
+    tokenize.TokenError,
     struct.error,
     EOFError,
     ValueError,

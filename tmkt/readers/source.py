@@ -69,7 +69,11 @@ class Source(Protocol):
 
     name: str  # path or address, for messages
     sensor: tuple[int, int] | None  # (height, width); None: the source does not say
-    counters: Counters
+
+    @property
+    def counters(self) -> Counters:
+        """What was delivered and dropped so far; live sources count more."""
+        ...
 
     def __iter__(self) -> Iterator[Events]:
         """Checked chunks in order, `t` as the source stamps it (not shifted to 0), never going back; bounded memory.

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,6 @@ from tmkt.train.objectives import alignment, classification
 
 STEPS, CLASSES = 5, 3
 TWO_STREAMS = ("tmkt", "kt", "ckd")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """So small are the networks here that threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _value(tensor: torch.Tensor) -> float:

@@ -20,7 +20,7 @@ from tmkt.readers.source import Raw
 MAGIC = b"#!AER-DAT4.0\r\n"
 LARGEST_HEADER = 2**24
 LARGEST_PACKET = 2**28  # bytes, compressed or not: cameras write packets of about 10 ms
-PIECE = 2**20  # bytes that are decompressed at a time
+PIECE = 2**18  # bytes that are decompressed at a time: buffers of the largest size would cost ten times the work
 EVENT = np.dtype({"names": ["t", "x", "y", "p"], "formats": ["<i8", "<i2", "<i2", "u1"], "offsets": [0, 8, 10, 12], "itemsize": 16})
 
 
@@ -101,31 +101,39 @@ def _decompressed(data: bytes, compression: int) -> bytes:
     """At most LARGEST_PACKET bytes: a packet of 1 MB can claim to hold 300."""
     if compression == 0:
         return data
-    if compression in (1, 2):
-        import lz4.frame
-
-        try:
-            decoder = lz4.frame.LZ4FrameDecompressor()
-            out: bytes = decoder.decompress(data, max_length=LARGEST_PACKET)
-        except RuntimeError as error:
-            raise _Damage(f"LZ4: {error}") from None
-        whole = decoder.eof
-    elif compression in (3, 4):
-        import zstandard
-
-        pieces = bytearray()
-        try:
-            with zstandard.ZstdDecompressor(max_window_size=LARGEST_PACKET).stream_reader(data) as reader:
-                while len(pieces) <= LARGEST_PACKET and (piece := reader.read(PIECE)):
-                    pieces += piece
-        except (zstandard.ZstdError, MemoryError) as error:
-            raise _Damage(f"Zstandard: {error}") from None
-        out, whole = bytes(pieces), len(pieces) <= LARGEST_PACKET
-    else:
+    if compression not in (1, 2, 3, 4):
         raise _Damage(f"unknown compression {compression}")
-    if not whole:
-        raise _Damage("it ends early or is too large")
-    return out
+    out = bytearray()
+    for piece in _lz4(data) if compression in (1, 2) else _zstandard(data):
+        out += piece
+        if len(out) > LARGEST_PACKET:
+            raise _Damage(f"more than {LARGEST_PACKET} bytes")
+    return bytes(out)
+
+
+def _lz4(data: bytes) -> Iterator[bytes]:
+    import lz4.frame
+
+    decoder = lz4.frame.LZ4FrameDecompressor()
+    try:
+        while not decoder.eof:
+            yield decoder.decompress(data, max_length=PIECE)
+            data = b""
+            if decoder.needs_input and not decoder.eof:
+                raise _Damage("LZ4: it ends early")
+    except (RuntimeError, EOFError) as error:
+        raise _Damage(f"LZ4: {error}") from None
+
+
+def _zstandard(data: bytes) -> Iterator[bytes]:
+    import zstandard
+
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=LARGEST_PACKET).stream_reader(data) as reader:
+            while piece := reader.read(PIECE):
+                yield piece
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise _Damage(f"Zstandard: {error}") from None
 
 
 def _events(data: bytes) -> NDArray[Any]:

@@ -1,20 +1,15 @@
 """Writes a program as an ONNX graph that carries its states: integer-exact, streaming, without torch."""
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from tmkt.errors import InputError
-from tmkt.files import writing
-from tmkt.program import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_shape, largest_sum, pooled
+from tmkt.export.onnx_parts import Graph, Nodes
+from tmkt.program import DECAY_ONE, INPUT, Layer, Program, largest_sum, pooled
 
-OPSET, IR = 21, 10
 RAIL = 2**23 - 1  # a membrane saturates here
 WRAP = 2**23  # a current above this, or at or below its negative, wraps by 2^24
 
@@ -29,78 +24,31 @@ def write_onnx(program: Program, path: Path, classes: list[str] | None = None) -
     `<state>_out`, to be given to the next call: two calls in a row equal one. T and B are symbolic. `metadata_props["tmkt"]` is JSON
     {"readout", "max_count", "classes"}.
 
-    Sums over synapses are float32 (int8 weights in the file, cast once when the file is loaded): exact, as a program's sums stay below
-    2^23, float32 holds every integer below 2^24, and so all partial sums in whatever order. Everything after them is int32.
-    InputError for a program that int32 cannot hold.
+    All is computed in float32, which is two to three times as fast as int32 in ONNX Runtime (measured: it divides, selects and casts
+    integers slowly), and exact: float32 holds every integer below 2^24 times any power of two. Sums over synapses are multiples of 64
+    below 2^23 * 64 in whatever order; states are below 2^23; what else could grow larger is clipped to 2^23 anyway, or is int32 (the
+    current of layers that remember it). int8 weights in the file become float32 once, when the file is loaded. InputError for a program
+    that int32 cannot hold.
     """
-    model = _Builder(program).model(classes)
-    onnx.checker.check_model(model, full_check=True)
-    with writing(path) as beside:
-        beside.write_bytes(model.SerializeToString(deterministic=True))
+    _Builder(program).save(path, {"readout": program.readout, "max_count": program.max_count, **({"classes": classes} if classes else {})})
 
 
-@dataclass
-class _Nodes:
-    """A graph under construction: its nodes, and a name for each result."""
-
-    prefix: str = ""
-    nodes: list[Any] = field(default_factory=list)
-
-    def add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
-        name = out or f"{self.prefix}{op}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-
-class _Builder:
+class _Builder(Graph):
     def __init__(self, program: Program) -> None:
+        super().__init__(program.input_shape)
         self.program = program
-        self.main = _Nodes()
-        self.constants: dict[str, Any] = {}
-        self.inputs: list[Any] = []
-        self.outputs: list[Any] = []
-
-    def model(self, classes: list[str] | None) -> Any:
-        program = self.program
-        self._value(self.inputs, "x", TensorProto.UINT8, "T", "B", *program.input_shape)
-        self._value(self.outputs, "readout", TensorProto.INT32, "B", program.classes)
-        self.main.add("Shape", "x", out="steps_batch", start=0, end=2)
-        sources = {INPUT: self._as_float("x", program.input_shape)}
+        self.value(self.outputs, "readout", TensorProto.INT32, "B", program.classes)
+        sources = {INPUT: self.as_float("x", program.input_shape)}
         for layer in program.layers:
-            spikes = self._neurons(layer, self._sums(layer, sources))
+            spikes = self._neurons(layer, sources)
             if layer.fires:
-                sources[layer.name] = self._as_float(spikes, layer.shape)
+                sources[layer.name] = spikes
         self._readout(program.layers[-1])
-        graph = helper.make_graph(self.main.nodes, "tmkt", self.inputs, self.outputs, list(self.constants.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="tmkt")
-        info = {"readout": program.readout, "max_count": program.max_count, **({"classes": classes} if classes else {})}
-        helper.set_model_props(model, {"tmkt": json.dumps(info)})
-        return model
 
-    @staticmethod
-    def _value(values: list[Any], name: str, dtype: int, *shape: int | str) -> None:
-        values.append(helper.make_tensor_value_info(name, dtype, list(shape)))
-
-    def _state(self, name: str, dtype: int, *shape: int) -> None:
-        self._value(self.inputs, name, dtype, "B", *shape)
-        self._value(self.outputs, f"{name}_out", dtype, "B", *shape)
-
-    def _constant(self, value: Any, dtype: type[np.generic], name: str = "") -> str:
-        """The name of an initializer of the outer graph, which Scan bodies see too; one for equal values."""
-        array = np.asarray(value, dtype)
-        name = name or f"{array.dtype}_" + "_".join(str(n) for n in array.reshape(-1)) + ("" if array.ndim == 0 else "_list")
-        self.constants.setdefault(name, numpy_helper.from_array(array, name))
-        return name
-
-    def _as_float(self, name: str, shape: tuple[int, ...]) -> str:
-        """uint8 [T, B, *shape] as float32 [T * B, *shape]: synapses see the steps as one batch."""
-        flat = self.main.add("Reshape", name, self._constant([-1, *shape], np.int64))
-        return self.main.add("Cast", flat, to=TensorProto.FLOAT)
-
-    def _sums(self, layer: Layer, sources: dict[str, str]) -> str:
-        """a << 6 of all steps, what recurrent synapses deliver left out: int32 [T, B, *shape]."""
+    def _sums(self, layer: Layer, sources: dict[str, str], bias: str) -> str:
+        """a << 6 of all steps plus a bias (its name, or none), what recurrent synapses deliver left out: float32 [T, B, *shape]."""
         add = self.main.add
-        shape = add("Concat", "steps_batch", self._constant(layer.shape, np.int64), axis=0)
+        shape = self.over_steps(layer.shape)
         total = ""
         for i, synapse in enumerate(layer.synapses):
             if synapse.source == layer.name:
@@ -109,29 +57,30 @@ class _Builder:
                 raise InputError(f"layer {layer.name!r}: reads {synapse.source!r}, expected a layer that fires; remove that synapse")
             if layer.steps_back(synapse):
                 a = self._late(layer, i)
+            elif synapse.kind == "conv":
+                a = self._conv(layer, i, sources[synapse.source], bias)
+                bias = ""
             else:
-                weight = self._weight(layer, i, transposed=synapse.kind == "dense")
-                a = self._synapse(layer, synapse, sources[synapse.source], weight)
-            a = self._current(self.main, a, synapse)
+                a = self._dense(layer, i, sources[synapse.source])
             total = add("Add", total, a) if total else a
-        return add("Reshape", total, shape) if total else add("Expand", self._constant(0, np.int32), shape)
+        total = add("Reshape", total, shape) if total else add("Expand", self.constant(0, np.float32), shape)
+        return add("Add", total, self.by_channel(bias, layer.shape)) if bias else total
 
     def _weight(self, layer: Layer, i: int, transposed: bool = False) -> str:
-        """The mantissas of the layer's i-th synapse as float32; int8 in the file."""
-        weight, _ = _mantissa(layer.synapses[i].weight)
-        return self.main.add("Cast", self._constant(weight.T if transposed else weight, np.int8, f"{layer.name}.weight_{i}"), to=TensorProto.FLOAT)
+        """The weights of the layer's i-th synapse in 1/64, float32; int8 mantissas in the file."""
+        synapse = layer.synapses[i]
+        shift = int(np.abs(synapse.weight).max(initial=0) > 127)  # a program's weights above 127 are even: stored halved
+        mantissa = (synapse.weight >> shift).astype(np.int8)
+        name = self.constant(mantissa.T if transposed else mantissa, np.int8, f"{layer.name}.weight_{i}")
+        unit = self.constant((64 << shift) * (synapse.pool**2 if _exact_mean(synapse.pool) else 1), np.float32)
+        return self.main.add("Mul", self.main.add("Cast", name, to=TensorProto.FLOAT), unit)
 
-    def _current(self, nodes: _Nodes, a: str, synapse: Synapse) -> str:
-        """Sums of mantissas, float32, as int32 on the scale of the currents."""
-        return nodes.add("Mul", nodes.add("Cast", a, to=TensorProto.INT32), self._constant(64 << _mantissa(synapse.weight)[1], np.int32))
-
-    def _pooled(self, nodes: _Nodes, x: str, pool: int) -> str:
-        """Sums over windows of float32 [n, C, H, W]."""
+    def _pooled(self, nodes: Nodes, x: str, pool: int) -> str:
+        """Means over windows of float32 [n, C, H, W], to which `_weight` adds the area; sums where the mean would not be exact."""
         if pool == 1:
             return x
         x = nodes.add("AveragePool", x, kernel_shape=[pool, pool], strides=[pool, pool])
-        x = nodes.add("Mul", x, self._constant(pool**2, np.float32))
-        return nodes.add("Round", x) if pool & (pool - 1) else x  # the mean is not exact unless the area is a power of two
+        return x if _exact_mean(pool) else nodes.add("Round", nodes.add("Mul", x, self.constant(pool**2, np.float32)))
 
     def _kernel(self, layer: Layer, i: int) -> str:
         """A late synapse as a kernel over time, float32 [N_out, N_in, 1 + longest delay]: each weight where its delay puts it, longest first.
@@ -139,13 +88,13 @@ class _Builder:
         Made when the file is loaded, which holds weights and delays alone.
         """
         add, delays = self.main.add, layer.synapses[i].delays
-        last = self._constant([-1], np.int64)
+        last = self.constant([-1], np.int64)
         weight = add("Unsqueeze", self._weight(layer, i), last)
         if delays is None:
             return weight
-        name = self._constant(delays, np.uint8, f"{layer.name}.delays_{i}")
+        name = self.constant(delays, np.uint8, f"{layer.name}.delays_{i}")
         which = add("Unsqueeze", add("Cast", name, to=TensorProto.INT32), last)
-        there = add("Equal", which, self._constant(range(int(delays.max()), -1, -1), np.int32))
+        there = add("Equal", which, self.constant(range(int(delays.max()), -1, -1), np.int32))
         return add("Mul", weight, add("Cast", there, to=TensorProto.FLOAT))
 
     def _late(self, layer: Layer, i: int) -> str:
@@ -154,115 +103,129 @@ class _Builder:
         source, steps = self.program.shape_of(synapse.source), layer.steps_back(synapse)
         swap = [1, 0, *range(2, 2 + len(source))]
         past = f"{layer.name}.past_{i}"
-        self._state(past, TensorProto.UINT8, steps, *source)
+        self.state(past, TensorProto.UINT8, steps, *source)
         sent = add("Concat", add("Transpose", past, perm=swap), "x" if synapse.source == INPUT else f"{synapse.source}.spikes", axis=0)
-        end, axis = self._constant([2**31], np.int64), self._constant([0], np.int64)
-        add("Transpose", add("Slice", sent, self._constant([-steps], np.int64), end, axis), perm=swap, out=f"{past}_out")
-        x = self._pooled(self.main, self._as_float(sent, source), synapse.pool)
-        inputs = self._constant([synapse.weight.shape[1]], np.int64)
+        end, axis = self.constant([2**31], np.int64), self.constant([0], np.int64)
+        add("Transpose", add("Slice", sent, self.constant([-steps], np.int64), end, axis), perm=swap, out=f"{past}_out")
+        x = self._pooled(self.main, self.as_float(sent, source), synapse.pool)
+        inputs = self.constant([synapse.weight.shape[1]], np.int64)
         x = add("Reshape", x, add("Concat", add("Shape", sent, start=0, end=2), inputs, axis=0))
         a = add("Conv", add("Transpose", x, perm=[1, 2, 0]), self._kernel(layer, i))
-        return add("Reshape", add("Transpose", a, perm=[2, 0, 1]), self._constant([-1, *layer.shape], np.int64))
+        return add("Reshape", add("Transpose", a, perm=[2, 0, 1]), self.shape(-1, *layer.shape))
 
-    def _recurrent(self, body: _Nodes, layer: Layer, i: int) -> str:
-        """What a recurrent synapse delivers in one step, from the spikes that it has kept: int32 [B, *layer.shape]."""
+    def _conv(self, layer: Layer, i: int, x: str, bias: str) -> str:
+        """float32 [T * B, *source shape] to [T * B, *layer.shape], all steps at once."""
+        synapse = layer.synapses[i]
+        size = pooled(self.program.shape_of(synapse.source), synapse.pool)[1:]
+        sides = zip(layer.shape[1:], size, synapse.weight.shape[2:], synapse.stride, synapse.dilation, synapse.padding, strict=True)
+        ends = [(out - 1) * s + d * (k - 1) + 1 - n - p for out, n, k, s, d, p in sides]  # what the layer crops is not computed
+        given = [self._pooled(self.main, x, synapse.pool), self._weight(layer, i), *([bias] if bias else [])]
+        pads = [*synapse.padding, *(max(0, end) for end in ends)]
+        a = self.main.add("Conv", *given, pads=pads, strides=synapse.stride, dilations=synapse.dilation, group=synapse.groups)
+        if all(end > -s for end, s in zip(ends, synapse.stride, strict=True)):
+            return a
+        start, end = self.shape(0, 0), self.shape(*layer.shape[1:])
+        return self.main.add("Slice", a, start, end, self.shape(2, 3))
+
+    def _dense(self, layer: Layer, i: int, x: str) -> str:
+        """float32 [T * B, *source shape] to [T * B, *layer.shape], all steps at once."""
+        add, synapse = self.main.add, layer.synapses[i]
+        flat = add("Reshape", self._pooled(self.main, x, synapse.pool), self.shape(-1, synapse.weight.shape[1]))
+        return add("Reshape", add("MatMul", flat, self._weight(layer, i, transposed=True)), self.shape(-1, *layer.shape))
+
+    def _recurrent(self, body: Nodes, layer: Layer, i: int) -> str:
+        """What a recurrent synapse delivers in one step, from the spikes that it has kept: float32 [B, *layer.shape]."""
         synapse = layer.synapses[i]
         steps, (outputs, inputs) = layer.steps_back(synapse), synapse.weight.shape
         by_step = self.main.add("Transpose", self._kernel(layer, i), perm=[2, 1, 0])
-        kernel = self.main.add("Reshape", by_step, self._constant([steps * inputs, outputs], np.int64))
-        past = f"{layer.name}/past_{i}"
-        x = body.add("Cast", past, to=TensorProto.FLOAT)
-        x = self._pooled(body, body.add("Reshape", x, self._constant([-1, *layer.shape], np.int64)), synapse.pool)
-        a = body.add("MatMul", body.add("Reshape", x, self._constant([-1, steps * inputs], np.int64)), kernel)
-        return body.add("Reshape", self._current(body, a, synapse), self._constant([-1, *layer.shape], np.int64))
+        kernel = self.main.add("Reshape", by_step, self.shape(steps * inputs, outputs))
+        x = body.add("Reshape", f"{layer.name}/past_{i}", self.shape(-1, *layer.shape))
+        x = body.add("Reshape", self._pooled(body, x, synapse.pool), self.shape(-1, steps * inputs))
+        return body.add("Reshape", body.add("MatMul", x, kernel), self.shape(-1, *layer.shape))
 
-    def _keep(self, body: _Nodes, layer: Layer, i: int) -> None:
+    def _keep(self, body: Nodes, layer: Layer, i: int) -> None:
         """The spikes of this step among those that a recurrent synapse keeps, in the place of the oldest."""
-        past, one = f"{layer.name}/past_{i}", self._constant([1], np.int64)
-        younger = body.add("Slice", past, one, self._constant([2**31], np.int64), one)
+        past, one = f"{layer.name}/past_{i}", self.constant([1], np.int64)
+        younger = body.add("Slice", past, one, self.constant([2**31], np.int64), one)
         body.add("Concat", younger, body.add("Unsqueeze", f"{layer.name}/s", one), axis=1, out=f"{past}_next")
 
-    def _synapse(self, layer: Layer, synapse: Synapse, x: str, weight: str) -> str:
-        """float32 [T * B, *source shape] to [T * B, *layer.shape], at once."""
-        add, pool, source = self.main.add, synapse.pool, self.program.shape_of(synapse.source)
-        x = self._pooled(self.main, x, pool)
-        if synapse.kind == "dense":
-            flat = add("Reshape", x, self._constant([-1, int(np.prod(pooled(source, pool)))], np.int64))
-            return add("Reshape", add("MatMul", flat, weight), self._constant([-1, *layer.shape], np.int64))
-        pads = [*synapse.padding, *synapse.padding]
-        a = add("Conv", x, weight, strides=synapse.stride, dilations=synapse.dilation, group=synapse.groups, pads=pads)
-        if conv_shape(synapse, source) != layer.shape:
-            start, end = self._constant([0, 0], np.int64), self._constant(layer.shape[1:], np.int64)
-            a = add("Slice", a, start, end, self._constant([2, 3], np.int64))
-        return a
-
-    def _neurons(self, layer: Layer, current: str) -> str:
-        """One Scan over the steps: the least that must be sequential. Gives the name of the spikes (none if the layer does not fire)."""
+    def _neurons(self, layer: Layer, sources: dict[str, str]) -> str:
+        """One Scan over the steps: the least that must be sequential. Gives the spikes, float32 [T * B, *shape] (none if it does not fire)."""
         name, remembers = layer.name, layer.current_decay != DECAY_ONE
+        recurrent = [i for i, synapse in enumerate(layer.synapses) if synapse.source == name]
         limit = _largest_current(self.program, layer)
         wraps = limit is None or limit >= WRAP
-        body = _Nodes(f"{name}/")
-        bias = self._constant((layer.bias.astype(np.int64) << 6).reshape(-1, *[1] * (len(layer.shape) - 1)), np.int32, f"{name}.bias")
-        states: list[tuple[str, int, tuple[int, ...]]] = [("v", TensorProto.INT32, layer.shape)]
-        scan, drive = current, f"{name}/i"
-        recurrent = [i for i, synapse in enumerate(layer.synapses) if synapse.source == name]
+        alone = not remembers and not recurrent  # then the current is known for all steps at once
+        body = Nodes(f"{name}/")
+        bias = self.constant(layer.bias.astype(np.int64) << 6, np.float32, f"{name}.bias")
+        scan, drive = self._sums(layer, sources, bias if alone and not wraps else ""), f"{name}/i"
         for i in recurrent:
-            states.append((f"past_{i}", TensorProto.UINT8, (layer.steps_back(layer.synapses[i]), *layer.shape)))
             drive = body.add("Add", drive, self._recurrent(body, layer, i))
-        if remembers:
-            states.append(("u", TensorProto.INT32, layer.shape))
-            drive = body.add("Add", self._decayed(body, f"{name}/u", layer.current_decay), drive)
-        if remembers or recurrent:
-            drive = self._wrapped(body, drive) if wraps else drive
-            if remembers:
-                body.add("Identity", drive, out=f"{name}/u_next")
-            drive = body.add("Add", drive, bias)
-        else:  # without memory the current is known for all steps at once
-            scan = self.main.add("Add", self._wrapped(self.main, scan) if wraps else scan, bias)
-        v = body.add("Add", self._decayed(body, f"{name}/v", layer.voltage_decay), drive) if layer.voltage_decay < DECAY_ONE else drive
-        v = body.add("Clip", v, self._constant(-RAIL, np.int32), self._constant(RAIL, np.int32), out="" if layer.fires else f"{name}/v_next")
-        if layer.fires:
-            fired = body.add("Greater", v, self._constant(layer.threshold << 6, np.int32))
-            body.add("Where", fired, self._constant(0, np.int32), v, out=f"{name}/v_next")
-            body.add("Cast", fired, to=TensorProto.UINT8, out=f"{name}/s")
+        if remembers:  # in int32: before it wraps, the current may need 25 bits
+            kept = self._decayed(body, f"{name}/u", layer.current_decay)
+            drive = body.add("Add", kept, body.add("Cast", drive, to=TensorProto.INT32))
+            drive = self._wrapped(body, drive, np.int32) if wraps else drive
+            drive = body.add("Cast", drive, to=TensorProto.FLOAT, out=f"{name}/u_next")
+        elif wraps and recurrent:
+            drive = self._wrapped(body, drive, np.float32)
+        if not alone:
+            drive = body.add("Add", drive, self.by_channel(bias, layer.shape))
+        elif wraps:
+            scan = self.main.add("Add", self._wrapped(self.main, scan, np.float32), self.by_channel(bias, layer.shape))
+        v = drive
+        if layer.voltage_decay < DECAY_ONE:
+            v = body.add("Add", body.add("Cast", self._decayed(body, f"{name}/v", layer.voltage_decay), to=TensorProto.FLOAT), drive)
+        v = body.add("Clip", v, self.constant(-RAIL, np.float32), self.constant(RAIL, np.float32), out="" if layer.fires else f"{name}/v_next")
+        if layer.fires:  # a membrane over the threshold is a whole number above 0, so that cut to 1 it is the spike
+            over = body.add("ThresholdedRelu", v, alpha=float(layer.threshold << 6))
+            body.add("Sub", v, over, out=f"{name}/v_next")
+            body.add("Clip", over, self.constant(0, np.float32), self.constant(1, np.float32), out=f"{name}/s")
         for i in recurrent:
             self._keep(body, layer, i)
+        return self._scan(layer, body, scan, recurrent)
+
+    def _scan(self, layer: Layer, body: Nodes, scan: str, recurrent: list[int]) -> str:
+        """The body over the steps of `scan`, its states float32 inside."""
+        name, add = layer.name, self.main.add
+        states: list[tuple[str, int, tuple[int, ...]]] = [("v", TensorProto.INT32, layer.shape)]
+        states += [(f"past_{i}", TensorProto.UINT8, (layer.steps_back(layer.synapses[i]), *layer.shape)) for i in recurrent]
+        states += [("u", TensorProto.INT32, layer.shape)] if layer.current_decay != DECAY_ONE else []
         body_inputs: list[Any] = []
         body_outputs: list[Any] = []
         for state, dtype, shape in states:
-            self._value(body_inputs, f"{name}/{state}", dtype, "B", *shape)
-            self._value(body_outputs, f"{name}/{state}_next", dtype, "B", *shape)
-            self._state(f"{name}.{state}", dtype, *shape)
-        self._value(body_inputs, f"{name}/i", TensorProto.INT32, "B", *layer.shape)
-        results = [f"{name}.{state}_out" for state, _, _ in states]
+            self.value(body_inputs, f"{name}/{state}", TensorProto.FLOAT, "B", *shape)
+            self.value(body_outputs, f"{name}/{state}_next", TensorProto.FLOAT, "B", *shape)
+            self.state(f"{name}.{state}", dtype, *shape)
+        self.value(body_inputs, f"{name}/i", TensorProto.FLOAT, "B", *layer.shape)
+        given = [add("Cast", f"{name}.{state}", to=TensorProto.FLOAT) for state, _, _ in states]
+        results = [f"{name}/{state}_end" for state, _, _ in states]
+        spikes = f"{name}/spikes"
         if layer.fires:
-            self._value(body_outputs, f"{name}/s", TensorProto.UINT8, "B", *layer.shape)
-            self._value(self.outputs, f"{name}.spikes", TensorProto.UINT8, "T", "B", *layer.shape)
-            results.append(f"{name}.spikes")
+            self.value(body_outputs, f"{name}/s", TensorProto.FLOAT, "B", *layer.shape)
         graph = helper.make_graph(body.nodes, f"{name} step", body_inputs, body_outputs)
-        given = [*(f"{name}.{state}" for state, _, _ in states), scan]
-        self.main.nodes.append(helper.make_node("Scan", given, results, name=f"{name} steps", num_scan_inputs=1, body=graph))
-        return f"{name}.spikes"
+        outputs = [*results, *([spikes] if layer.fires else [])]
+        self.main.nodes.append(helper.make_node("Scan", [*given, scan], outputs, name=f"{name} steps", num_scan_inputs=1, body=graph))
+        for (state, dtype, _), end in zip(states, results, strict=True):
+            add("Cast", end, to=dtype, out=f"{name}.{state}_out")
+        if not layer.fires:
+            return ""
+        self.value(self.outputs, f"{name}.spikes", TensorProto.UINT8, "T", "B", *layer.shape)
+        add("Cast", spikes, to=TensorProto.UINT8, out=f"{name}.spikes")
+        return add("Reshape", spikes, self.shape(-1, *layer.shape))
 
-    def _decayed(self, nodes: _Nodes, x: str, decay: int) -> str:
-        """tz(x * (4096 - decay)) in 32 bits: x = 4096 * high + low, all of one sign, as ONNX divides integers towards zero.
-
-        Then x * keep / 4096 = high * keep + low * keep / 4096, whose second term alone has a fraction; with |x| <= 2^23, all stay below 2^25.
-        """
+    def _decayed(self, nodes: Nodes, x: str, decay: int) -> str:
+        """tz(x * (4096 - decay)) of a float32 below 2^24, as int32: a cast cuts toward zero. A power of two scales exactly, all else in doubles."""
         keep = DECAY_ONE - decay
-        if keep == DECAY_ONE:
-            return x
-        if DECAY_ONE % keep == 0:
-            return nodes.add("Div", x, self._constant(DECAY_ONE // keep, np.int32))
-        one, factor = self._constant(DECAY_ONE, np.int32), self._constant(keep, np.int32)
-        high = nodes.add("Div", x, one)
-        low = nodes.add("Sub", x, nodes.add("Mul", high, one))
-        return nodes.add("Add", nodes.add("Mul", high, factor), nodes.add("Div", nodes.add("Mul", low, factor), one))
+        if keep & (keep - 1) == 0:
+            x = nodes.add("Mul", x, self.constant(keep / DECAY_ONE, np.float32)) if keep < DECAY_ONE else x
+        else:
+            x = nodes.add("Mul", nodes.add("Cast", x, to=TensorProto.DOUBLE), self.constant(keep / DECAY_ONE, np.float64))
+        return nodes.add("Cast", x, to=TensorProto.INT32)
 
-    def _wrapped(self, nodes: _Nodes, x: str) -> str:
+    def _wrapped(self, nodes: Nodes, x: str, dtype: type[np.generic]) -> str:
         """Lava's wrap of the current to 24 bits: once (lava/proc/lif/models.py, 0.10.0)."""
-        limit, circle = self._constant(WRAP, np.int32), self._constant(2 * WRAP, np.int32)
-        below = nodes.add("LessOrEqual", x, self._constant(-WRAP, np.int32))
+        limit, circle = self.constant(WRAP, dtype), self.constant(2 * WRAP, dtype)
+        below = nodes.add("LessOrEqual", x, self.constant(-WRAP, dtype))
         raised = nodes.add("Where", below, nodes.add("Add", x, circle), x)
         return nodes.add("Where", nodes.add("Greater", x, limit), nodes.add("Sub", x, circle), raised)
 
@@ -270,14 +233,13 @@ class _Builder:
         value = f"{last.name}.v_out"
         if self.program.readout == "spikes":
             counts = self.main.add("Cast", f"{last.name}.spikes", to=TensorProto.INT32)
-            value = self.main.add("ReduceSum", counts, self._constant([0], np.int64), keepdims=0)
-        self.main.add("Reshape", value, self._constant([-1, last.neurons], np.int64), out="readout")
+            value = self.main.add("ReduceSum", counts, self.constant([0], np.int64), keepdims=0)
+        self.main.add("Reshape", value, self.shape(-1, last.neurons), out="readout")
 
 
-def _mantissa(weight: NDArray[np.int16]) -> tuple[NDArray[np.int8], int]:
-    """int8 weights and the left shift that makes them the program's: even ones are stored halved."""
-    shift = int(np.abs(weight).max(initial=0) > 127)  # a program's weights above 127 are even
-    return (weight >> shift).astype(np.int8), shift
+def _exact_mean(pool: int) -> bool:
+    """Whether float32 holds the mean of a window: if its area is a power of two."""
+    return pool & (pool - 1) == 0
 
 
 def _largest_current(program: Program, layer: Layer) -> int | None:

@@ -90,7 +90,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 class MethodRecipe(_Section):
     """How the network learns. A method looks at the keys that it has a use for; docs/methods.md says which."""
 
-    name: Literal["tmkt", "kt", "ckd", "finetune", "target-only", "events"]
+    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only", "events"]
     loss: Literal["mean", "tet"] = "mean"  # classification: of the logits' time mean, or of each step by itself
     heads: Literal[1, 2] = 1  # 2: the static stream has a head of its own, which is not deployed
     statistics: Literal["apart", "shared"] = "apart"  # deployed batch norm statistics: of the events alone, or of both streams
@@ -100,6 +100,7 @@ class MethodRecipe(_Section):
     mix_ratio_end: float = Field(default=0.3, ge=0.0, le=1.0)  # where the ratio gets to by the last step; where not given: mix_ratio
     modality_guidance: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MAG
     ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
+    real_share: float = Field(default=0.25, ge=0.0, le=1.0)  # mix: share of a batch that are recordings, the rest are images
     pretrain_share: float = Field(default=0.5, gt=0.0, lt=1.0)  # finetune: share of the steps that learn from images
     sliding_power: float = Field(default=3.0, gt=0.0, le=100.0)  # kt, ckd: images are replaced with probability (done steps / steps)^power
     teacher: str = ""  # ckd: a ResNet's weights, .safetensors; empty: one is trained
@@ -157,6 +158,8 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.method.teacher and self.static.encoding != "grey":
             raise ValueError("method.teacher was trained on images and sees images; set static.encoding=grey, or leave it empty to train one here")
+        if self.static.encoding == "simulated" and self.data.frames == "float":
+            raise ValueError("a simulated camera gives counts, data.frames = float does not; set data.frames=counts or static.encoding=grey")
         return self
 
 

@@ -2,25 +2,34 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from tmkt.recipe import TrainRecipe
 
 
-def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: str) -> Tensor:
-    """Warps float frames [B, C, H, W] by up to `shift` pixels, `rotation` degrees and a relative `zoom`, drawn uniformly for each sample.
+def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws for each sample a shift of up to `shift` pixels, a `rotation` in degrees and a relative `zoom`, uniformly (ranges: ours).
 
-    `mode` "nearest" keeps event counts whole; "bilinear" is for images. What comes in from outside is 0. Ranges: ours.
+    Gives float64 [batch, 2, 3]: where a pixel (x, y, 1) of the moved frame comes from, (x, y), both in pixels from the frame's middle.
     """
-    batch, _, height, width = frames.shape
     shift = rng.uniform(-recipe.shift, recipe.shift, (batch, 2))
     angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation, batch))
     zoom = 1.0 + rng.uniform(-recipe.zoom, recipe.zoom, batch)
-    cos, sin, aspect = np.cos(angle) / zoom, np.sin(angle) / zoom, height / width
-    # grid_sample wants where each target pixel comes from, with both axes scaled to [-1, 1].
-    source = np.empty((batch, 2, 3), np.float32)
-    source[:, 0] = np.stack([cos, -sin * aspect, 2.0 * shift[:, 0] / width], axis=1)
-    source[:, 1] = np.stack([sin / aspect, cos, 2.0 * shift[:, 1] / height], axis=1)
-    grid = F.affine_grid(torch.from_numpy(source).to(frames.device), [batch, 1, height, width], align_corners=False)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    moves: NDArray[np.float64] = np.stack([np.stack([cos, -sin, shift[:, 0]], 1), np.stack([sin, cos, shift[:, 1]], 1)], 1)
+    return moves
+
+
+def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: str) -> Tensor:
+    """Moves float frames [B, C, H, W] as `draw_moves` says. What comes in from outside is 0.
+
+    `mode` "nearest" keeps event counts whole; "bilinear" is for images.
+    """
+    batch, _, height, width = frames.shape
+    # grid_sample wants both axes scaled to [-1, 1].
+    scale = np.array([[1.0, height / width, 2.0 / width], [width / height, 1.0, 2.0 / height]])
+    source = torch.from_numpy((draw_moves(batch, recipe, rng) * scale).astype(np.float32)).to(frames.device)
+    grid = F.affine_grid(source, [batch, 1, height, width], align_corners=False)
     return F.grid_sample(frames, grid, mode=mode, padding_mode="zeros", align_corners=False)

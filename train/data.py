@@ -17,8 +17,8 @@ from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.train.augment import warp
+from tmkt.train.encodings import encode_images
 from tmkt.train.methods import Batch
-from tmkt.train.static_frames import static_frames
 
 HASHED_AT_ONCE = 256  # rows
 
@@ -135,8 +135,8 @@ def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, dev
     events = warp(events.flatten(1, 2), recipe.train, rng, "nearest").unflatten(1, (recipe.data.bins, 2)).transpose(0, 1).contiguous()
     images: Tensor | None = None
     if data.images is not None:
-        chosen = torch.from_numpy(data.images.images[_one_of_each(labels, data.images.labels, rng)]).to(device)
-        images = warp(static_frames(chosen, data.sensor), recipe.train, rng, "bilinear")
+        chosen = data.images.images[_one_of_each(labels, data.images.labels, rng)]
+        images = encode_images(chosen, recipe, data.sensor, rng).to(device)
     return Batch(events, images, torch.from_numpy(labels).to(device))
 
 

@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from tmkt.train.mixing import like_pairs, p_from_ratio, replace, replaced, time_step_mixup
-from tmkt.train.static_frames import static_frames
 
 SOLVED = {0.1: 0.01925, 0.2: 0.04102, 0.3: 0.06606, 0.4: 0.0955, 0.5: 0.13118, 0.6: 0.17632, 0.7: 0.2373, 0.8: 0.32921, 0.9: 0.49975}  # T = 10
 
@@ -48,15 +47,6 @@ def test_mixing_takes_the_frames_of_the_same_step_and_the_same_pair() -> None:
         for b in range(4):
             assert torch.equal(mixed[t, b], (events if from_events[t, b] else images)[t, b])
     assert 0 < from_events.mean() < 1
-
-
-def test_an_image_of_the_recordings_size_is_padded_and_a_tiny_one_enlarged_to_the_same_size() -> None:
-    mnist = static_frames(torch.full((1, 28, 28), 255, dtype=torch.uint8), (34, 34))
-    digits = static_frames(torch.full((1, 8, 8), 255, dtype=torch.uint8), (34, 34))
-    expected = torch.zeros(1, 2, 34, 34)
-    expected[:, :, 3:31, 3:31] = 1.0
-    assert torch.equal(mnist, expected)
-    assert torch.allclose(digits, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.8, 1.0])

@@ -1,0 +1,47 @@
+"""Images as the network sees them: the same grey frame at every time step, or the events of a simulated camera."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tmkt.camera.frames import simulate_frames
+from tmkt.camera.screen import shown_size
+from tmkt.frames import InputContract
+from tmkt.recipe import Recipe, StaticRecipe, TrainRecipe
+from tmkt.train.augment import draw_moves, warp
+
+
+def encode_images(images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """Images uint8 [B, h, w], each moved a little by augmentation, as the recipe's `static` section says.
+
+    Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a camera of its own. `rng` decides all of it.
+    """
+    if recipe.static.encoding == "grey":
+        return warp(grey_frames(torch.from_numpy(images), sensor), recipe.train, rng, "bilinear")
+    contract = InputContract(sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
+    return simulated_frames(images, contract, recipe.static, recipe.train, rng)
+
+
+def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
+    """Images uint8 [B, h, w] as float [B, 2, H, W] in [0, 1], centred on the sensor (H, W), the same on both polarity channels.
+
+    Knowledge Transfer (arXiv 2303.13077) feeds the value channel of HSV (for a grey image: the image) to both channels, identical at
+    every step. What is not covered by the image is 0 (the paper resizes to the sensor; padding keeps the geometry of the recordings).
+    """
+    frames = images.to(torch.float32)[:, None] / 255.0
+    height, width = shown_size((images.shape[1], images.shape[2]), sensor)
+    if (height, width) != frames.shape[-2:]:
+        frames = F.interpolate(frames, size=(height, width), mode="bilinear", align_corners=False)
+    top, left = (sensor[0] - height) // 2, (sensor[1] - width) // 2
+    frames = F.pad(frames, (left, sensor[1] - width - left, top, sensor[0] - height - top))
+    return frames.expand(-1, 2, -1, -1)
+
+
+def simulated_frames(
+    images: NDArray[np.uint8], contract: InputContract, camera: StaticRecipe, moves: TrainRecipe, rng: np.random.Generator
+) -> Tensor:
+    """Images uint8 [B, h, w] as counts of simulated events, float [T, B, 2, H, W]; the image is moved before it is recorded."""
+    counts = simulate_frames(images, draw_moves(len(images), moves, rng), contract, camera, rng)
+    return torch.from_numpy(counts).transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)

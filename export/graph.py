@@ -27,7 +27,8 @@ def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(net.input_shape)})}
     shape, area = net.input_shape, 1
     for i, block in enumerate(net.blocks):
-        assert isinstance(block, Block)
+        if not isinstance(block, Block):
+            raise InputError(f"network: block {i + 1} is a {type(block).__name__}, expected a chain of convolutions; train a small network or vggsnn")
         name, conv = f"conv{i + 1}", block.conv
         weight, bias = fold_batch_norm(block)
         stride, padding, dilation = (tuple(int(n) for n in pair) for pair in (conv.stride, conv.padding, conv.dilation))

@@ -42,18 +42,28 @@ class DataRecipe(_Section):
 
 
 class NetworkRecipe(_Section):
-    """The spiking VGG: one entry a block in `channels`, `strides` and `pools` (1 = no pooling)."""
+    """Which network. "small" is a chain of one entry a block in `channels`, `strides` and `pools` (1 = no pooling); the others are
+    fixed, but for sew-resnet18's four stages, whose `channels` may be other than 64, 128, 256 and 512.
+    """
 
-    channels: list[Annotated[int, Field(ge=1, le=4096)]]
-    strides: list[Annotated[int, Field(ge=1)]]
-    pools: list[Annotated[int, Field(ge=1)]]
+    name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn"] = "small"
+    channels: list[Annotated[int, Field(ge=1, le=4096)]] = []
+    strides: list[Annotated[int, Field(ge=1)]] = []
+    pools: list[Annotated[int, Field(ge=1)]] = []
     tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
     threshold: float = Field(default=0.5, gt=0.0)
+    surrogate: Literal["atan", "triangle", "rectangle"] = "atan"  # gradient of a spike; "triangle" is Knowledge Transfer's, its SCNN's "rectangle"
 
     @model_validator(mode="after")
-    def _equal_lengths(self) -> "NetworkRecipe":
-        if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
-            raise ValueError(f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and {len(self.pools)} entries")
+    def _fits_the_family(self) -> "NetworkRecipe":
+        given = f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and {len(self.pools)} entries"
+        if self.name == "small":
+            if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
+                raise ValueError(f"{given}; a small network needs equally many, and one at least")
+        elif self.strides or self.pools or (self.channels and self.name != "sew-resnet18"):
+            raise ValueError(f"{given}; {self.name} is fixed, leave them out")
+        elif len(self.channels) not in (0, 4):
+            raise ValueError(f"{given}; {self.name} has four stages")
         return self
 
 

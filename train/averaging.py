@@ -1,12 +1,15 @@
 """Averaged weights: the exponential moving average of what the optimiser passes through (`train.ema`)."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def average_of(net: nn.Module) -> nn.Module:
+
+def average_of(net: Network) -> Network:
     """A copy of the network that holds the average: it starts at the network's weights and is never trained itself."""
     return copy.deepcopy(net).requires_grad_(False).eval()
 

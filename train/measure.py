@@ -19,24 +19,24 @@ def measure(net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np
     """
     net.eval()
     correct = 0
-    spikes = [0.0] * len(net.blocks)
-    neurons = [0] * len(net.blocks)
+    layers = net.spiking_layers()
+    spikes, neurons = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
 
-    def count(index: int, output: Tensor) -> None:
-        spikes[index] += float(output.sum(dtype=torch.float64))
-        neurons[index] += output.numel()
+    def count(name: str, output: Tensor) -> None:
+        spikes[name] += float(output.sum(dtype=torch.float64))
+        neurons[name] += output.numel()
 
-    def counter(index: int) -> Any:
-        return lambda _module, _input, output: count(index, output)
+    def counter(name: str) -> Any:
+        return lambda _module, _input, output: count(name, output)
 
-    hooks = [block.get_submodule("neuron").register_forward_hook(counter(index)) for index, block in enumerate(net.blocks)]
+    hooks = [layer.register_forward_hook(counter(name)) for name, layer in layers.items()]
     for start in range(0, len(frames), 50):
         chunk = torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)
         answers = net(chunk).logits.mean(0).argmax(1).cpu().numpy()
         correct += int((answers == labels[start : start + 50]).sum())
     for hook in hooks:
         hook.remove()
-    rates = {f"conv{index + 1}": spikes[index] / neurons[index] for index in range(len(spikes)) if neurons[index]}
+    rates = {name: spikes[name] / neurons[name] for name in layers if neurons[name]}
     return {"samples": len(frames), "correct": correct, "accuracy": correct / len(frames) if len(frames) else None, "spike_rates": rates}
 
 

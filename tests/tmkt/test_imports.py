@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STAGES = ("train", "export", "deploy")
 FILES = [path for folder in ("tmkt", *STAGES) for path in sorted((ROOT / folder).rglob("*.py"))]
-TRAINING_SIDE = {"tmkt/networks.py", "tmkt/runs.py"}
+TRAINING_SIDE = {*(f"tmkt/networks/{path.name}" for path in (ROOT / "tmkt" / "networks").glob("*.py")), "tmkt/runs.py"}
 TORCH_ENGINE = "deploy/engines/torch.py"  # which is imported only where it is chosen: the test below sees to that
 
 

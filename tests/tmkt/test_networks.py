@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spikingjelly.activation_based import functional, neuron
+from torch import nn
+
+from tmkt.errors import InputError
+from tmkt.networks import SpikingNetwork
+from tmkt.networks.lif import LIF, SURROGATES
+from tmkt.networks.norm import BatchNorm
+from tmkt.recipe import NetworkRecipe, parse_recipe
+
+
+def _recipe(**values: object) -> NetworkRecipe:
+    return NetworkRecipe.model_validate({"name": "vggsnn", **values})
+
+
+def _spikingjelly(lif: LIF) -> neuron.LIFNode:
+    return neuron.LIFNode(lif.tau, True, lif.v_threshold, 0.0, lif.surrogate_function, detach_reset=True, step_mode="m", store_v_seq=True)
+
+
+def _parameters(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_vggsnn_has_the_parameters_of_the_published_log() -> None:
+    net = SpikingNetwork(_recipe(), (2, 48, 48), 101)
+    second_head, step_coefficients, thresholds_and_alphas = _parameters(net.head), 10, 2 * len(net.spiking_layers())
+    assert _parameters(net) + second_head + step_coefficients + thresholds_and_alphas == 10_153_700
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "parameters", "layers", "features", "membrane"),
+    [
+        # Counted by hand from the layers that methods.md 3.4 names.
+        ("resnet18", (2, 48, 48), 20, 11_177_620, 19, (512,), (512,)),
+        ("sew-resnet18", (2, 48, 48), 20, 11_178_516, 20, (512,), (512, 6, 6)),
+        ("scnn", (2, 28, 28), 1623, 696_573, 3, (300,), (300,)),
+    ],
+)
+def test_networks_of_the_papers_have_their_layers(
+    name: str, shape: tuple[int, int, int], classes: int, parameters: int, layers: int, features: tuple[int, ...], membrane: tuple[int, ...]
+) -> None:
+    net = SpikingNetwork(_recipe(name=name), shape, classes)
+    assert _parameters(net) == parameters
+    assert len(net.spiking_layers()) == layers
+    output = net((torch.rand(2, 3, *shape) < 0.2).float())
+    assert output.logits.shape == (2, 3, classes)
+    assert output.features.shape == (2, 3, *features)
+    assert output.membrane.shape == (2, 3, *membrane)
+    output.logits.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("pattern", ["normal", "on the threshold"])
+@pytest.mark.parametrize("tau", [2.0, 3.0])
+def test_spikes_and_membranes_are_spikingjellys_bit_for_bit(tau: float, pattern: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(12, 2, 5, 7, 9) if pattern == "normal" else torch.randint(-4, 9, (12, 2, 5, 7, 9)) * 0.25
+    lif = LIF(_recipe(tau=tau), store_v_seq=True)
+    other = _spikingjelly(lif)
+    spikes, expected = lif(x), other(x)
+    assert 0.02 < spikes.mean() < 0.9
+    assert torch.equal(spikes, expected)
+    assert torch.equal(lif.v_seq, other.v_seq)
+    assert torch.equal(lif(x), spikes), "every call starts anew"
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_are_those_of_batch_norm_and_spikingjelly(surrogate: str, training: bool) -> None:
+    torch.manual_seed(1)
+    lif = LIF(_recipe(surrogate=surrogate, tau=1.7, threshold=0.8), store_v_seq=True)
+    other = _spikingjelly(lif)
+    ours, theirs = BatchNorm(6), nn.BatchNorm2d(6)
+    for norm in (ours, theirs):
+        norm.weight.data.copy_(torch.linspace(0.5, 2, 6))
+        norm.bias.data.copy_(torch.linspace(-0.3, 1, 6))
+        norm.running_mean.fill_(0.3)
+        norm.train(training)
+    start = torch.randn(7, 3, 6, 5, 4) + 0.5
+    pull_spikes, pull_membrane = torch.randn(start.shape), torch.randn(start.shape)
+    found = []
+    for run, norm in ((lambda x: lif(x, ours), ours), (lambda x: other(theirs(x.flatten(0, 1)).unflatten(0, x.shape[:2])), theirs)):
+        x = start.clone().requires_grad_()
+        functional.reset_net(other)
+        spikes = run(x)
+        membrane = lif.v_seq if norm is ours else other.v_seq
+        ((spikes * pull_spikes).sum() + (membrane * pull_membrane).sum()).backward()
+        found.append((spikes.detach(), x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked))
+    assert torch.equal(found[0][0], found[1][0])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=2e-4, atol=2e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 700), st.integers(1, 3), st.integers(1, 3), st.integers(0, 10))
+def test_any_shape_and_number_of_threads_gives_the_same_spikes(steps: int, batch: int, channels: int, height: int, threads: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(0.5, 1, (steps, batch, channels, height, 2)).astype(np.float32))
+    lif = LIF(_recipe())
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        spikes = lif(x)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(spikes, _spikingjelly(lif)(x))
+
+
+def test_the_statistics_of_a_stream_can_be_left_out() -> None:
+    norm, lif = BatchNorm(3), LIF(_recipe())
+    norm.track_running_stats = False
+    lif(torch.randn(4, 2, 3, 5, 5), norm)
+    assert torch.equal(norm.running_mean, torch.zeros(3))
+    assert norm.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "complaint"),
+    [
+        ({"name": "vggsnn", "channels": [8]}, "vggsnn is fixed, leave them out"),
+        ({"name": "small", "channels": [8]}, "a small network needs equally many"),
+        ({"name": "sew-resnet18", "channels": [8, 8]}, "has four stages"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_family_is_refused(network: dict[str, object], complaint: str) -> None:
+    values = {"data": {"name": "digits", "shots": 1, "bin_us": 1000}, "network": network, "method": {"name": "tmkt"}, "train": {"steps": 1}}
+    with pytest.raises(InputError, match=complaint):
+        parse_recipe(values, "test")
+
+
+def test_an_input_that_shrinks_to_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"leave nothing of a \(12, 12\) input"):
+        SpikingNetwork(_recipe(), (2, 12, 12), 10)

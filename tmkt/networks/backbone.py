@@ -1,0 +1,50 @@
+"""What a family of networks gives, and the parts that families share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tmkt.errors import InputError
+from tmkt.networks.lif import LIF
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Blocks that map [T, B, C, H, W] to the next one's input; the last one's output has `features` values a sample and step.
+
+    `aligned` are the neurons whose membranes the alignment losses read; None: they read the features.
+    """
+
+    blocks: Sequence[nn.Module]
+    features: int
+    aligned: LIF | None
+
+
+class Conv(nn.Conv2d):
+    """A convolution that sees T and B as one batch: [T, B, C, H, W] to [T, B, C', H', W'], channels last in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        y: Tensor = super().forward(flat).unflatten(0, x.shape[:2])
+        return y
+
+
+def average_pool(x: Tensor, size: int) -> Tensor:
+    """Means of `size` x `size` windows of [T, B, C, H, W]; a remainder of rows and columns is dropped."""
+    pooled: Tensor = F.avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])
+    return pooled
+
+
+def map_size(size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1) -> tuple[int, int]:
+    """Height and width after a convolution and a pooling."""
+    height, width = (((n + 2 * padding - kernel) // stride + 1) // pool for n in size)
+    return height, width
+
+
+def need_map(size: tuple[int, int], input_shape: tuple[int, int, int], what: str) -> None:
+    """InputError where the maps of `what` have shrunk to nothing."""
+    if min(size) < 1:
+        raise InputError(f"network: {what} leave nothing of a {input_shape[1:]} input; use fewer or smaller ones, or a larger data.sensor")

@@ -1,0 +1,58 @@
+"""Batch norm over the global batch."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce  # the one that gradients pass through
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of all processes' samples together, so that many processes compute what one would.
+
+    In one process it is torch's. torch's own SyncBatchNorm does not run on a CPU.
+    """
+
+    @property
+    def uses_batch(self) -> bool:
+        """Whether it normalises by the batch at hand, not by the running statistics."""
+        return self.training or not self.track_running_stats
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] normalised over N, H and W."""
+        if not (self.uses_batch and _many()):
+            normalised: Tensor = super().forward(x)
+            return normalised
+        count = x.numel() / x.shape[1] * distributed.get_world_size()
+        sums = all_reduce(torch.stack([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))])) / count
+        mean, variance = sums[0], (sums[1] - sums[0] ** 2).clamp_min(0.0)
+        self.note(mean.detach().double().cpu().numpy(), variance.detach().double().cpu().numpy(), count)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        y: Tensor = x * scale.view(-1, 1, 1) + (self.bias - mean * scale).view(-1, 1, 1)
+        return y
+
+    def note(self, mean: NDArray[np.float64], variance: NDArray[np.float64], count: float) -> None:
+        """Moves the running statistics towards a batch's, as torch does (the variance there is the unbiased one)."""
+        if not (self.training and self.track_running_stats):
+            return
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        unbiased = variance * (count / max(count - 1.0, 1.0))
+        for running, batch in ((self.running_mean, mean), (self.running_var, unbiased)):
+            running.lerp_(torch.from_numpy(batch).to(running), self.momentum)
+
+
+def all_reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of all processes' values; without processes the values themselves. On CPU tensors, so for the gloo backend."""
+    if not _many():
+        return values
+    total = torch.from_numpy(values)
+    distributed.all_reduce(total)
+    return values
+
+
+def _many() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -1,0 +1,65 @@
+"""SEW-ResNet-18 (Fang et al., arXiv 2102.04159), spikes added: the residual network that can be deployed.
+
+All that flows is sums of spikes. A layer behind such a sum gets one synapse from each of the layers that are in it, all with the same weights:
+what a chip computes too. Stem and pooling are ours: 3x3 with stride 1 for small sensors (the paper's is for ImageNet), and an average over square
+windows, as large as the map's shorter side, in place of the global average, which equals it on square maps.
+"""
+
+from torch import Tensor, nn
+
+from tmkt.networks.backbone import Backbone, Conv, average_pool, map_size, need_map
+from tmkt.networks.lif import LIF
+from tmkt.networks.norm import BatchNorm
+from tmkt.networks.resnet import STAGES
+from tmkt.recipe import NetworkRecipe
+
+
+class SpikingConv(nn.Module):
+    """Convolution, batch norm, LIF."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, recipe: NetworkRecipe, last: bool = False) -> None:
+        super().__init__()
+        self.conv = Conv(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.bn = BatchNorm(channels_out)
+        self.neuron = LIF(recipe, store_v_seq=last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.neuron(self.conv(x), self.bn)
+        return y
+
+
+class SewBlock(nn.Module):
+    """Two spiking 3x3 convolutions, added to the input's spikes, which go through a spiking 1x1 convolution where the shape changes."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, pool: int, recipe: NetworkRecipe, last: bool) -> None:
+        super().__init__()
+        self.first = SpikingConv(channels_in, channels_out, 3, stride, recipe)
+        self.second = SpikingConv(channels_out, channels_out, 3, 1, recipe, last)
+        changes = stride > 1 or channels_in != channels_out
+        self.shortcut = SpikingConv(channels_in, channels_out, 1, stride, recipe) if changes else nn.Identity()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.first(x)) + self.shortcut(x)
+        return average_pool(y, self.pool) if self.pool > 1 else y
+
+
+def sew_resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
+    """A spiking 3x3 convolution to 64 channels, four stages of two blocks, average pooling. `recipe.channels` may give other widths."""
+    widths = recipe.channels or STAGES
+    channels, size = widths[0], input_shape[1:]
+    blocks: list[nn.Module] = [SpikingConv(input_shape[0], channels, 3, 1, recipe)]
+    sizes = []
+    for stage in range(len(widths)):
+        size = map_size(size, stride=2 if stage else 1)
+        sizes.append(size)
+    need_map(size, input_shape, "strides")
+    pool = min(size)
+    for stage, out in enumerate(widths):
+        for block in range(2):
+            last = block == 1 and stage == len(widths) - 1
+            blocks.append(SewBlock(channels, out, 2 if stage and not block else 1, pool if last else 1, recipe, last))
+            channels = out
+    aligned = blocks[-1].get_submodule("second.neuron")
+    assert isinstance(aligned, LIF)
+    return Backbone(blocks, channels * (size[0] // pool) * (size[1] // pool), aligned)

@@ -1,7 +1,8 @@
 """What a training sees: its recordings and images, and the batch of each step."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmkt import console
 from tmkt.datasets import Recording, StaticImages, dataset
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.protocols import check_paired, split_recordings
@@ -67,20 +69,19 @@ class TrainingData:
         return {*(self.images.instances if self.images else ()), *self.validated_on}
 
 
-def load_training_data(
-    recipe: Recipe, data: Path, static: Path | None, needs_images: bool, progress: Callable[[int, int], None] | None = None
-) -> TrainingData:
+def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_images: bool) -> TrainingData:
     """Reads all recordings of `data` and the images of `static`, split as the recipe says (`train.seed` draws).
 
-    All recordings are decoded before anything else, so that a damaged file shows at once; `progress` is told how many are, and of how many.
-    Raises InputError for what cannot be read, for too few recordings of a class and for a class without images.
+    All recordings are decoded before anything else, so that a damaged file shows at once; that shows a progress bar. Raises InputError for
+    what cannot be read, for too few recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
     classes = source.class_names(data)
     source = dataset(recipe.data.name, classes)
     found = source.find_recordings(data)
     contract = input_contract(recipe.data, found)
-    frames = decoded_frames(found, recipe.data, contract, progress and (lambda done: progress(done, len(found))))
+    with _progress(len(found)) as progress:
+        frames = decoded_frames(found, recipe.data, contract, progress)
     labels = np.array([recording.label for recording in found], np.int64)
     split = split_recordings(source, found, recipe.data, recipe.train.seed)
     _need_all(classes, {recording.label for recording in split.train}, f"{data}: holds no recording of class")
@@ -115,6 +116,20 @@ def load_training_data(
         test_labels,
         images,
     )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar that appears with the first recording that is decoded: not where all come from the cache."""
+    with ExitStack() as shown:
+        bars: list[console.Progress] = []
+
+        def progress(done: int) -> None:
+            if not bars:
+                bars.append(shown.enter_context(console.progress("read recordings")))
+            bars[0](done, total, None)
+
+        yield progress
 
 
 def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tmkt.datasets import NAMES, Dataset, Recording, StaticImages, dataset
+from tmkt.datasets.folders import CAMERA
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.reading import read_recording
 from tmkt.errors import InputError
@@ -28,6 +29,8 @@ def detect(root: Path) -> str:
     """The data set that a folder holds the recordings of; InputError where it is none. "folders" where it is nothing more special."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected recordings; check the path")
+    if (root / CAMERA).is_file():
+        return "folders"
     for name in NAMES:
         try:
             source = dataset(name)

@@ -112,7 +112,7 @@ def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
                 known[-1][1] = number
             else:
                 known.append([number, number])
-    for name in names:
+    for name in sorted(names):
         for first, last in ranges.pop(name, []):  # "a" beside "a-7": both are written in full
             ranges.update({f"{name}-{number}": [] for number in range(first, last + 1)})
         ranges[name] = []

@@ -120,7 +120,8 @@ def _source(program: Program) -> Iterator[str]:
     body = []
     for neurons in layers:
         _check_32_bits(program, neurons.layer)
-        now, after = [], []
+        now: list[str] = []
+        after: list[str] = []
         yield from _table("int16_t", f"{neurons.name}_bias", neurons.layer.bias)
         for i, synapse in enumerate(neurons.synapses):
             source = _Source("input", program.input_shape, True, program.max_count) if synapse.source == INPUT else by_name[synapse.source].source()

@@ -14,15 +14,19 @@ from tmkt.frames import InputContract
 from tmkt.runs import MODEL, Run
 
 TARGETS = ("lava", "nir", "onnx", "c")
+PRECISIONS = ("integer", "float")
 
 
-def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibration: NDArray[np.uint8]) -> Bundle:
+def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibration: NDArray[np.uint8], precision: str = "integer") -> Bundle:
     """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
-    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. InputError for a
-    network that does not become integers and where a package of the extra `export` is missing. The same run gives the same bytes.
+    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. With the precision "float", the target
+    onnx also writes the float network, network-float.onnx, which no engine needs. InputError for a network that does not become integers
+    and where a package of the extra `export` is missing. The same run gives the same bytes.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: unknown, known are {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}")
     unknown = [target for target in targets if target not in (*TARGETS, "all")]
     if unknown:
         known = ["all", *TARGETS]
@@ -33,6 +37,7 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         from tmkt.export.lava import write_lava
         from tmkt.export.nir import write_nir
         from tmkt.export.onnx import write_onnx
+        from tmkt.export.onnx_float import write_onnx_float
         from tmkt.export.quantize import quantize
     except ModuleNotFoundError as error:
         raise InputError(f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'") from None
@@ -50,6 +55,8 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         "onnx": {bundles.ONNX: lambda path: write_onnx(program, path, classes)},
         "c": {bundles.C_SOURCE: lambda path: write_c(program, path), bundles.C_HEADER: lambda path: write_c_header(program, path)},
     }
+    if precision == "float":
+        writers["onnx"][bundles.ONNX_FLOAT] = lambda path: write_onnx_float(graph, path, classes)
     wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
     origin: dict[str, Any] = {
         "dataset": data.name,

@@ -55,6 +55,16 @@ def test_only_the_wanted_files_are_written(run: Run, tmp_path: Path) -> None:
     assert {entry["bits"] for entry in bundle.manifest["quantisation"]} == {4}
 
 
+def test_the_float_network_as_onnx_is_written_beside_the_integers_when_asked_for(run: Run, tmp_path: Path) -> None:
+    bundle = export_run(run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "float")
+    assert set(bundle.manifest["files"]) == {bundles.PROGRAM, bundles.ONNX, bundles.ONNX_FLOAT}
+
+
+def test_an_unknown_precision_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="precision 'flaot': unknown, known are integer, float; did you mean 'float'"):
+        export_run(run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "flaot")
+
+
 @pytest.mark.parametrize(
     ("targets", "samples", "message"), [(["onx"], 2, "target 'onx': unknown.*did you mean 'onnx'"), (["all"], 0, "calibration: frames of shape")]
 )

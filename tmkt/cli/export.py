@@ -18,11 +18,12 @@ def export(
     target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")] = "all",
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/RUN].", show_default=False)] = None,
     bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Bits of a weight.")] = 8,
+    precision: Annotated[str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")] = "integer",
     json: JsonOption = False,
 ) -> None:
     """Quantise a run: a bundle with the integer program and the files that other programs read."""
     path = out or Path("bundles") / run.resolve().name
-    bundle = run_export(run, path, target, bits)
+    bundle = run_export(run, path, target, bits, precision)
     if json:
         console.emit_json({"bundle": str(path), "files": bundle.manifest["files"], "quantisation": bundle.manifest["quantisation"]})
         return

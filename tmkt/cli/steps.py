@@ -54,7 +54,7 @@ def run_training(recipe: Any, data: Path, static: Path | None, out: Path, resume
     return run
 
 
-def run_export(run: Path, out: Path, target: str, bits: int) -> "Bundle":
+def run_export(run: Path, out: Path, target: str, bits: int, precision: str = "integer") -> "Bundle":
     """Exports a finished run to a bundle."""
     from tmkt.runs import load_run
 
@@ -63,7 +63,7 @@ def run_export(run: Path, out: Path, target: str, bits: int) -> "Bundle":
         from tmkt.export.export import export_run
     except ModuleNotFoundError as error:
         raise InputError(f"export: {error.name} is not installed; pip install 'tmkt[export]'") from None
-    return export_run(opened, out, names(target), bits, opened.load_calibration())
+    return export_run(opened, out, names(target), bits, opened.load_calibration(), precision)
 
 
 def open_bundle(path: Path) -> "Bundle":

@@ -27,16 +27,14 @@ def papers_frames(events: Events, view: View, bins: int, sensor: tuple[int, int]
     counts = np.bincount(at[keep], minlength=bins * 2 * height * width).astype(np.float32).reshape(bins, 2, height, width)
     if peak:
         counts /= np.maximum(counts.max(axis=(2, 3), keepdims=True), 1e-5)
-    return np.asarray(_weights(height, sensor[0]) @ counts @ _weights(width, sensor[1]).T, np.float32)
+    return _resized(_resized(counts, 2, sensor[0]), 3, sensor[1])
 
 
-def _weights(pixels: int, sites: int) -> NDArray[np.float32]:
-    """float32 [sites, pixels]: bilinear interpolation along one side with aligned corners."""
+def _resized(frames: NDArray[np.float32], axis: int, sites: int) -> NDArray[np.float32]:
+    """Bilinear interpolation along one axis with aligned corners."""
+    pixels = frames.shape[axis]
     at = np.linspace(0, pixels - 1, sites) if sites > 1 else np.zeros(1)
     low = np.minimum(at.astype(np.int64), pixels - 1)
     high = np.minimum(low + 1, pixels - 1)
-    weights = np.zeros((sites, pixels), np.float32)
-    rows = np.arange(sites)
-    np.add.at(weights, (rows, low), (1.0 - (at - low)).astype(np.float32))
-    np.add.at(weights, (rows, high), (at - low).astype(np.float32))
-    return weights
+    share = np.asarray(at - low, np.float32).reshape([-1 if i == axis else 1 for i in range(frames.ndim)])
+    return np.asarray(np.take(frames, low, axis) * (1 - share) + np.take(frames, high, axis) * share, np.float32)

@@ -41,10 +41,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Options:
-    """`threads` of every contestant; `quick` leaves out what takes longest (Lava, all spike rates but 5 %)."""
+    """`threads` of every contestant; `quick` leaves out what takes longest (Lava, all spike rates but 5 %); `long` runs a whole hour of stream."""
 
     threads: int = 1
     quick: bool = False
+    long: bool = False
 
 
 Benchmark = Callable[[Options], Iterable[Table]]
@@ -86,9 +87,10 @@ def main(*benchmarks: Benchmark) -> None:
     parser.add_argument("--json", action="store_true", help="JSON lines on standard output and nothing else there")
     parser.add_argument("--threads", type=int, default=1, help="of every contestant (default 1: a core against a core)")
     parser.add_argument("--quick", action="store_true", help="leave out what takes longest: Lava, and all spike rates but 5 %%")
+    parser.add_argument("--long", action="store_true", help="a whole hour of stream, 10^9 events, instead of a tenth of it")
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
     for benchmark in benchmarks:
-        show(benchmark(Options(options.threads, options.quick)), options.json)
+        show(benchmark(Options(options.threads, options.quick, options.long)), options.json)

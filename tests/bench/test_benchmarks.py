@@ -27,3 +27,8 @@ def test_tables_show_every_contestant(shared_data: Path) -> None:
     table = run()
     assert "ours" in table
     assert "tonic" in table
+
+
+def test_the_memory_of_a_stream_is_measured_at_ten_points() -> None:
+    done = subprocess.run([sys.executable, str(BENCH / "stream_memory.py"), "--quick"], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.count(" M │") == 10

@@ -107,6 +107,14 @@ def test_lines_of_text_from_a_pipe_are_a_stream(tmkt: Any, pipeline: Any, record
     assert same_decisions(piped[1:-1], lines(tmkt("stream", pipeline.bundle, recording, "--json"))[1:-1])
 
 
+def test_a_page_is_written_with_the_same_bytes_each_time(tmkt: Any, pipeline: Any, recording: Path, tmp_path: Path) -> None:
+    for name in ("a.html", "b.html"):
+        done = tmkt("stream", pipeline.bundle, recording, "--page", tmp_path / name)
+        assert done.code == 0, done.err
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert f"{tmp_path / 'b.html'}: open it in a browser" in done.err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -119,6 +127,8 @@ def test_lines_of_text_from_a_pipe_are_a_stream(tmkt: Any, pipeline: Any, record
         (("--engine", "onx"), "onnx"),
         (("--device", "loihi9"), "loihi"),
         (("--sensor", "4x4"), "outside the sensor"),
+        (("--page-layer", "conv1"), "--page FILE.html"),
+        (("--page", "page.html", "--page-layer", "conv9"), "--page-layer"),
     ],
 )
 def test_wrong_use_is_one_line(tmkt: Any, pipeline: Any, recording: Path, options: tuple[object, ...], said: str) -> None:

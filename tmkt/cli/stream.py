@@ -11,7 +11,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption
-from tmkt.cli.steps import choose_recordings, open_bundle
+from tmkt.cli.steps import choose_recordings, need_place, open_bundle
 from tmkt.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -48,11 +48,16 @@ def stream(
     sensor: Annotated[str | None, typer.Option("--sensor", help="WIDTHxHEIGHT, where the source does not say it.", show_default=False)] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0.1, help="A live stream ends after so many silent seconds.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Take what is left of a damaged recording.")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write a page that shows events, spikes and decisions: FILE.html.", show_default=False)
+    ] = None,
+    page_layer: Annotated[str | None, typer.Option("--page-layer", help="Whose spikes it shows [the first].", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output: the rules, each decision, the summary.")] = False,
     times: Annotated[bool, typer.Option("--times/--no-times", help="Show what depends on this host, too.")] = True,
 ) -> None:
     """Run a bundle on a stream of events, in event time: decisions, how late they are, and what they cost."""
     from tmkt.cli.stream_output import JsonLines, LiveTable
+    from tmkt.deploy.stream.page import Page, choose_layer
     from tmkt.deploy.stream.run import Settings, Stream
     from tmkt.readers.live import is_live
 
@@ -61,6 +66,11 @@ def stream(
         if value not in known:
             raise InputError(f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}")
     opened = open_bundle(bundle)
+    if page is not None:
+        need_place(page)
+        layer = choose_layer(opened.program, page_layer)
+    elif page_layer is not None:
+        raise InputError(f"--page-layer {page_layer}: without a page, expected both; add --page FILE.html")
     settings = Settings(
         engine=engine,
         state=state,  # type: ignore[arg-type]
@@ -80,13 +90,20 @@ def stream(
         if first is None:
             raise InputError(f"{source}: ended without an event, expected at least one; check the source")
         run = Stream(opened, first.sensor, settings)
+        shown = Page(run, layer) if page is not None else None
+        incoming = chain([first], chunks)
         with JsonLines(times) if json else LiveTable(times) as output:
             output.begin(run.header(source), run.mapping.describe())
             try:
-                for decision in run.decisions(chain([first], chunks)):
+                for decision in run.decisions(shown.watch(incoming) if shown else incoming):
                     output.show(decision, run.binner.origin_us or 0)
+                    if shown:
+                        shown.add(decision)
             finally:  # also what an interrupted stream came to
                 output.end({**run.report(times), "repairs": events.counters.to_json()})
+                if shown and page is not None:
+                    shown.write(page, source)
+                    console.note(f"{page}: open it in a browser")
     if losses := getattr(events.counters, "losses", lambda: "")():
         console.note(f"{source}: {losses}")
 

@@ -1,0 +1,234 @@
+"""How good, how early and how fast `tmkt stream` decides: the figures of docs/results.md, "Streams".
+
+Real N-MNIST recordings that the bundle's network was not trained on, one after another in an order drawn once, so that it is known when each
+begins. Margins and fewest events are chosen on the recordings that it was trained on, and on nothing else.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from networks import DATA
+from numpy.typing import NDArray
+from report import Table, show
+
+from tmkt.bundle import Bundle, load
+from tmkt.datasets import Recording, load_frames
+from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.datasets.splits import choose, from_ranges
+from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+from tmkt.deploy.stream.rule import Rule
+from tmkt.deploy.stream.run import Decision, Settings, Stream
+from tmkt.events import Events
+from tmkt.readers import open_events
+from tmkt.readers.udp import UdpSource
+from tmkt.recordings import read_bin
+
+GAP_US = 100_000  # between recordings
+SLOT = 15  # bins from one beginning to the next where windows begin with the recordings
+TARGETS = (0.9, 0.95, 0.99, 1.0)
+NOISE = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)  # events a pixel and second
+CHUNK = 65536
+Column = list[object]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A stream of recordings: when each begins, and what it shows."""
+
+    events: Events
+    begins_us: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def chunks(self) -> Iterator[Events]:
+        for i in range(0, len(self.events), CHUNK):
+            yield Events(*(getattr(self.events, name)[i : i + CHUNK] for name in "txyp"), self.events.sensor)
+
+
+def concatenated(recordings: Sequence[Recording], slot_us: int | None) -> Known:
+    """In an order drawn once; each begins at a multiple of `slot_us`, or GAP_US after the end of the one before."""
+    parts, begins, now = [], [], 0
+    order = np.random.default_rng(0).permutation(len(recordings))
+    for i in order:
+        one = read_bin(recordings[i].path, SENSOR)
+        begins.append(now)
+        parts.append((one.t - one.t[0] + now, one.x, one.y, one.p))
+        end = int(parts[-1][0][-1])
+        now = end + GAP_US if slot_us is None else now + slot_us * -(-(end + 1 - now) // slot_us)
+    return Known(
+        Events(*(np.concatenate(a) for a in zip(*parts, strict=True)), SENSOR), np.array(begins), np.array([recordings[i].label for i in order])
+    )
+
+
+def noise(rate: float, seconds: float) -> Events:
+    """Poisson noise of all pixels and polarities alike."""
+    rng = np.random.default_rng(0)
+    n = rng.poisson(rate * seconds * SENSOR[0] * SENSOR[1])
+    t = np.sort(rng.integers(0, int(seconds * 1e6), n))
+    return Events(t, rng.integers(0, SENSOR[1], n, np.uint16), rng.integers(0, SENSOR[0], n, np.uint16), rng.integers(0, 2, n, np.uint8), SENSOR)
+
+
+def decisions(bundle: Bundle, stream: Known, **settings: Any) -> list[Decision]:
+    return list(Stream(bundle, SENSOR, Settings(**{"device": None, **settings})).decisions(stream.chunks()))
+
+
+def forced(bundle: Bundle, aligned: Known) -> Table:
+    rows: list[Column] = []
+    for bins in range(1, bundle.contract.bins + 1):
+        found = decisions(bundle, aligned, window=bins, stride=SLOT)
+        right = [bundle.classes[label] == d.best for d, label in zip(found, aligned.labels, strict=True)]
+        rows.append([bins, f"{bins * bundle.contract.bin_us / 1e3:.1f}", f"{np.mean([d.answer.events for d in found]):,.0f}", percent(right)])
+    return Table(
+        f"Accuracy against decision time, {len(aligned.labels)} recordings, each met once", ["bins", "ms", "events, mean", "accuracy, %"], rows
+    )
+
+
+def by_margin(bundle: Bundle, aligned: Known, trained: tuple[Any, Any]) -> Table:
+    rows: list[Column] = []
+    for hold in (1, 2):
+        for target in TARGETS:
+            chosen = choose_margin(bundle.program, *trained, target, hold)
+            found = decisions(bundle, aligned, rule=Rule(chosen.margin, hold), stride=SLOT)
+            made = [(d, bundle.classes[label]) for d, label in zip(found, aligned.labels, strict=True) if d.decided]
+            bins = [d.answer.last - d.answer.begin + 1 for d, _ in made]
+            late = np.array(bins) * bundle.contract.bin_us / 1e3
+            row = [f"{target:g}", hold, f"{chosen.margin:.1f}", f"{100 * len(made) / len(found):.1f}", percent([d.best == name for d, name in made])]
+            rows.append([*row, f"{late.mean():.0f}", f"{np.quantile(late, 0.9):.0f}"])
+    columns = ["asked on those trained on", "held, bins", "margin", "decided, %", "of these right, %", "ms, mean", "ms, 90 %"]
+    return Table("Decisions by margin, windows begin with the recordings", columns, rows)
+
+
+def running(bundle: Bundle, free: Known, trained: tuple[Any, Any]) -> Table:
+    """Windows that know of no beginning. A decision counts for the recording that began last before it."""
+    fewest, n = choose_min_events(trained[0]), len(free.labels)
+    rows: list[Column] = []
+    for state, stride in (("reset", 10), ("reset", 5), ("reset", 2), ("carry", 1)):
+        for hold in (1, 3):
+            rule = Rule(choose_margin(bundle.program, *trained, 0.99, hold).margin, hold, fewest)
+            found = [d for d in decisions(bundle, free, state=state, stride=stride, rule=rule) if d.decided]
+            times = np.array([d.time_us for d in found])
+            of = np.searchsorted(free.begins_us, times, side="left") - 1
+            right = np.array([d.best == bundle.classes[free.labels[i]] for d, i in zip(found, of, strict=True)])
+            first = np.unique(of, return_index=True)[1]
+            known, first_right = np.unique(of[right], return_index=True)
+            late = (times[right][first_right] - free.begins_us[known]) / 1e3
+            row = [state, stride, hold, f"{100 * len(first) / n:.1f}", percent(right[first]), f"{100 * len(known) / n:.1f}"]
+            rows.append([*row, f"{late.mean():.0f}", f"{np.quantile(late, 0.9):.0f}", f"{len(found) / n:.2f}", percent(right)])
+    columns = [
+        "state",
+        "every, bins",
+        "held",
+        "decided, %",
+        "first right, %",
+        "ever right, %",
+        "ms to it, mean",
+        "ms, 90 %",
+        "decisions each",
+        "all right, %",
+    ]
+    notes = [f"of {n} recordings, {GAP_US // 1000} ms apart; margin for 99 % on the recordings trained on, at least {fewest} events"]
+    return Table("Decisions in a stream without marks", columns, rows, notes=notes)
+
+
+def in_noise(bundle: Bundle, trained: tuple[Any, Any], seconds: float) -> Table:
+    margin, fewest = choose_margin(bundle.program, *trained, 0.99).margin, choose_min_events(trained[0])
+    rules = (Rule(), Rule(margin), Rule(min_events=fewest), Rule(margin, 1, fewest))
+    rows: list[Column] = []
+    for rate in NOISE:
+        events = noise(rate, seconds)
+        stream = Known(events, np.zeros(1, np.int64), np.zeros(1, np.int64))
+        made = [sum(d.decided is not None for d in decisions(bundle, stream, rule=rule)) for rule in rules]
+        rows.append([f"{rate:g}", f"{len(events) / seconds:,.0f}", *(f"{n * 60 / seconds:.0f}" for n in made)])
+    columns = ["events a pixel and s", "events/s", "no rule", f"margin {margin:.1f}", f"{fewest} events", "both"]
+    notes = [f"{seconds:g} s of each; {60e6 / bundle.contract.bin_us / bundle.contract.bins:.0f} windows a minute"]
+    return Table("False decisions a minute in Poisson noise", columns, rows, notes=notes)
+
+
+def speed(bundle: Bundle, free: Known, recordings: Path) -> Table:
+    rows = []
+    for what, settings in (
+        ("windows one after another", {}),
+        ("the same, ONNX Runtime", {"engine": "onnx"}),
+        ("the same, with costs on loihi1", {"device": "loihi1"}),
+        ("windows every 2 bins", {"stride": 2}),
+        ("carried state, an answer a bin", {"state": "carry"}),
+    ):
+        stream = Stream(bundle, SENSOR, Settings(**{"device": None, **settings}))  # type: ignore[arg-type]
+        rows.append(_speed(what, stream, free.chunks()))
+    for name, sensor in (("dvsgesture/7.bin", (128, 128)), ("recordings/vga_evt2.raw", None), ("recordings/vga_2700ms.aedat4", None)):
+        for _ in range(2):  # what reads it is compiled in the first
+            source = open_events(recordings / name, sensor=sensor)
+            assert source.sensor
+            row = _speed(f"file {name}, sensor {source.sensor[1]} x {source.sensor[0]}", Stream(bundle, source.sensor, Settings(device=None)), source)
+        rows.append(row)
+    return Table("Speed from a file, one thread", ["stream", "events/s", "times real time", "ms p50", "p95", "p99", "max"], rows)
+
+
+def _speed(what: str, stream: Stream, chunks: Any) -> Column:
+    for _ in stream.decisions(chunks):
+        pass
+    times = stream.report()["times"]
+    rate = "-" if times["events_per_s"] is None else f"{times['events_per_s']:,.0f}"
+    factor = "-" if times["real_time_factor"] is None else f"{times['real_time_factor']:.1f}"
+    return [what, rate, factor, *(f"{times['host_us'][name] / 1e3:.2f}" for name in ("p50", "p95", "p99", "max"))]
+
+
+def live(bundle: Bundle, free: Known, seconds: float) -> Table:
+    """Sent by a process of its own, in real time."""
+    n = int(np.searchsorted(free.events.t, seconds * 1e6))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.npz"
+        np.savez(path, **{name: getattr(free.events, name)[:n] for name in "txyp"})
+        for what, settings in (("windows one after another", {}), ("carried state, an answer a bin, no costs", {"state": "carry", "device": None})):
+            source = UdpSource("udp://127.0.0.1:0", SENSOR, timeout_s=5)
+            stream = Stream(bundle, SENSOR, Settings(live=True, **settings))  # type: ignore[arg-type]
+            command = [sys.executable, "-m", "tmkt", "data", "send", str(path), source.address, "--sensor", f"{SENSOR[1]}x{SENSOR[0]}"]
+            with subprocess.Popen(command) as sender:
+                rows.append([*_speed(what, stream, source), source.counters.lost_events, f"{source.counters.events:,} of {n:,}"])
+                sender.wait()
+    return Table(
+        f"Live over UDP on this host, {seconds:g} s in real time, windows with costs on loihi1",
+        ["stream", "events/s", "times real time", "ms p50", "p95", "p99", "max", "events lost", "events"],
+        rows,
+    )
+
+
+def percent(right: Any) -> str:
+    return f"{100 * np.mean(right):.1f}" if len(right) else "-"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA, help="N-MNIST; other recordings for the speed lie beside it")
+    parser.add_argument("--noise", type=float, default=60, help="seconds of noise at each rate")
+    parser.add_argument("--live", type=float, default=30, help="seconds over UDP")
+    parser.add_argument("--only", nargs="+", choices=["forced", "by_margin", "running", "in_noise", "speed", "live"], help="these tables alone")
+    options = parser.parse_args()
+    bundle = load(options.bundle)
+    origin = bundle.manifest["origin"]
+    pool, images = find_recordings(options.data), from_ranges(origin["images_trained_on"])
+    trained = load_frames(choose(pool, "train", origin["trained_on"], images), bundle.contract)
+    new = choose(pool, "test", origin["trained_on"], images)
+    aligned, free = concatenated(new, SLOT * bundle.contract.bin_us), concatenated(new, None)
+    tables = {
+        "forced": lambda: forced(bundle, aligned),
+        "by_margin": lambda: by_margin(bundle, aligned, trained),
+        "running": lambda: running(bundle, free, trained),
+        "in_noise": lambda: in_noise(bundle, trained, options.noise),
+        "speed": lambda: speed(bundle, free, options.data.parent),
+        "live": lambda: live(bundle, free, options.live),
+    }
+    for name in options.only or tables:
+        show([tables[name]()], as_json=False)
+
+
+if __name__ == "__main__":
+    main()

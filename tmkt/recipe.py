@@ -100,7 +100,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 class MethodRecipe(_Section):
     """How the network learns. A method looks at the keys that it has a use for; docs/methods.md says which."""
 
-    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only", "events"]
+    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only"]
     loss: Literal["mean", "tet"] = "mean"  # classification: of the logits' time mean, or of each step by itself
     heads: Literal[1, 2] = 1  # 2: the static stream has a head of its own, which is not deployed
     statistics: Literal["apart", "shared"] = "apart"  # deployed batch norm statistics: of the events alone, or of both streams

@@ -21,7 +21,7 @@ ROUNDS = 9
 
 
 def benchmark(options: Options) -> Iterator[Table]:
-    recipe = load_recipe("nmnist-fewshot", RECIPES, ["method.name=events"])
+    recipe = load_recipe("nmnist-fewshot", RECIPES, ["method.name=target-only"])
     x = torch.from_numpy(nmnist_frames(recipe.train.batch)).float().transpose(0, 1).contiguous()
     labels = torch.arange(recipe.train.batch) % 10
     net, other = nmnist_network().train(), sequential(nmnist_network(), folded=False).train()

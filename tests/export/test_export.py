@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Run:
         {
             "data": {"name": "nmnist", "shots": 1, "bins": 4, "bin_us": 30000, "max_count": 3},
             "network": {"channels": [8, 12, 16], "strides": [2, 1, 1], "pools": [1, 2, 2]},
-            "method": {"name": "events"},
+            "method": {"name": "target-only"},
             "train": {"steps": 1},
         }
     )

@@ -16,8 +16,8 @@ def test_every_recipe_loads_and_its_dump_is_the_same_recipe(name: str) -> None:
 
 
 def test_a_setting_on_the_command_line_wins() -> None:
-    recipe = load_recipe("nmnist-fewshot", RECIPES, ["train.steps=7", "method.name=events", "network.channels=[4, 8, 8, 8]"])
-    assert (recipe.train.steps, recipe.method.name, recipe.network.channels) == (7, "events", [4, 8, 8, 8])
+    recipe = load_recipe("nmnist-fewshot", RECIPES, ["train.steps=7", "method.name=target-only", "network.channels=[4, 8, 8, 8]"])
+    assert (recipe.train.steps, recipe.method.name, recipe.network.channels) == (7, "target-only", [4, 8, 8, 8])
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(digits: Pat
 
 
 def test_the_recordings_alone_can_be_trained_without_images(digits: Path, tmp_path: Path) -> None:
-    run = train(_recipe(method={"name": "events"}, train={"steps": 3}), digits, None, tmp_path / "run")
+    run = train(_recipe(method={"name": "target-only"}, train={"steps": 3}), digits, None, tmp_path / "run")
     assert run.info["images"] == 0
 
 

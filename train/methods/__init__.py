@@ -11,7 +11,6 @@ from tmkt.train.methods.tmkt import Tmkt
 
 METHODS: dict[str, type[Method]] = {
     "target-only": TargetOnly,
-    "events": TargetOnly,
     "finetune": Finetune,
     "kt": KnowledgeTransfer,
     "ckd": CrossKnowledgeDistillation,

@@ -27,6 +27,7 @@ from tmkt.datasets import dataset
 from tmkt.datasets.reading import read_recording
 from tmkt.errors import InputError
 from tmkt.events import Events
+from tmkt.readers.writers import write_events
 
 CHARACTERS = {"dvs_background/Latin/character01": 683, "dvs_evaluation/Angelic/character02": 966}
 
@@ -127,6 +128,15 @@ def test_cifar10dvs_as_tonic_fetches_it(tmp_path: Path) -> None:
     assert np.bincount([r.label for r in found]).tolist() == [2] * 10
     assert found[0].instance == "cifar10dvs-airplane-0"
     assert same(read_recording(found[0], (1, 1)), some_events(0, (128, 128)))
+
+
+def test_cifar10dvs_as_its_original_archive_has_it(tmp_path: Path) -> None:
+    events = some_events(5, (128, 128))
+    (tmp_path / "frog").mkdir()
+    write_events([events], tmp_path / "frog" / "cifar10_frog_12.aedat", "aedat2", events.sensor)
+    (recording,) = dataset("cifar10dvs").find_recordings(tmp_path)
+    assert (recording.label, recording.instance) == (6, "cifar10dvs-frog-12")
+    assert same(read_recording(recording, (1, 1)), events)
 
 
 @pytest.mark.parametrize("write", [write_cifar10_binary, write_cifar10_python])

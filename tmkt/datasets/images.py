@@ -1,6 +1,6 @@
 """Image files of any size and colour as one array."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,23 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 MOST_PIXELS = 2**26  # of one image
 
 
-def read_images(paths: Sequence[Path], size: tuple[int, int], progress: Callable[[int], None] | None = None) -> NDArray[np.uint8]:
+def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Values uint8 [N, h, w] of image files, resized to `size` (height, width); of many files they are kept in the cache.
 
     As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored, then the value channel of HSV, which is
-    max(R, G, B). Grey images are their own value. Raises InputError for a file that is no image.
+    max(R, G, B). Grey images are their own value. Raises InputError for files that are no images: all are tried, and counted.
     """
 
     def fill(out: NDArray[Any]) -> None:
+        errors = []
         for i, path in enumerate(paths):
-            out[i] = read_value(path, size)
-            if progress:
-                progress(i + 1)
+            try:
+                out[i] = read_value(path, size)
+            except InputError as error:
+                errors.append(error)
+        if errors:
+            others = [str(error).partition(": ")[0] for error in errors[1:4]]
+            raise InputError(f"{errors[0]}; {len(errors)} of {len(paths)} images are such{'' if not others else ', as ' + ', '.join(others)}")
 
     return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import nir
 
 MARGIN = 2  # membranes may grow to this many times the largest one seen on calibration before they clip (measured: 1 clips on test data)
+CALIBRATION_OPERATIONS = 4e11  # multiplications of the float network, ours: 30 recordings of VGGSNN, 12 s on one core (measured)
 MAX_VOLTAGE = 2**17 - 1  # the 24-bit membrane is 64 times this
 
 
@@ -42,7 +43,8 @@ def quantize(
     Weights are integers of `bits` bits (2..8), even, at most 254 (8-bit mantissa). The scale S of a layer is the largest integer that
     keeps weights, threshold, bias and membrane within their widths; the membrane bound is MARGIN times the largest one that the float
     network reaches on `calibration`, uint8 [N, T, *input_shape]: without it an integrating read-out saturates (measured: 267 clips in
-    500 recordings). The threshold becomes S exactly, as it is divided out before. Reads nothing but the calibration recordings.
+    500 recordings). The threshold becomes S exactly, as it is divided out before. Reads nothing but the calibration recordings, of which
+    a network so large that all would take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
 
     Report: layer, bits, scale, limited_by (which of the bounds decided), largest_weight (integer), grid_used (share of the grid's levels
     that the largest weight reaches), largest_bias, weight_error_rms (relative), zero_weights (share), silent_channels (outputs without
@@ -57,13 +59,23 @@ def quantize(
         found = f"{network.graph.input_shape}, calibration frames {calibration.shape[2:]}"
         raise InputError(f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that the network was trained on")
     lowered = lower(network)
-    peak = network.run(calibration).peak
+    peak = network.run(_affordable(network, calibration)).peak
     layers, report = [], []
     for float_layer in lowered:
         layer, entry = _quantize(float_layer, peak[float_layer.name], bits)
         layers.append(layer)
         report.append(entry)
     return Program(input_shape, max_count, tuple(layers), "spikes" if layers[-1].fires else "membrane"), report
+
+
+def _affordable(network: FloatNetwork, calibration: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As many samples as CALIBRATION_OPERATIONS allow, at least one, spread evenly: recordings are in order of their class or instance."""
+    operations = 0
+    for node in network.graph.nodes:
+        if isinstance(node.operation, Conv | Dense):
+            operations += node.operation.weight[0].size * int(np.prod(node.shape))
+    most = max(1, int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1])))
+    return calibration if len(calibration) <= most else calibration[np.arange(most) * len(calibration) // most]
 
 
 def lower(network: FloatNetwork) -> list[FloatLayer]:

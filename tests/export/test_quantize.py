@@ -11,6 +11,7 @@ from example_networks import make_frames, make_network
 from plain_program import run_plain
 
 from tmkt.errors import InputError
+from tmkt.export import quantize as module
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantize import quantize
 from tmkt.float_network import FloatNetwork
@@ -40,6 +41,22 @@ def affine(weight: np.ndarray, bias: np.ndarray | None = None) -> nir.Affine:
 
 SOME = np.array([[0.5, -0.25, 0.125, 1.0]] * 4)
 FRAMES = make_frames(4, 20, (1, 1, 4), seed=1) | make_frames(4, 20, (1, 1, 4), seed=2)
+
+
+def test_a_network_too_large_for_all_recordings_meets_some_spread_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), readout=lif((4,)), last=affine(SOME))
+    frames = np.zeros((12, 20, 1, 1, 4), np.uint8)
+    frames[[0, 4, 8]] = FRAMES[:1]
+    operations = 2 * 16 * 20  # of a sample
+    monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 3 * operations)
+    assert quantize(graph, (1, 1, 4), 1, frames)[1] == quantize(graph, (1, 1, 4), 1, FRAMES[:1])[1]
+    monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 1)
+    met: list[int] = []
+    monkeypatch.setattr(FloatNetwork, "run", lambda self, given, run=FloatNetwork.run: (met.append(len(given)), run(self, given))[1])
+    quantize(graph, (1, 1, 4), 1, frames)
+    monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 12 * operations)
+    quantize(graph, (1, 1, 4), 1, frames)
+    assert met == [1, 12]
 
 
 def test_weights_that_lie_on_the_grid_become_exactly_those_integers() -> None:

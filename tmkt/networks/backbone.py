@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tmkt.errors import InputError
 from tmkt.networks.lif import LIF
+from tmkt.networks.winograd import applies, winograd
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Backbone:
     aligned: LIF | None
 
 
-class Conv(nn.Conv2d):
-    """A convolution that sees T and B as one batch: [T, B, C, H, W] to [T, B, C', H', W'], channels last in memory."""
+def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The convolution of [T, B, C, H, W], which sees T and B as one batch; channels last in memory.
 
-    def forward(self, x: Tensor) -> Tensor:
-        flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        y: Tensor = super().forward(flat).unflatten(0, x.shape[:2])
-        return y
+    While training on a CPU by Winograd's algorithm where that is faster. In evaluation mode it is always the plain convolution.
+    """
+    flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    y: Tensor = winograd(flat, conv.weight) if conv.training and applies(conv, flat) else conv(flat)
+    y = y.unflatten(0, x.shape[:2])
+    return y
 
 
 def average_pool(x: Tensor, size: int) -> Tensor:

@@ -1,11 +1,8 @@
 """The spiking neuron of all networks: SpikingJelly's LIF, on a CPU fused with the batch norm before it."""
 
 import logging
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 
 from tmkt.networks import lif_kernels as kernels
 from tmkt.networks.norm import BatchNorm, all_reduced
+from tmkt.networks.threads import each_share
 from tmkt.recipe import NetworkRecipe
 
 # SpikingJelly's first step looks for Triton, and torch warns on standard error that a CPU has none.
@@ -115,7 +113,7 @@ class _NormLif(torch.autograd.Function):
         tiled = _tile(scale, width), _tile(shift, width)
         numbers = np.float32(setting.tau), np.float32(setting.threshold)
         outputs = _flat(spikes), np.empty((steps, 0), np.float32) if membrane is None else _flat(membrane)
-        _each(data.shape[1], width, lambda _, begin, end: kernels.lif_forward(data, *tiled, *numbers, *outputs, begin, end))
+        each_share(data.shape[1], width, lambda _, begin, end: kernels.lif_forward(data, *tiled, *numbers, *outputs, begin, end))
         ctx.save_for_backward(x, weight)
         ctx.setting, ctx.statistics, ctx.tiled = setting, (mean, inverse, count, batch_statistics), tiled
         ctx.set_materialize_grads(False)
@@ -148,7 +146,7 @@ class _NormLif(torch.autograd.Function):
             slope, offset = np.zeros(channels), np.zeros(channels)
         rows, grads = data.reshape(-1), out.reshape(-1)
         tiled = [_tile(values, width) for values in (gain, slope, offset)]
-        _each(len(rows), width, lambda _, begin, end: kernels.norm_backward(rows, tiled_mean, grads, *tiled, begin, end))
+        each_share(len(rows), width, lambda _, begin, end: kernels.norm_backward(rows, tiled_mean, grads, *tiled, begin, end))
         return grad, torch.from_numpy(grad_weight).to(weight), torch.from_numpy(grad_bias).to(weight), None
 
 
@@ -167,26 +165,10 @@ def _tile(values: NDArray[np.float64], width: int) -> NDArray[np.float32]:
     return np.tile(values.astype(np.float32), width // len(values))
 
 
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001, a forked process has no threads of its parent's
-    return ThreadPoolExecutor(threads)
-
-
-def _each(size: int, width: int, run: Callable[[int, int, int], object]) -> None:
-    """Calls run(index, begin, end) for as many shares of `size` as torch has threads, each but the last a multiple of `width`."""
-    threads = torch.get_num_threads()
-    share = -(-size // (threads * width)) * width
-    starts = range(0, size, max(share, 1))
-    if len(starts) == 1:
-        run(0, 0, size)
-    else:
-        list(_pool(threads, os.getpid()).map(lambda index: run(index, starts[index], min(starts[index] + share, size)), range(len(starts))))
-
-
 def _over(data: NDArray[np.float32], width: int, channels: int, run: Callable[..., object], kinds: int) -> NDArray[np.float64]:
     """Runs a kernel that adds onto `kinds` arrays of sums; gives them per channel [kinds, C], added in the order of the shares."""
     size = data.shape[-1]
     sums = np.zeros((torch.get_num_threads(), kinds, width))
-    _each(size, width, lambda index, begin, end: run(data, *sums[index], begin, end))
+    each_share(size, width, lambda index, begin, end: run(data, *sums[index], begin, end))
     total: NDArray[np.float64] = sums.sum(0).reshape(kinds, -1, channels).sum(1)
     return total

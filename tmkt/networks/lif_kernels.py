@@ -1,23 +1,14 @@
 """The loops of the fused batch norm and LIF, on flat float32 arrays whose channels lie side by side (channels last)."""
 
-from typing import Any
-
-import numba
 import numpy as np
+
+from tmkt.networks.threads import kernel
 
 ATAN, TRIANGLE, RECTANGLE = 0, 1, 2  # surrogates
 LANES = 512  # neurons at a time, at least: their membranes stay in the first cache
 
 
-def _kernel(function: Any) -> Any:
-    """As tmkt.kernels.kernel, and a division by zero is no error: a test for one would keep the compiler from making vector code."""
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # numba found no writable cache folder
-        return numba.njit(nogil=True, error_model="numpy")(function)
-
-
-@_kernel
+@kernel
 def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
     """Adds x [N] and its squares onto the float64 `sums` and `squares` [M], where M divides `begin` and x[n] belongs to n % M."""
     width = len(sums)
@@ -29,7 +20,7 @@ def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
             squares[i] += value * value
 
 
-@_kernel
+@kernel
 def lif_forward(x, scale, shift, tau, threshold, spikes, membrane, begin, end):  # type: ignore[no-untyped-def]
     """Spikes [T, N] of neurons begin..end of inputs x [T, N] * scale [M] + shift [M]; `membrane` [T, N] or [T, 0]: after the reset."""
     one, zero = np.float32(1.0), np.float32(0.0)
@@ -50,7 +41,7 @@ def lif_forward(x, scale, shift, tau, threshold, spikes, membrane, begin, end): 
                 membrane[t, first : first + count] = v[:count]
 
 
-@_kernel
+@kernel
 def lif_backward(  # type: ignore[no-untyped-def]
     x, scale, shift, mean, tau, threshold, surrogate, alpha, grad_spikes, grad_membrane, grad_x, sums, products, begin, end
 ):
@@ -109,7 +100,7 @@ def lif_backward(  # type: ignore[no-untyped-def]
             products[i] += np.float64(product_here[i])
 
 
-@_kernel
+@kernel
 def norm_backward(x, mean, grad, gain, slope, offset, begin, end):  # type: ignore[no-untyped-def]
     """In place: grad [N] = gain * grad - slope * (x - mean) - offset, the four [M]."""
     width = len(mean)

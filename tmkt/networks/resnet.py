@@ -5,12 +5,23 @@ For comparison with the papers. A chip cannot hold it, as what its residual stre
 
 from torch import Tensor, nn
 
-from tmkt.networks.backbone import Backbone, Conv, map_size, need_map
+from tmkt.networks.backbone import Backbone, convolve, map_size, need_map
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
 
 STAGES = (64, 128, 256, 512)  # channels; two blocks each, the first of all stages but the first with stride 2
+
+
+class Stem(nn.Module):
+    """3x3 convolution, nothing else."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(self.conv, x)
 
 
 class PreActivation(nn.Module):
@@ -20,11 +31,10 @@ class PreActivation(nn.Module):
         super().__init__()
         self.bn = BatchNorm(channels_in)
         self.neuron = LIF(recipe)
-        self.conv = Conv(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(self.neuron(x, self.bn))
-        return y
+        return convolve(self.conv, self.neuron(x, self.bn))
 
 
 class ResidualBlock(nn.Module):
@@ -58,7 +68,7 @@ class PooledNorm(nn.Module):
 def resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
     """conv3x3 to 64 channels, four stages of two blocks, batch norm, global average; weights as Kaiming says (fan out)."""
     channels, size = STAGES[0], input_shape[1:]
-    blocks: list[nn.Module] = [Conv(input_shape[0], channels, 3, padding=1, bias=False)]
+    blocks: list[nn.Module] = [Stem(input_shape[0], channels)]
     for stage, out in enumerate(STAGES):
         for block in range(2):
             stride = 2 if stage and not block else 1

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from tmkt.networks.backbone import Backbone, Conv, average_pool, map_size, need_map
+from tmkt.networks.backbone import Backbone, average_pool, convolve, map_size, need_map
 from tmkt.networks.lif import LIF
 from tmkt.recipe import NetworkRecipe
 
@@ -14,12 +14,12 @@ class PooledConv(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, recipe: NetworkRecipe) -> None:
         super().__init__()
-        self.conv = Conv(channels_in, channels_out, 5, bias=False)
+        self.conv = nn.Conv2d(channels_in, channels_out, 5, bias=False)
         nn.init.kaiming_normal_(self.conv.weight)
         self.neuron = LIF(recipe)
 
     def forward(self, x: Tensor) -> Tensor:
-        return average_pool(self.neuron(self.conv(x)), 2)
+        return average_pool(self.neuron(convolve(self.conv, x)), 2)
 
 
 class Hidden(nn.Module):

@@ -7,7 +7,7 @@ windows, as large as the map's shorter side, in place of the global average, whi
 
 from torch import Tensor, nn
 
-from tmkt.networks.backbone import Backbone, Conv, average_pool, map_size, need_map
+from tmkt.networks.backbone import Backbone, average_pool, convolve, map_size, need_map
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.networks.resnet import STAGES
@@ -19,12 +19,12 @@ class SpikingConv(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, recipe: NetworkRecipe, last: bool = False) -> None:
         super().__init__()
-        self.conv = Conv(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
         self.bn = BatchNorm(channels_out)
         self.neuron = LIF(recipe, store_v_seq=last)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.neuron(self.conv(x), self.bn)
+        y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
         return y
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from tmkt.networks.backbone import Backbone, Conv, average_pool, map_size, need_map
+from tmkt.networks.backbone import Backbone, average_pool, convolve, map_size, need_map
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
@@ -19,14 +19,14 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, pool: int, recipe: NetworkRecipe, last: bool) -> None:
         super().__init__()
-        self.conv = Conv(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
         self.bn = BatchNorm(channels_out)
         self.neuron = LIF(recipe, store_v_seq=last)
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] to [T, B, C', H', W']. Convolution and batch norm see T and B as one batch."""
-        y: Tensor = self.neuron(self.conv(x), self.bn)
+        y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
         return average_pool(y, self.pool) if self.pool > 1 else y
 
 

@@ -1,0 +1,90 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from tmkt.networks import winograd as module
+from tmkt.networks.backbone import convolve
+from tmkt.networks.winograd import applies, winograd
+
+
+def _both(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    found = []
+    for function in (lambda x, w: F.conv2d(x, w, padding=1), winograd):
+        inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        y = function(*inputs)
+        torch.manual_seed(3)
+        (y * torch.randn(y.shape)).sum().backward()
+        found.append((y.detach(), inputs[0].grad, inputs[1].grad))
+    return found
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 13),
+    st.integers(1, 13),
+    st.integers(1, 3),
+    st.booleans(),
+    st.integers(0, 9),
+)
+def test_output_and_gradients_are_the_convolutions(
+    images: int, channels: int, out: int, height: int, width: int, threads: int, chunked: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    x = (torch.rand(images, 8 * channels, height, width) < 0.3).float()
+    weight = torch.randn(8 * out, 8 * channels, 3, 3)
+    before, whole = torch.get_num_threads(), module._CHUNK_BYTES
+    torch.set_num_threads(threads)
+    module._CHUNK_BYTES = 1 if chunked else whole
+    try:
+        direct, fast = _both(x, weight)
+    finally:
+        torch.set_num_threads(before)
+        module._CHUNK_BYTES = whole
+    for expected, found in zip(direct, fast, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=3e-5 * max(float(expected.abs().max()), 1.0))
+
+
+def test_rounding_stays_small_at_the_width_of_vggsnn() -> None:
+    torch.manual_seed(0)
+    x, weight = (torch.rand(4, 512, 12, 12) < 0.15).float(), torch.randn(64, 512, 3, 3)
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    assert (winograd(x, weight) - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
+def test_gradients_that_nobody_needs_are_left_out() -> None:
+    x, weight = torch.rand(1, 8, 4, 4), torch.rand(8, 8, 3, 3, requires_grad=True)
+    winograd(x, weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_a_network_is_evaluated_with_the_plain_convolution() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(32, 32, 3, padding=1, bias=False), torch.randn(2, 3, 32, 8, 8)
+    trained = convolve(conv, x)
+    evaluated = convolve(conv.eval(), x)
+    plain = conv(x.flatten(0, 1).contiguous(memory_format=torch.channels_last)).unflatten(0, (2, 3))
+    assert torch.equal(evaluated, plain)
+    assert not torch.equal(trained, plain), "so training does use the other algorithm"
+    torch.testing.assert_close(trained, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(32, 32, 3, padding=1, stride=2, bias=False),
+        nn.Conv2d(32, 32, 3, bias=False),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.Conv2d(32, 32, 5, padding=1, bias=False),
+        nn.Conv2d(32, 32, 3, padding=1, groups=2, bias=False),
+        nn.Conv2d(32, 36, 3, padding=1, bias=False),
+        nn.Conv2d(2, 64, 3, padding=1, bias=False),
+    ],
+)
+def test_other_convolutions_are_left_to_torch(conv: nn.Conv2d) -> None:
+    assert not applies(conv, torch.rand(1, conv.in_channels, 8, 8))

@@ -23,14 +23,14 @@ def _both(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Tensor, ...
 
 @settings(max_examples=20, deadline=None)
 @given(
-    st.integers(1, 5),
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.integers(1, 13),
-    st.integers(1, 13),
-    st.integers(1, 3),
-    st.booleans(),
-    st.integers(0, 9),
+    images=st.integers(1, 5),
+    channels=st.integers(1, 3),
+    out=st.integers(1, 3),
+    height=st.integers(1, 13),
+    width=st.integers(1, 13),
+    threads=st.integers(1, 3),
+    chunked=st.booleans(),
+    seed=st.integers(0, 9),
 )
 def test_output_and_gradients_are_the_convolutions(
     images: int, channels: int, out: int, height: int, width: int, threads: int, chunked: bool, seed: int

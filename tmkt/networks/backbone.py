@@ -31,8 +31,8 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """
     flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     y: Tensor = winograd(flat, conv.weight) if conv.training and applies(conv, flat) else conv(flat)
-    y = y.unflatten(0, x.shape[:2])
-    return y
+    parted: Tensor = y.unflatten(0, x.shape[:2])
+    return parted
 
 
 def average_pool(x: Tensor, size: int) -> Tensor:

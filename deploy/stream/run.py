@@ -94,11 +94,18 @@ class Stream:
         self.mapping = choose_mapping(sensor, contract, settings.corner, settings.factor, settings.combine)
         self.binner = Binner(self.mapping, contract.bin_us, settings.origin)
         self.steps = open_steps(settings.engine, bundle)
-        self.steps.step(np.zeros(program.input_shape, np.uint8), self.steps.start())  # what runs first is compiled or loaded before events come
         tracker = Windows if settings.state == "reset" else Carried
         self.tracker: Tracker = tracker(self.steps, program, self.window, self.stride, settings.rule)
         self.costs = None if settings.device is None else Costs(bundle, settings.device)
         self.summary = Summary(bundle.classes)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One step and its costs: what runs first is compiled or loaded, and that must not make the first decisions late."""
+        frame = np.zeros(self.bundle.program.input_shape, np.uint8)
+        spikes = self.steps.step(frame, self.steps.start()).spikes
+        if self.costs is not None:
+            self.costs.of(Answer(0, 0, 0, 0, False, 0, frame[None], {name: array[None] for name, array in spikes.items()}, behind=1))
 
     def decisions(self, chunks: Iterable[Events], on_bin: Callable[[Bin], None] | None = None) -> Iterator[Decision]:
         """The decisions, one by one, as the events come. `on_bin` is told every bin that is complete and has events."""

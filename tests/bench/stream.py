@@ -8,9 +8,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,8 @@ GAP_US = 100_000  # between recordings
 SLOT = 15  # bins from one beginning to the next where windows begin with the recordings
 TARGETS = (0.9, 0.95, 0.99, 1.0)
 NOISE = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)  # events a pixel and second
-CHUNK = 65536
+CHUNK, ROUNDS = 65536, 3
+LATENCIES = ("ms p50", "p95", "p99", "max", "answers")
 Column = list[object]
 
 
@@ -151,32 +154,37 @@ def in_noise(bundle: Bundle, trained: tuple[Any, Any], seconds: float) -> Table:
 
 
 def speed(bundle: Bundle, free: Known, recordings: Path) -> Table:
-    rows = []
-    for what, settings in (
-        ("windows one after another", {}),
-        ("the same, ONNX Runtime", {"engine": "onnx"}),
-        ("the same, with costs on loihi1", {"device": "loihi1"}),
-        ("windows every 2 bins", {"stride": 2}),
-        ("carried state, an answer a bin", {"state": "carry"}),
-    ):
-        stream = Stream(bundle, SENSOR, Settings(**{"device": None, **settings}))  # type: ignore[arg-type]
-        rows.append(_speed(what, stream, free.chunks()))
-    for name, sensor in (("dvsgesture/7.bin", (128, 128)), ("recordings/vga_evt2.raw", None), ("recordings/vga_2700ms.aedat4", None)):
-        for _ in range(2):  # what reads it is compiled in the first
-            source = open_events(recordings / name, sensor=sensor)
-            assert source.sensor
-            row = _speed(f"file {name}, sensor {source.sensor[1]} x {source.sensor[0]}", Stream(bundle, source.sensor, Settings(device=None)), source)
-        rows.append(row)
-    return Table("Speed from a file, one thread", ["stream", "events/s", "times real time", "ms p50", "p95", "p99", "max"], rows)
+    """Rates of process time, each the best of ROUNDS; latencies are wall time, of the round that was least disturbed (by p99)."""
+    cases: list[tuple[str, tuple[int, int], dict[str, Any], Callable[[], Iterable[Events]]]] = [
+        ("windows one after another", SENSOR, {}, free.chunks),
+        ("the same, ONNX Runtime", SENSOR, {"engine": "onnx"}, free.chunks),
+        ("the same, with costs on loihi1", SENSOR, {"device": "loihi1"}, free.chunks),
+        ("windows every 2 bins", SENSOR, {"stride": 2}, free.chunks),
+        ("carried state, an answer a bin", SENSOR, {"state": "carry"}, free.chunks),
+    ]
+    for name, sensor in (("dvsgesture/7.bin", (128, 128)), ("recordings/vga_evt2.raw", (480, 640)), ("recordings/vga_2700ms.aedat4", (480, 640))):
+        opened = partial(open_events, recordings / name, sensor=sensor)
+        cases.append((f"file {name}, sensor {sensor[1]} x {sensor[0]}", sensor, {}, opened))
+    rows: list[Column] = []
+    for what, sensor, settings, chunks in cases:
+        rounds = [_run(Stream(bundle, sensor, Settings(**{"device": None, **settings})), chunks()) for _ in range(ROUNDS)]
+        seconds = min(found["process_s"] for found in rounds)
+        best = min(rounds, key=lambda found: found["p99"])
+        rows.append([what, f"{best['events'] / seconds:,.0f}", f"{best['duration_s'] / seconds:.1f}", *_latencies(best)])
+    return Table("Speed from memory or a file, one thread", ["stream", "events/s", "times real time", *LATENCIES], rows)
 
 
-def _speed(what: str, stream: Stream, chunks: Any) -> Column:
-    for _ in stream.decisions(chunks):
-        pass
-    times = stream.report()["times"]
-    rate = "-" if times["events_per_s"] is None else f"{times['events_per_s']:,.0f}"
-    factor = "-" if times["real_time_factor"] is None else f"{times['real_time_factor']:.1f}"
-    return [what, rate, factor, *(f"{times['host_us'][name] / 1e3:.2f}" for name in ("p50", "p95", "p99", "max"))]
+def _run(stream: Stream, chunks: Iterable[Events]) -> dict[str, Any]:
+    begin = process_time()
+    answers = sum(1 for _ in stream.decisions(chunks))
+    process_s = process_time() - begin
+    report = stream.report()
+    found = {name: report[name] for name in ("events", "duration_s")} | {name: us / 1e3 for name, us in report["times"]["host_us"].items()}
+    return found | {"process_s": process_s, "answers": answers}
+
+
+def _latencies(found: dict[str, Any]) -> Column:
+    return [f"{found[name]:.2f}" for name in ("p50", "p95", "p99", "max")] + [found["answers"]]
 
 
 def live(bundle: Bundle, free: Known, seconds: float) -> Table:
@@ -191,11 +199,11 @@ def live(bundle: Bundle, free: Known, seconds: float) -> Table:
             stream = Stream(bundle, SENSOR, Settings(live=True, **settings))  # type: ignore[arg-type]
             command = [sys.executable, "-m", "tmkt", "data", "send", str(path), source.address, "--sensor", f"{SENSOR[1]}x{SENSOR[0]}"]
             with subprocess.Popen(command) as sender:
-                rows.append([*_speed(what, stream, source), source.counters.lost_events, f"{source.counters.events:,} of {n:,}"])
+                rows.append([what, *_latencies(_run(stream, source)), source.counters.lost_events, f"{source.counters.events:,} of {n:,}"])
                 sender.wait()
     return Table(
         f"Live over UDP on this host, {seconds:g} s in real time, windows with costs on loihi1",
-        ["stream", "events/s", "times real time", "ms p50", "p95", "p99", "max", "events lost", "events"],
+        ["stream", *LATENCIES, "events lost", "events"],
         rows,
     )
 

@@ -75,6 +75,12 @@ def test_people_get_a_line_a_decision_and_a_summary(tmkt: Any, pipeline: Any, re
     assert "each pixel a site" in done.err
 
 
+def test_events_that_are_dropped_are_reported_with_the_reason(tmkt: Any, pipeline: Any, recording: Path) -> None:
+    done = tmkt("stream", pipeline.bundle, recording, "--sensor", "10x10", "--repair")
+    assert done.code == 0, done.err
+    assert "outside the sensor; check --sensor" in done.err
+
+
 def same_decisions(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
     """Of two streams of the same events, one of which has other stamps or times."""
     return [(line["class"], line["margin"], line["events"]) for line in a] == [(line["class"], line["margin"], line["events"]) for line in b]

@@ -86,7 +86,14 @@ def test_nonsense_is_refused_with_its_share_unless_it_is_to_be_repaired() -> Non
     assert read(text, repair=True)[0].t.tolist() == [1]
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"", "no events came, expected lines of text"), (bytes(range(1, 9)) * 1000, "bytes in one line")])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no events came; expected lines of text"),
+        (b"\x1f\x8b\n" * 9, "9 lines dropped: 9 undecodable"),
+        (bytes(range(1, 9)) * 1000, "bytes in one line"),
+    ],
+)
 def test_what_is_no_text_of_events_is_said_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(InputError, match=said) as refused:
         read(data)

@@ -104,7 +104,10 @@ def stream(
                 if shown and page is not None:
                     shown.write(page, source)
                     console.note(f"{page}: open it in a browser")
-    if losses := getattr(events.counters, "losses", lambda: "")():
+    counters = events.counters
+    if counters.dropped:
+        console.note(f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events dropped: {counters.reasons()}; check --sensor")
+    if losses := getattr(counters, "losses", lambda: "")():
         console.note(f"{source}: {losses}")
 
 

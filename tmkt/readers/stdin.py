@@ -144,10 +144,11 @@ class StdinSource:
                 self.counters.bad_records, self.counters.left_over_bytes = before, len(rest)
         if last := self._check.finish():
             yield last
+        if self.counters.events == 0:
+            why = f"; {self.counters.dropped} lines dropped: {self.counters.reasons()}" if self.counters.dropped else ""
+            raise InputError(f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the program that writes them, and --sensor")
         if not self.repair:
             self.counters.require_sound(self.name)
-        if self.counters.events == 0:
-            raise InputError(f"{self.name}: no events came, expected lines of text: t,x,y,p; check the program that writes them, and --sensor")
 
     def close(self) -> None:
         """Iteration ends with what has come."""

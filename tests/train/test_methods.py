@@ -253,3 +253,21 @@ def test_ckd_gives_a_replaced_sample_the_label_of_what_replaces_it(tmp_path: Pat
     assert came.tolist() != list(range(8))
     expected = F.cross_entropy(_network()(streams[0]).logits.mean(0), batch.labels[came])
     assert _value(losses.parts["static"]) == pytest.approx(_value(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "network", "own"),
+    [
+        # 10,153,700 in all, as its log says; of these, 8 layers' thresholds and 8 surrogates' slopes are no parameters here.
+        ("ncaltech101-kt", 101, 9_688_165, 10_153_700 - 16 - 9_688_165),
+        ("nomniglot-kt", 1623, 696_573, 0),
+        ("cepdvs-kt", 20, 11_177_620, 512 * 20 + 20 + 6),
+    ],
+)
+def test_the_published_recipes_have_as_many_parameters_as_the_published_code(name: str, classes: int, network: int, own: int) -> None:
+    recipe = load_recipe(name, RECIPES)
+    net = SpikingNetwork(recipe.network, (2, recipe.data.sensor[0], recipe.data.sensor[1]), classes)
+    method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)
+    assert sum(p.numel() for p in net.parameters()) == network
+    assert sum(p.numel() for p in method.parameters()) == own
+    assert recipe.data.protocol == "paper"

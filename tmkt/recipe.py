@@ -200,8 +200,9 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{where}: unknown key {key!r}{nearest(key, _keys())}; see: tmkt recipes show NAME") from None
-        found = "" if first["type"] == "missing" else f", found {first['input']!r}"
-        raise InputError(f"{where}: key {key!r}: {first['msg']}{found}") from None
+        found = "" if first["type"] == "missing" or isinstance(first["input"], dict) else f", found {first['input']!r}"
+        place = f"key {key!r}: " if key else ""  # none: two sections contradict each other
+        raise InputError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}{found}") from None
 
 
 def _keys() -> list[str]:

@@ -182,13 +182,6 @@ def test_thresholds_that_differ_within_a_layer_are_refused() -> None:
         quantize(chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), conv1=neurons), (1, 1, 4), 1, FRAMES)
 
 
-def test_a_branch_is_refused() -> None:
-    graph = chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), conv1=lif((4,)), second=affine(SOME), conv2=lif((4,)))
-    graph.edges.append(("synapse", "conv2"))
-    with pytest.raises(InputError, match=r"node 'conv2': is fed by \['second', 'synapse'\], expected 'second' alone"):
-        quantize(graph, (1, 1, 4), 1, FRAMES)
-
-
 @pytest.mark.parametrize(("bits", "frames", "message"), [(1, FRAMES, "bits: 1"), (9, FRAMES, "bits: 9"), (8, FRAMES[:0], "calibration: frames of")])
 def test_wrong_settings_are_refused(bits: int, frames: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):

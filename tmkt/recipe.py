@@ -225,12 +225,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML, every key resolved."""
-    lines = []
-    for section, values in recipe.model_dump().items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(dump_section(name, values) for name, values in recipe.model_dump().items())
+
+
+def dump_section(name: str, values: dict[str, Any]) -> str:
+    """One section of a recipe as TOML."""
+    return "\n".join([f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""])
 
 
 def _toml(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli import datasets
+from tmkt.cli import camera, datasets
 from tmkt.cli.options import JsonOption
 from tmkt.errors import InputError, nearest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True)
 datasets.register(app)
+camera.register(app)
 
 SensorOption = Annotated[str | None, typer.Option("--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False)]
 FormatOption = Annotated[str | None, typer.Option("--format", help="Of the file to read [told by its content].", show_default=False)]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tmkt.errors import InputError
 from tmkt.networks import Block, SpikingNetwork
-from tmkt.nir_graph import DEFAULT_DT, import_nir
+from tmkt.nir_file import import_nir
+from tmkt.nir_graph import DEFAULT_DT
 
 if TYPE_CHECKING:
     import nir

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmkt.files import writing
-from tmkt.nir_graph import import_nir
+from tmkt.nir_file import import_nir
 
 if TYPE_CHECKING:
     import nir

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from tmkt.errors import InputError
 from tmkt.export.onnx_parts import Graph, Nodes
-from tmkt.nir_graph import Conv, Dense, Floats, Neuron, Node, Pool, order
+from tmkt.nir_graph import Conv, Delay, Dense, Floats, Neuron, Node, Pool, Scale
+from tmkt.nir_order import order
 
 if TYPE_CHECKING:
     import nir
@@ -26,6 +28,7 @@ def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | Non
     builder = _Builder(ordered.input_shape)
     values = {ordered.input_name: builder.as_float("x", ordered.input_shape)}
     for node in ordered.nodes:
+        _check(node)
         x = values[node.sources[0]]
         for source in node.sources[1:]:
             x = builder.main.add("Add", x, values[source])
@@ -34,6 +37,15 @@ def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | Non
     builder.readout(values[last.name], int(np.prod(last.shape)))
     readout = "spikes" if isinstance(last.operation, Neuron) else "sum"
     builder.save(path, {"readout": readout, **({"classes": classes} if classes else {})})
+
+
+def _check(node: Node) -> None:
+    """Refuses what has states that this graph does not carry."""
+    operation = node.operation
+    current = isinstance(operation, Neuron) and (operation.current_decay is not None or not operation.fires)
+    if node.past or current or isinstance(operation, Delay | Scale):
+        what = "is in a loop" if node.past else "has a current or never fires" if current else f"is a {type(operation).__name__}"
+        raise InputError(f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave out --precision float")
 
 
 class _Builder(Graph):
@@ -79,7 +91,7 @@ class _Builder(Graph):
             pull = body.add("Sub", self._parameter(f"{name}.leak", neuron.leak), v)
             driven_now = body.add("Mul", self._parameter(f"{name}.decay", neuron.decay), body.add("Add", pull, driven_now))
         v = body.add("Add", v, driven_now)
-        fired = body.add("GreaterOrEqual", v, self._parameter(f"{name}.threshold", neuron.threshold))
+        fired = body.add("Greater" if neuron.strict else "GreaterOrEqual", v, self._parameter(f"{name}.threshold", neuron.threshold))
         body.add("Where", fired, self._parameter(f"{name}.reset", neuron.reset), v, out=f"{name}/v_next")
         body.add("Cast", fired, to=TensorProto.FLOAT, out=f"{name}/s")
         inputs: list[Any] = []

@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from tmkt.errors import InputError
-from tmkt.nir_graph import Conv, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, order, read_nir
+from tmkt.nir_file import read_nir
+from tmkt.nir_graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale
+from tmkt.nir_order import order
 from tmkt.program import INPUT, Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 
@@ -131,14 +133,20 @@ def from_graph(graph: OrderedGraph) -> Network:
         if not isinstance(node.operation, Neuron) and not last:
             continue
         synapses = [node] if last else [_synapse(nodes, name, node) for name in node.sources]
-        layers.append(Population(node.name, node.shape, tuple(_nir_connection(nodes, graph.input_name, s) for s in synapses), not last))
+        layers.append(Population(node.name, node.shape, tuple(_nir_connection(nodes, graph.input_name, s) for s in synapses), _fires(node)))
     if not layers:
         raise InputError("NIR graph: no layer of neurons and no synapse, expected at least one; export the network again")
     return _cropped(Network(graph.input_shape, tuple(layers)))
 
 
+def _fires(node: Node) -> bool:
+    return isinstance(node.operation, Neuron) and node.operation.fires
+
+
 def _synapse(nodes: dict[str, Node], name: str, neurons: Node) -> Node:
     found = nodes.get(name)
+    while found is not None and isinstance(found.operation, Scale | Delay) and len(found.sources) == 1:
+        found = nodes.get(found.sources[0])
     if found is None or not isinstance(found.operation, Conv | Dense):
         what = "the input" if found is None else f"a {type(found.operation).__name__}"
         raise InputError(f"NIR graph, node {neurons.name!r}: neurons fed by {what}, expected Conv2d, Affine or Linear before them; add one")
@@ -148,18 +156,19 @@ def _synapse(nodes: dict[str, Node], name: str, neurons: Node) -> Node:
 def _nir_connection(nodes: dict[str, Node], start: str, synapse: Node) -> Connection:
     pool, at = 1, synapse
     while True:
-        if len(at.sources) != 1:
-            raise InputError(f"NIR graph, node {at.name!r}: sums {list(at.sources)}, expected one source; put a synapse on each branch")
-        if at.sources[0] == start:
+        sources = (*at.sources, *at.past)
+        if len(sources) != 1:
+            raise InputError(f"NIR graph, node {at.name!r}: sums {list(sources)}, expected one source; put a synapse on each branch")
+        if sources[0] == start:
             source = INPUT
             break
-        at = nodes[at.sources[0]]
+        at = nodes[sources[0]]
         if isinstance(at.operation, Neuron):
             source = at.name
             break
         if isinstance(at.operation, Pool):
             pool *= at.operation.size
-        elif not isinstance(at.operation, Flatten):
+        elif not isinstance(at.operation, Flatten | Scale | Delay):
             raise InputError(f"NIR graph, node {synapse.name!r}: fed by the synapse {at.name!r}, expected neurons between them; add them")
     operation = synapse.operation
     if isinstance(operation, Conv):

@@ -166,7 +166,6 @@ CONV = nir.Conv2d((1, 4), np.ones((1, 1, 1, 1), np.float32), 1, 0, 1, 1, np.zero
         ({"flat": flatten(), "synapse": affine(SOME), "second": affine(SOME), "conv1": lif((4,))}, r"node 'second': a Dense after .* 'synapse'"),
         ({"conv1": lif((1, 1, 4))}, r"node 'conv1': neurons without a synapse"),
         ({"synapse": CONV, "conv1": lif((1, 1, 4)), "flat": flatten()}, r"node 'flat': a Flatten is the last node"),
-        ({"flat": flatten(), "synapse": affine(SOME), "conv1": nir.Threshold(np.ones(4))}, r"node 'conv1': is a Threshold, known are Conv2d"),
     ],
 )
 def test_what_a_chip_cannot_hold_is_refused_by_node_and_value(nodes: dict[str, Any], message: str) -> None:

@@ -14,7 +14,8 @@ import torch
 from tmkt import float_network
 from tmkt.errors import InputError
 from tmkt.float_network import FloatNetwork
-from tmkt.nir_graph import MAX_FILE_BYTES
+from tmkt.nir_conventions import Conventions
+from tmkt.nir_file import MAX_FILE_BYTES
 
 DT = 1e-4
 FLAT = nir.Flatten({"input": np.array([1, 1, 2])}, 0, -1)
@@ -31,7 +32,7 @@ def lif(*shape: int, tau: float = 2 * DT, r: float = 1.0, leak: float = 0.0, thr
 def graph(shape: tuple[int, ...], nodes: dict[str, Any], edges: list[tuple[str, str]] | None = None, metadata: dict[str, Any] | None = None):
     everything = {"input": nir.Input({"input": np.array(shape)}), **nodes, "output": nir.Output({"output": None})}
     names = list(everything)
-    return nir.NIRGraph(everything, edges or list(pairwise(names)), metadata or {}, type_check=False)
+    return nir.NIRGraph(everything, edges or list(pairwise(names)), {"threshold_rule": ">=", **(metadata or {})}, type_check=False)
 
 
 def counts(*steps: list[int]) -> np.ndarray:
@@ -65,7 +66,7 @@ def test_the_time_step_comes_from_the_metadata_or_the_caller() -> None:
     frames = counts([3, 1])
     assert FloatNetwork(graph((1, 1, 2), nodes)).run(frames).readout.sum() == 0
     assert FloatNetwork(graph((1, 1, 2), nodes, metadata={"dt": 1e-3})).run(frames).readout.sum() == 1
-    assert FloatNetwork(graph((1, 1, 2), nodes), dt=1e-3).run(frames).readout.sum() == 1
+    assert FloatNetwork(graph((1, 1, 2), nodes), Conventions(dt=1e-3)).run(frames).readout.sum() == 1
 
 
 def test_the_read_out_sums_the_last_affine_over_time_and_its_peak_is_the_largest_sum_so_far() -> None:
@@ -124,16 +125,20 @@ def two(**changes: Any) -> nir.SumPool2d:
 @pytest.mark.parametrize(
     ("nodes", "edges", "message"),
     [
-        ({"scale": nir.Scale(np.ones(2))}, None, r"node 'scale': is a Scale, known are Conv2d"),
+        ({"scale": nir.Scale(np.ones(3))}, None, r"node 'scale': found scale of shape \(3,\), expected parameters of shape \(1, 1, 2\)"),
         ({"pool": two(stride=np.array([1, 1]))}, None, r"node 'pool': kernel \(2, 2\), stride \(1, 1\)"),
         ({"pool": two(padding=np.array([1, 1]))}, None, r"node 'pool': .* padding \(1, 1\)"),
         ({"pool": two()}, None, r"node 'pool': found \(1, 1, 2\), expected a map of at least 2 x 2"),
         ({"lif": lif(3)}, None, r"node 'lif': found .*, expected parameters of shape \(1, 1, 2\)"),
-        ({"lif": lif(1, 1, 2, threshold=0.0)}, None, r"node 'lif': found threshold 0.0"),
-        ({"lif": lif(1, 1, 2, leak=np.inf)}, None, r"node 'lif': found infinite or undefined parameters"),
+        ({"lif": lif(1, 1, 2, threshold=0.0)}, None, r"node 'lif': found threshold 0,"),
+        ({"lif": lif(1, 1, 2, leak=np.inf)}, None, r"node 'lif': infinite or undefined v_leak"),
         ({"a": nir.Linear(np.eye(3))}, None, r"node 'a': found .*, expected weights \[N_out, N_in\]"),
-        ({"a": lif(1, 1, 2)}, [("input", "a"), ("a", "a"), ("a", "output")], r"node 'a': unconnected or part of a cycle"),
-        ({"a": lif(1, 1, 2), "b": FLAT}, [("input", "a"), ("input", "b"), ("a", "output")], r"node 'output': fed by \['a'\], expected the last node"),
+        ({"a": lif(1, 1, 2)}, [("input", "a"), ("a", "a"), ("a", "output")], r"node 'a': found a loop without a synapse"),
+        (
+            {"a": lif(1, 1, 2), "b": FLAT},
+            [("input", "a"), ("input", "b"), ("a", "output")],
+            r"node 'b': feeds nothing, expected that all nodes lead to the output",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(nodes: dict[str, Any], edges: list[tuple[str, str]] | None, message: str) -> None:
@@ -164,5 +169,5 @@ def test_without_nir_the_message_says_how_to_install_it(monkeypatch: pytest.Monk
 
 
 def test_running_a_nir_file_imports_no_torch() -> None:
-    script = "import sys, tmkt.float_network, tmkt.nir_graph; tmkt.nir_graph.import_nir(); sys.exit('torch' in sys.modules)"
+    script = "import sys, tmkt.float_network, tmkt.nir_file; tmkt.nir_file.import_nir(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

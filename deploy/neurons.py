@@ -18,7 +18,7 @@ def _active(touched: Any, unbiased: Any, u: Any, v: Any) -> int:
     idle = 0
     for block in range(flat.size):
         if flat[block] == 0:
-            found = np.int32(0)
+            found: Any = np.int32(0)
             for i in range(block * per_block, (block + 1) * per_block):
                 found += unbiased[i] & (v[i] == 0) & (u[i] == 0)
             idle += found

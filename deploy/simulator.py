@@ -214,14 +214,15 @@ def _run_layer(
             begin = looked_back[layer.name] - path.back + part.start
             _deliver(path, sent[layer.name][begin : begin + 1], True, a[part], touched[part])
         kept = DECAY_ONE - layer.voltage_decay
-        by_sample = (values[part].reshape(samples, len(values[part]) // samples, *values.shape[1:]) for values in (a, touched, spikes))
+        arrays: Any = (a, touched, spikes)
+        sums, reached, fired = (x[part].reshape(samples, len(x[part]) // samples, *x.shape[1:]) for x in arrays)
         if prepared.plain:
             share, per_sum = np.float32(kept / DECAY_ONE), np.float32(64 << prepared.shift)
             split = None if kept & (kept - 1) == 0 else np.float32(kept)
-            update_plain(*by_sample, prepared.unbiased, prepared.bias, layer.threshold, share, split, per_sum, layer.fires, v, counts)
+            update_plain(sums, reached, fired, prepared.unbiased, prepared.bias, layer.threshold, share, split, per_sum, layer.fires, v, counts)
         else:
             kept_u = DECAY_ONE - layer.current_decay
-            update(*by_sample, prepared.unbiased, prepared.bias, layer.threshold, kept, kept_u, layer.fires, u, v, counts)
+            update(sums, reached, fired, prepared.unbiased, prepared.bias, layer.threshold, kept, kept_u, layer.fires, u, v, counts)
         if recurrent:
             sent[layer.name][looked_back[layer.name] + part.start] = spikes[part.start]
 

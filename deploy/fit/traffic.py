@@ -124,8 +124,8 @@ def _contract(spikes: Counts, reach: tuple[Counts, Counts, Counts]) -> Counts:
     """[T, C, H, W] to [T, cores], cores in the order of the target's grid."""
     c, y, x = reach
     by_column = spikes @ x
-    by_row = np.einsum("tchx,hy->tcyx", by_column, y, optimize=True)
-    return np.asarray(np.einsum("tcyx,ck->tkyx", by_row, c, optimize=True).reshape(len(spikes), -1))
+    by_row = y.T @ by_column  # [T, C, Y, X]
+    return np.asarray(c.T @ by_row.reshape(*by_row.shape[:2], -1)).reshape(len(spikes), -1)
 
 
 def _by_core(values: Counts, placed: LayerPlacement) -> Counts:

@@ -1,6 +1,7 @@
 """What an answer costs on a chip: how late it is, and its energy, from the spikes of the steps that ran for it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,10 @@ class Cost:
 
 
 class Costs:
-    """A bundle on a device, placed once. InputError for a device that is not known."""
+    """A bundle on a device, placed once. InputError for a device that is not known.
+
+    `receipts`: what each estimator includes and leaves out, and its source, once a first answer was costed.
+    """
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         self.program, self.classes, self.bin_us = bundle.program, bundle.classes, bundle.contract.bin_us
@@ -42,6 +46,7 @@ class Costs:
         self.device = self.placement.device.name
         self.fits = self.placement.fits()
         self.depth = max(depths(bundle.program).values())
+        self.receipts: dict[str, dict[str, Any]] = {}
 
     def of(self, answer: Answer) -> Cost:
         """The cost of an answer. A step takes what its own spikes say. The answer is late by the steps that are still to run when the last
@@ -78,4 +83,5 @@ class Costs:
             if e.device == self.device and e.always_on is None:
                 figure = e.figure([float(reading[0]) for reading in e.per_sample()])
                 out[e.estimator] = (figure["low_j"], figure["high_j"])
+                self.receipts[e.estimator] = {"includes": list(e.includes), "excludes": list(e.excludes), "source": e.source}
         return out

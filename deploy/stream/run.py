@@ -144,7 +144,10 @@ class Stream:
 
     def header(self, name: str) -> dict[str, Any]:
         """What is run and by which rules."""
-        placed = None if self.costs is None else {"device": self.costs.device, "fits": self.costs.fits, "cores": self.costs.placement.cores}
+        costs = self.costs
+        placed = None
+        if costs is not None:
+            placed = {"device": costs.device, "fits": costs.fits, "cores": costs.placement.cores, "energy": costs.receipts}
         return {
             "bundle": str(self.bundle.path),
             "source": name,

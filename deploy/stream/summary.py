@@ -72,7 +72,10 @@ class Summary:
         report["step_us"] = step
         report["latency_us"] = [total / self.answers for total in self._latency_us] if timed else None
         report["keeps_up"] = None if step is None else step[1] * steps_run <= max(seen_us, costs.bin_us)
-        report["energy_j_per_answer"] = {name: [total / self.answers for total in totals] for name, totals in self._energy_j.items()}
+        report["energy_per_answer"] = [
+            {"estimator": name, "low_j": low / self.answers, "high_j": high / self.answers, **costs.receipts[name]}
+            for name, (low, high) in self._energy_j.items()
+        ]
         return report
 
     def times(self, events: int, seen_s: float, live: bool) -> dict[str, Any]:

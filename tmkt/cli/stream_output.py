@@ -153,5 +153,7 @@ def _chip(chip: dict[str, Any]) -> list[list[object]]:
         [f"{chip['device']}, a step", "{:.3g} to {:.3g} µs, ".format(*chip["step_us"]) + keeps],
         [f"{chip['device']}, from a bin's end to its answer", "{:.0f} to {:.0f} µs".format(*chip["latency_us"])],
     ]
-    energies = chip["energy_j_per_answer"].items()
-    return rows + [[f"{chip['device']}, energy an answer, {name}", " to ".join(str(console.joules(end)) for end in ends)] for name, ends in energies]
+    for e in chip["energy_per_answer"]:
+        rows.append([f"{chip['device']}, energy an answer, {e['estimator']}", f"{console.joules(e['low_j'])} to {console.joules(e['high_j'])}"])
+        rows.append(["  leaves out", ", ".join(e["excludes"])])
+    return rows

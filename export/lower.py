@@ -138,9 +138,9 @@ def _composed(node: Node, given: _Current, shapes: dict[str, tuple[int, ...]]) -
     operation, convolutions = node.operation, all(synapse.kind == "conv" for synapse in given.synapses)
     if isinstance(operation, Flatten):
         return given
-    if isinstance(operation, Conv) and convolutions and _is_gain(operation):
-        weight, bias = _numbers(node, operation)
-        gain = weight[:, 0, 0, 0]
+    gain = _gain(operation) if isinstance(operation, Conv) and convolutions else None
+    if isinstance(operation, Conv) and gain is not None:
+        _, bias = _numbers(node, operation)
         scaled = _once_each(given.weights, lambda _, weight: weight * gain[:, None, None, None])
         return replace(given, node=node, weights=scaled, bias=given.bias * gain + bias)
     if isinstance(operation, Dense) and convolutions:
@@ -159,10 +159,15 @@ def _composed(node: Node, given: _Current, shapes: dict[str, tuple[int, ...]]) -
     raise refuse(node, f"a {type(operation).__name__} after the synapse {given.node.name!r}", "LIF or IF neurons", "put neurons between")
 
 
-def _is_gain(operation: Conv) -> bool:
-    """Whether a convolution only scales and shifts each channel by itself."""
-    channels = operation.weight.shape[0]
-    return operation.weight.shape == (channels, 1, 1, 1) and (operation.groups, operation.stride, operation.padding) == (channels, (1, 1), (0, 0))
+def _gain(operation: Conv) -> Doubles | None:
+    """The factors [C] of a convolution that only scales and shifts each channel by itself; None if it does more."""
+    weight = operation.weight[:, :, 0, 0].astype(np.float64)
+    channels = len(weight)
+    if operation.weight.shape[2:] != (1, 1) or operation.stride != (1, 1) or operation.padding != (0, 0):
+        return None
+    if operation.groups == channels and weight.shape[1] == 1:
+        return weight[:, 0]
+    return weight.diagonal() if weight.shape == (channels, channels) and not weight[~np.eye(channels, dtype=bool)].any() else None
 
 
 def _once_each(weights: tuple[Doubles, ...], make: Callable[[int, Doubles], Doubles]) -> tuple[Doubles, ...]:

@@ -148,6 +148,8 @@ class TrainRecipe(_Section):
     weight_decay: float = Field(default=0.01, ge=0.0)
     warmup_steps: int = Field(default=20, ge=0, le=10**7)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)  # decay of averaged weights, which are then measured and deployed; 0: the last weights
+    precision: Literal["fp32", "bf16"] = "fp32"  # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
+    recompute: bool = False  # activations are computed again in the backward pass: less memory, a third more time
     shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
     rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
     zoom: float = Field(default=0.1, ge=0.0, lt=1.0)

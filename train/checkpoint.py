@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tmkt.errors import InputError
 from tmkt.files import writing
+from tmkt.train.log import EpochMeans
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -18,18 +19,29 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         beside.write_bytes(data)
 
 
-def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, step: int, fingerprint: bytes) -> None:
-    """Writes all `modules` by name (network, method, averaged), the optimiser's moments, the number of `step`s done and what data they saw."""
+def save_checkpoint(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, step: int, fingerprint: bytes, means: EpochMeans | None = None
+) -> None:
+    """Writes all `modules` by name (network, method, averaged), the optimiser's moments, the number of `step`s done, what data they saw and
+    the epoch's `means` so far.
+    """
     tensors = {f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    if means is not None:
+        tensors |= {f"epoch.{name}": torch.tensor(value, dtype=torch.float64) for name, value in means.state().items()}
     tensors["step"] = torch.tensor(step)
     tensors["data"] = torch.frombuffer(bytearray(fingerprint), dtype=torch.uint8)
     save_tensors(path, tensors)
 
 
-def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, fingerprint: bytes) -> int:
-    """Puts a checkpoint's state into the modules and the optimiser; gives the number of steps done. InputError if it is damaged or saw other data."""
+def load_checkpoint(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, fingerprint: bytes, means: EpochMeans | None = None
+) -> int:
+    """Puts a checkpoint's state into the modules, the optimiser and the `means`; gives the number of steps done.
+
+    InputError if it is damaged or saw other data.
+    """
     try:
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         if tensors.pop("data").numpy().tobytes() != fingerprint:
@@ -42,6 +54,8 @@ def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
         _check_moments(state, [p for group in optimizer.param_groups for p in group["params"]])
         for prefix, module in modules.items():
             module.load_state_dict(_with_prefix(tensors, f"{prefix}."))
+        if means is not None:
+            means.load({name: float(value) for name, value in _with_prefix(tensors, "epoch.").items()})
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
         raise InputError(f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and train again") from None

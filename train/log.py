@@ -16,6 +16,44 @@ from tmkt.files import writing
 from tmkt.runs import METRICS, TENSORBOARD
 
 
+class EpochMeans:
+    """The means of the metrics over the steps of an epoch; they are part of a checkpoint, so that a resumed training says the same."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = 0
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Takes one step's metrics."""
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.steps += 1
+
+    def take(self) -> dict[str, float]:
+        """The means; the next epoch begins."""
+        means = {name: value / max(self.steps, 1) for name, value in sorted(self.sums.items())}  # a checkpoint keeps no order
+        self.sums, self.steps = {}, 0
+        return means
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"steps": float(self.steps), **{f"sum_{name}": value for name, value in self.sums.items()}}
+
+    def load(self, state: dict[str, float]) -> None:
+        """Goes on from a checkpoint."""
+        self.steps = int(state["steps"])
+        self.sums = {name.removeprefix("sum_"): value for name, value in state.items() if name != "steps"}
+
+
+def epoch_line(epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float]) -> str:
+    """An epoch in one line for people."""
+    parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
+    validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
+    spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
+    shares = f"batch {100 * row['accuracy']:.1f} %{validation}"
+    return f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes % {spikes}"
+
+
 class MetricsLog:
     """Appends a row at a time to metrics.jsonl and to TensorBoard.
 
@@ -44,6 +82,15 @@ class MetricsLog:
         with _reported(self.path):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **row}) + "\n")
+            self._record(Event(step=step, summary=Summary(value=values)))
+
+    def epoch(self, epoch: int, step: int, row: dict[str, float], rates: dict[str, float]) -> None:
+        """Logs an epoch that ended with the `step`-th step: means over its steps, validation accuracy, spike rates by layer."""
+        values = [Summary.Value(tag=f"epoch/{name}", simple_value=value) for name, value in row.items()]
+        values += [Summary.Value(tag=f"spike_rate/{name}", simple_value=rate) for name, rate in rates.items()]
+        with _reported(self.path):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "epoch": epoch, **row, "spike_rates": rates}) + "\n")
             self._record(Event(step=step, summary=Summary(value=values)))
 
     def _record(self, event: Event) -> None:

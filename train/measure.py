@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tmkt.datasets.decoded import Rows
 from tmkt.networks import SpikingNetwork
+from tmkt.train.health import counted_spikes
 
 
 @torch.no_grad()
@@ -19,25 +20,13 @@ def measure(net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np
     """
     net.eval()
     correct = 0
-    layers = net.spiking_layers()
-    spikes, neurons = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
-
-    def count(name: str, output: Tensor) -> None:
-        spikes[name] += float(output.sum(dtype=torch.float64))
-        neurons[name] += output.numel()
-
-    def counter(name: str) -> Any:
-        return lambda _module, _input, output: count(name, output)
-
-    hooks = [layer.register_forward_hook(counter(name)) for name, layer in layers.items()]
-    for start in range(0, len(frames), 50):
-        chunk = torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)
-        answers = net(chunk).logits.mean(0).argmax(1).cpu().numpy()
-        correct += int((answers == labels[start : start + 50]).sum())
-    for hook in hooks:
-        hook.remove()
-    rates = {name: spikes[name] / neurons[name] for name in layers if neurons[name]}
-    return {"samples": len(frames), "correct": correct, "accuracy": correct / len(frames) if len(frames) else None, "spike_rates": rates}
+    with counted_spikes(net) as spikes:
+        for start in range(0, len(frames), 50):
+            chunk = torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)
+            answers = net(chunk).logits.mean(0).argmax(1).cpu().numpy()
+            correct += int((answers == labels[start : start + 50]).sum())
+    share = correct / len(frames) if len(frames) else None
+    return {"samples": len(frames), "correct": correct, "accuracy": share, "spike_rates": spikes.rates()}
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

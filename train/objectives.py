@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tmkt.networks.global_batch import whole_batch
+
 TET_SHARE = 1e-3  # of the squared error in the TET loss: Knowledge Transfer's lambda
 TET_TARGET = 0.5  # what it draws all logits to: Knowledge Transfer's firing threshold
 
@@ -44,7 +46,7 @@ def alignment(source: Tensor, events: Tensor, step_weights: Tensor | None = None
 
     Knowledge Transfer (arXiv 2303.13077), on which TMKT and CKD build, with the membranes of the last spiking convolution.
     """
-    apart = 1.0 - cka(source.flatten(2), events.flatten(2))
+    apart = 1.0 - cka(whole_batch(source.flatten(2), 1), whole_batch(events.flatten(2), 1))
     return (apart if step_weights is None else step_weights * apart).mean()
 
 

@@ -2,44 +2,43 @@
 
 import json
 import math
-import os
-import platform
-import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from importlib.metadata import version
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from tmkt import __version__
-from tmkt.datasets.splits import to_ranges
 from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
-from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, METRICS, MODEL, RECIPE, TEACHER, TEACHER_CHECKPOINT, TENSORBOARD, Run, load_run, load_run_recipe
+from tmkt.runs import CALIBRATION, CHECKPOINT, INFO, MODEL, RECIPE, TEACHER, TEACHER_CHECKPOINT, Run, load_run
+from tmkt.train import processes
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
-from tmkt.train.log import MetricsLog
+from tmkt.train.guards import ctrl_c_noted, deterministic
+from tmkt.train.health import SpikeRates, counted_spikes, first_bad_layer, gradients_finite, warnings
+from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import accuracy, measure
 from tmkt.train.methods import METHODS, Method, Setting
+from tmkt.train.run_folder import open_run, remove_started, run_info
 
 LOG_EVERY = 10  # steps
 CHECKPOINT_EVERY = 50  # steps
+MOST_EPOCHS = 20  # lines that a training prints
 CALIBRATION_RECORDINGS = 100  # training recordings, at most, that the run keeps for the quantiser
-LIBRARIES = ("torch", "spikingjelly", "numpy")  # whose versions decide a training's last bits
 
 Progress = Callable[[int, int, dict[str, float]], None]
+Report = Callable[[str], None]
 
 
-def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bool = False, progress: Progress | None = None) -> Run:
+def train(
+    recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bool = False, progress: Progress | None = None, report: Report | None = None
+) -> Run:
     """Trains what `recipe` says on the recordings of `data` and the images of `static`, and writes the run to `out`.
 
     Each step's randomness derives from (seed, step) alone: on a CPU a training that was killed and resumed ends with the same weights,
@@ -48,114 +47,148 @@ def train(recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bo
     the last step (or the average of its weights, train.ema) is measured on them once.
 
     With `resume` an unfinished run of the same recipe and data goes on, a finished one is given back as it is, and where there is none
-    training starts. `progress` is called after each step with the steps done, their total and the step's metrics. Ctrl-C (or SIGTERM)
+    training starts. `progress` is called after each step with the steps done, their total and the step's metrics; `report` with a line
+    after each epoch (the training recordings once, or a twentieth of all steps if that is longer) and with warnings. Ctrl-C (or SIGTERM)
     ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What fails before the first checkpoint leaves no run behind.
-    Raises InputError for bad input, for an `out` that is taken and for a disk that cannot be written.
+    Started by torchrun in several processes, each computes its share of every batch, and the first one writes.
+    Raises InputError for bad input, for an `out` that is taken, for a disk that cannot be written, and where numbers stop being numbers,
+    with the step and the layer.
     """
-    finished = _open(recipe, out, resume)
-    if finished:
-        return finished
-    try:
-        with _deterministic(recipe.train.threads):
-            return _train(recipe, data, static, out, progress)
-    except BaseException as error:
-        if not any((out / name).is_file() for name in (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)):  # nothing was learned: leave the place free
-            _remove_started(out)
-        if isinstance(error, RuntimeError) and "alloc" in str(error):  # torch has no class of its own for it on the CPU
-            raise MemoryError from error
-        raise
+    device = processes.device()
+    with processes.joined(device):
+        finished = open_run(recipe, out, resume)
+        processes.wait_for_all()
+        if finished:
+            return finished
+        try:
+            with deterministic(recipe.train.threads):
+                return _Training(recipe, data, static, out, device, report or (lambda _: None)).run(progress or (lambda *_: None))
+        except BaseException as error:
+            if not any((out / name).is_file() for name in (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)):  # nothing was learned: leave the place free
+                remove_started(out)
+            if isinstance(error, RuntimeError) and "alloc" in str(error):  # torch has no class of its own for it on the CPU
+                raise MemoryError from error
+            raise
 
 
-def _remove_started(out: Path) -> None:
-    with suppress(OSError):
-        for name in (METRICS, RECIPE):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
-        out.rmdir()
+@dataclass(frozen=True)
+class _Step:
+    """`metrics`: losses, the batch's accuracy on events, the learning rate; `stop`: whether some process was told to."""
+
+    metrics: dict[str, float]
+    stop: bool
 
 
-def _open(recipe: Recipe, out: Path, resume: bool) -> Run | None:
-    """Checks that `out` is free or may be resumed; gives the run if it is finished already."""
-    if not (out / RECIPE).is_file():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise InputError(f"{out}: exists and is not a run; choose another --out or remove it")
-        return None
-    finished = (out / INFO).is_file()
-    if not resume:
-        mend = "choose another --out or remove it" if finished else "finish it with --resume, or choose another --out"
-        raise InputError(f"{out}: holds {'a finished' if finished else 'an unfinished'} training; {mend}")
-    old, new = load_run_recipe(out).model_dump(), recipe.model_dump()
-    for section, values in new.items():
-        for key, value in values.items():
-            if old[section][key] != value:
-                was = f"was trained with {section}.{key} = {old[section][key]!r}, found {value!r}"
-                raise InputError(f"{out}: {was}; resume with the same recipe or choose another --out")
-    return load_run(out) if finished else None
+class _Training:
+    """All that a training holds."""
 
+    def __init__(self, recipe: Recipe, data: Path, static: Path | None, out: Path, device: torch.device, report: Report) -> None:
+        processes.check_batch(recipe.train.batch)
+        self.recipe, self.out, self.device = recipe, out, device
+        self.writes = processes.rank() == 0
+        self.report: Report = report if self.writes else lambda _: None
+        self.source: TrainingData = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.train.seed)
+            self.net = SpikingNetwork(recipe.network, (2, *self.source.sensor), len(self.source.classes)).to(device)
+            self.net.recompute = recipe.train.recompute
+            self.method: Method = METHODS[recipe.method.name](recipe.method, self.net, recipe.data.bins).to(device)
+        self.averaged = average_of(self.net) if recipe.train.ema else self.net
+        self.learnt: dict[str, nn.Module] = {"network": self.net, "method": self.method} | ({"averaged": self.averaged} if recipe.train.ema else {})
+        self.optimizer = make_optimizer([*self.net.parameters(), *self.method.parameters()], recipe.train)
+        self.means = EpochMeans()
+        self.epoch_steps = max(-(-len(self.source.frames) // recipe.train.batch), -(-recipe.train.steps // MOST_EPOCHS))
 
-def _train(recipe: Recipe, data: Path, static: Path | None, out: Path, progress: Progress | None) -> Run:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    source = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.train.seed)
-        net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes)).to(device)
-        method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins).to(device)
-    averaged = average_of(net) if recipe.train.ema else net
-    optimizer = make_optimizer([*net.parameters(), *method.parameters()], recipe.train)
-    learnt = {"network": net, "method": method} | ({"averaged": averaged} if recipe.train.ema else {})
-    fingerprint = source.fingerprint()
-    checkpoint = out / CHECKPOINT
-    start = load_checkpoint(checkpoint, learnt, optimizer, fingerprint) if checkpoint.is_file() else 0
-    if not 0 <= start <= recipe.train.steps:
-        raise InputError(f"{checkpoint}: step {start}, expected 0..{recipe.train.steps}; remove the run and train again")
-    if not (out / RECIPE).is_file():
-        with writing(out / RECIPE) as beside:
-            beside.write_text(dump_recipe(recipe), encoding="utf-8")
-    method.prepare(Setting(lambda rng: draw_batch(source, recipe, rng, device), out, recipe.train.seed, fingerprint, device))
+    def run(self, progress: Progress) -> Run:
+        """From the checkpoint, if there is one, to the finished run."""
+        recipe, fingerprint, checkpoint = self.recipe, self.source.fingerprint(), self.out / CHECKPOINT
+        total = recipe.train.steps
+        start = load_checkpoint(checkpoint, self.learnt, self.optimizer, fingerprint, self.means) if checkpoint.is_file() else 0
+        if not 0 <= start <= total:
+            raise InputError(f"{checkpoint}: step {start}, expected 0..{total}; remove the run and train again")
+        if self.writes and not (self.out / RECIPE).is_file():
+            with writing(self.out / RECIPE) as beside:
+                beside.write_text(dump_recipe(recipe), encoding="utf-8")
+        self._prepare(fingerprint)
+        with ctrl_c_noted() as ctrl_c, closing(MetricsLog(self.out, start)) if self.writes else nullcontext() as log:
+            for step in range(start, total):
+                done = step + 1
+                ends_epoch = done % self.epoch_steps == 0 or done == total
+                with counted_spikes(self.net) if ends_epoch else nullcontext() as spikes:
+                    found = self._step(step, ctrl_c.is_set())
+                if recipe.train.ema:
+                    update_average(self.averaged, self.net, recipe.train.ema, done)
+                self.means.add(found.metrics)
+                if log is not None and (done % LOG_EVERY == 0 or done == total):
+                    log.write(done, found.metrics)
+                if spikes is not None:
+                    self._end_epoch(done, spikes, log)
+                if self.writes and (done % CHECKPOINT_EVERY == 0 or done == total or found.stop):
+                    save_checkpoint(checkpoint, self.learnt, self.optimizer, done, fingerprint, self.means)
+                if found.stop:
+                    raise KeyboardInterrupt
+                if self.writes:
+                    progress(done, total, found.metrics)
+        if self.writes:
+            self._finish()
+        processes.wait_for_all()
+        return load_run(self.out)
 
-    with _ctrl_c_noted() as ctrl_c, closing(MetricsLog(out, start)) as log:
-        for step in range(start, recipe.train.steps):
-            metrics = _step(step, recipe, source, net, method, optimizer, device)
-            done = step + 1
-            if recipe.train.ema:
-                update_average(averaged, net, recipe.train.ema, done)
-            last, stop = done == recipe.train.steps, ctrl_c.is_set()
-            if done % LOG_EVERY == 0 or last:
-                log.write(done, metrics)
-            if done % CHECKPOINT_EVERY == 0 or last or stop:
-                save_checkpoint(checkpoint, learnt, optimizer, done, fingerprint)
-            if stop:
-                raise KeyboardInterrupt
-            if progress:
-                progress(done, recipe.train.steps, metrics)
+    def _prepare(self, fingerprint: bytes) -> None:
+        """The method's preparation, in one process after the other: what the first one keeps in the run's folder, the others find there."""
+        setting = Setting(
+            lambda rng: draw_batch(self.source, self.recipe, rng, self.device), self.out, self.recipe.train.seed, fingerprint, self.device
+        )
+        for turn in range(processes.count()):
+            if turn == processes.rank():
+                self.method.prepare(setting)
+            processes.wait_for_all()
 
-    save_tensors(out / CALIBRATION, {"frames": torch.from_numpy(source.calibration(CALIBRATION_RECORDINGS))})
-    save_tensors(out / MODEL, averaged.state_dict())
-    test = measure(averaged, source.test_frames, source.test_labels, device)
-    with writing(out / INFO) as beside:  # last: it says that the run is finished
-        beside.write_text(json.dumps(_info(recipe, source, test), indent=1) + "\n", encoding="utf-8")
-    return load_run(out)
+    def _step(self, step: int, stop: bool) -> _Step:
+        """One step of the optimiser."""
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.train.seed, step])
+        self.net.train()
+        batch = processes.share(draw_batch(self.source, recipe, rng, self.device))
+        bf16 = recipe.train.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            losses = self.method.losses(self.net, batch, processes.SharedGenerator(rng.bit_generator), step / recipe.train.steps)
+        rate = learning_rate(step, recipe.train)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        processes.average_gradients(parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        parts = {f"loss_{name}": float(value.detach()) for name, value in losses.parts.items()}
+        metrics = {"loss": float(losses.total.detach()), **parts, "accuracy": accuracy(losses.logits, batch.labels)}
+        stops, *means = processes.averaged([float(stop), *metrics.values()], self.device)
+        metrics = dict(zip(metrics, means, strict=True))
+        if not (math.isfinite(metrics["loss"]) and gradients_finite(self.net) and gradients_finite(self.method)):
+            where = first_bad_layer(self.net, batch.events)
+            found = f"loss {metrics['loss']:.3g}, no number first in {where}"
+            raise InputError(f"training diverged at step {step + 1} ({found}); lower train.learning_rate = {recipe.train.learning_rate}")
+        self.optimizer.step()
+        return _Step({**metrics, "learning_rate": rate}, stops > 0)
 
+    def _end_epoch(self, done: int, spikes: SpikeRates, log: MetricsLog | None) -> None:
+        """Says and logs how the epoch went; spike rates are those of its last step, in all of the method's streams."""
+        row = self.means.take()
+        if self.writes and len(self.source.validation_frames):
+            row["validation"] = measure(self.averaged, self.source.validation_frames, self.source.validation_labels, self.device)["accuracy"]
+        rates = spikes.rates()
+        if log is not None:
+            epoch = -(-done // self.epoch_steps)
+            log.epoch(epoch, done, row, rates)
+            self.report(epoch_line(epoch, -(-self.recipe.train.steps // self.epoch_steps), done, row, rates))
+        for line in warnings(rates):
+            self.report(f"warning: step {done}: {line}")
 
-def _step(
-    step: int, recipe: Recipe, source: TrainingData, net: SpikingNetwork, method: Method, optimizer: torch.optim.Optimizer, device: torch.device
-) -> dict[str, float]:
-    """One step of the optimiser; gives its losses, the batch's accuracy on events and the learning rate."""
-    rng = np.random.default_rng([recipe.train.seed, step])
-    net.train()
-    batch = draw_batch(source, recipe, rng, device)
-    losses = method.losses(net, batch, rng, step / recipe.train.steps)
-    rate = learning_rate(step, recipe.train)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
-    optimizer.step()
-    loss = float(losses.total.detach())
-    if not math.isfinite(loss):
-        raise InputError(f"training diverged at step {step + 1} (loss {loss}); lower train.learning_rate = {recipe.train.learning_rate}")
-    parts = {f"loss_{name}": float(value.detach()) for name, value in losses.parts.items()}
-    return {"loss": loss, **parts, "accuracy": accuracy(losses.logits, batch.labels), "learning_rate": rate}
+    def _finish(self) -> None:
+        save_tensors(self.out / CALIBRATION, {"frames": torch.from_numpy(self.source.calibration(CALIBRATION_RECORDINGS))})
+        save_tensors(self.out / MODEL, self.averaged.state_dict())
+        test = measure(self.averaged, self.source.test_frames, self.source.test_labels, self.device)
+        with writing(self.out / INFO) as beside:  # last: it says that the run is finished
+            beside.write_text(json.dumps(run_info(self.recipe, self.source, test), indent=1) + "\n", encoding="utf-8")
 
 
 def learning_rate(step: int, recipe: TrainRecipe) -> float:
@@ -172,56 +205,3 @@ def make_optimizer(parameters: list[nn.Parameter], recipe: TrainRecipe) -> torch
     others = [p for p in parameters if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
-
-
-def _info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "dataset": recipe.data.name,
-        "sensor": list(source.sensor),
-        "classes": list(source.classes),
-        "protocol": source.protocol,
-        "trained_on": source.trained_on,
-        "validated_on": source.validated_on,
-        "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
-        "images": len(source.images) if source.images else 0,
-        "images_trained_on": to_ranges(source.seen()),
-        "test": test,
-        "versions": {"tmkt": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-    }
-
-
-@contextmanager
-def _ctrl_c_noted() -> Iterator[threading.Event]:
-    """Notes the first Ctrl-C or SIGTERM instead of breaking off in the middle of a step; a second one breaks off."""
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield noted
-        return
-
-    def note(*_: object) -> None:
-        noted.set()
-        restore()
-
-    def restore() -> None:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-
-    before = {sign: signal.signal(sign, note) for sign in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield noted
-    finally:
-        restore()
-
-
-@contextmanager
-def _deterministic(threads: int) -> Iterator[None]:
-    """The number of threads and deterministic algorithms for the time of a training; a sum's last bit depends on both."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs for it
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])

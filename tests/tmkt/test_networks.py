@@ -135,3 +135,16 @@ def test_a_recipe_that_does_not_fit_the_family_is_refused(network: dict[str, obj
 def test_an_input_that_shrinks_to_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"leave nothing of a \(12, 12\) input"):
         SpikingNetwork(_recipe(), (2, 12, 12), 10)
+
+
+def test_computing_activations_again_changes_nothing_but_memory() -> None:
+    x = (torch.rand(3, 2, 2, 16, 16) < 0.2).float()
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        net = SpikingNetwork(NetworkRecipe(channels=[4, 8, 8], strides=[1, 1, 1], pools=[2, 1, 2]), (2, 16, 16), 3)
+        net.recompute = recompute
+        output = net(x)
+        (output.logits.square().sum() + output.membrane.sum()).backward()
+        found.append([*(parameter.grad for parameter in net.parameters()), *(buffer.clone() for buffer in net.buffers())])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))

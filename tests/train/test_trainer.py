@@ -92,7 +92,7 @@ def test_a_run_holds_what_the_next_stages_need(whole: Path) -> None:
     net = run.load_network()
     assert not net.training
     assert (whole / "tensorboard").is_dir()
-    rows = [json.loads(line) for line in (whole / METRICS).read_text().splitlines()]
+    rows = [row for line in (whole / METRICS).read_text().splitlines() if "epoch" not in (row := json.loads(line))]
     assert [row["step"] for row in rows] == [10, 20, 24]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert not [path for path in whole.rglob("*") if path.suffix in (".part", ".pt", ".pkl")]
@@ -245,3 +245,29 @@ def test_the_learning_rate_warms_up_and_falls_to_one_percent() -> None:
     assert (np.diff(rates[20:]) < 0).all()
     assert rates[-1] == pytest.approx(0.01 * recipe.learning_rate, rel=0.01)
     assert trainer.CHECKPOINT_EVERY % trainer.LOG_EVERY == 0  # else rows between two checkpoints would be lost on resume
+
+
+def test_each_epoch_is_told_with_losses_validation_and_spike_rates(tmp_path: Path) -> None:
+    simulate_digits(tmp_path / "digits", 6, 0)
+    lines: list[str] = []
+    out = tmp_path / "run"
+    train(_recipe(data={"validation": 1}, train={"steps": 8}), tmp_path / "digits", None, out, report=lines.append)
+    epochs = [row for line in (out / METRICS).read_text().splitlines() if "epoch" in (row := json.loads(line))]
+    told = [line for line in lines if line.startswith("epoch")]
+    assert len(told) == len(epochs) == 4  # 20 recordings, 10 a batch
+    assert "epoch 4/4, step 8: loss " in told[-1]
+    assert "validation" in told[-1]
+    assert all(0 <= row["validation"] <= 1 and set(row["spike_rates"]) == {"conv1", "conv2"} for row in epochs)
+    assert all({"loss", "loss_static", "loss_events", "loss_alignment", "accuracy"} <= row.keys() for row in epochs)
+
+
+def test_a_silent_layer_is_warned_of(digits: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(_recipe(network={"threshold": 50.0}, train={"steps": 2}), digits, None, tmp_path / "run", report=lines.append)
+    assert any("conv1 is silent" in line for line in lines)
+
+
+def test_bfloat16_learns_much_the_same(digits: Path, whole: Path, tmp_path: Path) -> None:
+    train(_recipe(train={"precision": "bf16"}), digits, None, tmp_path / "run")
+    last = [json.loads((run / METRICS).read_text().splitlines()[-1])["loss"] for run in (whole, tmp_path / "run")]
+    assert last[1] == pytest.approx(last[0], rel=0.2)

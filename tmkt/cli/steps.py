@@ -41,7 +41,9 @@ def run_training(recipe: Any, data: Path, static: Path | None, out: Path, resume
     finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
-            run = train(recipe, data, static, out, resume, lambda done, total, m: update(done, total, {k: m[k] for k in ("loss", "accuracy")}))
+            run = train(
+                recipe, data, static, out, resume, lambda done, total, m: update(done, total, {k: m[k] for k in ("loss", "accuracy")}), console.note
+            )
     except KeyboardInterrupt:
         if not (out / CHECKPOINT).is_file():
             raise

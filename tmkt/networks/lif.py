@@ -12,7 +12,8 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
 from tmkt.networks import lif_kernels as kernels
-from tmkt.networks.norm import BatchNorm, all_reduced
+from tmkt.networks.global_batch import all_reduced
+from tmkt.networks.norm import BatchNorm
 from tmkt.networks.threads import each_share
 from tmkt.recipe import NetworkRecipe
 
@@ -52,11 +53,12 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
         """Spikes of currents [T, B, C, ...] that first go through `norm`, which sees T and B as one batch.
 
-        On a CPU in float32 both are one pass over memory, and backward keeps nothing but x: membranes are computed again. Given the same
-        current, spikes are SpikingJelly's, bit for bit. Anywhere else it is SpikingJelly's neuron on torch's batch norm.
+        On a CPU both are one pass over memory, and backward keeps nothing but x: membranes are computed again. It is float32, also
+        after a convolution in bfloat16. Given the same current, spikes are SpikingJelly's, bit for bit. On a GPU it is SpikingJelly's
+        neuron (Triton or CUDA) behind torch's batch norm.
         """
-        if x.device.type == "cpu" and x.dtype == torch.float32 and self.v_reset == 0 and self.decay_input:
-            return self._fused(x, norm)
+        if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
+            return self._fused(x.float(), norm)
         functional.reset_net(self)
         spikes: Tensor = super().forward(x if norm is None else norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
         return spikes

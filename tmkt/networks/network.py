@@ -1,11 +1,15 @@
 """A family's spiking blocks and a linear head; the answer is the mean of the head's logits over the time steps."""
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tmkt.networks.backbone import Backbone
 from tmkt.networks.lif import LIF
+from tmkt.networks.norm import statistics_kept
 from tmkt.networks.resnet import resnet18
 from tmkt.networks.scnn import scnn
 from tmkt.networks.sew_resnet import sew_resnet18
@@ -27,6 +31,11 @@ class NetworkOutput(NamedTuple):
     membrane: Tensor
 
 
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """In which a block runs, and runs again."""
+    return nullcontext(), statistics_kept(block)
+
+
 class SpikingNetwork(nn.Module):
     """The network that `recipe.name` says, for inputs [C, H, W]. InputError where its maps shrink to nothing."""
 
@@ -38,6 +47,7 @@ class SpikingNetwork(nn.Module):
         self._aligned = [backbone.aligned]  # in a list, so that it is not registered a second time
         self.features = backbone.features
         self.head = nn.Linear(self.features, classes)
+        self.recompute = False  # whether training keeps only the blocks' inputs, and computes the rest again in the backward pass
 
     def spiking_layers(self) -> dict[str, LIF]:
         """All neurons by the names that an export gives them: conv1, conv2, ..., in a block of several conv2_1, conv2_2, ..."""
@@ -49,8 +59,11 @@ class SpikingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> NetworkOutput:
         """`x` float [T, B, C, H, W]. States start at zero: every call is a new sample."""
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            if self.recompute and self.training and i < len(self.blocks) - 1:  # the last one's membranes are an output of their own
+                x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
+            else:
+                x = block(x)
         features = x.flatten(2)
         aligned = self._aligned[0]
         if aligned is None:

@@ -1,10 +1,15 @@
 """Batch norm over the global batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce  # the one that gradients pass through
+
+from tmkt.networks.global_batch import many_processes
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -20,7 +25,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] normalised over N, H and W."""
-        if not (self.uses_batch and _many()):
+        if not (self.uses_batch and many_processes()):
             normalised: Tensor = super().forward(x)
             return normalised
         count = x.numel() / x.shape[1] * distributed.get_world_size()
@@ -45,14 +50,14 @@ class BatchNorm(nn.BatchNorm2d):
             running.lerp_(torch.from_numpy(batch).to(running), self.momentum)
 
 
-def all_reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of all processes' values; without processes the values themselves. On CPU tensors, so for the gloo backend."""
-    if not _many():
-        return values
-    total = torch.from_numpy(values)
-    distributed.all_reduce(total)
-    return values
-
-
-def _many() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """In this context batch norm normalises as it would, but leaves its running statistics as they are."""
+    norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d) and one.track_running_stats and one.training]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -27,7 +27,8 @@ def applies(conv: nn.Conv2d, x: Tensor) -> bool:
     plain = conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1
     channels = conv.in_channels, conv.out_channels
     wide = min(channels) >= _LEAST_CHANNELS and all(n % kernels.LANES == 0 for n in channels)
-    return plain and wide and conv.bias is None and x.device.type == "cpu" and x.dtype == conv.weight.dtype == torch.float32
+    full = x.dtype == conv.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return plain and wide and full and conv.bias is None and x.device.type == "cpu"
 
 
 def winograd(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,77 @@
+"""Two processes compute what one would."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tmkt.datasets.digits import simulate_digits
+from tmkt.runs import METRICS, load_run
+
+RECIPE = """
+[data]
+name = "digits"
+shots = 2
+bins = 5
+bin_us = 63200
+[network]
+channels = [4, 8]
+strides = [2, 1]
+pools = [2, 2]
+[method]
+name = "{method}"
+[train]
+steps = 6
+batch = {batch}
+warmup_steps = 2
+threads = 1
+ema = 0.9
+learning_rate = 1e-3
+"""
+SCRIPT = """
+import sys
+from pathlib import Path
+from tmkt.recipe import load_recipe
+from tmkt.train import trainer
+trainer.LOG_EVERY = trainer.CHECKPOINT_EVERY = 1
+recipe, data, out = sys.argv[1:]
+trainer.train(load_recipe(recipe, Path()), Path(data), None, Path(out))
+"""
+
+
+def _train(tmp_path: Path, method: str, out: str, count: int, batch: int = 10) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(method=method, batch=batch))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    if not (tmp_path / "digits").exists():
+        simulate_digits(tmp_path / "digits", 4, 0)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    arguments = [str(tmp_path / name) for name in ("script.py", "recipe.toml", "digits", out)]
+    return subprocess.run([sys.executable, *launch, *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+def _losses(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name.startswith("loss") or name == "accuracy"} for row in rows if "epoch" not in row]
+
+
+@pytest.mark.parametrize("method", ["kt", "tmkt"])
+def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path, method: str) -> None:
+    for count, out in ((1, "one"), (2, "two")):
+        done = _train(tmp_path, method, out, count)
+        assert done.returncode == 0, done.stderr
+    one, two = _losses(tmp_path / "one"), _losses(tmp_path / "two")
+    assert len(one) == len(two) == 6
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=2e-4)
+    first, second = (load_run(tmp_path / out).load_network().state_dict() for out in ("one", "two"))
+    for name, weights in first.items():
+        np.testing.assert_allclose(second[name].numpy(), weights.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_a_batch_without_equal_shares_is_refused(tmp_path: Path) -> None:
+    done = _train(tmp_path, "kt", "odd", 2, batch=11)
+    assert done.returncode != 0
+    assert "train.batch: 11, expected a multiple of the 2 processes" in done.stderr

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.float_network import FloatNetwork
-from tmkt.nir_graph import Conv, Dense, Flatten, Neuron, Node, Pool
-from tmkt.program import INPUT, Synapse, pooled
+from tmkt.nir_graph import Conv, Delay, Dense, Flatten, Neuron, Node, Pool
+from tmkt.program import INPUT, MAX_DELAY, Synapse, pooled
 
 Doubles = NDArray[np.float64]
 _MAX_COMPOSED = 2**27  # weights of a dense synapse that stands for a convolution and what reads it, ours
@@ -24,7 +24,8 @@ class FloatLayer:
     """One layer of a lowered network, in float64: the weights that act on the membrane, in units of the threshold.
 
     `synapses` hold everything but the weights, which are in `weights`, in the same order: two synapses with the same weights, as those from
-    the terms of a sum have, share one array. `decay` is dt / tau, 0 for neurons that do not leak.
+    the terms of a sum have, share one array. `decay` is dt / tau, 0 for neurons that do not leak; `current_decay` dt / tau_syn, 1 without a
+    current. A bias enters the membrane: before a current, which it would enter, it stands for what it comes to once the current has settled.
     """
 
     name: str
@@ -34,13 +35,18 @@ class FloatLayer:
     bias: Doubles
     decay: float
     fires: bool
+    current_decay: float = 1.0
 
 
 @dataclass(frozen=True)
 class _Spikes:
-    """What some spiking layers (or the input) send, summed, as one term: (source, pool, divisor of the weights that read it)."""
+    """What some spiking layers (or the input) send, summed, as one term: (source, pool, divisor of the weights that read it).
+
+    `delay`: steps later, for each value; None: none.
+    """
 
     terms: tuple[tuple[str, int, int], ...]
+    delay: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,22 +69,32 @@ def lower(network: FloatNetwork) -> list[FloatLayer]:
     shapes = {INPUT: ordered.input_shape}
     layers: list[FloatLayer] = []
     for node in ordered.nodes:
-        given = _sum(node, [values[source] for source in node.sources])
+        shapes.update(dict.fromkeys(node.past, node.shape))
+        given = _sum(node, [*(values[source] for source in node.sources), *(_Spikes(((source, 1, 1),)) for source in node.past)])
         operation = node.operation
         if isinstance(operation, Neuron):
             if isinstance(given, _Spikes):
                 raise refuse(node, "neurons without a synapse before them", "Conv2d, Affine or Linear there", "add one")
+            if not operation.fires and node is not ordered.nodes[-1]:
+                raise refuse(node, "an integrator that never fires", "one at the end alone, as read-out", "put firing neurons there")
             layers.append(_neurons(node, given))
             values[node.name], shapes[node.name] = _Spikes(((node.name, 1, 1),)), node.shape
         elif isinstance(given, _Current):
-            values[node.name] = _composed(node, given, shapes)
+            values[node.name] = _late(node, given, operation) if isinstance(operation, Delay) else _composed(node, given, shapes)
         elif isinstance(operation, Pool):
+            if given.delay is not None:
+                raise refuse(node, "pools what is delayed", "delays just before a Linear or Affine", "put the Delay after the pooling")
             area = operation.size**2 if operation.average else 1
             values[node.name] = _Spikes(tuple((source, pool * operation.size, divisor * area) for source, pool, divisor in given.terms))
         elif isinstance(operation, Flatten):
             values[node.name] = given
-        else:
+        elif isinstance(operation, Delay):
+            before = 0 if given.delay is None else given.delay.reshape(node.shape)
+            values[node.name] = replace(given, delay=operation.steps + before)
+        elif isinstance(operation, Conv | Dense):
             values[node.name] = _synapses(node, given)
+        else:
+            raise refuse(node, f"a {type(operation).__name__}", "Conv2d, Affine, Linear, pools and neurons", "fold it into the weights")
     last = ordered.nodes[-1]
     end = values[last.name]
     if isinstance(end, _Current) and end.node is last:  # a read-out that integrates
@@ -98,7 +114,9 @@ def _sum(node: Node, given: list[_Spikes | _Current]) -> _Spikes | _Current:
     spikes = [value for value in given if isinstance(value, _Spikes)]
     currents = [value for value in given if isinstance(value, _Current)]
     if not currents:
-        return _Spikes(tuple(term for value in spikes for term in value.terms))
+        if len(spikes) > 1 and any(value.delay is not None for value in spikes):
+            raise refuse(node, "sums delayed inputs", "one input, or none delayed", "put a synapse on each branch")
+        return _Spikes(tuple(term for value in spikes for term in value.terms), spikes[0].delay)
     if spikes:
         found = f"sums what neurons send and what {currents[0].node.name!r} gives"
         raise refuse(node, found, "all of one kind", "put neurons after that synapse, or a synapse before the sum")
@@ -120,8 +138,28 @@ def _synapses(node: Node, given: _Spikes) -> _Current:
         if isinstance(operation, Conv):
             synapses.append(Synapse(source, "conv", empty, operation.stride, operation.padding, operation.dilation, operation.groups, pool))
         else:
-            synapses.append(Synapse(source, "dense", empty, pool=pool))
+            delays = None if given.delay is None else _delays(node, np.broadcast_to(given.delay.reshape(-1), weight.shape))
+            synapses.append(Synapse(source, "dense", empty, pool=pool, delays=delays))
+    if isinstance(operation, Conv) and given.delay is not None:
+        raise refuse(node, "a convolution of delayed inputs", "none delayed, as the chip delays dense synapses alone", "use a Linear, or no Delay")
     return _Current(node, tuple(synapses), tuple(by_divisor[divisor] for _, _, divisor in given.terms), bias, node.shape)
+
+
+def _delays(node: Node, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
+    if int(steps.max(initial=0)) > MAX_DELAY:
+        raise refuse(node, f"a delay of {steps.max()} steps", f"at most {MAX_DELAY}", "use a larger time step, or shorter delays")
+    return np.ascontiguousarray(steps, np.uint8)
+
+
+def _late(node: Node, given: _Current, delay: Delay) -> _Current:
+    """Currents whose synapses all take more steps."""
+    if any(synapse.kind != "dense" for synapse in given.synapses):
+        raise refuse(node, "delays a convolution", "dense synapses, which are all that the chip delays", "use a Linear, or no Delay")
+    late = []
+    for synapse, weight in zip(given.synapses, given.weights, strict=True):
+        before = np.zeros(weight.shape, np.int64) if synapse.delays is None else synapse.delays.astype(np.int64)
+        late.append(replace(synapse, delays=_delays(node, before + delay.steps.reshape(-1, 1))))
+    return replace(given, node=node, synapses=tuple(late))
 
 
 def _numbers(node: Node, operation: Conv | Dense) -> tuple[Doubles, Doubles]:
@@ -214,8 +252,14 @@ def _neurons(node: Node, given: _Current) -> FloatLayer:
     threshold = uniform("v_threshold", neuron.threshold)
     if gain <= 0:
         raise refuse(node, f"input gain {gain:g}", "above 0", "correct r, tau or dt")
+    current_decay = 1.0
+    bias = given.bias * (gain / threshold)
+    if neuron.current_decay is not None and neuron.gain is not None:
+        current_decay = uniform("dt / tau_syn", neuron.current_decay)
+        gain *= uniform("w_in", neuron.gain)
+        bias = given.bias * (gain / threshold / current_decay)
     weights = _once_each(given.weights, lambda _, weight: weight * (gain / threshold))
-    return FloatLayer(node.name, node.shape, given.synapses, weights, given.bias * (gain / threshold), decay, True)
+    return FloatLayer(node.name, node.shape, given.synapses, weights, bias, decay, neuron.fires, current_decay)
 
 
 def _read(layer: FloatLayer, layers: list[FloatLayer]) -> tuple[int, ...]:

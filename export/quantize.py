@@ -33,7 +33,7 @@ def quantize(
 
     Report: layer, bits, scale, limited_by (which of the bounds decided), largest_weight (integer), grid_used (share of the grid's levels
     that the largest weight reaches), largest_bias, weight_error_rms (relative), zero_weights (share), silent_channels (outputs without
-    any non-zero weight), voltage_decay, decay_error (relative). Raises InputError for what a Loihi-style chip cannot hold.
+    any non-zero weight), voltage_decay, current_decay, decay_error (relative). Raises InputError for what a Loihi-style chip cannot hold.
     """
     if not 2 <= bits <= 8:
         raise InputError(f"bits: {bits}, expected 2..8; choose --bits 8")
@@ -89,7 +89,7 @@ def _quantize(layer: FloatLayer, peak: float, bits: int) -> tuple[Layer, dict[st
     threshold = scale if layer.fires else MAX_THRESHOLD
     bias = np.rint(layer.bias * scale).astype(np.int32)
     synapses = tuple(replace(synapse, weight=integers[id(weight)]) for synapse, weight in zip(layer.synapses, layer.weights, strict=True))
-    quantised = Layer(layer.name, layer.shape, synapses, bias, threshold, decay, fires=layer.fires, scale=scale)
+    quantised = Layer(layer.name, layer.shape, synapses, bias, threshold, decay, round(DECAY_ONE * layer.current_decay), layer.fires, scale)
     weights, exact = (np.concatenate([values.reshape(len(values), -1) for values in which], 1) for which in (integers.values(), distinct))
     error = weights / scale - exact
     return quantised, {
@@ -104,5 +104,6 @@ def _quantize(layer: FloatLayer, peak: float, bits: int) -> tuple[Layer, dict[st
         "zero_weights": float((weights == 0).mean()),
         "silent_channels": int((~weights.any(1)).sum()),
         "voltage_decay": decay,
+        "current_decay": round(DECAY_ONE * layer.current_decay),
         "decay_error": 0.0 if layer.decay == 0 else abs(decay / DECAY_ONE / layer.decay - 1),
     }

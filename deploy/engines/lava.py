@@ -24,9 +24,11 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines import EngineOutput
 from tmkt.errors import InputError
+from tmkt.hdf5 import check_hdf5
 
 INSTALL_HINT = "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
+MAX_NET_BYTES = 2**31  # of all arrays of the netx file when unpacked
 MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
 
 
@@ -56,6 +58,7 @@ class LavaEngine:
         """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises InputError where Lava cannot run the file."""
         samples, steps = frames.shape[:2]
         layers = self.program.layers
+        self._check_net()
         spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in layers if layer.fires}
         membrane = np.zeros((samples, self.program.classes), np.int64)
         batch = max(1, min(MAX_SAMPLES, MAX_VALUES // max(1, frames[0].size))) if samples else 1
@@ -79,6 +82,14 @@ class LavaEngine:
         if self.program.readout == "membrane":
             return EngineOutput(membrane, spikes)
         return EngineOutput(spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes)
+
+    def _check_net(self) -> None:
+        """Before Lava reads the file: it may be damaged, and Lava checks nothing."""
+        try:
+            check_hdf5(self.net, MAX_NET_BYTES)
+        except (OSError, ValueError) as error:
+            what = " ".join(str(error).split())[:150]
+            raise InputError(f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the network again") from None
 
     def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:
         job = {

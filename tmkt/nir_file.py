@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmkt.errors import InputError
+from tmkt.hdf5 import check_hdf5
 
 if TYPE_CHECKING:
     import nir
 
 MAX_FILE_BYTES = 2**31  # of all arrays of a file together, when unpacked
-MAX_NODES = 2_000  # ours: a name and an edge cost a file little, but not its reader
 
 
 def import_nir() -> Any:
@@ -30,8 +30,8 @@ def read_nir(path: Path) -> "nir.NIRGraph":
         raise InputError(f"{path}: no such file, expected a .nir file; check its name")
     bad = f"{path}: not a readable NIR file"
     try:
+        check_hdf5(path, MAX_FILE_BYTES)
         with h5py.File(path, "r") as file:
-            _check_size(file, path)
             version = file["version"][()].decode("utf8") if "version" in file else "1"
             if _numbers(version) > _numbers(nir.version):
                 raise InputError(f"{path}: written by nir {version}, expected at most {nir.version}, which is installed; pip install --upgrade nir")
@@ -42,22 +42,6 @@ def read_nir(path: Path) -> "nir.NIRGraph":
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"{bad} (holds a single {type(graph).__name__}), expected a graph with input and output; write a nir.NIRGraph")
     return graph
-
-
-def _check_size(file: Any, path: Path) -> None:
-    """Before anything is unpacked."""
-    import h5py
-
-    sizes: list[int] = []
-
-    def look(_: str, item: object) -> None:
-        sizes.append(int(item.nbytes) if isinstance(item, h5py.Dataset) else 0)
-
-    file.visititems(look)
-    if sum(sizes) > MAX_FILE_BYTES:
-        raise InputError(f"{path}: unpacks to {sum(sizes)} bytes, expected at most {MAX_FILE_BYTES}; choose a smaller network")
-    if len(sizes) > 20 * MAX_NODES:  # a node is one group with at most a dozen arrays
-        raise InputError(f"{path}: {len(sizes)} HDF5 objects, expected at most {MAX_NODES} nodes; choose a smaller network")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.errors import InputError
 from tmkt.export.lava import write_lava
+from tmkt.float_network import FloatNetwork
 
 # Runs the damaged files of a folder through an engine, one after the other, in a process whose memory is bounded; prints how many were refused.
 SCRIPT = """
@@ -84,6 +85,14 @@ def test_engines_refuse_damaged_files_in_one_line(bundle: Bundle, tmp_path: Path
     assert done.stdout.strip().isdigit(), done.stdout[-500:]  # nothing else is printed
     assert done.stderr == ""
     assert 40 <= int(done.stdout) <= 80
+
+
+def test_a_nir_file_whose_strings_would_hang_libhdf5_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    content = bytearray((bundle.path / bundles.NIR).read_bytes())
+    at = content.index(b"GCOL") + 16
+    content[at : at + 16] = bytes(16)  # no object, but free space of no size
+    (tmp_path / "network.nir").write_bytes(content)
+    assert "damaged heap of strings" in str(refusal(lambda: FloatNetwork.load(tmp_path / "network.nir")))
 
 
 def test_a_damaged_program_is_refused_in_one_line_or_within_all_ranges(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
+from tmkt.networks.backbone import average_pool
 from tmkt.networks.lif import LIF, SURROGATES
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe, parse_recipe
@@ -108,6 +109,19 @@ def test_any_shape_and_number_of_threads_gives_the_same_spikes(steps: int, batch
     finally:
         torch.set_num_threads(before)
     assert torch.equal(spikes, _spikingjelly(lif)(x))
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(8, 8, 2), (7, 9, 2), (5, 6, 3)])
+def test_average_pooling_is_torchs(height: int, width: int, size: int) -> None:
+    x = torch.randn(3, 2, 4, height, width)
+    found = []
+    for pool in (average_pool, lambda x, size: nn.functional.avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])):
+        one = x.clone().requires_grad_()
+        y = pool(one, size)
+        (y * torch.linspace(0, 1, y.numel()).view_as(y)).sum().backward()
+        found.append((y.detach(), one.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
 
 
 def test_the_statistics_of_a_stream_can_be_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,28 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 def average_pool(x: Tensor, size: int) -> Tensor:
     """Means of `size` x `size` windows of [T, B, C, H, W]; a remainder of rows and columns is dropped."""
-    pooled: Tensor = F.avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])
-    return pooled
+    pooled: Tensor = _AveragePool.apply(x.flatten(0, 1), size)  # type: ignore[no-untyped-call]
+    parted: Tensor = pooled.unflatten(0, x.shape[:2])
+    return parted
+
+
+class _AveragePool(torch.autograd.Function):
+    """torch's average pooling, which does not keep its input for the backward pass: a sixth of all that VGGSNN's would keep."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
+        ctx.shape, ctx.size = x.shape, size
+        return F.avg_pool2d(x, size)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (images, channels, height, width), size = ctx.shape, ctx.size
+        down, across = grad.shape[2:]
+        whole = grad.new_empty if (down * size, across * size) == (height, width) else grad.new_zeros
+        out = whole(images, height, width, channels)
+        windows = out[:, : down * size, : across * size].unflatten(1, (down, size)).unflatten(3, (across, size))
+        windows.copy_((grad / size**2).permute(0, 2, 3, 1)[:, :, None, :, None])
+        return out.permute(0, 3, 1, 2), None
 
 
 def map_size(size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 Progress = Callable[..., None]
 MOST_ROWS = 40  # of a table of steps, layers or classes
+quiet = False  # results and errors only
 command_line = False  # whether people read what is noted: the command line sets it, libraries stay silent
 
 
@@ -19,8 +20,9 @@ def error(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """A line for people on standard error, out of the way of results."""
-    print(message, file=sys.stderr, flush=True)
+    """A line for people on standard error, out of the way of results; none if they asked for quiet."""
+    if not quiet:
+        print(message, file=sys.stderr, flush=True)
 
 
 def emit_json(report: dict[str, Any]) -> None:
@@ -47,6 +49,9 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int, dict[str, float] | None], None]]:
     """Gives a function (done, total, figures) that draws a bar with rate and time left; without a terminal, a line each 10 seconds."""
+    if quiet:
+        yield lambda *_: None
+        return
     if sys.stderr.isatty():
         yield from _bar(what)
         return

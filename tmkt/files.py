@@ -23,7 +23,7 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        with open(beside, "rb") as file:
+        with open(beside, "rb+") as file:  # Windows flushes only what is open for writing
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what the shell completes them with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,3 +9,17 @@ DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the e
 SplitOption = Annotated[str, typer.Option("--split", help="test: recordings that were not trained on; train: those that were; all.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of a table.")]
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """The recipes that come with tmkt, for the shell."""
+    from tmkt.train import RECIPES
+
+    return sorted(path.stem for path in RECIPES.glob(f"{incomplete}*.toml"))
+
+
+def engine_names(incomplete: str) -> list[str]:
+    """The engines, for the shell."""
+    from tmkt.deploy.engines import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
+from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption, engine_names
 from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
 
 app = typer.Typer(rich_markup_mode=None)
@@ -15,7 +15,9 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command(epilog="Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results answers.jsonl --json")
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    engine: Annotated[str, typer.Option("--engine", help="simulator, onnx, lava or float.")] = "simulator",
+    engine: Annotated[
+        str, typer.Option("--engine", help="simulator, onnx, torch (on a GPU where there is one), c, lava or float.", autocompletion=engine_names)
+    ] = "simulator",
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = None,

@@ -1,13 +1,16 @@
 """tmkt train, tmkt recipes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption
+from tmkt.cli.options import DataOption, recipe_names
 from tmkt.cli.steps import need_data, run_training
+
+if TYPE_CHECKING:
+    from tmkt.recipe import DataRecipe
 
 app = typer.Typer(rich_markup_mode=None)
 recipes_app = typer.Typer(help="List the training recipes, show one.", rich_markup_mode=None, no_args_is_help=True)
@@ -15,7 +18,7 @@ recipes_app = typer.Typer(help="List the training recipes, show one.", rich_mark
 
 @app.command(epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1")
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.", autocompletion=recipe_names)],
     data: DataOption = None,
     static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False)] = None,
@@ -41,12 +44,19 @@ def recipes_list() -> None:
     rows: list[list[object]] = []
     for path in sorted(RECIPES.glob("*.toml")):
         r = load_recipe(path.stem, RECIPES)
-        rows.append([path.stem, r.data.name, r.method.name, r.data.shots, r.train.steps])
-    console.table("Recipes", ["name", "data set", "method", "recordings per class", "steps"], rows)
+        rows.append([path.stem, r.data.name, r.network.name, r.method.name, _split(r.data), r.train.steps])
+    console.table("Recipes", ["name", "data set", "network", "method", "trained on", "steps"], rows)
+
+
+def _split(data: "DataRecipe") -> str:
+    """What a recipe trains on, in words."""
+    if data.protocol == "paper":
+        return "the published split"
+    return f"{data.shots} recordings a class" if data.shots else f"{100 * data.train_share:g} % of each class"
 
 
 @recipes_app.command("show", epilog="Example: tmkt recipes show nmnist-fewshot > mine.toml")
-def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
+def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.", autocompletion=recipe_names)]) -> None:
     """A recipe with every key resolved, as TOML."""
     from tmkt.recipe import dump_recipe, load_recipe
     from tmkt.train import RECIPES

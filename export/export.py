@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.chip_form import fits_netx
 from tmkt.errors import InputError, nearest
 from tmkt.frames import InputContract
 from tmkt.runs import MODEL, Run
@@ -21,7 +22,8 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
     """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
-    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. With the precision "float", the target
+    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. A network with branches gets no loihi.net,
+    which holds chains only: the engine lava builds its graph from the program. With the precision "float", the target
     onnx also writes the float network, network-float.onnx, which no engine needs. InputError for a network that does not become integers
     and where a package of the extra `export` is missing. The same run gives the same bytes.
     """
@@ -65,5 +67,7 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         "images_trained_on": dict(run.info["images_trained_on"]),
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
+    if not fits_netx(program):  # Lava runs it all the same: the engine builds it from the program
+        del writers["lava"][bundles.LAVA]
     files = {name: write for target in wanted for name, write in writers[target].items()}
     return bundles.write(out, program, contract, classes, origin, report, files)

@@ -1,17 +1,16 @@
 """Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py), with h5py alone."""
 
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from tmkt.chip_form import unroll
 from tmkt.errors import InputError
 from tmkt.files import writing
-from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, pooled
+from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse
 
 
 def write_lava(program: Program, path: Path) -> None:
@@ -43,46 +42,6 @@ def write_lava(program: Program, path: Path) -> None:
             _fill(file.create_group(f"layer/{i}"), entry)
     with writing(path) as beside:
         beside.write_bytes(content.getvalue())
-
-
-def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:
-    """The same synapse without pool and without crop: it reads the source's own sites and gives the target's shape exactly.
-
-    A convolution after a pool has each weight repeated over the window, and stride and padding times the pool. netx pads both ends
-    alike, so a convolution that would give too many rows or columns is held back by zeros at the kernel's end.
-    """
-    pool = synapse.pool
-    if synapse.kind == "dense":
-        delays = None if synapse.delays is None else _unroll_dense(synapse.delays, pool, source)
-        return replace(synapse, weight=_unroll_dense(synapse.weight, pool, source), delays=delays, pool=1)
-    if any(n % pool for n in source[1:]):
-        raise InputError(
-            f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x {source[2]} map, "
-            f"expected multiples of {pool} for Lava; crop the map"
-        )
-    weight, dilation = synapse.weight, synapse.dilation
-    stride, padding = ((y * pool, x * pool) for y, x in (synapse.stride, synapse.padding))
-    size = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    # The least e for which floor((n + 2 * padding - size - e) / stride) + 1 is the target's size.
-    extra = [max(0, n + 2 * p - pool * k - s * out + 1) for n, p, k, s, out in zip(source[1:], padding, size, stride, target[1:], strict=True)]
-    if dilation != (1, 1) and (pool > 1 or any(extra)):
-        spread = np.zeros((*weight.shape[:2], *size), np.int16)
-        spread[:, :, :: dilation[0], :: dilation[1]] = weight
-        weight, dilation = spread, (1, 1)
-    weight = weight.repeat(pool, 2).repeat(pool, 3)
-    weight = np.pad(weight, ((0, 0), (0, 0), (0, extra[0]), (0, extra[1])))
-    return replace(synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1)
-
-
-def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> NDArray[Any]:
-    """[N_out, N_in] weights or delays of the pooled source as those of the source itself."""
-    if pool == 1:
-        return values
-    outputs, (channels, height, width) = len(values), pooled(source, pool)
-    unrolled = np.zeros((outputs, *source), values.dtype)  # rows and columns that the pool drops keep 0
-    windows = values.reshape(outputs, channels, height, width).repeat(pool, 2).repeat(pool, 3)
-    unrolled[:, :, : height * pool, : width * pool] = windows
-    return unrolled.reshape(outputs, -1)
 
 
 def _synapses(layer: Layer, source: str) -> tuple[Synapse, Synapse | None]:

@@ -1,6 +1,7 @@
 """The engine of real Lava: the exported netx file on Lava's fixed-point model of the chip, stock, as an independent proof.
 
-Slow (most of it Lava's convolution, one call for each pair of channels), and never faster than seconds to start.
+A program with branches has no netx file: it runs as a graph of Lava's processes that is built from the program itself. Slow (most of it
+Lava's convolution, one call for each pair of channels), and never faster than seconds to start.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.chip_form import fits_netx
 from tmkt.deploy.engines import EngineOutput
 from tmkt.errors import InputError
 from tmkt.hdf5 import check_hdf5
@@ -41,7 +43,8 @@ def installed() -> bool:
 
 
 class LavaEngine:
-    """Runs a bundle's netx file in Lava, in processes of its own. Raises InputError where the bundle holds none.
+    """Runs a bundle's netx file in Lava, in processes of its own; of a program that netx cannot express, its graph. Raises InputError where the
+    bundle holds no netx file and could.
 
     `progress` is called with the number of samples that are done.
     """
@@ -50,7 +53,8 @@ class LavaEngine:
     exact = True
 
     def __init__(self, bundle: Bundle, progress: Callable[[int], None] | None = None) -> None:
-        self.net = bundle.file(bundles.LAVA).resolve()
+        self.graph = bundles.LAVA not in bundle.manifest["files"] and not fits_netx(bundle.program)
+        self.net = bundle.file(bundles.PROGRAM if self.graph else bundles.LAVA).resolve()
         self.program = bundle.program
         self.progress = progress
 
@@ -84,7 +88,9 @@ class LavaEngine:
         return EngineOutput(spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes)
 
     def _check_net(self) -> None:
-        """Before Lava reads the file: it may be damaged, and Lava checks nothing."""
+        """Before Lava reads the netx file: it may be damaged, and Lava checks nothing."""
+        if self.graph:
+            return
         try:
             check_hdf5(self.net, MAX_NET_BYTES)
         except (OSError, ValueError) as error:
@@ -92,6 +98,7 @@ class LavaEngine:
             raise InputError(f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the network again") from None
 
     def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:
+        late = {synapse.source for layer in self.program.layers for synapse in layer.synapses if layer.steps_back(synapse)}
         job = {
             "net": str(self.net),
             "samples": frames.shape[0],
@@ -100,6 +107,8 @@ class LavaEngine:
             "max_count": self.program.max_count,
             "shapes": [layer.shape for layer in self.program.layers],
             "fires": [layer.fires for layer in self.program.layers],
+            "late": [layer.name in late for layer in self.program.layers],
+            "graph": self.graph,
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         np.save(folder / "frames.npy", frames)

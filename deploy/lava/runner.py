@@ -1,12 +1,13 @@
-"""Runs a netx file in real Lava: `python -m tmkt.deploy.lava.runner JOB_DIR`. The only module that imports Lava.
+"""Runs a netx file, or a program as a graph (graph.py), in real Lava: `python -m tmkt.deploy.lava.runner JOB_DIR`. Lava is imported nowhere else.
 
 JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner adds, for each layer i that fires,
 `spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)], spikes in C, H, W order, packed by `numpy.packbits`; and `membrane.npy`:
 int64 [samples, K], the last layer's state v after each sample's last step.
 
 All samples run back to back in one run: every layer's state is reset at the step at which a sample reaches it (`reset_interval`; with
-`reset_offset=1`, because the file has no neurons at its input). Layer i (from 0) answers time step t of sample k at Lava's step
-k * steps + t + 2 + i: one step of delay a layer. Standard error gets a line "done K" after each sample, "error: ..." before exit 1.
+`reset_offset=1`, because a netx file has no neurons at its input). A layer that is `lag` steps behind the first one answers time step t of
+sample k at Lava's step k * steps + t + 2 + lag; in a netx file, layer i (from 0) has lag i.
+Standard error gets a line "done K" after each sample, "error: ..." before exit 1.
 """
 
 import json
@@ -32,14 +33,16 @@ from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.io.source import RingBuffer  # noqa: E402
 
+from tmkt import program as programs  # noqa: E402
+from tmkt.deploy.lava.graph import GRADED_BITS, Graph  # noqa: E402
 from tmkt.deploy.lava.sink.file_sink import FileSink  # noqa: E402
-
-GRADED_BITS = 8  # width of a count at the input; without it Lava takes every count above 0 for 1
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to run. Shapes are (C, H, W) or (N,); `fires` and `shapes` have one entry a layer of the netx file that has weights."""
+    """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W) or (N,); `fires`, `shapes` and `late`
+    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may arrive steps later than it could.
+    """
 
     net: str
     samples: int
@@ -48,6 +51,18 @@ class Job:
     max_count: int
     shapes: tuple[tuple[int, ...], ...]
     fires: tuple[bool, ...]
+    late: tuple[bool, ...] = ()
+    graph: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """Lava's processes: `whole` creates the runtime of all; each layer's output port and lag; the last layer's membranes."""
+
+    whole: Any
+    outputs: list[Any]
+    lags: list[int]
+    membrane: Any
 
 
 def read_job(path: Path) -> Job:
@@ -56,7 +71,19 @@ def read_job(path: Path) -> Job:
     return Job(**{**entries, "input_shape": tuple(entries["input_shape"]), "shapes": tuple(map(tuple, entries["shapes"]))})
 
 
-def open_network(job: Job) -> Any:
+def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
+    """The network, fed with frames uint8 [samples, steps, C, H, W]."""
+    if job.graph:
+        graph = Graph(programs.load(Path(job.net)), frames)
+        neurons = list(graph.neurons.values())
+        return Network(neurons[-1], [layer.s_out for layer in neurons], [graph.lag[name] for name in graph.neurons], neurons[-1].v)
+    netx = open_netx(job)
+    source = RingBuffer(data=lava_input(frames, netx))
+    source.s_out.connect(netx.inp)
+    return Network(netx, [layer.out for layer in netx.layers], list(range(len(netx.layers))), netx.layers[-1].neuron.v)
+
+
+def open_netx(job: Job) -> Any:
     """Loads the netx file; ValueError unless its shapes are those of the job. Lava's order of axes is (W, H, C)."""
     bits = GRADED_BITS if job.max_count > 1 else 0
     network = hdf5.Network(net_config=job.net, reset_interval=job.steps, reset_offset=1, input_message_bits=bits)
@@ -83,33 +110,37 @@ def lava_input(frames: NDArray[np.uint8], network: Any) -> NDArray[np.int32]:
 
 def run(job: Job, folder: Path) -> None:
     """Runs all samples and writes spikes and membranes into `folder`."""
-    network = open_network(job)
-    source = RingBuffer(data=lava_input(np.load(folder / "frames.npy", allow_pickle=False), network))
-    source.s_out.connect(network.inp)
-    depth = len(network.layers)
-    sinks = {i: FileSink(shape=network.layers[i].out.shape, path=str(folder / f"spikes-{i}.bits")) for i in range(depth) if job.fires[i]}
+    network = open_network(job, np.load(folder / "frames.npy", allow_pickle=False))
+    whole, lag = network.whole, network.lags[-1]
+    sinks = {i: FileSink(shape=network.outputs[i].shape, path=str(folder / f"spikes-{i}.bits")) for i, fires in enumerate(job.fires) if fires}
     for i, sink in sinks.items():
-        network.layers[i].out.connect(sink.a_in)
+        network.outputs[i].connect(sink.a_in)
     config = Loihi2SimCfg(select_tag="fixed_pt")
-    state = network.layers[-1].neuron.v
     membranes = []
-    network.create_runtime(run_cfg=config)
-    stopping = watch_children(network.runtime)
+    whole.create_runtime(run_cfg=config)
+    stopping = watch_children(whole.runtime)
     for k in range(job.samples):
-        network.run(condition=RunSteps(num_steps=job.steps + (depth if k == 0 else 0)), run_cfg=config)
-        membranes.append(np.asarray(state.get()).T.reshape(-1).astype(np.int64))
+        whole.run(condition=RunSteps(num_steps=job.steps + (lag + 1 if k == 0 else 0)), run_cfg=config)
+        membranes.append(np.asarray(network.membrane.get()).T.reshape(-1).astype(np.int64))
         print(f"done {k + 1}", file=sys.stderr, flush=True)
+    if max(network.lags) > lag:  # layers that nothing reads may be later than the last one
+        whole.run(condition=RunSteps(num_steps=max(network.lags) - lag), run_cfg=config)
     stopping.set()
-    network.stop()
+    whole.stop()
     np.save(folder / "membrane.npy", np.stack(membranes))
     for i in sinks:
-        align(folder, i, job)
+        align(folder, i, network.lags[i], job)
 
 
-def align(folder: Path, i: int, job: Job) -> None:
-    """Cuts the window of the samples out of what layer i gave in all steps of the run."""
+def align(folder: Path, i: int, lag: int, job: Job) -> None:
+    """Cuts the window of the samples out of what layer i gave in all steps of the run.
+
+    ValueError where it fired before the first sample reached it and that arrives within the sample: biases act from Lava's first step on.
+    """
     bits = np.fromfile(folder / f"spikes-{i}.bits", np.uint8).reshape(-1, (int(np.prod(job.shapes[i])) + 7) // 8)
-    window = bits[1 + i : 1 + i + job.samples * job.steps]
+    if job.late and job.late[i] and bits[: 1 + lag].any():
+        raise ValueError(f"layer {i} fires on its bias alone before the sample starts, and what it sends is delayed into it")
+    window = bits[1 + lag : 1 + lag + job.samples * job.steps]
     np.save(folder / f"spikes-{i}.npy", window.reshape(job.samples, job.steps, -1))
     (folder / f"spikes-{i}.bits").unlink()
 

@@ -1,10 +1,12 @@
 """Residual networks (and SCNN), small enough for every engine, with made-up weights under which every layer spikes at a rate of its own."""
 
+from unittest import mock
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tmkt.networks import SpikingNetwork
+from tmkt.networks import SpikingNetwork, resnet
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
 
@@ -12,10 +14,14 @@ from tmkt.recipe import NetworkRecipe
 def make_residual(
     name: str = "sew-resnet18", shape: tuple[int, int, int] = (2, 17, 19), channels: tuple[int, ...] = (4, 5, 6, 8), tau: float = 2.0, seed: int = 0
 ) -> SpikingNetwork:
-    """An untrained network in evaluation mode; batch norms that keep every layer between a few and thirty per cent."""
+    """An untrained network in evaluation mode; batch norms that keep every layer between a few and thirty per cent.
+
+    `channels` of the four stages, of ResNet-18 too, which a recipe has in one size only.
+    """
     torch.manual_seed(seed)
     widths = list(channels) if name == "sew-resnet18" else []
-    net = SpikingNetwork(NetworkRecipe(name=name, channels=widths, tau=tau, threshold=0.5), shape, 4)  # type: ignore[arg-type]
+    with mock.patch.object(resnet, "STAGES", channels):
+        net = SpikingNetwork(NetworkRecipe(name=name, channels=widths, tau=tau, threshold=0.5), shape, 4)  # type: ignore[arg-type]
     net.train()
     if name == "scnn":  # has no batch norm that would keep it firing
         for weight in net.parameters():

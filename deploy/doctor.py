@@ -22,24 +22,34 @@ class Finding(TypedDict):
     advice: str | None
 
 
+NEEDED = "pip install tmkt"
+DATA_HINT = "none in $TMKT_DATA or ./data; tmkt demo needs none, tmkt data fetch nmnist downloads one, tmkt data list DIR looks in DIR"
+EXPORT = "to export, and for the float engine: pip install 'tmkt[export]'"
 PARTS = (
-    ("numpy", True, "pip install tmkt"),
-    ("numba", True, "pip install tmkt"),
-    ("onnxruntime", True, "pip install tmkt"),
+    ("numpy", True, NEEDED),
+    ("numba", True, NEEDED),
+    ("onnxruntime", True, NEEDED),
+    ("safetensors", True, NEEDED),
     ("torch", False, "to train and export: pip install 'tmkt[train,export]'"),
     ("spikingjelly", False, "to train and export: pip install 'tmkt[train,export]'"),
     ("scikit-learn", False, "for the demo's digits: pip install 'tmkt[train]'"),
-    ("nir", False, "to export, and for the float engine: pip install 'tmkt[export]'"),
-    ("onnx", False, "to export: pip install 'tmkt[export]'"),
-    ("h5py", False, "to export: pip install 'tmkt[export]'"),
+    ("nir", False, EXPORT),
+    ("onnx", False, EXPORT),
+    ("h5py", False, "to export, and to read HDF5 recordings: pip install 'tmkt[export]'"),
+    ("tonic", False, "to fetch event data sets: pip install 'tmkt[data]'"),
+    ("pillow", False, "to read images: pip install 'tmkt[data]'"),
+    ("scipy", False, "to read .mat recordings (CEP-DVS): pip install 'tmkt[data]'"),
+    ("matplotlib", False, "for tmkt energy --plot: pip install 'tmkt[plot]'"),
+    ("ray", False, "to evaluate on a cluster: pip install 'tmkt[ray]'"),
 )
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, the packages, Lava, the GPU, and runs the simulator once. Imports neither torch nor Lava."""
+    """Looks at Python, the packages, Lava, the C compiler, the GPU and the data sets, and runs the simulator once. Imports neither torch
+    nor Lava."""
     findings: list[Finding] = [
         {"part": "tmkt", "found": __version__, "required": True, "advice": None},
-        {"part": "Python", "found": f"{platform.python_version()} ({sys.executable})", "required": True, "advice": None},
+        {"part": "Python", "found": f"{platform.python_version()} ({sys.executable}), {platform.system()}", "required": True, "advice": None},
         {"part": "processor cores", "found": str(os.cpu_count()), "required": True, "advice": None},
     ]
     for name, required, advice in PARTS:
@@ -50,7 +60,9 @@ def examine() -> list[Finding]:
     cc = c.compiler()
     findings.append({"part": "C compiler", "found": cc, "required": False, "advice": None if cc else f"for the engine c: {c.INSTALL_HINT}"})
     gpu = _gpu()
-    findings.append({"part": "GPU", "found": gpu, "required": False, "advice": None if gpu else "none needed; training uses the processor"})
+    findings.append({"part": "GPU", "found": gpu, "required": False, "advice": _gpu_advice(gpu)})
+    data = _data()
+    findings.append({"part": "data sets", "found": data, "required": False, "advice": None if data else DATA_HINT})
     findings.append({"part": "simulator", "found": _simulate(), "required": True, "advice": None})
     return findings
 
@@ -70,6 +82,24 @@ def _gpu() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().replace("\n", ", ") or None if done.returncode == 0 else None
+
+
+def _gpu_advice(gpu: str | None) -> str | None:
+    if gpu is None:
+        return "none needed; training uses the processor"
+    if "+cpu" in (_version("torch") or ""):
+        return "torch is built for the processor alone; to train on the GPU install the build that https://pytorch.org names for it"
+    return None
+
+
+def _data() -> str | None:
+    """The data sets that are found where `tmkt data list` looks without being told; None if there is none."""
+    from tmkt.datasets.check import known_sets
+
+    sets = known_sets([])
+    found = [f"{entry['name']}: {f['path']} ({f['recordings']} recordings)" for entry in sets for f in entry["recordings"]]
+    found += [f"images of {entry['name']}: {path}" for entry in sets for path in entry["images"]]
+    return "; ".join(found) or None
 
 
 def _simulate() -> str:

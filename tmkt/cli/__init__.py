@@ -6,17 +6,19 @@ A command imports the stage that it runs, so that `tmkt --help` stays quick; not
 import io
 import signal
 import sys
+import time
 from typing import Annotated
 
 import typer
 
 from tmkt import __version__, console
 from tmkt.cli import data, demo, doctor, energy, export, fit, run, send, stream, train
-from tmkt.errors import InputError
+from tmkt.errors import InputError, nearest
 
 app = typer.Typer(
     help="Train spiking networks for event cameras with the help of images, export them as integers, and prove what they compute.",
     epilog="Start with: tmkt demo",
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -35,11 +37,15 @@ def main() -> None:
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
     console.command_line = True
+    arguments = _loudness_first(sys.argv[1:])
+    verbose, begin = bool({"--verbose", "-v"} & set(arguments[:2])), time.monotonic()
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, prog_name="tmkt", standalone_mode=False)
         if code == 130:  # how typer gives KeyboardInterrupt back
             console.error("interrupted")
     except InputError as error:
+        if verbose:
+            sys.excepthook(*sys.exc_info())
         console.error(str(error))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
@@ -49,7 +55,7 @@ def main() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # `tmkt` alone: the message is the help; typer keeps the class to itself
             console.note(error.format_message())
         else:
-            console.error(f"{error.format_message().rstrip('.')}; see: tmkt --help")
+            console.error(_wrong_use(error))
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -60,11 +66,48 @@ def main() -> None:
     except OSError as error:
         console.error(f"{error.filename or 'file'}: {error.strerror or error}; check the path, its permissions and the free space")
         code = 2
+    if verbose:
+        print(f"tmkt {__version__}, Python {sys.version.split()[0]}, {time.monotonic() - begin:.1f} s{_peak()}", file=sys.stderr)
     sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only; may also stand behind the command.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Where an error comes from, time and memory at the end; likewise.")] = False,
+) -> None:
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose: expected one of them")
+    console.quiet = quiet
     if version:
         print(f"tmkt {__version__}")
         raise typer.Exit
+
+
+def _loudness_first(arguments: list[str]) -> list[str]:
+    """The arguments with --quiet and --verbose in front, where they are looked for: people write them last."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    loudness = [a for a in arguments[:end] if a in ("--quiet", "-q", "--verbose", "-v")]
+    return [*loudness, *(a for a in arguments[:end] if a not in loudness), *arguments[end:]]
+
+
+def _wrong_use(error: typer.TyperException) -> str:
+    """What is wrong with the words of the command, the nearest right one, and whose help says more."""
+    context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    text = error.format_message().rstrip(".")
+    if context is not None and option and text.startswith("No such option"):
+        known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
+        text = f"No such option: {option}{nearest(option, [*known, '--help'])}"
+    return f"{text}; see: {context.command_path if context is not None else 'tmkt'} --help"
+
+
+def _peak() -> str:
+    """The most memory that the process held, as far as the system tells."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6:.0f} MB at the peak"

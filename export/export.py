@@ -1,8 +1,9 @@
-"""From a run to a bundle."""
+"""From a run, or a float network and its program, to a bundle."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,11 @@ from tmkt.bundle import Bundle
 from tmkt.chip_form import fits_netx
 from tmkt.errors import InputError, nearest
 from tmkt.frames import InputContract
+from tmkt.program import Program
 from tmkt.runs import MODEL, Run
+
+if TYPE_CHECKING:
+    import nir
 
 TARGETS = ("lava", "nir", "onnx", "c")
 PRECISIONS = ("integer", "float")
@@ -23,26 +28,17 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
     their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. A network with branches gets no loihi.net,
-    which holds chains only: the engine lava builds its graph from the program. With the precision "float", the target
+    which holds chains only: the engine lava builds its graph from the program. The target nir also writes integers.nir, the
+    program as NIR, where that has a form for it. With the precision "float", the target
     onnx also writes the float network, network-float.onnx, which no engine needs. InputError for a network that does not become integers
     and where a package of the extra `export` is missing. The same run gives the same bytes.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r}: unknown, known are {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}")
-    unknown = [target for target in targets if target not in (*TARGETS, "all")]
-    if unknown:
-        known = ["all", *TARGETS]
-        raise InputError(f"target {unknown[0]!r}: unknown, known are {', '.join(known)}{nearest(unknown[0], known)}")
+    _check_targets(targets, precision)
     try:
-        from tmkt.export.c import write_c, write_c_header
         from tmkt.export.graph import network_to_nir
-        from tmkt.export.lava import write_lava
-        from tmkt.export.nir import write_nir
-        from tmkt.export.onnx import write_onnx
-        from tmkt.export.onnx_float import write_onnx_float
         from tmkt.export.quantize import quantize
     except ModuleNotFoundError as error:
-        raise InputError(f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'") from None
+        raise _missing(error) from None
     data = run.recipe.data
     if data.frames == "float":
         found = "trained on interpolated frames (data.frames = 'float')"
@@ -50,16 +46,6 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
     contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
     graph = network_to_nir(run.load_network())
     program, report = quantize(graph, contract.shape, contract.max_count, calibration, bits)
-    classes = [str(name) for name in run.info["classes"]]
-    writers: dict[str, dict[str, Callable[[Path], None]]] = {
-        "lava": {bundles.LAVA: lambda path: write_lava(program, path)},
-        "nir": {bundles.NIR: lambda path: write_nir(graph, path)},
-        "onnx": {bundles.ONNX: lambda path: write_onnx(program, path, classes)},
-        "c": {bundles.C_SOURCE: lambda path: write_c(program, path), bundles.C_HEADER: lambda path: write_c_header(program, path)},
-    }
-    if precision == "float":
-        writers["onnx"][bundles.ONNX_FLOAT] = lambda path: write_onnx_float(graph, path, classes)
-    wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
     origin: dict[str, Any] = {
         "dataset": data.name,
         "recipe": run.recipe.model_dump(),
@@ -67,7 +53,58 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         "images_trained_on": dict(run.info["images_trained_on"]),
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
+    classes = [str(name) for name in run.info["classes"]]
+    return write_bundle(out, targets, precision, graph, program, contract, classes, origin, report)
+
+
+def write_bundle(
+    out: Path,
+    targets: Collection[str],
+    precision: str,
+    graph: "nir.NIRGraph",
+    program: Program,
+    contract: InputContract,
+    classes: list[str],
+    origin: dict[str, Any],
+    report: list[dict[str, Any]],
+) -> Bundle:
+    """Writes a bundle of a program and of the float network that it was made from, in this project's form (`normalise`)."""
+    _check_targets(targets, precision)
+    try:
+        from tmkt.export.c import write_c, write_c_header
+        from tmkt.export.lava import write_lava
+        from tmkt.export.nir import write_nir
+        from tmkt.export.onnx import write_onnx
+        from tmkt.export.onnx_float import write_onnx_float
+        from tmkt.export.program_nir import program_to_nir
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    writers: dict[str, dict[str, Callable[[Path], None]]] = {
+        "lava": {bundles.LAVA: lambda path: write_lava(program, path)},
+        "nir": {bundles.NIR: lambda path: write_nir(graph, path)},
+        "onnx": {bundles.ONNX: lambda path: write_onnx(program, path, classes)},
+        "c": {bundles.C_SOURCE: lambda path: write_c(program, path), bundles.C_HEADER: lambda path: write_c_header(program, path)},
+    }
+    with suppress(InputError):  # NIR has no form for some programs; nothing but other programs reads the file
+        integers = program_to_nir(program)
+        writers["nir"][bundles.NIR_INTEGERS] = lambda path: write_nir(integers, path)
+    if precision == "float":
+        writers["onnx"][bundles.ONNX_FLOAT] = lambda path: write_onnx_float(graph, path, classes)
+    wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
     if not fits_netx(program):  # Lava runs it all the same: the engine builds it from the program
         del writers["lava"][bundles.LAVA]
     files = {name: write for target in wanted for name, write in writers[target].items()}
     return bundles.write(out, program, contract, classes, origin, report, files)
+
+
+def _check_targets(targets: Collection[str], precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: unknown, known are {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}")
+    unknown = [target for target in targets if target not in (*TARGETS, "all")]
+    if unknown:
+        known = ["all", *TARGETS]
+        raise InputError(f"target {unknown[0]!r}: unknown, known are {', '.join(known)}{nearest(unknown[0], known)}")
+
+
+def _missing(error: ModuleNotFoundError) -> InputError:
+    return InputError(f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tmkt.errors import InputError
+from tmkt.export.nir import flatten_node
 from tmkt.networks import SpikingNetwork
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
@@ -129,7 +130,7 @@ class _Writer:
     def flatten(self, name: str, x: Sum) -> Sum:
         shape, area = self.shapes[x[0]], self.area(x)
         self.areas[name] = area
-        return self.add(name, self.nir.Flatten({"input": np.array(shape)}, 0, -1), x, (int(np.prod(shape)),))
+        return self.add(name, flatten_node(shape), x, (int(np.prod(shape)),))
 
     def pool(self, x: Sum, size: int, name: str = "") -> Sum:
         if size == 1:

@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 MANIFEST = "manifest.json"
 PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
-C_SOURCE, C_HEADER, ONNX_FLOAT = "network.c", "network.h", "network-float.onnx"
+C_SOURCE, C_HEADER, ONNX_FLOAT, NIR_INTEGERS = "network.c", "network.h", "network-float.onnx", "integers.nir"
 
 
 class _Part(BaseModel):

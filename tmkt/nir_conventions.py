@@ -60,6 +60,8 @@ def settle(nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Convent
         if value not in known:
             raise InputError(f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give another")
         chosen[name] = value
+        if name == "inputs" and not any(type(node).__name__ in ("IF", "I", "CubaLIF", "CubaLI") for node in nodes.values()):
+            continue
         notes.append(f"{_WORDS[value]} ({origin})")
     if chosen["reset"] == "soft":
         way_out = "train it with hard reset, or say --reset hard to see what that costs"

@@ -169,6 +169,8 @@ def _pool(name: str, node: Any, shape: Shape) -> tuple[Pool, Shape, str]:
 
 def _flatten_note(name: str, node: Any, shape: Shape) -> str:
     start, end = int(node.start_dim), int(node.end_dim)
+    if start == -len(shape):
+        start = 0  # counted from the end: right with a batch and without
     if len(shape) <= 1 or (start == 0 and end in (-1, len(shape) - 1)):
         return f"to {int(np.prod(shape))}"
     counts_batch = start == 1 and end in (-1, len(shape))

@@ -33,7 +33,8 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_bundle_holds_all_files_and_says_how_it_was_made(run: Run, tmp_path: Path) -> None:
     bundle = export_run(run, tmp_path / "bundle", {"all"}, 8, make_frames(2, 4, (2, 34, 34)))
-    assert set(bundle.manifest["files"]) == {bundles.PROGRAM, bundles.LAVA, bundles.NIR, bundles.ONNX, bundles.C_SOURCE, bundles.C_HEADER}
+    named = {bundles.PROGRAM, bundles.LAVA, bundles.NIR, bundles.NIR_INTEGERS, bundles.ONNX, bundles.C_SOURCE, bundles.C_HEADER}
+    assert set(bundle.manifest["files"]) == named
     assert (bundle.contract.bins, bundle.contract.bin_us, bundle.contract.max_count, bundle.contract.sensor) == (4, 30000, 3, (34, 34))
     assert bundle.manifest["origin"]["trained_on"] == ["nmnist-train-21"]
     assert bundle.manifest["origin"]["recipe"]["data"]["shots"] == 1

@@ -37,7 +37,6 @@ def test_snntorch_reads_the_file_and_gives_the_same_logits(tmp_path: Path, shape
     write_nir(network_to_nir(net), tmp_path / "network.nir")
     expected = FloatNetwork.load(tmp_path / "network.nir").run(frames).readout
     graph = nir.read(tmp_path / "network.nir")
-    graph.nodes["flatten"].start_dim = 1  # NIR counts without the batch, snnTorch with it
     other = import_from_nir(graph)
     state, logits = None, np.zeros_like(expected)
     with torch.no_grad():

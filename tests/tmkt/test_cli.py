@@ -95,7 +95,7 @@ def test_tables_for_people(tmkt: Any, pipeline: Any) -> None:
 def test_the_same_export_twice_gives_the_same_bytes(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
     assert tmkt("export", pipeline.run, "--target", "all", "--out", tmp_path / "again").code == 0
     names = sorted(p.name for p in pipeline.bundle.iterdir())
-    assert names == ["loihi.net", "manifest.json", "network.c", "network.h", "network.nir", "network.onnx", "program.safetensors"]
+    assert names == ["integers.nir", "loihi.net", "manifest.json", "network.c", "network.h", "network.nir", "network.onnx", "program.safetensors"]
     for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (pipeline.bundle / name).read_bytes(), name
 

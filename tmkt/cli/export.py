@@ -1,33 +1,71 @@
 """tmkt export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tmkt import console
+from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
 from tmkt.cli.steps import run_export
+from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
 
 
+def _nir(name: str, text: str) -> Any:
+    return typer.Option(name, help=f"FILE.nir: {text}", show_default=False)
+
+
 @app.command(epilog="Example: tmkt export runs/nmnist --target all --out bundles/nmnist")
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    network: Annotated[Path, typer.Argument(help="A finished run, or a .nir file of any framework.")],
     target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")] = "all",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/RUN].", show_default=False)] = None,
-    bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Bits of a weight.")] = 8,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/NAME].", show_default=False)] = None,
+    bits: Annotated[str, typer.Option("--bits", help="Bits of a weight, 2 to 8; of a .nir file also none: its integers as they are.")] = "8",
     precision: Annotated[str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")] = "integer",
+    dt: Annotated[float | None, _nir("--dt", "Time step in seconds [what the file tells].")] = None,
+    fires_at: Annotated[str | None, _nir("--fires-at", "a spike where v '>' threshold (NIR's rule), or '>=' (SpikingJelly's).")] = None,
+    reset: Annotated[str | None, _nir("--reset", "hard (NIR's), or soft, which is refused.")] = None,
+    inputs: Annotated[str | None, _nir("--inputs", "per-second (NIR's), or per-step: inputs of IF and CubaLIF count whole (Norse).")] = None,
+    decay: Annotated[str | None, _nir("--decay", "euler: dt / tau a step, or exponential: 1 - exp(-dt / tau) (Sinabs, Rockpool).")] = None,
+    sensor: Annotated[str | None, _nir("--sensor", "HEIGHTxWIDTH of events, where the network's input is flat.")] = None,
+    dataset: Annotated[str | None, _nir("--dataset", "Data set that it answers to: its classes, its recordings [folders].")] = None,
+    data: Annotated[Path | None, _nir("--data", "Folder of event recordings to calibrate the integers on.")] = None,
+    bins: Annotated[int | None, _nir("--bins", "Time steps of a recording.")] = None,
+    bin_us: Annotated[int | None, _nir("--bin-us", "Microseconds of a time step.")] = None,
+    max_count: Annotated[int | None, _nir("--max-count", "Most events counted at a pixel in a step [1].")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantise a run: a bundle with the integer program and the files that other programs read."""
-    path = out or Path("bundles") / run.resolve().name
-    bundle = run_export(run, path, target, bits, precision)
+    """Quantise a network: a bundle with the integer program and the files that other programs read."""
+    options = NirOptions(dt, fires_at, reset, inputs, decay, sensor, dataset, data, bins, bin_us, max_count)
+    reading = None
+    if network.suffix == ".nir" or network.is_file():
+        path = out or Path("bundles") / network.stem
+        bundle, reading = run_nir_export(network, path, target, _bits(bits), precision, options)
+    else:
+        if options.given or _bits(bits) is None:
+            found = options.given[0] if options.given else "--bits none"
+            raise InputError(f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir")
+        path = out or Path("bundles") / network.resolve().name
+        bundle = run_export(network, path, target, _bits(bits) or 8, precision)
     if json:
-        console.emit_json({"bundle": str(path), "files": bundle.manifest["files"], "quantisation": bundle.manifest["quantisation"]})
+        report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": bundle.manifest["quantisation"]}
+        console.emit_json(report | ({"reading": reading} if reading else {}))
         return
-    report = bundle.manifest["quantisation"]
-    console.table("Quantisation", list(report[0]), [[f"{v:.3g}" if isinstance(v, float) else v for v in row.values()] for row in report])
+    if reading:
+        rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
+        console.table(f"{network}, node by node", ["node", "read as", "changed"], rows)
+    layers = bundle.manifest["quantisation"]
+    console.table("Quantisation", list(layers[0]), [[f"{v:.3g}" if isinstance(v, float) else v for v in row.values()] for row in layers])
     console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
     console.note(f"Next: tmkt parity {path} --data DIR")
+
+
+def _bits(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal() or not 2 <= int(text) <= 8:
+        raise InputError(f"--bits {text}: expected 2 to 8, or none; choose --bits 8")
+    return int(text)

@@ -1,0 +1,89 @@
+"""From a .nir file of any writer to a bundle."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import bundle as bundles
+from tmkt.bundle import Bundle
+from tmkt.errors import InputError
+from tmkt.export.export import write_bundle
+from tmkt.export.normalise import normalise
+from tmkt.frames import InputContract
+from tmkt.nir_conventions import Conventions
+from tmkt.nir_file import read_nir
+from tmkt.nir_order import order
+
+if TYPE_CHECKING:
+    import nir
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network in this project's form. `readings`: (node, how it was read, what was changed) of each node; `notes`: of the whole graph."""
+
+    path: Path
+    graph: "nir.NIRGraph"
+    input_shape: tuple[int, int, int]
+    classes: int
+    conventions: Conventions
+    notes: tuple[str, ...]
+    readings: tuple[tuple[str, str, str], ...]
+
+
+def import_nir_file(path: Path, conventions: Conventions, sensor: tuple[int, int] | None) -> Imported:
+    """Reads a .nir file by what is asked for and what it tells itself. `sensor` (height, width): for a network with a flat input.
+
+    InputError for what cannot be read, or only by guessing: the time step above all.
+    """
+    ordered = order(read_nir(path), conventions, strict=True)
+    graph, changes = normalise(ordered, sensor)
+    readings = tuple((node.name, node.note, "; ".join(changes.get(node.name, []))) for node in ordered.nodes)
+    channels, height, width = (int(n) for n in graph.nodes["input"].input_type["input"])
+    classes = int(np.prod(ordered.nodes[-1].shape))
+    return Imported(path, graph, (channels, height, width), classes, conventions, ordered.notes, readings)
+
+
+def export_nir(
+    network: Imported,
+    out: Path,
+    targets: Collection[str],
+    bits: int | None,
+    contract: InputContract,
+    dataset: str,
+    classes: list[str],
+    calibration: NDArray[np.uint8] | None,
+    calibrated_on: list[str],
+    precision: str = "integer",
+) -> Bundle:
+    """Writes a bundle of a network from elsewhere.
+
+    `bits` None takes its integers as they are. Otherwise it is quantised on `calibration`, frames uint8 [N, T, 2, H, W], whose instances
+    (`calibrated_on`) are kept in the manifest as those that the network has seen, so that they are not tested. InputError for what a chip
+    cannot hold.
+    """
+    from tmkt.export.integers import take_integers
+    from tmkt.export.quantize import quantize
+
+    if len(classes) != network.classes:
+        found = f"the read-out has {network.classes} values, the data set {dataset!r} {len(classes)} classes"
+        raise InputError(f"{network.path}: {found}, expected one a class; give the --dataset that it was trained on")
+    if bits is None:
+        program, report = take_integers(network.graph, contract.max_count)
+    elif calibration is None:
+        raise InputError(f"{network.path}: no recordings to calibrate on, expected some of what it was trained on; add --data DIR, or --bits none")
+    else:
+        program, report = quantize(network.graph, contract.shape, contract.max_count, calibration, bits)
+    origin: dict[str, Any] = {
+        "dataset": dataset,
+        "nir_sha256": bundles.sha256(network.path),
+        "conventions": {name: value for name, value in asdict(network.conventions).items() if value is not None},
+        "read_as": [*network.notes, *(": ".join(filter(None, reading)) for reading in network.readings)],
+        "trained_on": calibrated_on,
+        "images_trained_on": {},
+    }
+    return write_bundle(out, targets, precision, network.graph, program, contract, classes, origin, report)

@@ -45,13 +45,13 @@ class EpochMeans:
         self.sums = {name.removeprefix("sum_"): value for name, value in state.items() if name != "steps"}
 
 
-def epoch_line(epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float]) -> str:
-    """An epoch in one line for people."""
+def epoch_line(epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float) -> str:
+    """An epoch in one line for people; `speed` in steps a second."""
     parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
     validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
     spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
     shares = f"batch {100 * row['accuracy']:.1f} %{validation}"
-    return f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes % {spikes}"
+    return f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes % {spikes}, {speed:.2g} steps/s"
 
 
 class MetricsLog:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class _Training:
             with writing(self.out / RECIPE) as beside:
                 beside.write_text(dump_recipe(recipe), encoding="utf-8")
         self._prepare(fingerprint)
+        self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps  # a resumed epoch's steps before are not timed
         with ctrl_c_noted() as ctrl_c, closing(MetricsLog(self.out, start)) if self.writes else nullcontext() as log:
             for step in range(start, total):
                 done = step + 1
@@ -172,16 +174,18 @@ class _Training:
 
     def _end_epoch(self, done: int, spikes: SpikeRates, log: MetricsLog | None) -> None:
         """Says and logs how the epoch went; spike rates are those of its last step, in all of the method's streams."""
-        row = self.means.take()
+        steps, row = self.means.steps - self.epoch_before, self.means.take()
         if self.writes and len(self.source.validation_frames):
             row["validation"] = measure(self.averaged, self.source.validation_frames, self.source.validation_labels, self.device)["accuracy"]
         rates = spikes.rates()
         if log is not None:
             epoch = -(-done // self.epoch_steps)
             log.epoch(epoch, done, row, rates)
-            self.report(epoch_line(epoch, -(-self.recipe.train.steps // self.epoch_steps), done, row, rates))
+            epochs, speed = -(-self.recipe.train.steps // self.epoch_steps), steps / max(time.monotonic() - self.epoch_began, 1e-9)
+            self.report(epoch_line(epoch, epochs, done, row, rates, speed))
         for line in warnings(rates):
             self.report(f"warning: step {done}: {line}")
+        self.epoch_began, self.epoch_before = time.monotonic(), 0
 
     def _finish(self) -> None:
         save_tensors(self.out / CALIBRATION, {"frames": torch.from_numpy(self.source.calibration(CALIBRATION_RECORDINGS))})

@@ -60,7 +60,8 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
             return self._fused(x.float(), norm)
         functional.reset_net(self)
-        spikes: Tensor = super().forward(x if norm is None else norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+        current = x if norm is None else norm(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        spikes: Tensor = super().forward(current.float())
         return spikes
 
     def _fused(self, x: Tensor, norm: BatchNorm | None) -> Tensor:

@@ -77,6 +77,7 @@ class StaticRecipe(_Section):
     threshold: float = Field(default=0.2, gt=0.0, le=10.0)  # change of log intensity that makes an event
     threshold_spread: float = Field(default=0.5, ge=0.0, lt=1.0)  # of a recording's threshold: up to so much more or less, relative
     pixel_spread: float = Field(default=0.2, ge=0.0, le=1.0)  # of a pixel's threshold in a recording: standard deviation, relative
+    shown: Literal["positive", "negative", "random"] = "random"  # on the screen before the camera: as it is, or dark for light
     dark: float = Field(default=0.3, gt=0.0, le=10.0)  # light of a black screen, relative to that of a white image
     amplitude_px: float = Field(default=5.0, ge=0.0, le=1000.0)  # height and base of the triangle that the camera's saccades make
     amplitude_spread: float = Field(default=0.3, ge=0.0, lt=1.0)  # of the two, each by itself: relative
@@ -84,10 +85,12 @@ class StaticRecipe(_Section):
     direction_spread: float = Field(default=180.0, ge=0.0, le=180.0)  # degrees
     saccade_us: int = Field(default=100_000, ge=1000, le=10**9)  # length of each of the three saccades
     timing_spread: float = Field(default=0.05, ge=0.0, lt=1.0)  # of a recording's saccades: relative
+    moving: float = Field(default=0.8, gt=0.0, le=1.0)  # share of a saccade's time in which the camera moves; then it rests
     noise_hz: float = Field(default=0.25, ge=0.0, le=10_000.0)  # background events of a pixel
+    noise_on: float = Field(default=0.5, ge=0.0, le=1.0)  # share of them that are on (1): all, where a pixel's reset leaks
     drop: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of events that are lost
     refractory_us: int = Field(default=2_000, ge=0, le=10**9)  # a pixel that sent an event is silent for so long
-    polarity: Literal["normal", "inverted", "random"] = "random"  # normal: 1 = brighter; inverted: 1 = darker, as N-MNIST's to MNIST
+    polarity: Literal["normal", "inverted", "random"] = "random"  # normal: 1 = brighter; inverted: 1 = darker
 
 
 # What a method's paper publishes where it differs from the other defaults (docs/methods.md).

@@ -14,7 +14,7 @@ from tmkt.recipe import StaticRecipe
 
 CONTRACT = InputContract((34, 34), 10, 31_600, 255)
 STILL: dict[str, Any] = {"threshold_spread": 0.0, "amplitude_spread": 0.0, "direction_spread": 0.0, "timing_spread": 0.0}
-PLAIN = StaticRecipe(**STILL, pixel_spread=0.0, noise_hz=0.0, drop=0.0, polarity="normal")
+PLAIN = StaticRecipe(**STILL, pixel_spread=0.0, noise_hz=0.0, drop=0.0, moving=1.0, polarity="normal", shown="positive")
 BLACK = np.zeros((1, 28, 28), np.uint8)
 
 
@@ -58,7 +58,6 @@ def test_counts_are_those_of_the_camera_written_without_its_speed() -> None:
     times = np.arange(0.0, 316_001.0, 2_500)
     path = draw_paths(camera, times, 1, rng)[0]
     rng.uniform(size=1)  # the recording's threshold, without spread
-    rng.integers(0, 2, 1)  # its polarity, if that were random
     state = int(rng.integers(0, 2**64, 1, np.uint64)[0])
     padded = np.pad(image, 13).astype(float) / 255
     expected = np.zeros_like(found)
@@ -96,6 +95,17 @@ def test_polarity_1_is_where_it_gets_brighter_and_inverted_where_it_gets_darker(
     assert np.array_equal(normal, inverted[::-1])
 
 
+def test_a_negative_is_shown_dark_on_light_everywhere() -> None:
+    negative = frames(disc(), changed(shown="negative"))
+    assert np.array_equal(negative[:, :, :, 0], frames(disc(), PLAIN)[:, :, :, 0])  # nothing moves at the edge of the sensor
+    below = negative.sum(0)[:3].sum(0)[:, 21:26, 12:22]
+    assert below[0].sum() > 20 * below[1].sum()
+    wide = np.full((1, 28, 28), 255, np.uint8)
+    wide[:, 5:-5, 5:-5] -= disc()[:, 5:-5, 5:-5]  # its negative is the disc but for a bright rim
+    inner = np.s_[:, :, :, 11:23, 11:23]
+    assert np.array_equal(frames(wide, changed(shown="negative", amplitude_px=2.0))[inner], frames(disc(), changed(amplitude_px=2.0))[inner])
+
+
 def test_random_polarity_and_direction_differ_between_recordings() -> None:
     images = np.repeat(disc(), 40, axis=0)
     below = frames(images, changed(polarity="random"))[:, :3, :, 21:26, 12:22].sum((1, 3, 4))
@@ -114,6 +124,12 @@ def test_dropped_events_are_the_share_that_was_asked_for() -> None:
     images = np.repeat(disc(), 20, axis=0)
     whole, rest = (frames(images, changed(drop=drop)).sum() for drop in (0.0, 0.3))
     assert rest / whole == pytest.approx(0.7, abs=0.02)
+
+
+def test_noise_is_as_often_on_as_was_asked_for() -> None:
+    found = frames(np.repeat(BLACK, 20, axis=0), changed(noise_hz=20.0, noise_on=0.9)).sum((0, 1, 3, 4))
+    assert found[1] / found.sum() == pytest.approx(0.9, abs=0.01)
+    assert frames(BLACK, changed(noise_hz=20.0, noise_on=1.0))[:, :, 0].sum() == 0
 
 
 def test_noise_alone_has_the_rate_that_was_asked_for_in_both_polarities_and_all_bins() -> None:
@@ -196,6 +212,12 @@ def test_the_path_of_a_camera_without_spread_is_the_triangle_and_goes_on_after_i
     corners = 8.0 * np.array(CORNERS)
     assert np.allclose(path[0], [corners[0], corners[:2].mean(0), corners[1], corners[2], corners[3], corners[:2].mean(0)], atol=1e-6)
     assert np.array_equal(path[0], path[1])
+
+
+def test_the_camera_rests_after_the_share_of_a_saccade_in_which_it_moves() -> None:
+    path = draw_paths(changed(moving=0.5), np.array([25_000, 50_000, 99_000, 125_000, 160_000]), 1, np.random.default_rng(0))[0]
+    corners = PLAIN.amplitude_px * np.array(CORNERS)
+    assert np.allclose(path, [corners[:2].mean(0), corners[1], corners[1], corners[1:3].mean(0), corners[2]])
 
 
 def test_the_spreads_of_the_path_are_within_what_the_recipe_says() -> None:

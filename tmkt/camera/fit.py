@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from tmkt.errors import InputError
 from tmkt.frames import InputContract
 from tmkt.recipe import Recipe, StaticRecipe, parse_recipe
 
-DIRECTIONS = 12  # tried at first, each with both polarities
-ROUNDS = 80  # of the search that follows
+DIRECTIONS = 12  # tried at first, each with both polarities, of the image and of its negative
+ROUNDS = 150  # of the search that follows
 MOST_RECORDINGS = 50  # are looked at; a handful is enough
 OF_CLASS = 10  # images that stand in for a recording's own, where that is not at hand
 DRAWS = 4  # simulated recordings of each image, in each round
 # What is left of the spreads once the middle is known: wide enough for what a handful of recordings cannot tell (ours).
 FITTED_SPREADS = {"direction_spread": 20.0, "amplitude_spread": 0.2}
+# A negative with the other polarity differs by the logarithm alone: the two are told apart once the rest fits, so some rounds try it.
+FLIPPED = 0.25
+CHANGED = 0.5  # of the other values, in each round
+OTHER = {"normal": "inverted", "inverted": "normal", "positive": "negative", "negative": "positive"}
 TWO = np.float32(2.0)  # keeps what it multiplies in single precision
-RELATIVE = ("amplitude_px", "saccade_us", "threshold", "noise_hz")  # searched as factors; "direction" as an angle
+RELATIVE = ("amplitude_px", "saccade_us", "moving", "threshold")  # searched as factors; "direction" as an angle
 
 
 @dataclass(frozen=True)
@@ -81,50 +86,64 @@ def fit_camera(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> CameraFit:
-    """Searches the camera whose recordings of images are most like real ones: direction, polarity, amplitude, saccade length, threshold, noise.
+    """Searches the camera whose recordings of images are most like real ones: how it moves, what its polarity says, threshold and noise.
 
     `frames` uint8 [N, bins, 2, H, W] are real recordings, `shown` has for each the images uint8 [M, h, w] that it may show: its own, if that
     is known, else some of its class. Compared are blurred frames: the relative squared distance of a recording from the mean of its
-    simulations, which needs neither equal noise nor equal position to the pixel. The method is ours: both polarities of twelve directions, then a
-    random search that keeps what is better. `seed` decides all of it; `progress` is told the trials done and their total.
+    simulations, which needs neither equal noise nor equal position to the pixel. The method is ours: twelve directions with both polarities of
+    the image and its negative, then a random search that keeps what is better; noise is counted where the image is not. `seed` decides all
+    of it; `progress` is told the trials done and their total.
     """
     images = np.concatenate(shown)
     ends = np.cumsum([len(own) for own in shown])
     real = _blurred(frames)
-    moves = np.tile(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), (len(images), 1, 1))
+    moves = np.tile(np.eye(2, 3), (len(images), 1, 1))
     scale = float((real**2).sum())
 
-    def distance(camera: StaticRecipe) -> float:
+    def simulated(camera: StaticRecipe) -> NDArray[np.float32]:
         still = camera.model_copy(update={"direction_spread": 0.0, "amplitude_spread": 0.0, "timing_spread": 0.0, "threshold_spread": 0.0})
         total = np.zeros((len(images), *frames.shape[1:]), np.uint16)
         for draw in range(DRAWS):  # the same in each trial, so that trials differ by the camera alone
             total += simulate_frames(images, moves, contract, still, np.random.default_rng([seed, draw]))
-        simulated = _blurred(np.stack([own.mean(0, np.float32) for own in np.split(total, ends[:-1])])) / DRAWS
-        return float(((simulated - real) ** 2).sum()) / max(scale, 1e-12)
+        return _blurred(np.stack([own.mean(0, np.float32) for own in np.split(total, ends[:-1])])) / np.float32(DRAWS)
 
-    trials = 2 * DIRECTIONS + ROUNDS
-    best = before = distance(start)
-    camera = start
+    def distance(camera: StaticRecipe) -> float:
+        return float(((simulated(camera) - real) ** 2).sum()) / max(scale, 1e-12)
 
-    def try_one(done: int, candidate: StaticRecipe) -> None:
-        nonlocal best, camera
+    kinds = list(product(range(DIRECTIONS), ("normal", "inverted"), ("positive", "negative")))
+    trials = len(kinds) + ROUNDS
+    before = distance(start)
+    best, camera = np.inf, start
+    rng = np.random.default_rng(seed)
+    for trial in range(trials):
+        if trial < len(kinds):
+            turn, polarity, screen = kinds[trial]
+            change: dict[str, float | str] = {"direction": start.direction + 360.0 * turn / DIRECTIONS, "polarity": polarity, "shown": screen}
+            candidate = _changed(start, change)
+        else:
+            reach = 0.3 * 0.05 ** ((trial - len(kinds)) / ROUNDS)  # from 30 % down to 1.5 %
+            change = {key: getattr(camera, key) * np.exp(reach * rng.standard_normal()) for key in RELATIVE if rng.random() < CHANGED}
+            change["direction"] = camera.direction + 60.0 * reach * rng.standard_normal()
+            if rng.random() < FLIPPED:
+                change |= {"polarity": OTHER[camera.polarity], "shown": OTHER[camera.shown]}
+            candidate = _changed(camera, change)
         found = distance(candidate)
-        if found < best or camera.polarity == "random":
+        if found < best:
             best, camera = found, candidate
         if progress:
-            progress(done, trials)
+            progress(trial + 1, trials)
+    quiet = simulated(camera.model_copy(update={"noise_hz": 0.0})).sum((1, 2)) == 0.0
+    camera = _changed(camera, {**_noise(frames, quiet, contract), **FITTED_SPREADS})
+    return CameraFit(camera, best, before, len(frames))
 
-    for i in range(DIRECTIONS):
-        for j, polarity in enumerate(("normal", "inverted")):
-            direction = start.direction + 360.0 * i / DIRECTIONS
-            try_one(2 * i + j + 1, _changed(start, {"direction": direction, "polarity": polarity}))
-    rng = np.random.default_rng(seed)
-    for round_ in range(ROUNDS):
-        reach = 0.3 * 0.05 ** (round_ / ROUNDS)  # from 30 % down to 1.5 %
-        change: dict[str, float] = {key: getattr(camera, key) * np.exp(reach * rng.standard_normal()) for key in RELATIVE}
-        change["direction"] = camera.direction + 60.0 * reach * rng.standard_normal()
-        try_one(2 * DIRECTIONS + round_ + 1, _changed(camera, change))
-    return CameraFit(_changed(camera, FITTED_SPREADS), best, before, len(frames))
+
+def _noise(frames: NDArray[np.uint8], quiet: NDArray[np.bool_], contract: InputContract) -> dict[str, float]:
+    """Rate and polarity of the events where nothing moves: at pixels [N, H, W] that see none of the image. Nothing, where there is none."""
+    seconds = float(quiet.sum()) * contract.bins * contract.bin_us * 1e-6
+    off, on = (float(frames[:, :, p].sum(1, np.int64)[quiet].sum()) for p in (0, 1))
+    if not seconds:
+        return {}
+    return {"noise_hz": (off + on) / seconds} | ({"noise_on": on / (off + on)} if off + on else {})
 
 
 def _changed(camera: StaticRecipe, change: Mapping[str, float | str]) -> StaticRecipe:
@@ -132,7 +151,8 @@ def _changed(camera: StaticRecipe, change: Mapping[str, float | str]) -> StaticR
     values = {**camera.model_dump(), **change}
     values["direction"] = (float(values["direction"]) + 180.0) % 360.0 - 180.0
     values["saccade_us"] = max(round(values["saccade_us"]), 1000)
-    for key in ("direction", "amplitude_px", "threshold", "noise_hz"):
+    values["moving"] = min(float(values["moving"]), 1.0)
+    for key in ("direction", "amplitude_px", "moving", "threshold", "noise_hz", "noise_on"):
         values[key] = float(f"{values[key]:.4g}")
     return StaticRecipe.model_validate(values)
 

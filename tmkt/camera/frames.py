@@ -55,8 +55,8 @@ def _normal(state: NDArray[np.uint64]) -> Any:
 
 
 @kernel
-def _place(image: NDArray[np.uint8], place: NDArray[np.float64], dark: float, canvas: NDArray[np.float32]) -> None:
-    """The light that each place of `canvas` sees of the image, bilinear; `place` takes (y, x) on the canvas to (y, x) on the image."""
+def _place(image: NDArray[np.uint8], place: NDArray[np.float64], dark: float, negative: int, canvas: NDArray[np.float32]) -> None:
+    """The light that `canvas` sees of the image or its negative, bilinear; `place` takes (y, x) on the canvas to (y, x) on the image."""
     rows, columns = image.shape
     for r in range(canvas.shape[0]):
         for c in range(canvas.shape[1]):
@@ -70,7 +70,7 @@ def _place(image: NDArray[np.uint8], place: NDArray[np.float64], dark: float, ca
                     for j in range(2):
                         if 0 <= top + i < rows and 0 <= left + j < columns:
                             value += (fy if i else 1.0 - fy) * (fx if j else 1.0 - fx) * image[top + i, left + j]
-            canvas[r, c] = np.float32(value / 255.0 + dark)
+            canvas[r, c] = np.float32((1.0 - value / 255.0 if negative else value / 255.0) + dark)
 
 
 @kernel
@@ -150,13 +150,18 @@ def _watch(
 
 
 @kernel
-def _noise(per_place: float, max_count: int, state: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
-    """Adds background events to the flat `out`, `per_place` on average at each of its places."""
-    at = -math.log(1.0 - _uniform(state)) / per_place
-    while at < out.size:
-        if out[int(at)] < max_count:
-            out[int(at)] += 1
-        at -= math.log(1.0 - _uniform(state)) / per_place
+def _noise(per_pixel: float, on: float, max_count: int, state: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
+    """Adds background events to `out` [bins, 2, height, width], `per_pixel` on average in a bin, of which the share `on` are on."""
+    bins, _, height, width = out.shape
+    size = height * width
+    at = -math.log(1.0 - _uniform(state)) / per_pixel
+    while at < bins * size:
+        b, pixel = int(at) // size, int(at) % size
+        p = int(_uniform(state) < on)
+        row, column = pixel // width, pixel % width
+        if out[b, p, row, column] < max_count:
+            out[b, p, row, column] += 1
+        at -= math.log(1.0 - _uniform(state)) / per_pixel
 
 
 @kernel
@@ -167,12 +172,14 @@ def _simulate(
     bin_of: NDArray[np.int64],
     thresholds: NDArray[np.float64],
     inverted: NDArray[np.int64],
+    negative: NDArray[np.int64],
     seeds: NDArray[np.uint64],
     dark: float,
     pixel_spread: float,
     drop: float,
     wait_steps: int,
     noise: float,
+    noise_on: float,
     max_count: int,
     out: NDArray[np.uint8],
 ) -> None:
@@ -184,10 +191,10 @@ def _simulate(
         place = places[i].copy()
         for axis in range(2):  # from the canvas's corner, not the sensor's
             place[axis, 2] -= margin * (place[axis, 0] + place[axis, 1])
-        _place(images[i], place, dark, canvas)
+        _place(images[i], place, dark, negative[i], canvas)
         _watch(canvas, paths[i], bin_of, thresholds[i], pixel_spread, drop, wait_steps, inverted[i], max_count, state, out[i])
         if noise > 0.0:
-            _noise(noise, max_count, state, out[i].reshape(-1))
+            _noise(noise, noise_on, max_count, state, out[i])
 
 
 def _places(moves: NDArray[np.float64], image: tuple[int, int], sensor: tuple[int, int]) -> NDArray[np.float64]:
@@ -223,10 +230,11 @@ def simulate_frames(
     bin_of = np.minimum((times - step_us / 2) // contract.bin_us, contract.bins - 1).astype(np.int64)
     paths = draw_paths(camera, times, batch, rng)
     thresholds = camera.threshold * (1.0 + camera.threshold_spread * rng.uniform(-1.0, 1.0, batch))
-    inverted = {"normal": np.zeros(batch, np.int64), "inverted": np.ones(batch, np.int64), "random": rng.integers(0, 2, batch)}[camera.polarity]
+    inverted = rng.integers(0, 2, batch) if camera.polarity == "random" else np.full(batch, int(camera.polarity == "inverted"), np.int64)
+    negative = rng.integers(0, 2, batch) if camera.shown == "random" else np.full(batch, int(camera.shown == "negative"), np.int64)
     seeds = rng.integers(0, 2**64, batch, np.uint64)
     wait_steps = max(-(-camera.refractory_us // step_us) - 1, 0)
-    noise = camera.noise_hz * contract.bin_us * 1e-6 / 2  # of a pixel, in one bin and polarity
+    noise = camera.noise_hz * contract.bin_us * 1e-6  # of a pixel in a bin
     out = np.zeros((batch, contract.bins, *contract.shape), np.uint8)
     _simulate(
         np.ascontiguousarray(images),
@@ -235,12 +243,14 @@ def simulate_frames(
         bin_of,
         thresholds,
         inverted,
+        negative,
         seeds,
         camera.dark,
         camera.pixel_spread,
         camera.drop,
         wait_steps,
         noise,
+        camera.noise_on,
         contract.max_count,
         out,
     )

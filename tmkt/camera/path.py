@@ -31,7 +31,8 @@ def draw_paths(camera: StaticRecipe, times_us: NDArray[np.float64], batch: int, 
     time = times_us[None, :] % ends[:, 2:]
     saccade = (time[:, :, None] >= ends[:, None, :2]).sum(2)  # 0, 1 or 2
     start = np.take_along_axis(np.pad(ends, ((0, 0), (1, 0))), saccade, axis=1)
-    done = bell((time - start) / np.take_along_axis(length, saccade, axis=1))[:, :, None]
+    share = (time - start) / np.take_along_axis(length, saccade, axis=1) / camera.moving
+    done = bell(np.minimum(share, 1.0))[:, :, None]
     before, after = (np.take_along_axis(corners, (saccade + i)[:, :, None], axis=1) for i in (0, 1))
     positions: NDArray[np.float64] = before + done * (after - before)
     return positions

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from tmkt.datasets.digits import simulate_digits
+from tmkt.errors import InputError
 from tmkt.runs import METRICS, load_run
+from tmkt.train import processes
 
 RECIPE = """
 [data]
@@ -22,10 +24,10 @@ channels = [4, 8]
 strides = [2, 1]
 pools = [2, 2]
 [method]
-name = "{method}"
+name = "tmkt"
 [train]
 steps = 6
-batch = {batch}
+batch = 10
 warmup_steps = 2
 threads = 1
 ema = 0.9
@@ -42,8 +44,8 @@ trainer.train(load_recipe(recipe, Path()), Path(data), None, Path(out))
 """
 
 
-def _train(tmp_path: Path, method: str, out: str, count: int, batch: int = 10) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "recipe.toml").write_text(RECIPE.format(method=method, batch=batch))
+def _train(tmp_path: Path, out: str, count: int) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "script.py").write_text(SCRIPT)
     if not (tmp_path / "digits").exists():
         simulate_digits(tmp_path / "digits", 4, 0)
@@ -57,10 +59,9 @@ def _losses(run: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name.startswith("loss") or name == "accuracy"} for row in rows if "epoch" not in row]
 
 
-@pytest.mark.parametrize("method", ["kt", "tmkt"])
-def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path, method: str) -> None:
+def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path) -> None:
     for count, out in ((1, "one"), (2, "two")):
-        done = _train(tmp_path, method, out, count)
+        done = _train(tmp_path, out, count)
         assert done.returncode == 0, done.stderr
     one, two = _losses(tmp_path / "one"), _losses(tmp_path / "two")
     assert len(one) == len(two) == 6
@@ -71,7 +72,8 @@ def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path, me
         np.testing.assert_allclose(second[name].numpy(), weights.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
 
 
-def test_a_batch_without_equal_shares_is_refused(tmp_path: Path) -> None:
-    done = _train(tmp_path, "kt", "odd", 2, batch=11)
-    assert done.returncode != 0
-    assert "train.batch: 11, expected a multiple of the 2 processes" in done.stderr
+def test_a_batch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    processes.check_batch(10)
+    with pytest.raises(InputError, match=r"train\.batch: 11, expected a multiple of the 2 processes"):
+        processes.check_batch(11)

@@ -8,7 +8,7 @@ from torch import nn
 
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
-from tmkt.networks.backbone import average_pool
+from tmkt.networks.backbone import average_pool, convolve
 from tmkt.networks.lif import LIF, SURROGATES
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe, parse_recipe
@@ -162,3 +162,13 @@ def test_computing_activations_again_changes_nothing_but_memory() -> None:
         (output.logits.square().sum() + output.membrane.sum()).backward()
         found.append([*(parameter.grad for parameter in net.parameters()), *(buffer.clone() for buffer in net.buffers())])
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_a_strided_1x1_convolution_of_few_channels_trains() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 5, 1, stride=2, bias=False)
+    x = torch.randn(10, 24, 4, 34, 34, requires_grad=True)
+    y = convolve(conv, x)
+    torch.testing.assert_close(y, torch.einsum("tbchw,oc->tbohw", x[..., ::2, ::2], conv.weight[:, :, 0, 0]))
+    for _ in range(5):  # oneDNN's own backward pass would end the process
+        convolve(conv, x).sum().backward()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,6 +148,20 @@ def load(path: Path) -> Bundle:
         found = f"{contract} and {len(checked.classes)} classes"
         raise InputError(f"{path}: the manifest's input {found} do not fit the program; export the network again")
     return Bundle(path, manifest, contract, program)
+
+
+def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: int | None) -> Bundle:
+    """The bundle with another binning of recordings than the export's; None keeps what it says. InputError for what the program cannot take."""
+    given = {"bins": bins, "bin_us": bin_us, "max_count": max_count}
+    wanted = {**asdict(bundle.contract), **{name: value for name, value in given.items() if value is not None}}
+    try:
+        contract = InputContract(**_Input.model_validate(wanted).model_dump())
+    except ValidationError as error:
+        raise InputError(f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count") from None
+    if contract.max_count > bundle.program.max_count:
+        found = f"--max-count {contract.max_count}, the program was checked for {bundle.program.max_count}"
+        raise InputError(f"{bundle.path}: {found}, expected at most that; export again with a larger --max-count")
+    return replace(bundle, contract=contract)
 
 
 def _check_file(path: Path, name: str, size: int, digest: str) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption, engine_names
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, JsonOption, LimitOption, MaxCountOption, SplitOption, engine_names
 from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
+from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -21,13 +22,18 @@ def evaluate(
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = None,
+    bins: BinsOption = None,
+    bin_us: BinUsOption = None,
+    max_count: MaxCountOption = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of one thread each; 1: this one, with all cores.")] = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="Run on the Ray cluster at this address (host:port, or auto).")] = None,
     results: Annotated[Path | None, typer.Option("--results", help="Write the answer to every recording, as JSON lines.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, bins, bin_us, max_count)
+    if (workers > 1 or ray is not None) and (bins, bin_us, max_count) != (None, None, None):
+        raise InputError(f"{bundle}: --bins, --bin-us and --max-count beside --workers or --ray, expected one process; export it with that binning")
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
     report = run_evaluation(opened, engine, recordings, workers, ray, results)
     report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
@@ -44,6 +50,9 @@ def parity(
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
+    bins: BinsOption = None,
+    bin_us: BinUsOption = None,
+    max_count: MaxCountOption = None,
     max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Points of accuracy that may be lost to float, or by an engine.")] = 0.5,
     max_mismatches: Annotated[int, typer.Option("--max-mismatches", min=0, help="Spikes and read-out values that may differ.")] = 0,
     json: JsonOption = False,
@@ -51,7 +60,7 @@ def parity(
     """Check that engines compute the same spikes, and name the first that differs and the likely cause; exit code 1 if they do not."""
     from tmkt.deploy.parity import parity as compare
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, bins, bin_us, max_count)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
     with console.progress("parity") as update:
         report = compare(opened, names(engines), frames, labels, max_drop, update, max_mismatches)

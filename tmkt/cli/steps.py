@@ -68,11 +68,11 @@ def run_export(run: Path, out: Path, target: str, bits: int, precision: str = "i
     return export_run(opened, out, names(target), bits, opened.load_calibration(), precision)
 
 
-def open_bundle(path: Path) -> "Bundle":
-    """Reads and checks a bundle."""
-    from tmkt.bundle import load
+def open_bundle(path: Path, bins: int | None = None, bin_us: int | None = None, max_count: int | None = None) -> "Bundle":
+    """Reads and checks a bundle; its recordings are binned as it says, other than where that is given."""
+    from tmkt.bundle import load, rebinned
 
-    return load(path)
+    return rebinned(load(path), bins, bin_us, max_count)
 
 
 def choose_recordings(bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str) -> "list[Recording]":

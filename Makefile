@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-sanafe test-peers test-evlib check lint types bench bench-json clean
+.PHONY: setup demo test browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -21,6 +21,12 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# What the tests of pages run in: Debian's, without a window, 100 MB to fetch. Without it they are skipped.
+browser:
+	@command -v chromium-headless-shell >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -q && \
+	  $$root apt-get install -y -q --no-install-recommends chromium-headless-shell fonts-dejavu-core; }
 
 # SANA-FE is GPL: it stays in an environment of its own and runs in a process of its own. 7 GB of memory, a few minutes.
 test-sanafe: $(READY) .venv-sanafe/.ready

@@ -134,6 +134,7 @@ class Page:
             "arrays": arrays,
         }
         template = Template((files("tmkt.deploy.stream") / "page.html").read_text(encoding="utf-8"))
+        drawing = (files("tmkt.deploy.report.templates") / "drawing.js").read_text(encoding="utf-8")
         text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no name ends the script
         with writing(path) as beside:
-            beside.write_text(template.substitute(DATA=text), encoding="utf-8")
+            beside.write_text(template.substitute(DATA=text, DRAWING=drawing), encoding="utf-8")

@@ -1,9 +1,7 @@
 """The page of a stream: what is in it, and what a browser makes of it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import zlib
 from base64 import b64decode
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import OPTIONS, chromium
 from example_bundles import SHAPE, example_parts, write_example
 from example_streams import cut, make_events
 from numpy.typing import NDArray
@@ -110,13 +109,8 @@ def test_a_layer_without_spikes_is_refused(bundle: Bundle) -> None:
 
 def shown(path: Path, at_s: float) -> str:
     """The page's document once a browser has run it, at a time of the stream."""
-    names = (os.environ.get("TMKT_CHROMIUM", ""), "chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
-    browser = next((found for name in names if name and (found := shutil.which(name))), None)
-    if browser is None:
-        message = "no Chromium: apt-get install -y --no-install-recommends chromium-headless-shell"
-        (pytest.fail if os.environ.get("TMKT_REQUIRE_BROWSER") else pytest.skip)(message)
-    options = ["--headless", "--no-sandbox", "--virtual-time-budget=3000", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run([browser, *options, f"{path.as_uri()}#t={at_s}"], capture_output=True, text=True, timeout=60)
+    options = ["--headless", *OPTIONS, "--virtual-time-budget=3000", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run([chromium(), *options, f"{path.as_uri()}#t={at_s}"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
     return done.stdout

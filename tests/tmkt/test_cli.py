@@ -14,7 +14,7 @@ import pytest
 
 from tmkt.bundle import sha256
 
-COMMANDS = ("train", "export", "evaluate", "parity", "fit", "energy", "demo", "doctor", "recipes list", "recipes show", "data simulate")
+COMMANDS = ("train", "export", "evaluate", "parity", "fit", "energy", "report", "demo", "doctor", "recipes list", "recipes show", "data simulate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

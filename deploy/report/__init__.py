@@ -1,0 +1,1 @@
+"""The report: everything that tmkt knows of a run or a bundle, as one JSON object and as one page that needs nothing else. docs/report.md."""

@@ -1,0 +1,196 @@
+"""Collects what a report says: one dictionary, which is `tmkt report --json`; every table and plot of the page is made of it alone."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt import __version__
+from tmkt.bundle import Bundle, sha256
+from tmkt.datasets import Recording, dataset
+from tmkt.deploy.energy.report import energy
+from tmkt.deploy.engines import open_engine
+from tmkt.deploy.evaluate import Measurement, answers_of, evaluate, measure
+from tmkt.deploy.fit.device import load_device
+from tmkt.deploy.fit.network import from_program
+from tmkt.deploy.fit.report import fit
+from tmkt.deploy.parity import REFERENCE, parity
+from tmkt.deploy.report.commands import commands, train_command
+from tmkt.deploy.report.training import training
+from tmkt.program import Program
+from tmkt.recipe import dump_recipe, dump_section
+from tmkt.runs import MODEL, Run
+
+LIBRARIES = ("numpy", "numba", "onnxruntime")  # that decide the figures of a deployment
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Recordings of a split, read: frames uint8 [N, T, 2, H, W], labels int64 [N]. `data` is their folder."""
+
+    recordings: Sequence[Recording]
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    data: Path
+    split: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a deployment is reported: engines for the parity, devices for cores and energy, points of accuracy that may be lost.
+
+    `parity` and `energy` are reports that were made already, over the same recordings; they are taken as they are.
+    """
+
+    engines: Sequence[str] = ("simulator", "onnx", "float")
+    devices: Sequence[str] = ("loihi1", "loihi2")
+    max_drop: float = 0.5
+    parity: Sequence[dict[str, Any]] = ()
+    energy: dict[str, Any] | None = None
+
+
+def gather(
+    bundle: Bundle, run: Run | None, samples: Samples | None, wanted: Wanted, name: str, progress: Progress | None = None
+) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+    """The report of a bundle, of the run that it was made from where that is given, and over recordings where they are given; beside it the
+    simulator's answers int64 [N], None without recordings.
+
+    Keys are listed in docs/report.md; what is not known is None. The same input gives the same report: it holds no times. Raises
+    InputError as the parts do: for an engine or a device that is not known or not installed. `progress` is told the recordings done, of all,
+    by each part in turn.
+    """
+
+    def tell(done: int, total: int) -> None:
+        if progress:
+            progress(done, total)
+
+    origin, program = bundle.manifest["origin"], bundle.program
+    measured = None if samples is None else measure(bundle, open_engine(REFERENCE, bundle), samples.frames, _done(tell, samples))
+    found = None if samples is None or measured is None else _evaluation(bundle, measured, samples)
+    report = {
+        "name": name,
+        "dataset": origin["dataset"],
+        "title": dataset(origin["dataset"], bundle.classes).title,
+        "classes": bundle.classes,
+        "input": bundle.manifest["input"],
+        "training": None if run is None else training(run),
+        "recipe": _recipe(origin, run),
+        "refused": None,
+        "trained_on": len(origin["trained_on"]),
+        "model_sha256": origin.get("model_sha256"),
+        "network": network(program),
+        "split": None if samples is None else samples.split,
+        "evaluation": found,
+        "rates": None if measured is None else rates(measured),
+        "quantisation": bundle.manifest["quantisation"],
+        "parity": _parity(bundle, samples, wanted, tell),
+        "fit": [_fit(bundle, device, samples, tell) for device in wanted.devices],
+        "energy": wanted.energy or (samples and energy(bundle, wanted.devices, samples.frames, samples.labels, _done(tell, samples))),
+        "samples": [],
+        "commands": commands(bundle, None if samples is None else samples.data),
+        "versions": _versions(),
+    }
+    return report, None if measured is None else measured.predictions
+
+
+def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
+    """The report of a run whose network does not become integers, for the reason `refused`: the same keys, what a bundle knows None or empty."""
+    info, data = run.info, run.recipe.data
+    contract = {"sensor": info["sensor"], "bins": data.bins, "bin_us": data.bin_us, "max_count": data.max_count}
+    return {
+        "name": name,
+        "dataset": data.name,
+        "title": dataset(data.name, info["classes"]).title,
+        "classes": [str(label) for label in info["classes"]],
+        "input": contract,
+        "training": training(run),
+        "recipe": dump_recipe(run.recipe),
+        "refused": refused,
+        "trained_on": len(info["trained_on"]),
+        "model_sha256": sha256(run.path / MODEL),
+        **dict.fromkeys(("split", "evaluation", "rates", "parity", "energy")),
+        **{key: [] for key in ("network", "quantisation", "fit", "samples")},
+        "commands": [train_command(data.name, bool(info["images_trained_on"]), None)],
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"tmkt": __version__, "python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
+
+
+def _done(tell: Progress, samples: Samples) -> Callable[[int], None]:
+    return lambda done: tell(done, len(samples.frames))
+
+
+def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
+    """The resolved recipe as TOML; None for a bundle that was made of no run."""
+    if run is not None:
+        return dump_recipe(run.recipe)
+    known = origin.get("recipe")
+    if not isinstance(known, dict) or not all(isinstance(values, dict) for values in known.values()):
+        return None
+    return "\n".join(dump_section(name, values) for name, values in known.items())  # as it is: a bundle may be older than this tmkt
+
+
+def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict[str, Any]:
+    """That of `tmkt evaluate`, without the time, which is another every time."""
+    found = evaluate(REFERENCE, bundle.program.classes, answers_of(measured), samples.labels).to_json()
+    del found["seconds_per_sample"]
+    return found
+
+
+def network(program: Program) -> list[dict[str, Any]]:
+    """The layers: name, shape, neurons, what feeds them, and the number of their weights."""
+    return [
+        {
+            "name": layer.name,
+            "shape": list(layer.shape),
+            "neurons": layer.neurons,
+            "weights": sum(int(synapse.weight.size) for synapse in layer.synapses),
+            "synapses": [_synapse(synapse) for synapse in layer.synapses],
+            "fires": layer.fires,
+        }
+        for layer in program.layers
+    ]
+
+
+def _synapse(synapse: Any) -> str:
+    pooling = f"{synapse.pool} x {synapse.pool} pooling, " if synapse.pool > 1 else ""
+    if synapse.kind == "dense":
+        return f"{pooling}dense, from {synapse.source}"
+    rows, columns = synapse.weight.shape[2:]
+    stride = f", stride {synapse.stride[0]}" if synapse.stride != (1, 1) else ""
+    return f"{pooling}{rows} x {columns} convolution{stride}, from {synapse.source}"
+
+
+def rates(measured: Measurement) -> list[dict[str, Any]]:
+    """What every layer does in a recording: mean spikes, their share of all neurons and steps, and synaptic operations."""
+    trace, found = measured.trace.to_json(), []
+    for layer in trace["layers"]:
+        share = layer["spikes_per_sample"] / (layer["neurons"] * trace["steps"])
+        kept = {key: layer[key] for key in ("name", "neurons", "spikes_per_sample", "spikes_sd", "synops_per_sample", "source_spikes_per_sample")}
+        found.append({**kept, "rate": share})
+    return found
+
+
+def _parity(bundle: Bundle, samples: Samples | None, wanted: Wanted, tell: Progress) -> list[dict[str, Any]] | None:
+    if wanted.parity:
+        return list(wanted.parity)
+    if samples is None:
+        return None
+    return [parity(bundle, wanted.engines, samples.frames, samples.labels, wanted.max_drop, lambda done, total, _: tell(done, total))]
+
+
+def _fit(bundle: Bundle, name: str, samples: Samples | None, tell: Progress) -> dict[str, Any]:
+    """That of `tmkt fit`, and the mesh that its cores lie on."""
+    device = load_device(name)
+    done = None if samples is None else _done(tell, samples)
+    found = fit(from_program(bundle.program), device, bundle=bundle, frames=None if samples is None else samples.frames, progress=done)
+    return {**found, "mesh": {"rows": device.limits.mesh_rows, "cores_per_node": device.limits.cores_per_tile}}

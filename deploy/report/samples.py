@@ -1,0 +1,140 @@
+"""Sample recordings for the player: their events, every layer's spikes, and the read-out step by step, packed for the page."""
+
+import math
+import zlib
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.bundle import Bundle
+from tmkt.datasets.reading import read_recording
+from tmkt.deploy.report.gather import Samples
+from tmkt.deploy.simulator import Simulator
+from tmkt.events import Events
+from tmkt.program import Layer
+
+MOST_SAMPLES, MOST_WRONG = 12, 4
+MOST_PACKED = 2_400_000  # bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB
+MOST_EVENTS = 60_000  # of a recording: with more, every second, third, ... is shown
+MOST_SPIKE_BYTES = 60_000  # of a layer and recording, before compression: of a larger layer, the first channels are shown
+MOST_STEPS = 2_000
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recording as the network met it: `spikes` uint8 [T, *shape] by layer, `readout` int64 [T, K] after every step."""
+
+    spikes: dict[str, NDArray[np.uint8]]
+    readout: NDArray[np.int64]
+
+
+def choose(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> list[int]:
+    """Which recordings are shown: up to MOST_WRONG wrong answers, then right ones, class after class. In the order of the recordings."""
+    wrong = np.flatnonzero(labels != predictions)[:MOST_WRONG].tolist()
+    right = np.flatnonzero(labels == predictions)
+    of_class = {int(label): right[labels[right] == label].tolist() for label in np.unique(labels[right])}
+    chosen: list[int] = list(wrong)
+    while len(chosen) < MOST_SAMPLES and any(of_class.values()):
+        for found in of_class.values():
+            if found and len(chosen) < MOST_SAMPLES:
+                chosen.append(found.pop(0))
+    return sorted(chosen)
+
+
+def replay(bundle: Bundle, frames: NDArray[np.uint8]) -> Replay:
+    """Runs one recording, uint8 [T, 2, H, W], a step at a time: the membranes between the steps are what a run as a whole does not show."""
+    simulator, parts = Simulator(bundle.program, 1), []
+    state = simulator.zero_state(1)
+    for step in range(len(frames)):
+        result = simulator.run(frames[None, step : step + 1], state)
+        state = result.state
+        parts.append((result.readout[0], {name: spikes[0, 0].copy() for name, spikes in result.spikes.items()}))
+    readout = np.stack([part[0] for part in parts])
+    if bundle.program.readout == "spikes":
+        readout = np.cumsum(readout, axis=0)
+    spikes = {name: np.stack([part[1][name] for part in parts]) for name in parts[0][1]}
+    return Replay(spikes, readout)
+
+
+def pack_samples(bundle: Bundle, samples: Samples, predictions: NDArray[np.int64]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The report's entries for the chosen recordings (name, label, prediction, events, read-out), and what the player needs beside.
+
+    As many as MOST_PACKED holds, one at least.
+    """
+    entries: list[dict[str, Any]] = []
+    packed: list[dict[str, Any]] = []
+    size = 0
+    for i in choose(samples.labels, predictions):
+        recording = samples.recordings[i]
+        events = read_recording(recording, bundle.contract.sensor)
+        shown = replay(bundle, samples.frames[i])
+        block = _pack(events, bundle, shown)
+        size += block["bytes"]
+        if size > MOST_PACKED and entries:
+            break
+        name = "/".join(recording.path.parts[-3:])
+        seen = int(np.count_nonzero(events.t - events.t[0] < bundle.contract.bins * bundle.contract.bin_us))
+        names = {"label": bundle.classes[recording.label], "prediction": bundle.classes[int(predictions[i])]}
+        entries.append({"recording": name, **names, "events": seen, "readout": shown.readout[-1].tolist()})
+        region = recording.view.region if recording.view else None
+        box = None if region is None else [region[1], region[0], region[3], region[2]]
+        packed.append({**block, "label": recording.label, "prediction": int(predictions[i]), "sensor": list(events.sensor), "box": box})
+    return entries, {**_layers(bundle), "samples": packed}
+
+
+def _layers(bundle: Bundle) -> dict[str, Any]:
+    """What is common to all samples."""
+    last = bundle.program.layers[-1]
+    steps = min(bundle.contract.bins, MOST_STEPS)
+    unit = 64.0 * last.scale if last.scale and bundle.program.readout == "membrane" else 1.0
+    kind = "spikes so far" if bundle.program.readout == "spikes" else "membrane, in thresholds" if unit > 1 else "membrane"
+    layers = []
+    for layer in bundle.program.layers:
+        if layer.fires:
+            shape = _picture(layer)
+            kept = _channels(shape, steps)
+            neurons = min(layer.neurons, kept * shape[1] * shape[2])
+            layers.append({"name": layer.name, "channels": shape[0], "neurons": neurons, "shape": [kept, *shape[1:]]})
+    contract = bundle.contract
+    return {"bins": steps, "bin_us": contract.bin_us, "classes": bundle.classes, "layers": layers, "unit": unit, "kind": kind}
+
+
+def _picture(layer: Layer) -> tuple[int, int, int]:
+    """(channels, rows, columns) of a layer's picture: a square, not all of it used, of neurons that lie nowhere."""
+    if len(layer.shape) == 3:
+        channels, rows, columns = layer.shape
+        return channels, rows, columns
+    columns = math.ceil(math.sqrt(layer.neurons))
+    return 1, math.ceil(layer.neurons / columns), columns
+
+
+def _channels(shape: tuple[int, ...], steps: int) -> int:
+    """How many of the channels are shown."""
+    return int(np.clip(8 * MOST_SPIKE_BYTES // (steps * shape[1] * shape[2]), 1, shape[0]))
+
+
+def _pack(events: Events, bundle: Bundle, shown: Replay) -> dict[str, Any]:
+    """Steps between stamps as uint32, x and y as uint16, polarities as uint8, then bit-packed spikes, layer by layer: one deflated block."""
+    steps = min(bundle.contract.bins, MOST_STEPS)
+    inside = events.t - events.t[0] < steps * bundle.contract.bin_us
+    every = int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS))
+    kept = np.flatnonzero(inside)[::every]
+    t = events.t[kept] - events.t[0]
+    parts = [np.diff(t, prepend=0).astype("<u4"), events.x[kept].astype("<u2"), events.y[kept].astype("<u2"), events.p[kept].astype(np.uint8)]
+    for layer in bundle.program.layers:
+        if layer.fires:
+            shape = _picture(layer)
+            spikes = shown.spikes[layer.name][:steps].reshape(steps, -1)
+            size = _channels(shape, steps) * shape[1] * shape[2]
+            parts.append(np.packbits(np.pad(spikes[:, :size], ((0, 0), (0, max(0, size - layer.neurons)))), axis=1))
+    block = zlib.compress(b"".join(part.tobytes() for part in parts), 9)
+    return {
+        "bytes": len(block),
+        "events": len(t),
+        "every": every,
+        "readout": shown.readout[:steps].tolist(),
+        "data": b64encode(block).decode("ascii"),
+    }

@@ -1,0 +1,178 @@
+"""The report's tables: every cell is a figure of the report, as people read it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tmkt.console import joules, percent
+
+MOST_CLASSES = 30  # of a confusion matrix; of more classes, the most frequent confusions are listed
+MOST_CONFUSIONS = 40
+WIDE = 40  # characters
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under columns."""
+
+    id: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def kind(self, column: int) -> str:
+        """ "figure" for a column without words, which is aligned right; "wide" for one of long text, which wraps; else nothing."""
+        cells = [row[column] for row in self.rows]
+        if any(len(cell) > WIDE for cell in cells):
+            return "wide"
+        return "" if any(re.search(r"[^\W\d_]{3}", cell) for cell in cells) else "figure"
+
+
+def count(value: float | None) -> str:
+    """A number of things: whole, with commas."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def energy_of(figures: dict[str, float]) -> str:
+    """ "1.2 µJ (1 µJ to 2 µJ)"."""
+    return f"{joules(figures['energy_j'])} ({joules(figures['low_j'])} to {joules(figures['high_j'])})"
+
+
+def tables(report: dict[str, Any]) -> dict[str, Table]:
+    """All tables that the report has figures for, by id."""
+    found = [_training(report["training"]), _network(report), _evaluation(report["evaluation"]), _confusion(report)]
+    found += [_quantisation(report["quantisation"]), _parity(report["parity"]), _energy(report["energy"]), _energy_layers(report["energy"])]
+    found += [_ann(report["energy"]), *(_cores(fit) for fit in report["fit"])]
+    return {table.id: table for table in found if table is not None}
+
+
+def _training(training: dict[str, Any] | None) -> Table | None:
+    if training is None or not training["curves"]:
+        return None
+    rows = []
+    for name, line in training["curves"].items():
+        values = [value for _, value in line]
+        rows.append([metric(name), *(f"{value:.4g}" for value in (values[0], min(values), max(values), values[-1]))])
+    return Table("curves", ["metric", "first", "lowest", "highest", "last"], rows)
+
+
+def metric(name: str) -> str:
+    """A metric as people read it: "loss_ratio_perception" is the part "ratio perception" of the loss, "spike_rates.conv1" a layer's rate."""
+    if "." in name:
+        return name.replace("_", " ").replace("rates.", "rate: ").replace(".", ": ")
+    kind, _, part = name.partition("_")
+    return f"loss: {part.replace('_', ' ')}" if kind == "loss" and part else name.replace("_", " ")
+
+
+def _network(report: dict[str, Any]) -> Table:
+    rates = {entry["name"]: entry for entry in report["rates"] or []}
+    rows = []
+    for layer in report["network"]:
+        rate = rates.get(layer["name"])
+        fired = DASH if rate is None or not layer["fires"] else percent(rate["rate"]) or DASH
+        spikes = None if rate is None or not layer["fires"] else rate["spikes_per_sample"]
+        shape = " x ".join(map(str, layer["shape"]))
+        fed = "; ".join(layer["synapses"])
+        synops = None if rate is None else rate["synops_per_sample"]
+        rows.append([layer["name"], fed, shape, count(layer["neurons"]), count(layer["weights"]), count(spikes), fired, count(synops)])
+    columns = ["layer", "fed by", "shape", "neurons", "weights", "spikes", "spike rate", "synaptic operations"]
+    return Table("layers", columns, rows)
+
+
+def _evaluation(found: dict[str, Any] | None) -> Table | None:
+    if found is None:
+        return None
+    rows = [
+        ["recordings", count(found["samples"])],
+        ["accuracy (95 % interval)", percent(found["accuracy"], found["accuracy_ci95"]) or DASH],
+        ["spikes a recording", count(found["spikes_per_sample"])],
+        ["synaptic operations a recording", count(found["synops_per_sample"])],
+        ["neuron updates a recording", count(found["neuron_updates_per_sample"])],
+    ]
+    rows += [[name.replace("_", " "), count(n)] for name, n in (found["faults"] or {}).items()]
+    return Table("evaluation", ["", "value"], rows)
+
+
+def _confusion(report: dict[str, Any]) -> Table | None:
+    if report["evaluation"] is None:
+        return None
+    classes, matrix = report["classes"], report["evaluation"]["confusion"]
+    if len(classes) <= MOST_CLASSES:
+        rows = [[name, *map(str, row)] for name, row in zip(classes, matrix, strict=True)]
+        return Table("confusion", ["recorded", *classes], rows)
+    wrong = [(n, i, k) for i, row in enumerate(matrix) for k, n in enumerate(row) if n and i != k]
+    wrong.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
+    rows = [[classes[i], classes[k], str(n), str(sum(matrix[i]))] for n, i, k in wrong[:MOST_CONFUSIONS]]
+    return Table("confusions", ["recorded", "taken for", "recordings", "of"], rows)
+
+
+def _quantisation(entries: list[dict[str, Any]]) -> Table | None:
+    columns = list(dict.fromkeys(key for entry in entries for key in entry))
+    if not columns:
+        return None
+    return Table("quantisation", [column.replace("_", " ") for column in columns], [[_plain(entry.get(c)) for c in columns] for entry in entries])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return DASH if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _parity(reports: list[dict[str, Any]] | None) -> Table | None:
+    if reports is None:
+        return None
+    rows = []
+    for report in reports:
+        for engine in report["engines"]:
+            compared, differing = engine["spikes_compared"], engine["spike_mismatches"]
+            accuracy = percent(engine["accuracy"], engine["accuracy_ci95"]) or DASH
+            agreement = percent(engine["prediction_agreement"], engine["prediction_agreement_ci95"]) or DASH
+            p = f"{engine['mcnemar']['p']:.2g}"
+            kind = "integers" if engine["exact"] else "float"
+            rows.append([engine["name"], kind, count(report["samples"]), accuracy, agreement, p, count(compared), count(differing)])
+            rows[-1].append(count(engine["membrane_mismatches"]))
+    columns = ["engine", "computes in", "recordings", "accuracy (95 %)", "same answer (95 %)", "McNemar's p"]
+    return Table("parity", [*columns, "spikes compared", "spikes that differ", "read-outs that differ"], rows)
+
+
+def _cores(fit: dict[str, Any]) -> Table:
+    rows = []
+    for i, layer in enumerate(fit["layers"]):
+        use = [f"{count(layer['use'][name]['used'])} of {count(layer['use'][name]['limit'])}" for name in ("neurons", "synapse memory", "axons in")]
+        decided = "does not fit: " + ", ".join(layer["over"]) if layer["over"] else layer["binding_limit"] or DASH
+        rows.append([str(i + 1), layer["name"], count(layer["cores"]), layer["tile"] or DASH, *use, decided])
+    columns = ["no.", "layer", "cores", "tile (C x H x W)", "neurons", "synapse memory", "axons in", "decided by"]
+    return Table(f"cores-{fit['device']}", columns, rows)
+
+
+def _energy(energy: dict[str, Any] | None) -> Table | None:
+    if energy is None:
+        return None
+    rows = []
+    for e in energy["estimates"]:
+        interval = f"{joules(e['low_j'])} to {joules(e['high_j'])}"
+        rows.append([e["estimator"], e["device"], joules(e["energy_j"]) or DASH, interval, joules(e["sd_j"]) or DASH])
+    rows += [[e["estimator"], e["device"], "unknown", e["reason"], DASH] for e in energy["unknown"]]
+    return Table("energy", ["estimator", "device", "an inference", "interval of its assumptions", "sd over recordings"], rows)
+
+
+def _energy_layers(energy: dict[str, Any] | None) -> Table | None:
+    """By layer, of the estimators that know layers; three at most."""
+    if energy is None or not energy["estimates"]:
+        return None
+    names = [layer["name"] for layer in energy["estimates"][0]["layers"]]
+    same = [e for e in energy["estimates"] if [layer["name"] for layer in e["layers"]] == names][:3]
+    rows = [[name, *(energy_of(e["layers"][i]) for e in same)] for i, name in enumerate(names)]
+    return Table("energy-layers", ["layer", *(e["estimator"] for e in same)], rows)
+
+
+def _ann(energy: dict[str, Any] | None) -> Table | None:
+    if energy is None or not energy["ann"]:
+        return None
+    verdicts = {True: "spiking costs less", False: "the ANN costs less", None: "undecided: inside the interval"}
+    rows = []
+    for c in energy["ann"]:
+        crossover = percent(c["crossover"], [c["crossover_low"], c["crossover_high"]]) or DASH
+        rows.append([c["comparison"], c["device"], energy_of(c), percent(c["rate"]) or DASH, crossover, verdicts[c["spiking_wins"]]])
+    return Table("ann", ["comparison", "device", "the ANN's energy", "synapses that spikes reach", "crossover (interval)", "verdict"], rows)

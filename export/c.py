@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError
 from tmkt.export import c_templates as templates
+from tmkt.export.alike import first_alike
+from tmkt.export.c_range import check_32_bits
 from tmkt.files import writing
-from tmkt.program import DECAY_ONE, INPUT, Layer, Program, Synapse, largest_sum, pooled
+from tmkt.program import DECAY_ONE, INPUT, Layer, Program, Synapse, pooled
 
 NUMBERS_A_LINE = 32
-WRAP = 2**23  # of the current, once
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class _Source:
 class _Neurons:
     """A layer and the names and sizes that its C has. Its neurons are in the order of positions, then channels.
 
-    `synapses` leaves out those from the layers that never fire, `silent`.
+    `synapses` leaves out those from the layers that never fire, `silent`; those that do the same (`first`) are one function: `distinct`.
     """
 
-    def __init__(self, layer: Layer, name: str, silent: set[str]) -> None:
+    def __init__(self, program: Program, layer: Layer, name: str, silent: set[str]) -> None:
         self.layer, self.name = layer, name
         self.synapses = [synapse for synapse in layer.synapses if synapse.source not in silent]
+        self.first = first_alike(program, replace(layer, synapses=tuple(self.synapses)))
+        self.distinct = [synapse for i, synapse in enumerate(self.synapses) if self.first[i] == i]
         self.channels = layer.shape[0]
         self.positions = layer.neurons // self.channels
         back = max((layer.steps_back(synapse) for synapse in self.synapses), default=0)
@@ -79,7 +81,7 @@ def write_c(program: Program, path: Path) -> None:
 
 def _header(program: Program) -> str:
     layers = _layers(program)
-    synapses = [synapse for neurons in layers for synapse in neurons.synapses]
+    synapses = [synapse for neurons in layers for synapse in neurons.distinct]
     weights = sum(synapse.weight.size for synapse in synapses)
     delays = sum(synapse.weight.size for synapse in synapses if _delayed(synapse))
     scratch, counts = _scratch(layers), program.classes if program.readout == "spikes" else 0
@@ -119,15 +121,16 @@ def _source(program: Program) -> Iterator[str]:
     yield templates.HELPERS
     body = []
     for neurons in layers:
-        _check_32_bits(program, neurons.layer)
+        check_32_bits(program, neurons.layer)
         now: list[str] = []
         after: list[str] = []
         yield from _table("int16_t", f"{neurons.name}_bias", neurons.layer.bias)
-        for i, synapse in enumerate(neurons.synapses):
+        for i, (synapse, first) in enumerate(zip(neurons.synapses, neurons.first, strict=True)):
             source = _Source("input", program.input_shape, True, program.max_count) if synapse.source == INPUT else by_name[synapse.source].source()
-            yield from _synapse(neurons, source, synapse, f"{neurons.name}_{i}")
+            if first == i:
+                yield from _synapse(neurons, source, synapse, f"{neurons.name}_{i}")
             recurrent = synapse.source == neurons.layer.name
-            (after if recurrent else now).append(_call(neurons, source, synapse, f"{neurons.name}_{i}", recurrent))
+            (after if recurrent else now).append(_call(neurons, source, synapse, f"{neurons.name}_{first}", recurrent))
         yield _update(neurons)
         body += _step(neurons, now, after)
     yield templates.RESET
@@ -151,7 +154,7 @@ def _layers(program: Program) -> list[_Neurons]:
         name = "layer_" + re.sub("[^A-Za-z0-9]", "_", layer.name)[:40]
         while name in {other.name for other in layers}:
             name += "_"
-        layers.append(_Neurons(layer, name, silent))
+        layers.append(_Neurons(program, layer, name, silent))
     return layers
 
 
@@ -248,24 +251,6 @@ def _update(neurons: _Neurons) -> str:
 
 def _kept(state: str, decay: int) -> str:
     return f"kept({state}, {DECAY_ONE - decay})"
-
-
-def _check_32_bits(program: Program, layer: Layer) -> None:
-    """InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound` after its wrap, and grows by `most` before
-    the next."""
-    for synapse in layer.synapses:
-        counts = synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1)
-        if counts >= 2**30:
-            raise InputError(f"layer {layer.name!r}: pools counts up to {counts}, expected below 2^30 for C; use smaller pools")
-    most = 64 * largest_sum(program, layer)
-    if layer.current_decay == DECAY_ONE or most <= 2 * WRAP:
-        return
-    bound = (most - 2 * WRAP) * DECAY_ONE // layer.current_decay if layer.current_decay else 2**31
-    if bound + most + 2 * WRAP >= 2**31:
-        raise InputError(
-            f"layer {layer.name!r}: current memory (decay {layer.current_decay}) with sums up to {most // 64}, expected currents below 2^31; "
-            "use fewer synapses or smaller weights"
-        )
 
 
 def _delayed(synapse: Synapse) -> bool:

@@ -1,5 +1,6 @@
 """Writes a program as an ONNX graph that carries its states: integer-exact, streaming, without torch."""
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from tmkt.errors import InputError
+from tmkt.export.alike import first_alike
 from tmkt.export.onnx_parts import Graph, Nodes
 from tmkt.program import DECAY_ONE, INPUT, Layer, Program, largest_sum, pooled
 
@@ -50,18 +52,23 @@ class _Builder(Graph):
         add = self.main.add
         shape = self.over_steps(layer.shape)
         total = ""
+        first = first_alike(self.program, layer)
         for i, synapse in enumerate(layer.synapses):
-            if synapse.source == layer.name:
+            if synapse.source == layer.name or first[i] < i:
                 continue
-            if synapse.source not in sources:
+            summed = [sources.get(other.source, "") for other, same in zip(layer.synapses, first, strict=True) if same == i]
+            if "" in summed:
                 raise InputError(f"layer {layer.name!r}: reads {synapse.source!r}, expected a layer that fires; remove that synapse")
             if layer.steps_back(synapse):
                 a = self._late(layer, i)
-            elif synapse.kind == "conv":
-                a = self._conv(layer, i, sources[synapse.source], bias)
+                total = add("Add", total, a) if total else a
+                continue
+            x = reduce(lambda one, other: add("Add", one, other), summed)  # spikes are added first, and weighted once
+            if synapse.kind == "conv":
+                a = self._conv(layer, i, x, bias)
                 bias = ""
             else:
-                a = self._dense(layer, i, sources[synapse.source])
+                a = self._dense(layer, i, x)
             total = add("Add", total, a) if total else a
         total = add("Reshape", total, shape) if total else add("Expand", self.constant(0, np.float32), shape)
         return add("Add", total, self.by_channel(bias, layer.shape)) if bias else total

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from tmkt.chip_form import relay_neurons
 from tmkt.errors import InputError
 from tmkt.nir_file import read_nir
 from tmkt.nir_graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale
@@ -52,10 +53,14 @@ class Population:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in an order in which each comes after its sources (a recurrent connection names its own layer)."""
+    """Layers in an order in which each comes after its sources (a recurrent connection names its own layer).
+
+    `relay_neurons`: those that would hold spikes back where branches of unequal length meet, if no synapse had delays (None: not known).
+    """
 
     input_shape: tuple[int, ...]
     layers: tuple[Population, ...]
+    relay_neurons: int | None = None
 
     def shape_of(self, source: str) -> tuple[int, ...]:
         """The shape of a layer by name, or of the input."""
@@ -69,7 +74,7 @@ def volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def from_program(program: Program) -> Network:
     """The network of an integer program; a weight takes the bits that its layer's integers need once their common power of two is out."""
-    return Network(program.input_shape, tuple(_population(layer) for layer in program.layers))
+    return Network(program.input_shape, tuple(_population(layer) for layer in program.layers), relay_neurons(program))
 
 
 def _population(layer: Layer) -> Population:

@@ -54,6 +54,7 @@ def fit(
         "chips_without_sharing": None if worst.misfits else worst.chips,
         "chips_allowed": chips or device.limits.chips,
         "cores_per_chip": device.limits.cores,
+        "relay_neurons": network.relay_neurons,
         "layers": [_layer(placed, placement) for placed in placement.layers],
         "traffic": counted,
         "step_time": time,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_compiler import needs_cc
+from example_datasets import write_gesture_tonic
 from example_networks import make_frames
 from example_residual import make_residual
 from numpy.typing import NDArray
@@ -15,15 +16,21 @@ from tmkt.bundle import Bundle
 from tmkt.chip_form import fits_netx, lags, relay_neurons, relays
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines.lava import installed
+from tmkt.deploy.fit.device import load_device
+from tmkt.deploy.fit.network import from_program
+from tmkt.deploy.fit.report import fit
 from tmkt.deploy.parity import parity
 from tmkt.errors import InputError
 from tmkt.export.c import write_c, write_c_header
+from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
 from tmkt.export.nir import write_nir
 from tmkt.export.onnx import write_onnx
 from tmkt.export.quantize import quantize
 from tmkt.frames import InputContract
 from tmkt.program import Layer, Program, Synapse
+from tmkt.recipe import parse_recipe
+from tmkt.train.trainer import train
 
 STEPS = 6
 SHAPES = {"sew-resnet18": (2, 17, 19), "resnet18": (2, 13, 14)}
@@ -98,6 +105,23 @@ def test_lava_computes_the_same_from_a_graph_of_its_processes(bundle: Bundle) ->
     frames = frames_for(bundle.program.input_shape, samples=3)  # back to back: states are reset where each sample reaches them
     report = parity(bundle, ["lava"], frames, np.zeros(len(frames), np.int64), max_drop_points=100)
     assert (report["engines"][0]["spike_mismatches"], report["engines"][0]["membrane_mismatches"]) == (0, 0)
+
+
+def test_a_trained_run_is_exported_and_all_engines_agree(tmp_path: Path) -> None:
+    write_gesture_tonic(tmp_path, [1, 2])
+    data = {"name": "dvsgesture", "shots": 1, "sensor": [18, 18], "bins": 6, "bin_us": 50_000, "max_count": 2}
+    network = {"name": "sew-resnet18", "channels": [4, 4, 6, 8]}
+    settings = {"steps": 3, "batch": 4, "threads": 1}
+    recipe = parse_recipe({"data": data, "network": network, "method": {"name": "target-only"}, "train": settings}, "test")
+    run = train(recipe, tmp_path, None, tmp_path / "run")
+    bundle = export_run(run, tmp_path / "bundle", {"all"}, 8, run.load_calibration())
+    assert bundles.LAVA not in bundle.manifest["files"]
+    assert {bundles.NIR, bundles.ONNX, bundles.C_SOURCE} <= bundle.manifest["files"].keys()
+    frames = run.load_calibration()[:4]
+    report = parity(bundle, ["onnx", "torch"], frames, np.zeros(len(frames), np.int64), max_drop_points=100)
+    assert report["passed"], report["failures"]
+    assert not any(report["faults"].values())
+    assert fit(from_program(bundle.program), load_device("loihi2"))["relay_neurons"] == relay_neurons(bundle.program) > 0
 
 
 def delayed_program() -> Program:

@@ -5,6 +5,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from tmkt.errors import InputError
+from tmkt.export.c import write_c
 from tmkt.export.graph import network_to_nir
 from tmkt.export.lower import FloatLayer, lower
 from tmkt.export.nir import write_nir
+from tmkt.export.onnx import write_onnx
 from tmkt.export.onnx_float import write_onnx_float
 from tmkt.export.quantize import quantize
 from tmkt.float_network import FloatNetwork
@@ -107,6 +110,18 @@ def test_float_files_of_the_pre_activation_network_compute_what_it_does(tmp_path
     readout, found = session.run(["readout", "conv9_2.spikes"], feed)
     np.testing.assert_array_equal(found.swapaxes(0, 1), spikes["conv9_2"])
     np.testing.assert_allclose(readout, logits, atol=1e-4)
+
+
+def test_files_hold_the_weights_of_a_sum_once(tmp_path: Path) -> None:
+    net = make_residual()
+    program, _ = quantize(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
+    write_onnx(program, tmp_path / "network.onnx")
+    names = [tensor.name for tensor in onnx.load(tmp_path / "network.onnx").graph.initializer]
+    assert [name for name in names if name.startswith("conv4_1.weight")] == ["conv4_1.weight_0"]
+    write_c(program, tmp_path / "network.c")
+    text = (tmp_path / "network.c").read_text()
+    assert text.count("layer_conv4_1_0(") == 4  # the function, and a call for each of three sources
+    assert "layer_conv4_1_1" not in text
 
 
 def lif(shape: tuple[int, ...]) -> nir.LIF:

@@ -136,6 +136,8 @@ def _verdict(report: dict[str, Any]) -> str:
         start = "Fits" if report["fits"] else "DOES NOT FIT"
         of = f"{_chips(report['chips'])} of {report['cores_per_chip']}"
         lines.append(f"{start}: {cores} on {of}" + ("." if report["fits"] else f", expected at most {report['chips_allowed']}."))
+    if report["relay_neurons"]:
+        lines.append(f"Not in it: {report['relay_neurons']:,} relay neurons for its branches, where synapses have no delays (Lava's convolutions).")
     if report["changes"]:
         lines.append("Cheapest change that fits:" if report["changed"] else "A start, but not enough:")
         lines += [f"  {c['change']} ({100 * c['weights_lost']:.0f} % of the weights lost)" for c in report["changes"]]

@@ -37,9 +37,15 @@ test-sanafe: $(READY) .venv-sanafe/.ready
 	@.venv-sanafe/bin/pip install -q --disable-pip-version-check sanafe==2.2.9 numpy==2.4.6
 	@touch $@
 
-# NeuroBench asks for packages that its counters do not need: it goes beside, without them.
-test-peers: $(READY) build/peers/.ready
+# NeuroBench asks for packages that its counters do not need: it goes beside, without them. Norse wants versions of its own.
+test-peers: $(READY) build/peers/.ready .venv-norse/.ready
 	PYTHONPATH=build/peers $(BIN)/pytest tests/deploy/test_energy_peers.py
+	TMKT_NORSE_PYTHON=$(CURDIR)/.venv-norse/bin/python $(BIN)/pytest tests/export/test_nir.py tests/export/test_import_frameworks.py
+
+.venv-norse/.ready: Makefile
+	@$(PYTHON) -m venv .venv-norse
+	@.venv-norse/bin/pip install -q --disable-pip-version-check -c constraints.txt norse==1.1.0 nir nirtorch torch
+	@touch $@
 
 build/peers/.ready: Makefile
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/peers neurobench==2.3.0
@@ -74,4 +80,4 @@ bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
 
 clean:
-	rm -rf $(VENV) .venv-sanafe .venv-evlib build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib build .pytest_cache .mypy_cache .ruff_cache .hypothesis

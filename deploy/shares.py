@@ -14,6 +14,7 @@ from tmkt.datasets import Recording, load_frames
 from tmkt.deploy.engines import Engine, open_engine
 from tmkt.deploy.evaluate import Answers, Progress, answers_of, batch_size, join_answers, measure
 from tmkt.errors import InputError
+from tmkt.frames import InputContract
 
 SHARE = 100  # recordings: tens of milliseconds of work at least, against less than one to hand them over; little to run again
 MOST_LOSSES = 3  # of workers over one share before it is given up: ours
@@ -24,13 +25,15 @@ Share = tuple[Recording, ...]
 @dataclass(frozen=True)
 class Job:
     """What to run shares with. `threads`: of the engine, None for all cores. `manifest_sha256` and `tmkt` (its version) are what the
-    worker must find, so that no other bundle and no other program answers on another machine."""
+    worker must find, so that no other bundle and no other program answers on another machine. `contract`: how recordings are binned, None
+    as the bundle says."""
 
     bundle: Path
     manifest_sha256: str
     engine: str
     threads: int | None
     tmkt: str = __version__
+    contract: InputContract | None = None
 
 
 Runner = Callable[[Job, Sequence[Share]], Iterator[tuple[int, Answers]]]  # gives (index, answers) of every share once, in any order
@@ -52,7 +55,7 @@ def run_recordings(
             f"{strange.path}: of class {strange.label}, the bundle knows {bundle.program.classes} classes; choose the data it was made for"
         )
     path = bundle.path.absolute()  # a worker may stand elsewhere
-    job = Job(path, sha256(path / MANIFEST), engine, threads)
+    job = Job(path, sha256(path / MANIFEST), engine, threads, contract=bundle.contract)
     absolute = [replace(r, path=r.path.absolute()) for r in recordings]
     shares = [tuple(absolute[i : i + SHARE]) for i in range(0, len(absolute), SHARE)]
     parts: dict[int, Answers] = {}
@@ -99,6 +102,7 @@ def _open(job: Job) -> tuple[Bundle, Engine]:
     bundle = load(job.bundle)
     if sha256(job.bundle / MANIFEST) != job.manifest_sha256:
         raise InputError(f"{job.bundle}: is another bundle for this worker; give every machine the same folder")
+    bundle = replace(bundle, contract=job.contract or bundle.contract)
     engine = open_engine(job.engine, bundle, threads=job.threads)
     if engine.name != "lava":
         contract = bundle.contract

@@ -105,6 +105,8 @@ def _convolution(name: str, node: Any, shape: Shape) -> tuple[Conv, Shape, str]:
     same = isinstance(node.padding, str | bytes) and node.padding in ("same", b"same")
     if same:
         require(stride == (1, 1), name, f"padding 'same' with stride {stride}", "stride 1", "write the padding in pixels")
+        odd = any(d > 1 and d * (k - 1) % 2 for d, k in zip(dilation, weight.shape[2:], strict=True))
+        require(not odd, name, f"padding 'same' with an even kernel and dilation {dilation}", "an odd kernel", "write the padding in pixels")
         weight, padding = _same(weight, dilation)
         notes.append("padding 'same'")
     elif isinstance(node.padding, str | bytes):
@@ -128,14 +130,14 @@ def _convolution(name: str, node: Any, shape: Shape) -> tuple[Conv, Shape, str]:
 def _same(weight: Floats, dilation: tuple[int, int]) -> tuple[Floats, tuple[int, int]]:
     """A kernel and an equal padding on both sides that give what 'same' gives from the first row and column on.
 
-    An odd total pads one pixel more at the end (PyTorch); a zero tap in front of the kernel takes the place of that.
+    An odd total pads one pixel more at the end (PyTorch); a zero tap in front of the kernel takes the place of that (dilation 1).
     """
     padding = []
     for axis, d in ((2, dilation[0]), (3, dilation[1])):
         total = d * (weight.shape[axis] - 1)
         if total % 2:
             weight = np.concatenate([np.zeros_like(weight.take([0], axis)), weight], axis)
-            padding.append(total // 2 + d)
+            padding.append(total // 2 + 1)
         else:
             padding.append(total // 2)
     return np.ascontiguousarray(weight), (padding[0], padding[1])

@@ -1,5 +1,7 @@
 """network.nir, read and run by us and by snnTorch."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 import torch
 from example_networks import make_frames, make_network
 
+from tmkt.deploy.simulator import Simulator
 from tmkt.export.graph import network_to_nir
 from tmkt.export.nir import write_nir
+from tmkt.export.program_nir import program_to_nir
+from tmkt.export.quantize import quantize
 from tmkt.float_network import FloatNetwork
 
 
@@ -44,3 +49,40 @@ def test_snntorch_reads_the_file_and_gives_the_same_logits(tmp_path: Path, shape
             out, state = other(torch.from_numpy(frames[:, t]).float(), state)
             logits += out.numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # of snnTorch's own imports
+def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(tmp_path: Path) -> None:
+    import nir
+    from snntorch.import_nir import import_from_nir
+
+    shape = (2, 13, 11)
+    frames = make_frames(4, 8, shape)
+    program, _ = quantize(network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4)), shape, 1, frames)
+    write_nir(program_to_nir(program), tmp_path / "integers.nir")
+    other = import_from_nir(nir.read(tmp_path / "integers.nir"))
+    state, membrane = None, np.zeros((4, 4), np.float32)
+    with torch.no_grad():
+        for t in range(frames.shape[1]):
+            out, state = other(torch.from_numpy(frames[:, t]).float(), state)
+            membrane += out.numpy()
+    np.testing.assert_array_equal(64 * membrane, Simulator(program, 1).run(frames).readout)
+
+
+@pytest.mark.skipif("TMKT_NORSE_PYTHON" not in os.environ, reason="needs Norse: make test-peers")
+def test_norse_loads_both_files_as_they_are(tmp_path: Path) -> None:
+    shape = (2, 13, 11)
+    frames = make_frames(4, 8, shape)
+    np.save(tmp_path / "frames.npy", frames)
+    graph = network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4))
+    program, _ = quantize(graph, shape, 1, frames)
+    script = Path(__file__).parents[1] / "support" / "norse_process.py"
+    for file, expected in (
+        (graph, FloatNetwork(graph).run(frames).readout),
+        (program_to_nir(program), Simulator(program, 1).run(frames).readout / 64),
+    ):
+        write_nir(file, tmp_path / "file.nir")
+        command = [os.environ["TMKT_NORSE_PYTHON"], script, "run", tmp_path / "file.nir", tmp_path / "frames.npy", tmp_path / "out.npz"]
+        subprocess.run(command, check=True)
+        outputs = np.load(tmp_path / "out.npz", allow_pickle=False)["outputs"]
+        np.testing.assert_allclose(outputs.sum(1), expected, atol=1e-4)

@@ -23,6 +23,7 @@ def weights(*shape: int, seed: int = 0, scale: float = 1.0) -> NDArray[np.float3
 
 
 def conv(channels: int, inputs: int, size: int = 3, padding: Any = 1, groups: int = 1, scale: float = 1.0, seed: int = 0) -> nir.Conv2d:
+    """Without the input's shape, which some exporters leave out."""
     w = weights(channels, inputs // groups, size, size, seed=seed, scale=scale)
     return nir.Conv2d(None, w, (1, 1), padding, (1, 1), groups, weights(channels, seed=seed + 1, scale=0.1))
 

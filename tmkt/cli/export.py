@@ -58,7 +58,9 @@ def export(
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
         console.table(f"{network}, node by node", ["node", "read as", "changed"], rows)
     layers = bundle.manifest["quantisation"]
-    console.table("Quantisation", list(layers[0]), [[f"{v:.3g}" if isinstance(v, float) else v for v in row.values()] for row in layers])
+    columns = list(dict.fromkeys(key for row in layers for key in row))
+    cells = [[row.get(key) for key in columns] for row in layers]
+    console.table("Quantisation", columns, [[f"{v:.3g}" if isinstance(v, float) else v for v in row] for row in cells])
     console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
     console.note(f"Next: tmkt parity {path} --data DIR")
 

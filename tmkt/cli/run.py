@@ -8,7 +8,6 @@ import typer
 from tmkt import console
 from tmkt.cli.options import BinsOption, BinUsOption, DataOption, JsonOption, LimitOption, MaxCountOption, SplitOption, engine_names
 from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
-from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -32,8 +31,6 @@ def evaluate(
 ) -> None:
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
     opened = open_bundle(bundle, bins, bin_us, max_count)
-    if (workers > 1 or ray is not None) and (bins, bin_us, max_count) != (None, None, None):
-        raise InputError(f"{bundle}: --bins, --bin-us and --max-count beside --workers or --ray, expected one process; export it with that binning")
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
     report = run_evaluation(opened, engine, recordings, workers, ray, results)
     report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}

@@ -22,7 +22,7 @@ from tmkt.nir_conventions import Conventions
 from tmkt.nir_file import read_nir
 from tmkt.nir_order import order
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden" / "frameworks"
 Spikes = list[NDArray[np.uint8]]
 
 
@@ -168,7 +168,7 @@ def test_snntorch_recurrent(tmp_path: Path, record_property: Any) -> None:
 
 
 def test_norse(record_property: Any) -> None:
-    """tests/golden/norse.*, which tests/support/norse_process.py wrote with Norse 1.1.0: LIF, LIF with a current, IF."""
+    """tests/golden/frameworks/norse.*, which tests/support/norse_process.py wrote with Norse 1.1.0: LIF, LIF with a current, IF."""
     stored = np.load(GOLDEN / "norse.npz", allow_pickle=False)
     with pytest.raises(InputError, match=r"node '5': IF with r = 1, .* --inputs per-step if it counts whole \(Norse\)"):
         order(read_nir(GOLDEN / "norse.nir"), Conventions(dt=1e-3), strict=True)

@@ -83,7 +83,6 @@ def damaged(path: Path, what: str) -> None:
         ("", "--dt 1e-4", "no --bins or --bin-us"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000", "no --data to calibrate on"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000 --bits none", "node 'lif': a weight of"),
-        ("", "--dt 1e-4 --bins 4 --bin-us 1000 --bits 9", "--bits 9: expected 2 to 8"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000 --sensor 34", "--sensor '34': expected height and width"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000 --bits none --dataset cepdvs", "the read-out has 10 values, the data set 'cepdvs'"),
         ("", "--dt 1e-4 --reset soft", "soft reset"),

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tmkt.console import joules, percent
 from tmkt.deploy.report import plots
-from tmkt.deploy.report.tables import count, metric, tables
+from tmkt.deploy.report.tables import count, divergence, metric, tables
 from tmkt.files import writing
 
 MOST_EMBEDDED = 1_000_000  # bytes of the report's JSON in the page; a larger one (thousands of classes or steps) is left to --json
@@ -19,7 +19,7 @@ def environment() -> Environment:
     """Templates that escape everything that is no markup of ours, and fail on a name that is not there."""
     env = Environment(loader=PackageLoader("tmkt.deploy.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"count": count, "joules": joules, "percent": percent, "metric": metric, "embedded": embedded}
-    env.globals |= {"plots": plots, "energy_rows": energy_rows}
+    env.globals |= {"plots": plots, "energy_rows": energy_rows, "divergence": divergence}
     return env
 
 

@@ -1,5 +1,6 @@
 """Sample recordings for the player: their events, every layer's spikes, and the read-out step by step, packed for the page."""
 
+import json
 import math
 import zlib
 from base64 import b64encode
@@ -20,7 +21,7 @@ MOST_SAMPLES, MOST_WRONG = 12, 4
 MOST_PACKED = 2_400_000  # bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB
 MOST_EVENTS = 60_000  # of a recording: with more, every second, third, ... is shown
 MOST_SPIKE_BYTES = 60_000  # of a layer and recording, before compression: of a larger layer, the first channels are shown
-MOST_STEPS = 2_000
+MOST_STEPS, MOST_READOUT = 2_000, 150_000  # steps that are shown, and values of the read-out in them
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,21 @@ def choose(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> list[in
     return sorted(chosen)
 
 
-def replay(bundle: Bundle, frames: NDArray[np.uint8]) -> Replay:
+def shown_steps(bundle: Bundle) -> int:
+    """How many of the steps the player shows: all, unless they are very many."""
+    return max(1, min(bundle.contract.bins, MOST_STEPS, MOST_READOUT // bundle.program.classes))
+
+
+def replay(simulator: Simulator, frames: NDArray[np.uint8]) -> Replay:
     """Runs one recording, uint8 [T, 2, H, W], a step at a time: the membranes between the steps are what a run as a whole does not show."""
-    simulator, parts = Simulator(bundle.program, 1), []
+    parts = []
     state = simulator.zero_state(1)
     for step in range(len(frames)):
         result = simulator.run(frames[None, step : step + 1], state)
         state = result.state
         parts.append((result.readout[0], {name: spikes[0, 0].copy() for name, spikes in result.spikes.items()}))
     readout = np.stack([part[0] for part in parts])
-    if bundle.program.readout == "spikes":
+    if simulator.program.readout == "spikes":
         readout = np.cumsum(readout, axis=0)
     spikes = {name: np.stack([part[1][name] for part in parts]) for name in parts[0][1]}
     return Replay(spikes, readout)
@@ -67,12 +73,13 @@ def pack_samples(bundle: Bundle, samples: Samples, predictions: NDArray[np.int64
     entries: list[dict[str, Any]] = []
     packed: list[dict[str, Any]] = []
     size = 0
+    simulator, steps = Simulator(bundle.program, 1), shown_steps(bundle)
     for i in choose(samples.labels, predictions):
         recording = samples.recordings[i]
         events = read_recording(recording, bundle.contract.sensor)
-        shown = replay(bundle, samples.frames[i])
-        block = _pack(events, bundle, shown)
-        size += block["bytes"]
+        shown = replay(simulator, samples.frames[i])
+        block = _pack(events, bundle, shown, steps)
+        size += block["bytes"] + len(json.dumps(block["readout"])) * 3 // 4
         if size > MOST_PACKED and entries:
             break
         name = "/".join(recording.path.parts[-3:])
@@ -82,13 +89,12 @@ def pack_samples(bundle: Bundle, samples: Samples, predictions: NDArray[np.int64
         region = recording.view.region if recording.view else None
         box = None if region is None else [region[1], region[0], region[3], region[2]]
         packed.append({**block, "label": recording.label, "prediction": int(predictions[i]), "sensor": list(events.sensor), "box": box})
-    return entries, {**_layers(bundle), "samples": packed}
+    return entries, {**_layers(bundle, steps), "samples": packed}
 
 
-def _layers(bundle: Bundle) -> dict[str, Any]:
+def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
     """What is common to all samples."""
     last = bundle.program.layers[-1]
-    steps = min(bundle.contract.bins, MOST_STEPS)
     unit = 64.0 * last.scale if last.scale and bundle.program.readout == "membrane" else 1.0
     kind = "spikes so far" if bundle.program.readout == "spikes" else "membrane, in thresholds" if unit > 1 else "membrane"
     layers = []
@@ -99,7 +105,7 @@ def _layers(bundle: Bundle) -> dict[str, Any]:
             neurons = min(layer.neurons, kept * shape[1] * shape[2])
             layers.append({"name": layer.name, "channels": shape[0], "neurons": neurons, "shape": [kept, *shape[1:]]})
     contract = bundle.contract
-    return {"bins": steps, "bin_us": contract.bin_us, "classes": bundle.classes, "layers": layers, "unit": unit, "kind": kind}
+    return {"shown": steps, "bins": contract.bins, "bin_us": contract.bin_us, "classes": bundle.classes, "layers": layers, "unit": unit, "kind": kind}
 
 
 def _picture(layer: Layer) -> tuple[int, int, int]:
@@ -116,9 +122,8 @@ def _channels(shape: tuple[int, ...], steps: int) -> int:
     return int(np.clip(8 * MOST_SPIKE_BYTES // (steps * shape[1] * shape[2]), 1, shape[0]))
 
 
-def _pack(events: Events, bundle: Bundle, shown: Replay) -> dict[str, Any]:
+def _pack(events: Events, bundle: Bundle, shown: Replay, steps: int) -> dict[str, Any]:
     """Steps between stamps as uint32, x and y as uint16, polarities as uint8, then bit-packed spikes, layer by layer: one deflated block."""
-    steps = min(bundle.contract.bins, MOST_STEPS)
     inside = events.t - events.t[0] < steps * bundle.contract.bin_us
     every = int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS))
     kept = np.flatnonzero(inside)[::every]

@@ -136,6 +136,17 @@ def _parity(reports: list[dict[str, Any]] | None) -> Table | None:
     return Table("parity", [*columns, "spikes compared", "spikes that differ", "read-outs that differ"], rows)
 
 
+def divergence(engine: dict[str, Any]) -> Table:
+    """Where an engine differs, layer by layer."""
+    rows = []
+    for layer in engine["layers"]:
+        for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
+            if compared := layer[f"{what}_compared"]:
+                differing = layer[f"{kind}_mismatches"]
+                rows.append([layer["name"], what, count(compared), count(differing), f"{100 * differing / compared:.3g} %"])
+    return Table(f"divergence-{engine['name']}", ["layer", "what", "compared", "differ", "share"], rows)
+
+
 def _cores(fit: dict[str, Any]) -> Table:
     rows = []
     for i, layer in enumerate(fit["layers"]):

@@ -16,8 +16,9 @@ from tmkt.bundle import load
 from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.reading import read_recording
 from tmkt.deploy.report import samples as packing
-from tmkt.deploy.report.compare import compare
-from tmkt.deploy.report.page import write_page
+from tmkt.deploy.report.compare import compare, write_comparison
+from tmkt.deploy.report.gather import Samples
+from tmkt.deploy.report.page import MOST_EMBEDDED, write_page
 from tmkt.deploy.report.samples import choose
 from tmkt.deploy.report.tables import MOST_CONFUSIONS, tables
 from tmkt.deploy.simulator import Simulator
@@ -100,9 +101,9 @@ def test_the_player_holds_events_spikes_and_read_out_as_they_were(pipeline: Any,
             np.testing.assert_array_equal(np.frombuffer(block, kind, n, at * n), getattr(events, name)[inside])
         at = 9 * n
         for layer in player["layers"]:
-            spikes = expected.spikes[layer["name"]][0].reshape(player["bins"], -1)
+            spikes = expected.spikes[layer["name"]][0].reshape(player["shown"], -1)
             size = (spikes.shape[1] + 7) // 8 * player["bins"]
-            bits = np.unpackbits(np.frombuffer(block, np.uint8, size, at).reshape(player["bins"], -1), axis=1)
+            bits = np.unpackbits(np.frombuffer(block, np.uint8, size, at).reshape(player["shown"], -1), axis=1)
             np.testing.assert_array_equal(bits[:, : spikes.shape[1]], spikes)
             at += size
         assert at == len(block)
@@ -123,8 +124,6 @@ def test_wrong_answers_are_among_the_samples_and_every_class_gets_its_turn() -> 
 
 
 def test_a_full_page_shows_fewer_recordings_and_thinner_events(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tmkt.deploy.report.gather import Samples
-
     bundle = load(pipeline.bundle)
     recordings = dataset("digits").find_recordings(pipeline.data)[:6]
     frames, labels = load_frames(recordings, bundle.contract)
@@ -177,7 +176,7 @@ def test_a_bundle_alone_without_recordings_says_what_is_missing(tmkt: Any, pipel
     assert "player-data" not in text
 
 
-def test_a_run_that_no_chip_takes_has_a_report_of_its_training(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+def test_a_run_that_no_chip_takes_has_a_report_of_its_training(tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     run = tmp_path / "float <run>"
     shutil.copytree(pipeline.run, run)
     recipe = run / "recipe.toml"
@@ -190,6 +189,43 @@ def test_a_run_that_no_chip_takes_has_a_report_of_its_training(tmkt: Any, pipeli
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "interpolated frames" in text
     assert "<h1>float &lt;run&gt;</h1>" in text
+    both = compare(done.json, made[1], (None, None), None)
+    write_comparison(tmp_path / "both.html", both)
+    assert "–" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
+def test_a_divergence_is_shown_with_its_place_and_by_layer(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    report = json.loads(json.dumps(made[1]))
+    engine = report["parity"][0]["engines"][1]
+    engine["layers"][0]["spike_mismatches"] = 7
+    first = {"sample": 3, "layer": "conv1", "step": 4, "neuron": [1, 2, 3], "found": 0, "expected": 1, "cause": "decay", "explanation": "leaks twice"}
+    membranes = {"incoming_sum": 90, "incoming_sum_found": None, "membrane": 12345, "membrane_found": None, "threshold": 12000}
+    engine["first_divergence"] = {**first, **membranes, "candidates": []}
+    report["parity"][0]["failures"] = ["onnx differs"]
+    write_page(tmp_path / "r.html", report, None)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Sample 3, layer conv1, step 4, neuron 1, 2, 3: 0, expected 1. Likely cause: decay: leaks twice." in text
+    assert "membrane 12,345 here, – there; threshold 12,000" in text
+    assert '<table id="divergence-onnx">' in text
+    assert "✗ they do not" in text
+
+
+def test_the_largest_page_is_below_5_mb() -> None:
+    plots_and_tables = 500_000
+    assert packing.MOST_PACKED * 4 / 3 + MOST_EMBEDDED + plots_and_tables < 5_000_000
+
+
+def test_of_very_many_steps_the_first_are_shown(monkeypatch: pytest.MonkeyPatch, pipeline: Any) -> None:
+    bundle = load(pipeline.bundle)
+    assert packing.shown_steps(bundle) == 10
+    monkeypatch.setattr(packing, "MOST_READOUT", 45)
+    recordings = dataset("digits").find_recordings(pipeline.data)[:1]
+    frames, labels = load_frames(recordings, bundle.contract)
+    entries, player = packing.pack_samples(bundle, Samples(recordings, frames, labels, pipeline.data, "all"), labels)
+    (sample,) = player["samples"]
+    assert (player["shown"], player["bins"], len(sample["readout"])) == (4, 10, 4)
+    assert sample["events"] < read_recording(recordings[0], bundle.contract.sensor).t.size
+    assert entries[0]["readout"] == Simulator(bundle.program).run(frames).readout[0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // One recording at a time: events as they come, spikes of a layer, the read-out, the decision. Needs drawing.js.
 const byId = id => document.getElementById(id);
 const player = JSON.parse(byId("player-data").textContent);
-const bin = player.bin_us, steps = player.bins, end = bin * steps, nodes = byId("player");
+const bin = player.bin_us, steps = player.shown, end = bin * steps, nodes = byId("player");
 let shown, now = Math.ceil(steps / 2) * bin, playing = false, before = 0;
 
 async function unpack(sample) {  // the arrays of a sample, in the order in which they were packed
@@ -90,8 +90,8 @@ function drawReadout(done) {
   on.fillStyle = css("--now");
   on.fillRect(x(now) - 1, 2, 2, low);
   const right_or_wrong = now_best === shown.label ? "right" : "wrong";
-  const said = now_best < 0 ? "no answer yet" : (done < steps ? "so far " : "the answer: ") + player.classes[now_best] + ", " + right_or_wrong;
-  byId("says").textContent = seconds(now) + " s, step " + done + " of " + steps + ": " + said + " (recorded: " + player.classes[shown.label] + ")";
+  const said = now_best < 0 ? "no answer yet" : (done < player.bins ? "so far " : "the answer: ") + player.classes[now_best] + ", " + right_or_wrong;
+  byId("says").textContent = seconds(now) + " s, step " + done + " of " + player.bins + ": " + said + " (recorded: " + player.classes[shown.label] + ")";
   byId("time").value = Math.round(now);
   byId("time").setAttribute("aria-valuetext", byId("says").textContent);
 }

@@ -62,6 +62,8 @@ def export(
     cells = [[row.get(key) for key in columns] for row in layers]
     console.table("Quantisation", columns, [[f"{v:.3g}" if isinstance(v, float) else v for v in row] for row in cells])
     console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
+    if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
+        console.note("No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program")
     console.note(f"Next: tmkt parity {path} --data DIR")
 
 

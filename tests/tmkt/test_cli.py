@@ -14,15 +14,6 @@ import pytest
 
 from tmkt.bundle import sha256
 
-COMMANDS = ("train", "export", "evaluate", "parity", "fit", "energy", "report", "demo", "doctor", "recipes list", "recipes show", "data simulate")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(tmkt: Any, command: str) -> None:
-    done = tmkt(*command.split(), "--help")
-    assert done.code == 0
-    assert f"Example: tmkt {command}" in done.out
-
 
 def test_evaluate_gives_one_json_object(tmkt: Any, pipeline: Any) -> None:
     for engine in ("simulator", "onnx", "float"):

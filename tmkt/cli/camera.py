@@ -12,7 +12,7 @@ from tmkt.cli.steps import need_data
 
 def register(app: typer.Typer) -> None:
     """Adds the command to `tmkt data`."""
-    app.command("fit-camera", epilog="Example: tmkt data fit-camera nmnist-fewshot-sim --data data/nmnist --static data/mnist --out mine.toml")(
+    app.command("fit-camera", epilog="Example: tmkt data fit-camera nmnist-fewshot-sim --data data/nmnist --static data/mnist --out fitted.toml")(
         data_fit_camera
     )
 

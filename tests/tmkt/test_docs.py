@@ -125,6 +125,11 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}, f"{document.name}: {target}"
 
 
+def test_every_document_is_linked_from_another() -> None:
+    linked = {path for document in DOCUMENTS for path in re.findall(r"(\w[\w-]*\.md)", document.read_text(encoding="utf-8"))}
+    assert {document.name for document in DOCUMENTS[1:]} <= linked
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     """A folder with a run and a bundle: the first commands of the README."""

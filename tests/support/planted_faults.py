@@ -110,51 +110,55 @@ class Graph:
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name))
 
 
+def node(graph: Any, op: str, number: int = 0) -> Any:
+    """The graph's first node of a kind, or one counted from it; -1 is the last."""
+    return [n for n in graph.node if n.op_type == op][number]
+
+
 def fires_at_threshold(g: Graph) -> None:
-    next(n for n in reversed(g.body("conv1").node) if n.op_type == "Greater").op_type = "GreaterOrEqual"
+    node(g.body("conv1"), "ThresholdedRelu").attribute[0].f -= 0.5  # membranes are whole numbers
 
 
 def rounds(by: int) -> Callable[[Graph], None]:
-    """Decays of the read-out as floor((x + by) / 4096): down (by = 0), or to the nearest (2048)."""
+    """Decays of the read-out as floor((x * kept + by) / 4096): down (by = 0), or to the nearest (2048)."""
 
     def plant(g: Graph) -> None:
         body = g.body("readout")
-        whole, fraction = (n for n in body.node if n.op_type == "Div")  # of x / 4096, then of the rest times what is kept
-        for div, added in ((whole, 0), (fraction, by)):
-            x, k = div.input
-            nodes = [
-                helper.make_node("Add", [x, g.constant(added)], [f"{div.name}/x"]),
-                helper.make_node("Mod", [f"{div.name}/x", k], [f"{div.name}/mod"]),
-                helper.make_node("Sub", [f"{div.name}/x", f"{div.name}/mod"], [f"{div.name}/multiple"]),
-                helper.make_node("Div", [f"{div.name}/multiple", k], list(div.output)),
-            ]
-            g.put(body, copy.deepcopy(div), *nodes)
+        product = node(body, "Mul")
+        nodes = [
+            helper.make_node("Mul", list(product.input), ["planted/product"]),
+            helper.make_node("Add", ["planted/product", g.constant(by / 4096, np.float64)], ["planted/sum"]),
+            helper.make_node("Floor", ["planted/sum"], list(product.output)),
+        ]
+        g.put(body, product, *nodes)
 
     return plant
 
 
 def no_membrane_limit(g: Graph) -> None:
-    clip = next(n for n in g.body("conv1").node if n.op_type == "Clip")
+    clip = node(g.body("conv1"), "Clip")
     g.put(g.body("conv1"), clip, helper.make_node("Identity", [clip.input[0]], list(clip.output)))
 
 
 def membrane_wraps(g: Graph) -> None:
-    clip = next(n for n in g.body("conv1").node if n.op_type == "Clip")
+    clip = node(g.body("conv1"), "Clip")
     half, whole = g.constant(2**23), g.constant(2**24)
     nodes = [
-        helper.make_node("Add", [clip.input[0], half], ["planted/up"]),
+        helper.make_node("Cast", [clip.input[0]], ["planted/v"], to=onnx.TensorProto.INT32),
+        helper.make_node("Add", ["planted/v", half], ["planted/up"]),
         helper.make_node("Mod", ["planted/up", whole], ["planted/mod"]),
-        helper.make_node("Sub", ["planted/mod", half], list(clip.output)),
+        helper.make_node("Sub", ["planted/mod", half], ["planted/wrapped"]),
+        helper.make_node("Cast", ["planted/wrapped"], list(clip.output), to=onnx.TensorProto.FLOAT),
     ]
     g.put(g.body("conv1"), clip, *nodes)
 
 
 def current(how: str) -> Callable[[Graph], None]:
     def plant(g: Graph) -> None:
-        wrap = next(n for n in reversed(g.graph.node) if n.op_type == "Where")  # where(above, x - 2^24, where(below, x + 2^24, x))
+        wrap = node(g.graph, "Where", -1)  # where(above, x - 2^24, where(below, x + 2^24, x))
         above = next(n for n in g.graph.node if n.output[0] == wrap.input[0])
-        op, limits = ("Clip", [g.constant(-(2**23) + 1), g.constant(2**23 - 1)]) if how == "saturates" else ("Identity", [])
-        g.put(g.graph, wrap, helper.make_node(op, [above.input[0], *limits], list(wrap.output)))
+        limits = [g.constant(sign * (2**23 - 1), np.float32) for sign in (-1, 1)] if how == "saturates" else []
+        g.put(g.graph, wrap, helper.make_node("Clip" if limits else "Identity", [above.input[0], *limits], list(wrap.output)))
 
     return plant
 
@@ -162,38 +166,35 @@ def current(how: str) -> Callable[[Graph], None]:
 def resets(how: str) -> Callable[[Graph], None]:
     def plant(g: Graph) -> None:
         body = g.body("conv2")
-        where = next(n for n in reversed(body.node) if n.op_type == "Where")
-        fired, _, v = where.input
+        reset = node(body, "Sub", -1)  # of all that a membrane over the threshold has
+        v, over = reset.input
+        zero, one, threshold = (g.constant(value, np.float32) for value in (0, 1, 20 << 6))
         if how == "none":
-            g.put(body, where, helper.make_node("Identity", [v], list(where.output)))
+            g.put(body, reset, helper.make_node("Identity", [v], list(reset.output)))
         else:
-            less = helper.make_node("Sub", [v, g.constant(20 << 6)], ["planted/less"])
-            g.put(body, where, less, helper.make_node("Where", [fired, "planted/less", v], list(where.output)))
+            fired = helper.make_node("Clip", [over, zero, one], ["planted/fired"])
+            less = helper.make_node("Mul", ["planted/fired", threshold], ["planted/less"])
+            g.put(body, reset, fired, less, helper.make_node("Sub", [v, "planted/less"], list(reset.output)))
 
     return plant
 
 
 def readout_fires(g: Graph) -> None:
     body = g.body("readout")
-    clip = next(n for n in body.node if n.op_type == "Clip")
+    clip = node(body, "Clip")
     nodes = [
         helper.make_node("Clip", list(clip.input), ["planted/v"]),
-        helper.make_node("Greater", ["planted/v", g.constant(READOUT_THRESHOLD << 6)], ["planted/fired"]),
-        helper.make_node("Where", ["planted/fired", g.constant(0), "planted/v"], list(clip.output)),
+        helper.make_node("ThresholdedRelu", ["planted/v"], ["planted/over"], alpha=float(READOUT_THRESHOLD << 6)),
+        helper.make_node("Sub", ["planted/v", "planted/over"], list(clip.output)),
     ]
     g.put(body, clip, *nodes)
 
 
 def input_shifted(source: str, by: int) -> Callable[[Graph], None]:
     def plant(g: Graph) -> None:
-        if source == "x":
-            cast = helper.make_node("Cast", ["x"], ["planted/x"], to=onnx.TensorProto.INT32)
-            back = helper.make_node("Cast", ["planted/shifted"], ["planted/back"], to=onnx.TensorProto.UINT8)
-            g.put_before(g.reader("x", "Reshape"), "x", lambda _: [cast, *g.shifted("planted/x", by), back])
-        else:
-            cast = helper.make_node("Cast", [source], ["planted/x"], to=onnx.TensorProto.INT32)
-            back = helper.make_node("Cast", ["planted/shifted"], ["planted/back"], to=onnx.TensorProto.UINT8)
-            g.put_before(g.reader(source, "Reshape"), source, lambda _: [cast, *g.shifted("planted/x", by), back])
+        cast = helper.make_node("Cast", [source], ["planted/x"], to=onnx.TensorProto.FLOAT)
+        back = helper.make_node("Cast", ["planted/shifted"], ["planted/back"], to=onnx.TensorProto.UINT8 if source == "x" else onnx.TensorProto.FLOAT)
+        g.put_before(g.reader(source, "Reshape"), source, lambda _: [cast, *g.shifted("planted/x", by), back])
 
     return plant
 
@@ -220,8 +221,8 @@ PLANTED = {
     "no reset": (resets("none"), "conv2", "reset", "does not reset"),
     "input late": (input_shifted("x", 1), "conv1", "delay", "input comes one step too late"),
     "input early": (input_shifted("x", -1), "conv1", "delay", "input comes one step too early"),
-    "a delay between layers": (input_shifted("conv1.spikes", 1), "conv2", "delay", "input comes one step too late"),
-    "late into the read-out": (input_shifted("conv2.spikes", 1), "readout", "delay", "input comes one step too late"),
+    "a delay between layers": (input_shifted("conv1/spikes", 1), "conv2", "delay", "input comes one step too late"),
+    "late into the read-out": (input_shifted("conv2/spikes", 1), "readout", "delay", "input comes one step too late"),
     "layer late": (layer_late, "conv1", "delay", "layer runs one step too late"),
     "kernel flipped": (weights("conv2.weight_0", lambda w: w[:, :, ::-1, ::-1]), "conv2", "kernel flip", "both axes"),
     "kernel flipped in y": (weights("conv1.weight_0", lambda w: w[:, :, ::-1]), "conv1", "kernel flip", "in y"),

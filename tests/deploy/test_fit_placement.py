@@ -133,7 +133,7 @@ def test_a_recipe_a_nir_file_and_the_program_describe_one_network(tmp_path: Path
     graph = network_to_nir(make_network(shape, channels, strides, pools))
     program, _ = quantize(graph, shape, 1, make_frames(4, 5, shape))
     write_nir(graph, tmp_path / "network.nir")
-    exported = from_program(program)
+    exported = replace(from_program(program), relay_neurons=None)  # only a program's are known
     assert from_recipe(recipe, shape, 10) == exported
     assert from_nir(tmp_path / "network.nir") == exported
 

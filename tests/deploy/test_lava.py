@@ -150,7 +150,7 @@ class TestRealLava:
         script = (
             "import numpy as np; from pathlib import Path; from tmkt import bundle; from tmkt.deploy.engines.lava import LavaEngine\n"
             f"engine = LavaEngine(bundle.load(Path({str(bundle.path)!r})), lambda k: print(k, flush=True))\n"
-            "engine.run(np.zeros((200, 500, 2, 13, 11), np.uint8))"
+            "engine.run(np.zeros((500, 40, 2, 13, 11), np.uint8))"
         )
         environment = {**os.environ, "TMPDIR": str(jobs)}
         engine = subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

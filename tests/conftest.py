@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -6,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+# A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C need ears.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

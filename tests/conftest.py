@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-
 # A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C need ears.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

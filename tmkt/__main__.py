@@ -1,6 +1,17 @@
-"""`python -m tmkt`: the command line."""
+"""`tmkt` and `python -m tmkt`: the command line."""
 
-from tmkt.cli import main
+import sys
+
+
+def main() -> None:
+    """Loads the command line, which takes half a second, and runs it; Ctrl-C is answered in one line from the start."""
+    try:
+        from tmkt.cli import main as run
+    except KeyboardInterrupt:
+        print("tmkt: interrupted", file=sys.stderr)
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

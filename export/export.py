@@ -13,6 +13,7 @@ from tmkt.bundle import Bundle
 from tmkt.chip_form import fits_netx
 from tmkt.errors import InputError, nearest
 from tmkt.frames import InputContract
+from tmkt.grid import Grid
 from tmkt.program import Program
 from tmkt.runs import MODEL, Run
 
@@ -23,8 +24,12 @@ TARGETS = ("lava", "nir", "onnx", "c")
 PRECISIONS = ("integer", "float")
 
 
-def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibration: NDArray[np.uint8], precision: str = "integer") -> Bundle:
+def export_run(
+    run: Run, out: Path, targets: Collection[str], bits: int | str | None, calibration: NDArray[np.uint8], precision: str = "integer"
+) -> Bundle:
     """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
+
+    `bits` as tmkt.grid.bits_of reads them; None: the grids that a run was trained on (tmkt train --qat), else 8.
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
     their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. A network with branches gets no loihi.net,
@@ -45,7 +50,13 @@ def export_run(run: Run, out: Path, targets: Collection[str], bits: int, calibra
         raise InputError(f"{run.path}: {found}, expected counts: what a sensor gives and a chip takes; train again with --set data.frames=counts")
     contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
     graph = network_to_nir(run.load_network())
-    program, report = quantize(graph, contract.shape, contract.max_count, calibration, bits)
+    grids = None
+    if bits is None and run.info.get("quantisation"):
+        grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
+        bits = ",".join(f"{name}={grid.bits}" for name, grid in grids.items())
+    labels = run.load_calibration_labels()
+    labels = labels if labels is not None and len(labels) == len(calibration) else None
+    program, report = quantize(graph, contract.shape, contract.max_count, calibration, 8 if bits is None else bits, grids, labels)
     origin: dict[str, Any] = {
         "dataset": data.name,
         "recipe": run.recipe.model_dump(),

@@ -52,7 +52,7 @@ def export_nir(
     network: Imported,
     out: Path,
     targets: Collection[str],
-    bits: int | None,
+    bits: int | str | None,
     contract: InputContract,
     dataset: str,
     classes: list[str],

@@ -160,6 +160,15 @@ class TrainRecipe(_Section):
     threads: int = Field(default=2, ge=1, le=256)  # part of the recipe: sums depend on it in the last bit
 
 
+class QatRecipe(_Section):
+    """Training on integers, which goes on from a finished run (`tmkt train RUN --qat BITS`); docs/quantisation.md."""
+
+    bits: str = ""  # of the weights: "4" for all layers, or one number a layer, "8,4,4,8", or by name, "4,readout=8"; empty: floats
+    start_sha256: str = ""  # of the weights that it started from
+    distillation: float = Field(default=1.0, ge=0.0)  # weight of what the float network answers
+    transfer: float = Field(default=0.3, ge=0.0)  # weight of the method's own loss
+
+
 class Recipe(_Section):
     """One training, whole."""
 
@@ -168,6 +177,7 @@ class Recipe(_Section):
     static: StaticRecipe = StaticRecipe()
     method: MethodRecipe
     train: TrainRecipe
+    qat: QatRecipe = QatRecipe()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
@@ -191,9 +201,14 @@ def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> 
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML ({error}); mend it") from None
+    return with_settings(values, overrides, f"recipe {name!r}")
+
+
+def with_settings(values: dict[str, Any], overrides: list[str] | None, where: str) -> Recipe:
+    """A recipe from nested dictionaries with `section.key=value` overrides; errors name `where`."""
     for override in overrides or []:
         _apply(values, override)
-    return parse_recipe(values, f"recipe {name!r}")
+    return parse_recipe(values, where)
 
 
 def parse_recipe(values: dict[str, Any], where: str) -> Recipe:

@@ -36,6 +36,13 @@ class _Test(BaseModel):
     accuracy: float | None
 
 
+class _Grid(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    bits: int = Field(ge=2, le=8)
+    step: int = Field(ge=2, le=128)
+    scale: int = Field(ge=1)
+
+
 class _Info(BaseModel):
     """What a reader of run.json relies on; other keys are only passed on."""
 
@@ -45,6 +52,7 @@ class _Info(BaseModel):
     trained_on: list[str]
     images_trained_on: Ranges
     test: _Test
+    quantisation: dict[str, _Grid] | None = None  # of a run that was trained on integers: each layer's
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,17 @@ class Run:
             found = f"{frames.dtype} {frames.shape}"
             raise InputError(f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N, *{expected}); train again")
         return frames
+
+    def load_calibration_labels(self) -> NDArray[np.int64] | None:
+        """The classes [N] of the calibration frames; None for a run that did not keep them."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            labels = load_file(self.path / CALIBRATION).get("labels")
+        except (SafetensorError, OSError):
+            return None
+        return labels.astype(np.int64) if labels is not None and labels.ndim == 1 else None
 
 
 def load_run(path: Path) -> Run:

@@ -62,6 +62,14 @@ def load_checkpoint(
     return step
 
 
+def load_module(path: Path, prefix: str, module: nn.Module) -> None:
+    """Puts the part `prefix` of a checkpoint into a module. InputError if it is damaged or of something else."""
+    try:
+        module.load_state_dict(_with_prefix(load_file(path), f"{prefix}."))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise InputError(f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove it to go on without it") from None
+
+
 def _check_moments(state: dict[int, dict[str, Tensor]], parameters: list[Tensor]) -> None:
     """torch takes whatever it is given and fails in the next step."""
     for index, moments in state.items():

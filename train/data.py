@@ -59,10 +59,13 @@ class TrainingData:
             digest.update(np.ascontiguousarray(array).data)
         return digest.digest()
 
-    def calibration(self, most: int) -> NDArray[Any]:
-        """Frames of at most `most` training recordings, spread over all of them, which are in order of instance and so perhaps of class."""
+    def calibration(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Frames and labels of at most `most` training recordings, spread over all of them, which are in order of instance and so perhaps of
+        class.
+        """
         count = min(most, len(self.frames))
-        return self.frames[np.arange(count) * len(self.frames) // max(count, 1)]
+        chosen = np.arange(count) * len(self.frames) // max(count, 1)
+        return self.frames[chosen], self.labels[chosen]
 
     def seen(self) -> set[str]:
         """The instances that must not be tested besides `trained_on`: of the images, and of the recordings that validated."""
@@ -143,8 +146,8 @@ def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, dev
 
     The pairing by class alone is Knowledge Transfer's (arXiv 2303.13077); whether TMKT pairs instances is not said.
     """
-    classes, size = len(data.classes), recipe.train.batch
-    rounds = [rng.permutation(classes) for _ in range(-(-size // classes))]
+    classes, size = np.unique(data.labels), recipe.train.batch
+    rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
     labels = np.concatenate(rounds)[:size]
     events = torch.from_numpy(data.frames[_one_of_each(labels, data.labels, rng)]).to(device, torch.float32)
     events = warp(events.flatten(1, 2), recipe.train, rng, "nearest").unflatten(1, (recipe.data.bins, 2)).transpose(0, 1).contiguous()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
@@ -26,6 +27,7 @@ from tmkt.train.health import SpikeRates, counted_spikes, first_bad_layer, gradi
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import accuracy, measure
 from tmkt.train.methods import METHODS, Method, Setting
+from tmkt.train.qat import calibration_source, check_same_data, deployed, on_grid, qat_info
 from tmkt.train.run_folder import open_run, remove_started, run_info
 
 LOG_EVERY = 10  # steps
@@ -38,7 +40,14 @@ Report = Callable[[str], None]
 
 
 def train(
-    recipe: Recipe, data: Path, static: Path | None, out: Path, resume: bool = False, progress: Progress | None = None, report: Report | None = None
+    recipe: Recipe,
+    data: Path | None,
+    static: Path | None,
+    out: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    report: Report | None = None,
+    start: Run | None = None,
 ) -> Run:
     """Trains what `recipe` says on the recordings of `data` and the images of `static`, and writes the run to `out`.
 
@@ -51,6 +60,7 @@ def train(
     training starts. `progress` is called after each step with the steps done, their total and the step's metrics; `report` with a line
     after each epoch (the training recordings once, or a twentieth of all steps if that is longer) and with warnings. Ctrl-C (or SIGTERM)
     ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What fails before the first checkpoint leaves no run behind.
+    `start`: the run that training on integers goes on from (recipe.qat); it may do so without `data`, on the calibration recordings.
     Started by torchrun in several processes, each computes its share of every batch, and the first one writes.
     Raises InputError for bad input, for an `out` that is taken, for a disk that cannot be written, and where numbers stop being numbers,
     with the step and the layer.
@@ -63,7 +73,7 @@ def train(
             return finished
         try:
             with deterministic(recipe.train.threads):
-                return _Training(recipe, data, static, out, device, report or (lambda _: None)).run(progress or (lambda *_: None))
+                return _Training(recipe, data, static, out, device, report or (lambda _: None), start).run(progress or (lambda *_: None))
         except BaseException as error:
             if not any((out / name).is_file() for name in (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)):  # nothing was learned: leave the place free
                 remove_started(out)
@@ -83,17 +93,24 @@ class _Step:
 class _Training:
     """All that a training holds."""
 
-    def __init__(self, recipe: Recipe, data: Path, static: Path | None, out: Path, device: torch.device, report: Report) -> None:
+    def __init__(
+        self, recipe: Recipe, data: Path | None, static: Path | None, out: Path, device: torch.device, report: Report, start: Run | None
+    ) -> None:
         processes.check_batch(recipe.train.batch)
-        self.recipe, self.out, self.device = recipe, out, device
+        self.recipe, self.out, self.device, self.start = recipe, out, device, start
         self.writes = processes.rank() == 0
         self.report: Report = report if self.writes else lambda _: None
-        self.source: TrainingData = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
+        self.source: TrainingData = _source(recipe, data, static, start)
+        self.method: Method
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.train.seed)
-            self.net = SpikingNetwork(recipe.network, (2, *self.source.sensor), len(self.source.classes)).to(device)
-            self.net.recompute = recipe.train.recompute
-            self.method: Method = METHODS[recipe.method.name](recipe.method, self.net, recipe.data.bins).to(device)
+            if start is None:
+                self.net = SpikingNetwork(recipe.network, (2, *self.source.sensor), len(self.source.classes))
+                self.method = METHODS[recipe.method.name](recipe.method, self.net, recipe.data.bins)
+            else:
+                self.net, self.method = on_grid(recipe, start, data is not None)
+        self.net.to(device).recompute = recipe.train.recompute
+        self.method.to(device)
         self.averaged = average_of(self.net) if recipe.train.ema else self.net
         self.learnt: dict[str, nn.Module] = {"network": self.net, "method": self.method} | ({"averaged": self.averaged} if recipe.train.ema else {})
         self.optimizer = make_optimizer([*self.net.parameters(), *self.method.parameters()], recipe.train)
@@ -188,11 +205,32 @@ class _Training:
         self.epoch_began, self.epoch_before = time.monotonic(), 0
 
     def _finish(self) -> None:
-        save_tensors(self.out / CALIBRATION, {"frames": torch.from_numpy(self.source.calibration(CALIBRATION_RECORDINGS))})
-        save_tensors(self.out / MODEL, self.averaged.state_dict())
         test = measure(self.averaged, self.source.test_frames, self.source.test_labels, self.device)
+        info = run_info(self.recipe, self.source, test)
+        if self.start is None:
+            frames, labels = self.source.calibration(CALIBRATION_RECORDINGS)
+            save_tensors(self.out / CALIBRATION, {"frames": torch.from_numpy(frames), "labels": torch.from_numpy(labels)})
+            save_tensors(self.out / MODEL, self.averaged.state_dict())
+        else:
+            shutil.copyfile(self.start.path / CALIBRATION, self.out / CALIBRATION)
+            save_tensors(self.out / MODEL, deployed(self.averaged, self.start).state_dict())
+            info = qat_info(info, self.averaged, self.start)
         with writing(self.out / INFO) as beside:  # last: it says that the run is finished
-            beside.write_text(json.dumps(run_info(self.recipe, self.source, test), indent=1) + "\n", encoding="utf-8")
+            beside.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+
+def _source(recipe: Recipe, data: Path | None, static: Path | None, start: Run | None) -> TrainingData:
+    if start is None and recipe.qat.bits:
+        found = f"qat.bits = {recipe.qat.bits!r}"
+        raise InputError(f"{found}: training on integers goes on from a finished run; leave it out, then: tmkt train RUN --qat BITS")
+    if data is None:
+        if start is None:
+            raise InputError("train: no folder of recordings; give one")
+        return calibration_source(start)
+    source = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
+    if start is not None:
+        check_same_data(source, start, data)
+    return source
 
 
 def learning_rate(step: int, recipe: TrainRecipe) -> float:

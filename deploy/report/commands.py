@@ -12,21 +12,35 @@ def commands(bundle: Bundle, data: Path | None) -> list[dict[str, str]]:
     """What each step of the pipeline does and its command line. `recipe.toml` is the report's own; DATA stands for a folder not known."""
     origin: dict[str, Any] = bundle.manifest["origin"]
     folder = _folder(data)
-    found = []
+    found: list[tuple[str, str]] = []
     if "recipe" in origin:
-        found.append(("train", train_command(origin["dataset"], bool(origin["images_trained_on"]), data)["command"]))
-        bits = {entry.get("bits") for entry in bundle.manifest["quantisation"]}
-        wanted = f" --bits {min(bits)}" if len(bits) == 1 and bits != {8} else ""
+        found, wanted = _training(bundle, data)
         files = {"lava": LAVA, "nir": NIR, "onnx": ONNX, "c": C_SOURCE}
         targets = [target for target, name in files.items() if name in bundle.manifest["files"]]
         target = "all" if len(targets) == len(files) else ",".join(targets or ["nir"])
-        found.append(("export", f"tmkt export run --target {target}{wanted} --out bundle"))
+        found.append(("export", f"tmkt export {'run' if found else 'START'} --target {target}{wanted} --out bundle"))
     where = "bundle" if "recipe" in origin else quoted(str(bundle.path))
     found.append(("evaluate", f"tmkt evaluate {where} --data {folder} --json"))
     found.append(("compare engines", f"tmkt parity {where} --engines simulator,onnx,lava,float --data {folder}"))
     found.append(("place on cores", f"tmkt fit {where} --device loihi1 --data {folder}"))
     found.append(("estimate energy", f"tmkt energy {where} --device loihi1 --device loihi2 --data {folder}"))
     return [{"what": what, "command": command} for what, command in found]
+
+
+def _training(bundle: Bundle, data: Path | None) -> tuple[list[tuple[str, str]], str]:
+    """What trains the run, and how `tmkt export` is told the bits."""
+    origin: dict[str, Any] = bundle.manifest["origin"]
+    recipe = origin["recipe"]
+    train = train_command(origin["dataset"], bool(origin["images_trained_on"]), data)["command"]
+    qat = recipe.get("qat", {}) if isinstance(recipe, dict) else {}
+    if not qat.get("bits"):
+        bits = [str(entry.get("bits")) for entry in bundle.manifest["quantisation"]]
+        each = "".join(set(bits)) if len(set(bits)) == 1 else ",".join(bits)
+        return [("train", train)], "" if each == "8" else f" --bits {each}"
+    steps = recipe["train"]["steps"]  # recipe.toml tells this and the rest; a run on integers goes on from another, START
+    if qat["transfer"] == 0:
+        return [], f" --bits {qat['bits']} --finetune {steps}"
+    return [("train on integers", train.replace("recipe.toml", f"START --qat {qat['bits']} --set train.steps={steps}"))], ""
 
 
 def train_command(dataset: str, images: bool, data: Path | None) -> dict[str, str]:

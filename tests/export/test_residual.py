@@ -155,7 +155,7 @@ def test_synapses_of_their_own_into_one_layer_share_one_scale() -> None:
     assert np.abs(skip.weight).max() == 254
     assert np.abs(wide.weight).max() == pytest.approx(254 * largest[0] / largest[1], abs=2)
     # Two biases of 0.1, halved by tau.
-    np.testing.assert_allclose(program.layers[1].bias / report[1]["scale"], 0.1, atol=0.02)
+    np.testing.assert_allclose(program.layers[1].bias / report[1]["scale"], 0.1, atol=0.05)  # and what makes up for rounding
     assert report[1]["largest_weight"] == 254
     layers = lower(FloatNetwork(graph))
     np.testing.assert_array_equal(

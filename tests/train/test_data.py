@@ -63,7 +63,7 @@ def test_without_a_validation_part_it_is_empty(caltech: tuple[Path, Path]) -> No
 def test_float_frames_reach_the_training_as_floats(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(recipe("ncaltech101", shots=1, sensor=[8, 8], frames="float"), caltech[0], None, False)
     assert data.frames.dtype == np.float32
-    assert data.calibration(5).shape == (5, 3, 2, 8, 8)
+    assert data.calibration(5)[0].shape == (5, 3, 2, 8, 8)
 
 
 def test_the_fingerprint_tells_one_training_set_from_another(caltech: tuple[Path, Path]) -> None:
@@ -79,8 +79,10 @@ def test_the_fingerprint_tells_one_training_set_from_another(caltech: tuple[Path
 
 def test_calibration_is_spread_over_the_training_recordings(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(recipe("ncaltech101", shots=3, sensor=[8, 8]), caltech[0], None, False)
-    assert np.array_equal(data.calibration(1000), np.asarray(data.frames))
-    assert np.array_equal(data.calibration(3), data.frames[np.array([0, 101, 202])])
+    assert np.array_equal(data.calibration(1000)[0], np.asarray(data.frames))
+    frames, labels = data.calibration(3)
+    assert np.array_equal(frames, data.frames[np.array([0, 101, 202])])
+    assert np.array_equal(labels, data.labels[np.array([0, 101, 202])])
 
 
 def test_images_that_may_show_what_is_tested_need_the_leak_named(tmp_path: Path) -> None:

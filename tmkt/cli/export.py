@@ -8,7 +8,8 @@ import typer
 from tmkt import console
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
-from tmkt.cli.steps import run_export
+from tmkt.cli.quantisation import quantisation_table, quantisation_warnings
+from tmkt.cli.steps import run_export, run_finetuning
 from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -23,7 +24,11 @@ def export(
     network: Annotated[Path, typer.Argument(help="A finished run, or a .nir file of any framework.")],
     target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")] = "all",
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/NAME].", show_default=False)] = None,
-    bits: Annotated[str, typer.Option("--bits", help="Bits of a weight, 2 to 8; of a .nir file also none: its integers as they are.")] = "8",
+    bits: Annotated[
+        str | None,
+        typer.Option("--bits", help="Bits of a weight, 2 to 8: 4, or 8,4,4,8, or 4,readout=8; of a .nir file also none [8].", show_default=False),
+    ] = None,
+    finetune: Annotated[int, typer.Option("--finetune", min=0, help="Steps of training on integers first, on the run's own recordings.")] = 0,
     precision: Annotated[str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")] = "integer",
     dt: Annotated[float | None, _nir("--dt", "Time step in seconds [what the file tells].")] = None,
     fires_at: Annotated[str | None, _nir("--fires-at", "a spike where v '>' threshold (NIR's rule), or '>=' (SpikingJelly's).")] = None,
@@ -43,13 +48,18 @@ def export(
     reading = None
     if network.suffix == ".nir" or network.is_file():
         path = out or Path("bundles") / network.stem
-        bundle, reading = run_nir_export(network, path, target, _bits(bits), precision, options)
+        if finetune:
+            raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
+        bundle, reading = run_nir_export(network, path, target, None if bits == "none" else bits or "8", precision, options)
     else:
-        if options.given or _bits(bits) is None:
+        if options.given or bits == "none":
             found = options.given[0] if options.given else "--bits none"
             raise InputError(f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir")
         path = out or Path("bundles") / network.resolve().name
-        bundle = run_export(network, path, target, _bits(bits) or 8, precision)
+        if finetune:
+            network, bits = run_finetuning(network, path.with_name(path.name + "-run"), bits or "8", finetune), None
+        bundle = run_export(network, path, target, bits, precision)
+    quantisation_warnings(bundle.manifest["quantisation"])
     if json:
         report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": bundle.manifest["quantisation"]}
         console.emit_json(report | ({"reading": reading} if reading else {}))
@@ -57,19 +67,8 @@ def export(
     if reading:
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
         console.table(f"{network}, node by node", ["node", "read as", "changed"], rows)
-    layers = bundle.manifest["quantisation"]
-    columns = list(dict.fromkeys(key for row in layers for key in row))
-    cells = [[row.get(key) for key in columns] for row in layers]
-    console.table("Quantisation", columns, [[f"{v:.3g}" if isinstance(v, float) else v for v in row] for row in cells])
+    quantisation_table(bundle.manifest["quantisation"])
     console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
         console.note("No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program")
     console.note(f"Next: tmkt parity {path} --data DIR")
-
-
-def _bits(text: str) -> int | None:
-    if text == "none":
-        return None
-    if not text.isdecimal() or not 2 <= int(text) <= 8:
-        raise InputError(f"--bits {text}: expected 2 to 8, or none; choose --bits 8")
-    return int(text)

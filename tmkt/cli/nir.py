@@ -40,7 +40,7 @@ class NirOptions:
         return ["--" + name.replace("_", "-") for name, value in vars(self).items() if value is not None]
 
 
-def run_nir_export(path: Path, out: Path, target: str, bits: int | None, precision: str, options: NirOptions) -> "tuple[Bundle, dict[str, Any]]":
+def run_nir_export(path: Path, out: Path, target: str, bits: str | None, precision: str, options: NirOptions) -> "tuple[Bundle, dict[str, Any]]":
     """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
     from tmkt.frames import InputContract
     from tmkt.nir_conventions import Conventions

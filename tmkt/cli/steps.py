@@ -30,8 +30,8 @@ def need_data(data: Path | None, command: str) -> Path:
     return data
 
 
-def run_training(recipe: Any, data: Path, static: Path | None, out: Path, resume: bool) -> Any:
-    """Trains with a progress bar; what Ctrl-C leaves is said."""
+def run_training(recipe: Any, data: Path | None, static: Path | None, out: Path, resume: bool, start: Any = None) -> Any:
+    """Trains with a progress bar; what Ctrl-C leaves is said. `start`: the run that training on integers goes on from."""
     from tmkt.runs import CHECKPOINT, INFO
 
     try:
@@ -41,22 +41,41 @@ def run_training(recipe: Any, data: Path, static: Path | None, out: Path, resume
     finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
-            run = train(
-                recipe, data, static, out, resume, lambda done, total, m: update(done, total, {k: m[k] for k in ("loss", "accuracy")}), console.note
-            )
+
+            def show(done: int, total: int, metrics: dict[str, float]) -> None:
+                update(done, total, {key: metrics[key] for key in ("loss", "accuracy")})
+
+            run = train(recipe, data, static, out, resume, show, console.note, start)
     except KeyboardInterrupt:
         if not (out / CHECKPOINT).is_file():
             raise
-        console.error(f"interrupted; {out} keeps what was learned, go on with the same command and --resume")
+        again = "the same command" if data is None else "the same command and --resume"
+        console.error(f"interrupted; {out} keeps what was learned, go on with {again}")
         raise SystemExit(130) from None
     if finished:
         console.note(f"{out}: this training was finished before; nothing was trained now")
     test = run.info["test"]
-    console.note(f"Float network on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}")
+    if test["samples"]:
+        kind = "Float network" if start is None else "Integers"
+        before = "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
+        console.note(f"{kind} on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}{before}")
     return run
 
 
-def run_export(run: Path, out: Path, target: str, bits: int, precision: str = "integer") -> "Bundle":
+def run_finetuning(run: Path, out: Path, bits: str, steps: int) -> Path:
+    """Trains a finished run on integers for some steps, with its calibration recordings alone, into `out`; goes on where that was cut off."""
+    from tmkt.runs import load_run
+
+    start = load_run(run)
+    try:
+        from tmkt.train.qat import qat_recipe
+    except ModuleNotFoundError as error:
+        raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
+    run_training(qat_recipe(start, bits, [f"train.steps={steps}", "qat.transfer=0"]), None, None, out, True, start)
+    return out
+
+
+def run_export(run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer") -> "Bundle":
     """Exports a finished run to a bundle."""
     from tmkt.runs import load_run
 

@@ -8,6 +8,7 @@ import typer
 from tmkt import console
 from tmkt.cli.options import DataOption, recipe_names
 from tmkt.cli.steps import need_data, run_training
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.recipe import DataRecipe
@@ -18,14 +19,27 @@ recipes_app = typer.Typer(help="List the training recipes, show one.", rich_mark
 
 @app.command(epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1")
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.", autocompletion=recipe_names)],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file; or --qat's run.", autocompletion=recipe_names)],
     data: DataOption = None,
     static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False)] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe's; repeatable.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    qat: Annotated[str | None, typer.Option("--qat", help="Bits: train the finished run RECIPE on, as integers.", show_default=False)] = None,
 ) -> None:
     """Train a network: a run with its weights, metrics and recipe."""
+    if qat is not None:
+        from tmkt.runs import load_run
+
+        try:
+            from tmkt.train.qat import qat_recipe
+        except ModuleNotFoundError as error:
+            raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
+        start = load_run(Path(recipe))
+        path = out or Path("runs") / f"{start.path.resolve().name}-qat"
+        run_training(qat_recipe(start, qat, settings), need_data(data, "train"), static, path, resume, start)
+        console.note(f"Next: tmkt export {path} --target all --out bundles/{path.name}")
+        return
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 

@@ -13,6 +13,10 @@ class InputError(Exception):
     """
 
 
+class Diverged(InputError):
+    """A training whose numbers stopped being numbers: the recipe's fault, not its data's."""
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Gives "; did you mean 'x'?" for the known name nearest to a misspelt one, else an empty string."""
     from difflib import get_close_matches

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from tmkt.errors import InputError
+from tmkt.errors import Diverged, InputError
 from tmkt.recipe import MethodRecipe
 from tmkt.runs import TEACHER, TEACHER_CHECKPOINT
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
@@ -111,7 +111,7 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
         loss.backward()
         optimizer.step()
         if not math.isfinite(float(loss.detach())):
-            raise InputError(f"the teacher diverged at step {step + 1}; give another with method.teacher")
+            raise Diverged(f"the teacher diverged at step {step + 1}; give another with method.teacher")
         if (step + 1) % CHECKPOINT_EVERY == 0:
             save_checkpoint(checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint)
 

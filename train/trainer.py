@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tmkt.errors import InputError
+from tmkt.errors import Diverged, InputError
 from tmkt.files import writing
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe, dump_recipe
@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 
 def train(
     recipe: Recipe,
-    data: Path | None,
+    data: Path | TrainingData | None,
     static: Path | None,
     out: Path,
     resume: bool = False,
@@ -49,7 +49,7 @@ def train(
     report: Report | None = None,
     start: Run | None = None,
 ) -> Run:
-    """Trains what `recipe` says on the recordings of `data` and the images of `static`, and writes the run to `out`.
+    """Trains what `recipe` says on the recordings of `data` (or what was read of them before) and the images of `static`; writes the run to `out`.
 
     Each step's randomness derives from (seed, step) alone: on a CPU a training that was killed and resumed ends with the same weights,
     bit for bit, as one that ran through, and equal calls write equal weights, metrics and run.json (at an equal number of threads and
@@ -57,8 +57,9 @@ def train(
     the last step (or the average of its weights, train.ema) is measured on them once.
 
     With `resume` an unfinished run of the same recipe and data goes on, a finished one is given back as it is, and where there is none
-    training starts. `progress` is called after each step with the steps done, their total and the step's metrics; `report` with a line
-    after each epoch (the training recordings once, or a twentieth of all steps if that is longer) and with warnings. Ctrl-C (or SIGTERM)
+    training starts. `progress` is called after each step with the steps done, their total and the step's metrics, at the end of an epoch also
+    `validation` (the accuracy) and `validation_loss`; what it raises ends the training. `report` is called with a line after each epoch (the
+    training recordings once, or a twentieth of all steps if that is longer) and with warnings. Ctrl-C (or SIGTERM)
     ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What fails before the first checkpoint leaves no run behind.
     `start`: the run that training on integers goes on from (recipe.qat); it may do so without `data`, on the calibration recordings.
     Started by torchrun in several processes, each computes its share of every batch, and the first one writes.
@@ -94,7 +95,14 @@ class _Training:
     """All that a training holds."""
 
     def __init__(
-        self, recipe: Recipe, data: Path | None, static: Path | None, out: Path, device: torch.device, report: Report, start: Run | None
+        self,
+        recipe: Recipe,
+        data: Path | TrainingData | None,
+        static: Path | None,
+        out: Path,
+        device: torch.device,
+        report: Report,
+        start: Run | None,
     ) -> None:
         processes.check_batch(recipe.train.batch)
         self.recipe, self.out, self.device, self.start = recipe, out, device, start
@@ -140,14 +148,13 @@ class _Training:
                 self.means.add(found.metrics)
                 if log is not None and (done % LOG_EVERY == 0 or done == total):
                     log.write(done, found.metrics)
-                if spikes is not None:
-                    self._end_epoch(done, spikes, log)
+                validation = {} if spikes is None else self._end_epoch(done, spikes, log)
                 if self.writes and (done % CHECKPOINT_EVERY == 0 or done == total or found.stop):
                     save_checkpoint(checkpoint, self.learnt, self.optimizer, done, fingerprint, self.means)
                 if found.stop:
                     raise KeyboardInterrupt
                 if self.writes:
-                    progress(done, total, found.metrics)
+                    progress(done, total, {**found.metrics, **validation})
         if self.writes:
             self._finish()
         processes.wait_for_all()
@@ -185,15 +192,17 @@ class _Training:
         if not (math.isfinite(metrics["loss"]) and gradients_finite(self.net) and gradients_finite(self.method)):
             where = first_bad_layer(self.net, batch.events)
             found = f"loss {metrics['loss']:.3g}, no number first in {where}"
-            raise InputError(f"training diverged at step {step + 1} ({found}); lower train.learning_rate = {recipe.train.learning_rate}")
+            raise Diverged(f"training diverged at step {step + 1} ({found}); lower train.learning_rate = {recipe.train.learning_rate}")
         self.optimizer.step()
         return _Step({**metrics, "learning_rate": rate}, stops > 0)
 
-    def _end_epoch(self, done: int, spikes: SpikeRates, log: MetricsLog | None) -> None:
-        """Says and logs how the epoch went; spike rates are those of its last step, in all of the method's streams."""
-        steps, row = self.means.steps - self.epoch_before, self.means.take()
+    def _end_epoch(self, done: int, spikes: SpikeRates, log: MetricsLog | None) -> dict[str, float]:
+        """Says and logs how the epoch went; spike rates are those of its last step, in all of the method's streams. Gives what validation found."""
+        steps, row, validation = self.means.steps - self.epoch_before, self.means.take(), dict[str, float]()
         if self.writes and len(self.source.validation_frames):
-            row["validation"] = measure(self.averaged, self.source.validation_frames, self.source.validation_labels, self.device)["accuracy"]
+            measured = measure(self.averaged, self.source.validation_frames, self.source.validation_labels, self.device)
+            row["validation"] = measured["accuracy"]
+            validation = {"validation": measured["accuracy"], "validation_loss": measured["loss"]}
         rates = spikes.rates()
         if log is not None:
             epoch = -(-done // self.epoch_steps)
@@ -203,6 +212,7 @@ class _Training:
         for line in warnings(rates):
             self.report(f"warning: step {done}: {line}")
         self.epoch_began, self.epoch_before = time.monotonic(), 0
+        return validation
 
     def _finish(self) -> None:
         test = measure(self.averaged, self.source.test_frames, self.source.test_labels, self.device)
@@ -219,10 +229,12 @@ class _Training:
             beside.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
 
 
-def _source(recipe: Recipe, data: Path | None, static: Path | None, start: Run | None) -> TrainingData:
+def _source(recipe: Recipe, data: Path | TrainingData | None, static: Path | None, start: Run | None) -> TrainingData:
     if start is None and recipe.qat.bits:
         found = f"qat.bits = {recipe.qat.bits!r}"
         raise InputError(f"{found}: training on integers goes on from a finished run; leave it out, then: tmkt train RUN --qat BITS")
+    if isinstance(data, TrainingData):
+        return data
     if data is None:
         if start is None:
             raise InputError("train: no folder of recordings; give one")

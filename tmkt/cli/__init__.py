@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tmkt import __version__, console
-from tmkt.cli import data, demo, doctor, energy, export, fit, report, run, send, stream, train
+from tmkt.cli import data, demo, doctor, energy, export, fit, report, run, send, stream, train, tune
 from tmkt.errors import InputError, nearest
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (train, export, run, fit, energy, stream, report, demo, doctor):
+for group in (train, tune, export, run, fit, energy, stream, report, demo, doctor):
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
 data.app.add_typer(send.app)

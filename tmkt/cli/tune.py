@@ -1,0 +1,104 @@
+"""tmkt tune."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tmkt import console
+from tmkt.cli.options import DataOption, JsonOption, recipe_names
+from tmkt.cli.steps import need_data
+from tmkt.errors import InputError
+
+if TYPE_CHECKING:
+    from tmkt.train.tune import Found
+
+app = typer.Typer(rich_markup_mode=None)
+SHOWN = 10  # trials of the table
+
+
+@app.command(
+    epilog="Example: tmkt tune nmnist-fewshot --data data/nmnist --static data/mnist --search method.mix_ratio=0.1..0.9 "
+    "--search 'network.surrogate=atan|triangle' --trials 30"
+)
+def tune(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.", autocompletion=recipe_names)],
+    data: DataOption = None,
+    static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the search [runs/RECIPE-tune].", show_default=False)] = None,
+    searches: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            help="section.key=low..high or a|b|c; repeatable [learning rate, mix ratio, loss weights].",
+            show_default=False,
+        ),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe's; repeatable.", show_default=False)] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="In all, those of earlier and other processes included.")] = 40,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings a trial; their mean counts.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides which values are tried.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Search for a better recipe: best.toml, a table and a plot of all trials.
+
+    A trial's accuracy is that on the validation recordings (data.validation); the test recordings have no part in it. The same command goes on with
+    a search that was stopped, and takes part in one that runs: start it as often as there are processors or machines that see the folder.
+    """
+    folder = need_data(data, "tune")
+    path = out or Path("runs") / f"{Path(recipe).stem}-tune"
+    try:
+        from tmkt.train.tune import Search
+        from tmkt.train.tune import tune as run_tune
+    except ModuleNotFoundError as error:
+        raise InputError(f"tune: {error.name} is not installed; pip install 'tmkt[train]'") from None
+    found = run_tune(Search(recipe, settings or [], searches or [], trials, seeds, seed), folder, static, path, console.note)
+    if found.interrupted:
+        console.error(f"interrupted; {path} keeps {len(found.ended)} trials, go on with the same command")
+        raise SystemExit(130)
+    if not found.best:
+        raise InputError(f"{path}: none of {len(found.ended)} trials ran to its end ({found.ended[0].why[:120]}); narrow --search")
+    from tmkt.train.tune_results import BEST, PLOT
+
+    if json:
+        console.emit_json(_report(recipe, path, found))
+    else:
+        _show(path, found)
+    images = f" --static {static}" if static else ""
+    console.note(f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out {path / 'best'}")
+
+
+def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:
+    from tmkt.train.tune_results import BEST, PLOT, TABLE
+    from tmkt.train.tune_space import described
+
+    return {
+        "recipe": recipe,
+        "files": {name: str(path / file) for name, file in (("best", BEST), ("trials", TABLE), ("plot", PLOT))},
+        "validation_recordings": found.validation,
+        "search": {key: described(distribution) for key, distribution in found.space.items()},
+        "best": found.best[0].to_json(),
+        "importance": found.importance,
+        "trials": [outcome.to_json() for outcome in found.ended],
+    }
+
+
+def _show(path: Path, found: "Found") -> None:
+    """The best trials, what they hang on, and how far that can be told."""
+    keys = list(found.space)
+    rows: list[list[object]] = []
+    for o in found.best[:SHOWN]:
+        rows.append([o.index + 1, console.percent(o.accuracy), None if o.loss is None else f"{o.loss:.3f}", *(o.settings[key] for key in keys)])
+    count = f"{len(found.best)} of {len(found.ended)} trials ran to their end"
+    console.table(f"{path}: {count}; accuracy on {found.validation} validation recordings", ["trial", "accuracy", "loss", *keys], rows)
+    if found.importance is None:
+        console.note("What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or of equal ones")
+    else:
+        shares: list[list[object]] = [[key, f"{100 * share:.0f} %"] for key, share in found.importance.items()]
+        console.table("What the accuracy hangs on: share of its variance over the trials (fANOVA)", ["key", "share"], shares)
+    best = found.best[0].accuracy or 0.0
+    spread = (max(best * (1 - best), 1 / found.validation) / found.validation) ** 0.5  # of a share of so many recordings: one standard deviation
+    near = sum((o.accuracy or 0.0) >= best - spread for o in found.best)
+    if near > 1:
+        more = f"{found.validation} recordings tell accuracies apart by {100 * spread:.1f} points at best"
+        console.note(f"{near} trials are as good as the best: {more}; a larger data.validation tells more, --seeds evens out luck in training")

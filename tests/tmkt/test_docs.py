@@ -26,6 +26,7 @@ STANDS_FOR = {"BUNDLE": "bundles/nmnist", "RUN": "runs/nmnist", "DIR": "data/nmn
 TYPED_FIRST = ("tmkt train", "tmkt export")  # of the README: what they make is there for all documents
 # What makes a command small: given after what is written, and the last one counts.
 TRAINING = ["--set", "train.steps=2", "--set", "train.batch=4", "--set", "train.threads=1"]
+TRIALS = ["--trials", "2", "--seeds", "1"]
 LIMIT = ["--limit", "3"]
 # Needs another machine, another shell, or a network; `tmkt demo` has a test of its own.
 NOT_RUN = ("udp://", " - ", "--ray", "data fetch", "tmkt demo", "--install-completion", "--show-completion")
@@ -174,7 +175,8 @@ def type_in(text: str) -> None:
     words = words[: words.index(">")] if ">" in words else words
     if "--out" in words and "--resume" not in words:
         remove(Path(words[words.index("--out") + 1]))
-    words += TRAINING if command == "train" else LIMIT if "--limit" in options else []
+    small = {"train": TRAINING, "tune": [*TRAINING, *TRIALS]}
+    words += small.get(command, LIMIT if "--limit" in options else [])
     assert cli.app(["--quiet", *words], prog_name="tmkt", standalone_mode=False) in (0, None), text
 
 

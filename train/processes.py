@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from torch import distributed, nn
 
 from tmkt.errors import InputError
 from tmkt.train.methods.base import Batch
+
+# How long processes wait for the first one while it trains a teacher, or measures. If one fails, torchrun ends them all, so none waits in vain;
+# torch's own limit, 10 minutes on GPUs, would end them in the middle of a long teacher.
+PATIENCE = timedelta(days=1)
 
 
 def device() -> torch.device:
@@ -29,7 +34,7 @@ def joined(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from tmkt import console
 from tmkt.errors import Diverged, InputError
 from tmkt.recipe import MethodRecipe
 from tmkt.runs import TEACHER, TEACHER_CHECKPOINT
@@ -89,7 +90,9 @@ def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> T
             if net.fc.out_features == classes:
                 steps = 0
             net.fc = net.fc if not steps else torch.nn.Linear(net.fc.in_features, classes)
-    _train(net.to(setting.device), steps, rate, setting)
+    net.to(setting.device)
+    if steps:
+        _train(net, steps, rate, setting)
     data = torch.frombuffer(bytearray(setting.fingerprint), dtype=torch.uint8)
     save_tensors(kept, {**net.state_dict(), "data": data})
     (setting.folder / TEACHER_CHECKPOINT).unlink(missing_ok=True)
@@ -102,18 +105,20 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
     checkpoint = setting.folder / TEACHER_CHECKPOINT
     start = load_checkpoint(checkpoint, {"teacher": net}, optimizer, setting.fingerprint) if checkpoint.is_file() else 0
     net.train()
-    for step in range(start, steps):
-        batch = setting.draw(np.random.default_rng([setting.seed, step, STREAM]))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (1.0 + math.cos(math.pi * step / steps)) / 2.0
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(net(seen(net, batch.stills)), batch.labels)
-        loss.backward()
-        optimizer.step()
-        if not math.isfinite(float(loss.detach())):
-            raise Diverged(f"the teacher diverged at step {step + 1}; give another with method.teacher")
-        if (step + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint)
+    with console.progress("train the teacher") as update:
+        for step in range(start, steps):
+            batch = setting.draw(np.random.default_rng([setting.seed, step, STREAM]))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1.0 + math.cos(math.pi * step / steps)) / 2.0
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(net(seen(net, batch.stills)), batch.labels)
+            loss.backward()
+            optimizer.step()
+            if not math.isfinite(float(loss.detach())):
+                raise Diverged(f"the teacher diverged at step {step + 1}; give another with method.teacher")
+            if (step + 1) % CHECKPOINT_EVERY == 0:
+                save_checkpoint(checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint)
+            update(step + 1, steps, {"loss": float(loss.detach())})
 
 
 def _load(path: Path) -> dict[str, Tensor]:

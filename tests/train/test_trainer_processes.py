@@ -43,10 +43,32 @@ recipe, data, out = sys.argv[1:]
 trainer.train(load_recipe(recipe, Path()), Path(data), None, Path(out))
 """
 
+# Says which process trains a teacher, and of which teacher each learns.
+TEACHER_SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+from tmkt.recipe import load_recipe
+from tmkt.train import processes, teacher, trainer
+from tmkt.train.methods import ckd
+recipe, data, out = sys.argv[1:]
+train, prepare = teacher._train, ckd.prepare_teacher
+def trained(*arguments):
+    print("trains:", processes.rank(), flush=True)
+    train(*arguments)
+def prepared(*arguments):
+    made = prepare(*arguments)
+    weights = b"".join(tensor.numpy().tobytes() for tensor in made.net.state_dict().values())
+    print("learns of:", hashlib.sha256(weights).hexdigest(), flush=True)
+    return made
+teacher._train, ckd.prepare_teacher = trained, prepared
+settings = ["method.name=ckd", "method.teacher_steps=2", "method.teacher_width=4", "train.steps=1", "train.ema=0.0"]
+trainer.train(load_recipe(recipe, Path(), settings), Path(data), None, Path(out))
+"""
 
-def _train(tmp_path: Path, out: str, count: int) -> subprocess.CompletedProcess[str]:
+
+def _train(tmp_path: Path, out: str, count: int, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "script.py").write_text(script)
     if not (tmp_path / "digits").exists():
         simulate_digits(tmp_path / "digits", 4, 0)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
@@ -70,6 +92,16 @@ def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path) ->
     first, second = (load_run(tmp_path / out).load_network().state_dict() for out in ("one", "two"))
     for name, weights in first.items():
         np.testing.assert_allclose(second[name].numpy(), weights.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_it(tmp_path: Path) -> None:
+    done = _train(tmp_path, "run", 2, TEACHER_SCRIPT)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert [line for line in said if line.startswith("trains:")] == ["trains: 0"]
+    learnt = [line for line in said if line.startswith("learns of:")]
+    assert len(learnt) == 2
+    assert len(set(learnt)) == 1
 
 
 def test_a_batch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(tmkt: 
     assert parity.code == 0, parity.err
     fewer = tmkt("evaluate", tmp_path / "bundle", "--bins", 2, "--max-count", 1, *recordings)
     assert fewer.code == 0, fewer.err
+    shorter = tmkt("energy", tmp_path / "bundle", "--bins", 2, "--bin-us", 30000, *recordings)
+    assert shorter.json["seconds_of_stream"] == 0.06
     whole = tmkt("evaluate", tmp_path / "bundle", *recordings)
     assert fewer.json["neuron_updates_per_sample"] * 2 == whole.json["neuron_updates_per_sample"]
     again = tmkt("export", tmp_path / "bundle" / "integers.nir", "--bits", "none", "--dataset", "digits", *BINNING, "--out", tmp_path / "again")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, JsonOption, LimitOption, MaxCountOption, SplitOption
 from tmkt.cli.steps import compare_energy, need_place, open_bundle, read_recordings, run_energy
 from tmkt.errors import InputError
 
@@ -23,6 +23,9 @@ def energy(
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
+    bins: BinsOption = None,
+    bin_us: BinUsOption = None,
+    max_count: MaxCountOption = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file, by layer, class and step.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the estimates, .svg or .png.", show_default=False)] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Also measure the ONNX file on this machine's processor: 20 s.")] = False,
@@ -33,13 +36,14 @@ def energy(
     from tmkt.deploy.engines import open_engine
 
     devices = list(dict.fromkeys(device or ["loihi1"]))
-    first = open_bundle(bundle)
+    first = open_bundle(bundle, bins, bin_us, max_count)
     for name in devices:
         check_device(name)
     if other is not None:
         if csv is not None or plot is not None or measure:
             raise InputError("energy: --csv, --plot and --measure are for one bundle, found two; leave one out, or use --json")
-        report = {**compare_energy(first, open_bundle(other), devices, data, split, limit), "split": split, "bundles": [str(bundle), str(other)]}
+        second = open_bundle(other, bins, bin_us, max_count)
+        report = {**compare_energy(first, second, devices, data, split, limit), "split": split, "bundles": [str(bundle), str(other)]}
         console.emit_json(report) if json else console.energy_comparison(report)
         return
     for path in (csv, plot):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption
 from tmkt.cli.steps import choose_recordings, need_place, open_bundle
 from tmkt.errors import InputError, nearest
 
@@ -39,6 +39,9 @@ def stream(
     hold: Annotated[int, typer.Option("--hold", min=1, help="For so many bins in a row.")] = 1,
     min_events: Annotated[str, typer.Option("--min-events", help="With fewer events in a window nothing is decided; auto: chosen on --data.")] = "1",
     data: DataOption = None,
+    bins: BinsOption = None,
+    bin_us: BinUsOption = None,
+    max_count: MaxCountOption = None,
     accuracy: Annotated[float, typer.Option("--accuracy", min=0.0, max=1.0, help="What --margin auto reaches on recordings trained on.")] = 0.99,
     crop: Annotated[str, typer.Option("--crop", help="Top left pixel X,Y of what the network sees, or centre.")] = "centre",
     factor: Annotated[int | None, typer.Option("--factor", min=1, help="Pixels a site, each way [as the sensor allows].", show_default=False)] = None,
@@ -65,7 +68,7 @@ def stream(
     for option, value, known in choices:
         if value not in known:
             raise InputError(f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}")
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, bins, bin_us, max_count)
     if page is not None:
         need_place(page)
         layer = choose_layer(opened.program, page_layer)

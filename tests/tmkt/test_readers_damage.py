@@ -5,6 +5,7 @@ import re
 import struct
 from pathlib import Path
 
+import h5py
 import lz4.frame
 import numpy as np
 import pytest
@@ -152,3 +153,26 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
             open_events(path)
     with pytest.raises(InputError, match=r"--format 'evt4': unknown.*did you mean 'evt"):
         open_events(tmp_path / "empty.bin", format="evt4")
+
+
+def test_hdf5_events_that_lie_in_another_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(bytes(80))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key in "txyp":
+            file.create_dataset(f"events/{key}", (10,), "i8", external=[(str(tmp_path / "other"), 0, 80)])
+    with pytest.raises(InputError, match="/events/t lies in another file"):
+        open_events(tmp_path / "a.h5", sensor=SENSOR)
+
+
+def test_hdf5_strings_that_would_hang_libhdf5_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key in "txyp":
+            file[f"events/{key}"] = np.zeros(10, np.int64)
+        file.attrs["geometry"] = "34x34"  # h5py writes strings of any length, as Prophesee does
+    source = open_events(tmp_path / "a.h5")
+    source.close()
+    assert source.sensor == (34, 34)
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    at = content.index(b"GCOL") + 16
+    content[at : at + 16] = bytes(16)  # no object, but free space of no size
+    assert "damaged heap of strings" in str(read_damaged(tmp_path / "b.h5", bytes(content), SENSOR, repair=False))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.events import Events
+from tmkt.hdf5 import check_heaps
 from tmkt.readers.columns import check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
 from tmkt.readers.files import Input, Opened, Writer, damaged
@@ -39,7 +40,7 @@ def open_hdf5(source: Input) -> Opened:
         for dataset in datasets.values():
             _check_storage(source.name, dataset)
         offset = int(file["t_offset"][()]) if "t_offset" in file else 0
-        return Opened(_raw(source, file, datasets, names, offset), _sensor(file))
+        return Opened(_raw(source, file, datasets, names, offset), _sensor(file, source.file))
     except BROKEN as error:
         raise InputError(f"{source.name}: the HDF5 file cannot be read ({_line(error)}); fetch the file again") from None
 
@@ -52,8 +53,10 @@ def _h5py(name: str) -> Any:
     return h5py
 
 
-def _sensor(file: Any) -> tuple[int, int] | None:
+def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
     """From attributes: Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write them."""
+    if "geometry" in file.attrs and file.attrs.get_id("geometry").get_type().is_variable_str():
+        check_heaps(content)  # where libhdf5 looks for it
     geometry = file.attrs.get("geometry", "")
     width, _, height = (geometry.decode() if isinstance(geometry, bytes) else str(geometry)).partition("x")
     if width.isdecimal() and height.isdecimal() and len(width) < 9 and len(height) < 9:
@@ -64,6 +67,8 @@ def _sensor(file: Any) -> tuple[int, int] | None:
 
 
 def _check_storage(name: str, dataset: Any) -> None:
+    if dataset.external or dataset.is_virtual:
+        raise InputError(f"{name}: {dataset.name} lies in another file, expected the events in this one; repack it with h5repack")
     if dataset.chunks and dataset.chunks[0] > LARGEST_CHUNK:
         raise InputError(f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch the file again, or repack it")
     import h5py

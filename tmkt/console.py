@@ -94,7 +94,7 @@ def percent(share: float | None, interval: tuple[float, float] | list[float] | N
     """ "91.3 % (88.4-93.5)" from shares of one."""
     if share is None:
         return None
-    text = f"{100 * share:.1f} %"
+    text = f"{round(100 * share, 1) + 0.0:.1f} %"  # + 0: a rounded-off minus goes
     return text if interval is None else f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
 
 

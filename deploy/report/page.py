@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tmkt import quantisation
 from tmkt.console import joules, percent
 from tmkt.deploy.report import plots
 from tmkt.deploy.report.tables import count, divergence, metric, tables
@@ -19,7 +20,7 @@ def environment() -> Environment:
     """Templates that escape everything that is no markup of ours, and fail on a name that is not there."""
     env = Environment(loader=PackageLoader("tmkt.deploy.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"count": count, "joules": joules, "percent": percent, "metric": metric, "embedded": embedded}
-    env.globals |= {"plots": plots, "energy_rows": energy_rows, "divergence": divergence}
+    env.globals |= {"plots": plots, "energy_rows": energy_rows, "divergence": divergence, "quantisation": quantisation}
     return env
 
 

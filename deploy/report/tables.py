@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmkt.console import joules, percent
+from tmkt.quantisation import layer_table
 
 MOST_CLASSES = 30  # of a confusion matrix; of more classes, the most frequent confusions are listed
 MOST_CONFUSIONS = 40
@@ -107,16 +108,8 @@ def _confusion(report: dict[str, Any]) -> Table | None:
 
 
 def _quantisation(entries: list[dict[str, Any]]) -> Table | None:
-    columns = list(dict.fromkeys(key for entry in entries for key in entry))
-    if not columns:
-        return None
-    return Table("quantisation", [column.replace("_", " ") for column in columns], [[_plain(entry.get(c)) for c in columns] for entry in entries])
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return DASH if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    columns, rows = layer_table(entries)
+    return Table("quantisation", columns, [[DASH if cell is None else str(cell) for cell in row] for row in rows]) if columns else None
 
 
 def _parity(reports: list[dict[str, Any]] | None) -> Table | None:

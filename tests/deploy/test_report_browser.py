@@ -75,7 +75,7 @@ def test_tables_hold_the_figures_of_the_json(browser: Any, made: tuple[Path, dic
             assert row[1:3] == [layer["name"], str(layer["cores"])]
         for row, entry in zip(cells(page, "quantisation"), report["quantisation"], strict=True):
             assert row[0] == entry["layer"]
-            assert row[2] == f"{entry['scale']:,}"
+            assert row[1:3] == [str(entry["bits"]), str(entry["scale"])]
         assert page.evaluate("JSON.parse(document.getElementById('report-data').textContent).evaluation.samples") == 20
 
 

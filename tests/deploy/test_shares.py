@@ -70,6 +70,7 @@ def test_processes_write_the_same_bytes(
 
 def test_a_killed_workers_share_runs_again(bundle: Bundle, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "SHARE", 1)
+    recordings = recordings * 30  # so that some are left when others take the place of the killed
     seen: set[int] = set()
     killed: list[int] = []
 

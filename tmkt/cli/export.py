@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tmkt import console
+from tmkt import console, quantisation
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
-from tmkt.cli.quantisation import quantisation_table, quantisation_warnings
 from tmkt.cli.steps import run_export, run_finetuning
 from tmkt.errors import InputError
 
@@ -59,15 +58,19 @@ def export(
         if finetune:
             network, bits = run_finetuning(network, path.with_name(path.name + "-run"), bits or "8", finetune), None
         bundle = run_export(network, path, target, bits, precision)
-    quantisation_warnings(bundle.manifest["quantisation"])
+    quantised = bundle.manifest["quantisation"]
+    for line in quantisation.warnings(quantised):
+        console.note(line)
     if json:
-        report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": bundle.manifest["quantisation"]}
+        report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
         console.emit_json(report | ({"reading": reading} if reading else {}))
         return
     if reading:
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
         console.table(f"{network}, node by node", ["node", "read as", "changed"], rows)
-    quantisation_table(bundle.manifest["quantisation"])
+    console.table("Quantisation", *quantisation.layer_table(quantised))
+    if answers := quantisation.answers(quantised):
+        console.note(answers)
     console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
         console.note("No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program")

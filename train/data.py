@@ -160,8 +160,6 @@ def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, dev
 
 def _one_of_each(wanted: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """For each wanted label a random index into `labels` where it stands."""
-    order = np.argsort(labels, kind="stable")
-    first = np.searchsorted(labels, wanted, sorter=order)
-    count = np.searchsorted(labels, wanted, side="right", sorter=order) - first
-    chosen: NDArray[np.int64] = order[first + rng.integers(count)]
-    return chosen
+    places = {label: np.flatnonzero(labels == label) for label in set(wanted.tolist())}
+    drawn = rng.integers([len(places[label]) for label in wanted.tolist()])
+    return np.array([places[label][i] for label, i in zip(wanted.tolist(), drawn, strict=True)])

@@ -53,7 +53,6 @@ def export_run(
     grids = None
     if bits is None and run.info.get("quantisation"):
         grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
-        bits = ",".join(f"{name}={grid.bits}" for name, grid in grids.items())
     labels = run.load_calibration_labels()
     labels = labels if labels is not None and len(labels) == len(calibration) else None
     program, report = quantize(graph, contract.shape, contract.max_count, calibration, 8 if bits is None else bits, grids, labels)

@@ -41,7 +41,7 @@ def quantize(
     membrane within their widths; weights beyond the grid are clipped, and rounded so that they make up for each other's errors
     (export/rounding.py). The threshold becomes S exactly, as it is divided out before. The bias takes what is left of the mean error, of
     this layer and of those before it, on the integers' own spikes. With `grids`, by layer (of a network that was trained on integers), these are used
-    and each weight goes to its nearest level. Reads nothing but the calibration recordings, of which a network so large that
+    instead of `bits`, and each weight goes to its nearest level. Reads nothing but the calibration recordings, of which a network so large that
     all would take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
 
     The report is export/quantisation_report.py's; `labels` int64 [N] of the recordings, where known, add accuracies to it. Raises InputError
@@ -57,7 +57,8 @@ def quantize(
     if grids is not None and set(grids) != {layer.name for layer in lowered}:
         found, wanted = ", ".join(grids), ", ".join(layer.name for layer in lowered)
         raise InputError(f"grids of the layers {found}, expected those of {wanted}; train again, or give --bits")
-    bits_by_layer = bits_of(bits, [layer.name for layer in lowered])
+    names = [layer.name for layer in lowered]
+    bits_by_layer = [grids[name].bits for name in names] if grids else bits_of(bits, names)
     chosen = _affordable(network, calibration)
     frames = calibration[chosen]
     expected = network.run(frames)

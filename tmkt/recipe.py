@@ -188,12 +188,17 @@ class Recipe(_Section):
         return self
 
 
+def recipe_path(name: str, folder: Path) -> Path:
+    """Where a recipe lies: by name in `folder`, or `name` itself if it ends in .toml."""
+    return Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+
+
 def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> Recipe:
-    """Reads a recipe by name from `folder`, or by path if `name` ends in .toml, and applies `section.key=value` overrides.
+    """Reads a recipe (see `recipe_path`) and applies `section.key=value` overrides.
 
     Raises InputError for an unknown recipe or key (naming the nearest known one) and for a value out of range.
     """
-    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    path = recipe_path(name, folder)
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.toml"))
         raise InputError(f"recipe {name!r}: not found, known are {', '.join(known)}{nearest(name, known)}")

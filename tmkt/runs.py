@@ -95,14 +95,14 @@ class Run:
 
     def load_calibration_labels(self) -> NDArray[np.int64] | None:
         """The classes [N] of the calibration frames; None for a run that did not keep them."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError, safe_open
 
         try:
-            labels = load_file(self.path / CALIBRATION).get("labels")
+            with safe_open(self.path / CALIBRATION, "np") as file:
+                labels = file.get_tensor("labels")
         except (SafetensorError, OSError):
             return None
-        return labels.astype(np.int64) if labels is not None and labels.ndim == 1 else None
+        return labels.astype(np.int64) if labels.ndim == 1 else None
 
 
 def load_run(path: Path) -> Run:

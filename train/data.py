@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tmkt.train.encodings import encode_images
 from tmkt.train.methods import Batch
 
 HASHED_AT_ONCE = 256  # rows
+Places = dict[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class TrainingData:
     test_frames: Rows
     test_labels: NDArray[np.int64]
     images: StaticImages | None
+
+    @cached_property
+    def places(self) -> Places:
+        """Where each class that is trained on stands in `labels`: every batch asks."""
+        return _places(self.labels)
+
+    @cached_property
+    def image_places(self) -> Places:
+        """The same of the images, all classes; empty without any."""
+        return _places(self.images.labels) if self.images else {}
 
     def fingerprint(self) -> bytes:
         """sha256 of all that training sees: a resumed training must go on with the same."""
@@ -146,20 +158,24 @@ def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, dev
 
     The pairing by class alone is Knowledge Transfer's (arXiv 2303.13077); whether TMKT pairs instances is not said.
     """
-    classes, size = np.unique(data.labels), recipe.train.batch
+    classes, size = np.array(list(data.places)), recipe.train.batch
     rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
     labels = np.concatenate(rounds)[:size]
-    events = torch.from_numpy(data.frames[_one_of_each(labels, data.labels, rng)]).to(device, torch.float32)
+    events = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(device, torch.float32)
     events = warp(events.flatten(1, 2), recipe.train, rng, "nearest").unflatten(1, (recipe.data.bins, 2)).transpose(0, 1).contiguous()
     images: Tensor | None = None
     if data.images is not None:
-        chosen = data.images.images[_one_of_each(labels, data.images.labels, rng)]
+        chosen = data.images.images[_one_of_each(labels, data.image_places, rng)]
         images = encode_images(chosen, recipe, data.sensor, rng).to(device)
     return Batch(events, images, torch.from_numpy(labels).to(device))
 
 
-def _one_of_each(wanted: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each wanted label a random index into `labels` where it stands."""
-    places = {label: np.flatnonzero(labels == label) for label in set(wanted.tolist())}
-    drawn = rng.integers([len(places[label]) for label in wanted.tolist()])
-    return np.array([places[label][i] for label, i in zip(wanted.tolist(), drawn, strict=True)])
+def _places(labels: NDArray[np.int64]) -> Places:
+    return {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
+
+
+def _one_of_each(wanted: NDArray[np.int64], places: Places, rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each wanted label a random place where it stands."""
+    own = [places[label] for label in wanted.tolist()]
+    drawn = rng.integers([len(place) for place in own])
+    return np.array([place[i] for place, i in zip(own, drawn, strict=True)])

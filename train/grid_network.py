@@ -20,6 +20,7 @@ from tmkt.networks.threads import each_share
 from tmkt.program import BIAS_RANGE, DECAY_ONE
 from tmkt.recipe import NetworkRecipe
 from tmkt.train import grid_kernels as kernels
+from tmkt.train.measure import logits_of
 
 READOUT = "readout"  # the head's name in an exported program
 NEURONS_AT_ONCE = 1024  # a share of the loops is a multiple of it
@@ -241,11 +242,7 @@ def _choose(name: str, weight: Tensor, bias: Tensor, bits: int, peak: float | No
 def _peak(net: SpikingNetwork, frames: NDArray[np.uint8]) -> float:
     """The largest membrane of the read-out."""
     device = next(net.parameters()).device
-    most = 0.0
-    for start in range(0, len(frames), 50):
-        logits = net(torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)).logits
-        most = max(most, float(logits.cumsum(0).abs().max()))
-    return most
+    return max((float(logits.cumsum(0).abs().max()) for logits in logits_of(net, frames, device)), default=0.0)
 
 
 def _rounded(values: Tensor, step: int, limit: int) -> Tensor:

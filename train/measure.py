@@ -1,5 +1,6 @@
 """Measuring a float network on recordings."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,15 @@ from tmkt.datasets.decoded import Rows
 from tmkt.networks import SpikingNetwork
 from tmkt.train.health import counted_spikes
 
+AT_ONCE = 50  # recordings
+
+
+@torch.no_grad()
+def logits_of(net: SpikingNetwork, frames: Rows | NDArray[Any], device: torch.device) -> Iterator[Tensor]:
+    """The network's logits [T, n, classes] on frames [N, T, 2, H, W], AT_ONCE recordings after the other, in the mode that it is in."""
+    for start in range(0, len(frames), AT_ONCE):
+        yield net(torch.from_numpy(frames[start : start + AT_ONCE]).to(device, torch.float32).transpose(0, 1)).logits
+
 
 @torch.no_grad()
 def measure(net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np.int64], device: torch.device) -> dict[str, Any]:
@@ -23,9 +33,8 @@ def measure(net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np
     net.eval()
     correct, loss = 0, 0.0
     with counted_spikes(net) as spikes:
-        for start in range(0, len(frames), 50):
-            chunk = torch.from_numpy(frames[start : start + 50]).to(device, torch.float32).transpose(0, 1)
-            logits, right = net(chunk).logits.mean(0), torch.from_numpy(labels[start : start + 50]).to(device)
+        for i, chunk in enumerate(logits_of(net, frames, device)):
+            logits, right = chunk.mean(0), torch.from_numpy(labels[i * AT_ONCE : (i + 1) * AT_ONCE]).to(device)
             correct += int((logits.argmax(1) == right).sum())
             loss += float(F.cross_entropy(logits.float(), right, reduction="sum"))
     count = len(frames)

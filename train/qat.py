@@ -18,6 +18,7 @@ from tmkt.runs import CHECKPOINT, MODEL, TEACHER, Run
 from tmkt.train.checkpoint import load_module
 from tmkt.train.data import TrainingData
 from tmkt.train.grid_network import from_grid, grids_of, to_grid
+from tmkt.train.measure import logits_of
 from tmkt.train.methods import METHODS, Batch, Losses, Method, Setting, weighted
 from tmkt.train.objectives import distillation
 
@@ -97,10 +98,8 @@ def on_grid(recipe: Recipe, start: Run, with_data: bool) -> tuple[SpikingNetwork
 def calibration_source(start: Run) -> TrainingData:
     """A run's calibration recordings as all that a training sees, with the float network's answers for labels."""
     frames, info = start.load_calibration(), start.info
-    with torch.no_grad():
-        net = start.load_network()
-        parts = np.array_split(frames, -(-len(frames) // 50))
-        labels = torch.cat([net(torch.from_numpy(part).float().transpose(0, 1)).logits.mean(0).argmax(1) for part in parts]).numpy()
+    answers = logits_of(start.load_network(), frames, torch.device("cpu"))
+    labels = torch.cat([logits.mean(0).argmax(1) for logits in answers]).numpy()
     rows, none, no_labels = Rows(frames, np.arange(len(frames))), Rows(frames, np.zeros(0, np.int64)), np.zeros(0, np.int64)
     sensor, classes = tuple(info["sensor"]), tuple(info["classes"])
     return TrainingData(sensor, classes, info["protocol"], rows, labels, info["trained_on"], none, no_labels, [], none, no_labels, None)

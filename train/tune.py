@@ -16,7 +16,7 @@ from tmkt import console
 from tmkt.datasets.decoded import Rows
 from tmkt.errors import Diverged, InputError
 from tmkt.files import writing
-from tmkt.recipe import Recipe, load_recipe
+from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
 from tmkt.train.data import TrainingData, load_training_data
 from tmkt.train.guards import ctrl_c_noted
@@ -87,7 +87,7 @@ def tune(search: Search, data: Path, static: Path | None, out: Path, report: Rep
             load_recipe(search.recipe, RECIPES, [*settings, f"{key}={value}"])
     say("Searched: " + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items()))
     source = _without_test(load_training_data(base, data, static, METHODS[base.method.name].needs_images))
-    text = _recipe_file(search.recipe).read_bytes()
+    text = recipe_path(search.recipe, RECIPES).read_bytes()
     meta = {
         "recipe (sha256)": hashlib.sha256(text).hexdigest(),
         "--set": settings,
@@ -247,10 +247,6 @@ def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:
     settings = [*search.settings, f"data.validation={VALIDATION}"]
     say(f"The recipe has no validation part, and trials are compared on one: data.validation={VALIDATION} is taken; choose it with --set")
     return load_recipe(search.recipe, RECIPES, settings), settings
-
-
-def _recipe_file(name: str) -> Path:
-    return Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
 
 
 def _without_test(source: TrainingData) -> TrainingData:

@@ -93,8 +93,8 @@ def write_results(out: Path, name: str, recipe: Recipe, space: Space, ended: lis
         beside.write_text("".join(f"# {line}\n" for line in header) + "\n" + dump_recipe(recipe), encoding="utf-8")
     with writing(out / TABLE) as beside:
         beside.write_text(_table(list(space), ended), encoding="utf-8")
-    dots = [Dot(o.index + 1, o.accuracy, o.complete, o is best) for o in ended if o.accuracy is not None]
     shown = [o for o in ended if o.accuracy is not None]
+    dots = [Dot(o.index + 1, o.accuracy or 0.0, o.complete, o is best) for o in shown]
     axes = []
     for key, distribution in space.items():
         choices = [str(choice) for choice in getattr(distribution, "choices", ())]

@@ -9,7 +9,6 @@ processes or machines that see the same folder.
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lines import add, results, spread
 
 from tmkt import console
 from tmkt.errors import InputError
@@ -28,7 +28,6 @@ from tmkt.runs import Run
 from tmkt.train import RECIPES
 from tmkt.train.trainer import train
 
-RESULTS = "results.jsonl"
 ONE_HEAD = ["method.heads=1", "method.loss=mean", "method.step_weights=fixed", "method.statistics=apart"]
 VARIANTS = {
     "target-only": ["method.name=target-only"],
@@ -75,11 +74,6 @@ def settings(variant: str, recipe: str) -> tuple[str, list[str]]:
     return name, more
 
 
-def results(out: Path) -> list[dict[str, Any]]:
-    path = out / RESULTS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-
-
 def measured(variant: str, shots: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Trains (or goes on, or opens) one run; its line of the results. Times are the processor's of this process, which other load changes little."""
     name, overrides = settings(variant, options.recipe)
@@ -124,15 +118,7 @@ def train_all(options: argparse.Namespace) -> None:
     for variant, shots, seed in list(product(options.variants, options.shots, options.seeds))[part - 1 :: parts]:
         if (variant, shots, seed) in known:
             continue
-        line = json.dumps(measured(variant, shots, seed, options))
-        with (options.out / RESULTS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        print(line, flush=True)
-
-
-def spread(values: list[float]) -> str:
-    """Mean and sample standard deviation."""
-    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+        add(options.out, measured(variant, shots, seed, options))
 
 
 def show(options: argparse.Namespace) -> None:

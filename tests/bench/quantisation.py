@@ -6,13 +6,12 @@ One JSON line a network in OUT/results.jsonl, then a table of them all. What is 
 """
 
 import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lines import add, results, spread
 
 from tmkt import console
 from tmkt.datasets import dataset, load_frames
@@ -28,8 +27,6 @@ from tmkt.grid import Grid
 from tmkt.runs import Run, load_run
 from tmkt.train.qat import qat_recipe
 from tmkt.train.trainer import train
-
-RESULTS = "results.jsonl"
 
 
 def parse() -> argparse.Namespace:
@@ -70,16 +67,6 @@ def measured(run: Run, kind: str, bits: str, options: argparse.Namespace) -> dic
     return {**entry, "faults": {name: n for name, n in faults.items() if n}}
 
 
-def results(out: Path) -> list[dict[str, Any]]:
-    path = out / RESULTS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-
-
-def spread(values: list[float], digits: int = 1) -> str:
-    """Mean and sample standard deviation."""
-    return f"{statistics.mean(values):.{digits}f}" + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
-
-
 def show(lines: list[dict[str, Any]]) -> None:
     """One row a kind and width: accuracy in %, points lost run by run, spikes relative to the float network's."""
     exact = {line["run"]: line for line in lines if line["kind"] == "float"}
@@ -103,10 +90,7 @@ def main() -> None:
             run = load_run(path)
             if any((line["run"], line["kind"], line["bits"]) == (path.name, kind, bits) for line in results(options.out)):
                 continue
-            line = json.dumps(measured(run, kind, bits, options))
-            with (options.out / RESULTS).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
+            add(options.out, measured(run, kind, bits, options))
     show(results(options.out))
 
 

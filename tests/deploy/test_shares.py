@@ -144,14 +144,19 @@ def workers_of(process: "subprocess.Popen[str]", loaded: str) -> list[int]:
     raise AssertionError("no workers came up")
 
 
+def runs(pid: int) -> bool:
+    """Whether the process works on: an orphan's remains wait for init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def ended(processes: list[int]) -> bool:
-    """Waits until they run no more: a process closes its files some time before it is gone, and an orphan's remains wait for init."""
+    """Waits until they run no more: a process closes its files some time before it is gone."""
     for _ in range(500):
-        try:
-            if all(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z" for pid in processes):
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            processes = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+        if not any(map(runs, processes)):
+            return True
         time.sleep(0.02)
     return False
 

@@ -1,7 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from tmkt.datasets.digits import simulate_digits
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -11,3 +14,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four simulated recordings of each digit, with their images."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    simulate_digits(folder, 4, 0)
+    return folder

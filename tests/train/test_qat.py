@@ -11,7 +11,6 @@ import torch
 from example_networks import make_frames, make_network
 from plain_program import run_plain
 
-from tmkt.datasets.digits import simulate_digits
 from tmkt.errors import InputError
 from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
@@ -32,13 +31,6 @@ TINY = {
     "train": {"steps": 60, "batch": 10, "warmup_steps": 2, "threads": 1},
 }
 FEW = ["train.steps=6"]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    simulate_digits(folder, 4, 0)
-    return folder
 
 
 @pytest.fixture(scope="module")

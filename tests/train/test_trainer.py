@@ -47,13 +47,6 @@ def _recipe(**changes: dict[str, object]) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    simulate_digits(folder, 4, 0)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def whole(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained in one go, here."""
     out = tmp_path_factory.mktemp("runs") / "whole"

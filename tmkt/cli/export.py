@@ -8,7 +8,7 @@ import typer
 from tmkt import console, quantisation
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
-from tmkt.cli.steps import run_export, run_finetuning
+from tmkt.cli.steps import run_export, run_qat
 from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -56,7 +56,9 @@ def export(
             raise InputError(f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir")
         path = out or Path("bundles") / network.resolve().name
         if finetune:
-            network, bits = run_finetuning(network, path.with_name(path.name + "-run"), bits or "8", finetune), None
+            trained = path.with_name(path.name + "-run")
+            run_qat(network, bits or "8", [f"train.steps={finetune}", "qat.transfer=0"], None, None, trained, True)  # goes on where it was cut off
+            network, bits = trained, None
         bundle = run_export(network, path, target, bits, precision)
     quantised = bundle.manifest["quantisation"]
     for line in quantisation.warnings(quantised):

@@ -62,8 +62,8 @@ def run_training(recipe: Any, data: Path | None, static: Path | None, out: Path,
     return run
 
 
-def run_finetuning(run: Path, out: Path, bits: str, steps: int) -> Path:
-    """Trains a finished run on integers for some steps, with its calibration recordings alone, into `out`; goes on where that was cut off."""
+def run_qat(run: Path, bits: str, settings: list[str] | None, data: Path | None, static: Path | None, out: Path, resume: bool) -> None:
+    """Trains a finished run on integers, into `out`; without `data` on its calibration recordings alone."""
     from tmkt.runs import load_run
 
     start = load_run(run)
@@ -71,8 +71,7 @@ def run_finetuning(run: Path, out: Path, bits: str, steps: int) -> Path:
         from tmkt.train.qat import qat_recipe
     except ModuleNotFoundError as error:
         raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
-    run_training(qat_recipe(start, bits, [f"train.steps={steps}", "qat.transfer=0"]), None, None, out, True, start)
-    return out
+    run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
 
 
 def run_export(run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer") -> "Bundle":

@@ -7,8 +7,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, recipe_names
-from tmkt.cli.steps import need_data, run_training
-from tmkt.errors import InputError
+from tmkt.cli.steps import need_data, run_qat, run_training
 
 if TYPE_CHECKING:
     from tmkt.recipe import DataRecipe
@@ -29,15 +28,8 @@ def train(
 ) -> None:
     """Train a network: a run with its weights, metrics and recipe."""
     if qat is not None:
-        from tmkt.runs import load_run
-
-        try:
-            from tmkt.train.qat import qat_recipe
-        except ModuleNotFoundError as error:
-            raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
-        start = load_run(Path(recipe))
-        path = out or Path("runs") / f"{start.path.resolve().name}-qat"
-        run_training(qat_recipe(start, qat, settings), need_data(data, "train"), static, path, resume, start)
+        path = out or Path("runs") / f"{Path(recipe).resolve().name}-qat"
+        run_qat(Path(recipe), qat, settings, need_data(data, "train"), static, path, resume)
         console.note(f"Next: tmkt export {path} --target all --out bundles/{path.name}")
         return
     from tmkt.recipe import load_recipe

@@ -108,8 +108,8 @@ def _simulate() -> str:
 
     import numpy as np
 
-    from tmkt.deploy.simulator import Simulator
-    from tmkt.program import Layer, Program, Synapse
+    from tmkt.program.model import Layer, Program, Synapse
+    from tmkt.program.simulator.simulator import Simulator
 
     rng = np.random.default_rng(0)
     conv = Synapse("input", "conv", (2 * rng.integers(-60, 60, (16, 2, 3, 3))).astype(np.int16), (2, 2), (1, 1))

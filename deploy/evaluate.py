@@ -17,7 +17,7 @@ from tmkt.deploy.engines import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
 from tmkt.files import writing
-from tmkt.program import Program
+from tmkt.program.model import Program
 
 Progress = Callable[[int], None]
 BATCH_BYTES = 2**28  # of spikes that a batch may take

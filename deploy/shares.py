@@ -14,7 +14,7 @@ from tmkt.datasets import Recording, load_frames
 from tmkt.deploy.engines import Engine, open_engine
 from tmkt.deploy.evaluate import Answers, Progress, answers_of, batch_size, join_answers, measure
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 
 SHARE = 100  # recordings: tens of milliseconds of work at least, against less than one to hand them over; little to run again
 MOST_LOSSES = 3  # of workers over one share before it is given up: ours

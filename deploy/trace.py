@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.fanout import fan
 from tmkt.errors import InputError
 from tmkt.kernels import kernel
-from tmkt.program import INPUT, Program
+from tmkt.program.connectivity import fan
+from tmkt.program.model import INPUT, Program
 
 Counts = NDArray[np.int64]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.chip_form import fits_netx
 from tmkt.errors import InputError, nearest
-from tmkt.frames import InputContract
-from tmkt.grid import Grid
-from tmkt.program import Program
+from tmkt.events.frames import InputContract
+from tmkt.program.lava_form import fits_netx
+from tmkt.program.model import Program
+from tmkt.program.weight_grid import Grid
 from tmkt.runs import MODEL, Run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def export_run(
 ) -> Bundle:
     """Quantises a run's network and writes a bundle: the program, and a file for each of `targets` ("all", or names of TARGETS).
 
-    `bits` as tmkt.grid.bits_of reads them; None: the grids that a run was trained on (tmkt train --qat), else 8.
+    `bits` as tmkt.program.weight_grid.bits_of reads them; None: the grids that a run was trained on (tmkt train --qat), else 8.
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the run's contract. Engines need the file of
     their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. A network with branches gets no loihi.net,
@@ -41,7 +41,7 @@ def export_run(
     _check_targets(targets, precision)
     try:
         from tmkt.export.graph import network_to_nir
-        from tmkt.export.quantize import quantize
+        from tmkt.export.quantise.quantise import quantize
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     data = run.recipe.data
@@ -81,12 +81,12 @@ def write_bundle(
     """Writes a bundle of a program and of the float network that it was made from, in this project's form (`normalise`)."""
     _check_targets(targets, precision)
     try:
-        from tmkt.export.c import write_c, write_c_header
-        from tmkt.export.lava import write_lava
-        from tmkt.export.nir import write_nir
-        from tmkt.export.onnx import write_onnx
-        from tmkt.export.onnx_float import write_onnx_float
-        from tmkt.export.program_nir import program_to_nir
+        from tmkt.export.targets.c import write_c, write_c_header
+        from tmkt.export.targets.lava import write_lava
+        from tmkt.export.targets.nir import write_nir
+        from tmkt.export.targets.onnx import write_onnx
+        from tmkt.export.targets.onnx_float import write_onnx_float
+        from tmkt.export.targets.program_nir import program_to_nir
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     writers: dict[str, dict[str, Callable[[Path], None]]] = {

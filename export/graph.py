@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tmkt.errors import InputError
-from tmkt.export.nir import flatten_node
+from tmkt.export.targets.nir import flatten_node
 from tmkt.networks import SpikingNetwork
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
@@ -15,8 +15,8 @@ from tmkt.networks.resnet import PooledNorm, PreActivation, ResidualBlock, Stem
 from tmkt.networks.scnn import Hidden, PooledConv
 from tmkt.networks.sew_resnet import SewBlock, SpikingConv
 from tmkt.networks.vgg import Block
-from tmkt.nir_file import import_nir
-from tmkt.nir_graph import DEFAULT_DT
+from tmkt.nir.file import import_nir
+from tmkt.nir.graph import DEFAULT_DT
 
 if TYPE_CHECKING:
     import nir

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError
+from tmkt.events.frames import InputContract
 from tmkt.export.export import write_bundle
 from tmkt.export.normalise import normalise
-from tmkt.frames import InputContract
-from tmkt.nir_conventions import Conventions
-from tmkt.nir_file import read_nir
-from tmkt.nir_order import order
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.file import read_nir
+from tmkt.nir.order import order
 
 if TYPE_CHECKING:
     import nir
@@ -66,8 +66,8 @@ def export_nir(
     (`calibrated_on`) are kept in the manifest as those that the network has seen, so that they are not tested. InputError for what a chip
     cannot hold.
     """
-    from tmkt.export.integers import take_integers
-    from tmkt.export.quantize import quantize
+    from tmkt.export.quantise.given_integers import take_integers
+    from tmkt.export.quantise.quantise import quantize
 
     if len(classes) != network.classes:
         found = f"the read-out has {network.classes} values, the data set {dataset!r} {len(classes)} classes"

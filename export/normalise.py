@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tmkt.export.nir import ordered_to_nir
-from tmkt.nir_graph import DEFAULT_DT, Conv, Delay, Dense, Flatten, Floats, Neuron, Node, OrderedGraph, Pool, Scale, Shape
-from tmkt.nir_operations import refuse
+from tmkt.export.targets.nir import ordered_to_nir
+from tmkt.nir.graph import DEFAULT_DT, Conv, Delay, Dense, Flatten, Floats, Neuron, Node, OrderedGraph, Pool, Scale, Shape
+from tmkt.nir.operations import refuse
 
 MAX_DIAGONAL = 4096  # neurons of a flat layer that is given a synapse of its own: its weights are this number squared
 

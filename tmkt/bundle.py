@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt import __version__
-from tmkt import program as programs
 from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
+from tmkt.events.frames import InputContract
 from tmkt.files import writing_folder
-from tmkt.frames import InputContract
-from tmkt.program import Program
+from tmkt.program import model as programs
+from tmkt.program.model import Program
 
 FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1

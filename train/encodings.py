@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tmkt.camera.frames import simulate_frames
 from tmkt.camera.screen import shown_size
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.recipe import Recipe, StaticRecipe, TrainRecipe
 from tmkt.train.augment import draw_moves, warp
 

@@ -27,7 +27,7 @@ from tmkt.train.health import SpikeRates, counted_spikes, first_bad_layer, gradi
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import accuracy, measure
 from tmkt.train.methods import METHODS, Method, Setting
-from tmkt.train.qat import calibration_source, check_same_data, deployed, on_grid, qat_info
+from tmkt.train.qat.training import calibration_source, check_same_data, deployed, on_grid, qat_info
 from tmkt.train.run_folder import open_run, remove_started, run_info
 
 LOG_EVERY = 10  # steps

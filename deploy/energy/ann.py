@@ -11,8 +11,8 @@ import numpy as np
 
 from tmkt.deploy.energy.constants import Constants
 from tmkt.deploy.energy.counted import Counted, OnChip
-from tmkt.deploy.fanout import fan
-from tmkt.program import INPUT, Program
+from tmkt.program.connectivity import fan
+from tmkt.program.model import INPUT, Program
 
 WEIGHT_BITS = 8
 

@@ -21,7 +21,7 @@ from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import Placement, place
 from tmkt.deploy.fit.traffic import Traffic, traffic
 from tmkt.deploy.trace import Trace, count, join
-from tmkt.program import Program
+from tmkt.program.model import Program
 
 REFERENCE = "loihi1"  # whose placement the active updates are counted under: their sums do not depend on it
 PARTS = ("synapse", "soma", "network")

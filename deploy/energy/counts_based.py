@@ -5,8 +5,8 @@ import numpy as np
 from tmkt.deploy.energy.constants import Constants
 from tmkt.deploy.energy.counted import Counted
 from tmkt.deploy.energy.estimate import Array, Estimate
-from tmkt.deploy.units import Accesses, Additions, Joules, JoulesPer, Multiplications, Synops, Updates
-from tmkt.program import DECAY_ONE
+from tmkt.deploy.energy.units import Accesses, Additions, Joules, JoulesPer, Multiplications, Synops, Updates
+from tmkt.program.model import DECAY_ONE
 
 NEVER = ("static power", "host input and output")  # what no estimator of operations knows
 WORD = 4  # bytes of an access in Lemaire's model

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.energy.counted import Counted
-from tmkt.deploy.units import Joules, Watts
+from tmkt.deploy.energy.units import Joules, Watts
 
 Array = NDArray[np.float64]
 

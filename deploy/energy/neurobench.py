@@ -6,7 +6,7 @@ import numpy as np
 
 from tmkt.deploy.energy.ann import size_of
 from tmkt.deploy.energy.counted import Counted
-from tmkt.program import INPUT
+from tmkt.program.model import INPUT
 
 
 def neurobench(counted: Counted) -> dict[str, Any]:

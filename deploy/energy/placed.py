@@ -6,7 +6,7 @@ from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.constants import Constants
 from tmkt.deploy.energy.counted import Counted, OnChip
 from tmkt.deploy.energy.estimate import Estimate
-from tmkt.deploy.units import Joules, JoulesPer, Seconds, Synops, Watts
+from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Synops, Watts
 
 NO_IO = "host input and output, which can be longer and cost more than all the rest (measured: 59 ms a step against 0.15)"
 

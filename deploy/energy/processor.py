@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tmkt.deploy.energy.measured import POWERCAP, measure_cpu
 from tmkt.deploy.engines import Engine
 from tmkt.deploy.evaluate import batch_size
-from tmkt.program import Program
+from tmkt.program.model import Program
 
 SECONDS = 10.0
 INCLUDES = ["the processor packages while ONNX Runtime runs, above the idle power taken before and after; all else that runs on the machine then"]

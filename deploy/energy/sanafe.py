@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from tmkt.deploy.energy.calibrated import owners
 from tmkt.deploy.energy.updates import depths
-from tmkt.deploy.fanout import fan, source_shape
 from tmkt.deploy.fit.placement import Placement
-from tmkt.deploy.simulator import Simulator
 from tmkt.errors import InputError
-from tmkt.program import DECAY_ONE, INPUT, Layer, Program, Synapse
+from tmkt.program.connectivity import fan, source_shape
+from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse
+from tmkt.program.simulator.simulator import Simulator
 
 VERSION = "2.2.9"
 PYTHON = "TMKT_SANAFE_PYTHON"

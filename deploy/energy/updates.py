@@ -10,8 +10,8 @@ from tmkt.deploy.energy.calibrated import owners
 from tmkt.deploy.fit.geometry import axes
 from tmkt.deploy.fit.network import Connection, volume
 from tmkt.deploy.fit.placement import Placement
-from tmkt.deploy.simulator import Simulator, channels_first
-from tmkt.program import INPUT, Layer, Program, Synapse, pooled
+from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
+from tmkt.program.simulator.simulator import Simulator, channels_first
 
 Counts = NDArray[np.float64]
 Spikes = dict[str, NDArray[np.uint8]]

@@ -19,7 +19,7 @@ class FloatEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         try:
-            from tmkt.float_network import FloatNetwork
+            from tmkt.nir.float_network import FloatNetwork
         except ModuleNotFoundError as error:
             raise InputError(f"engine 'float': needs {error.name}, which is not installed; run: pip install 'tmkt[export]'") from None
         self._network = FloatNetwork.load(bundle.file(bundles.NIR))

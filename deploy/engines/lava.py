@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.chip_form import fits_netx
 from tmkt.deploy.engines import EngineOutput
 from tmkt.errors import InputError
 from tmkt.hdf5 import check_hdf5
+from tmkt.program.lava_form import fits_netx
 
 INSTALL_HINT = "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little

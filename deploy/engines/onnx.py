@@ -9,7 +9,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines import EngineOutput
 from tmkt.errors import InputError
-from tmkt.program import DECAY_ONE
+from tmkt.program.model import DECAY_ONE
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
 

@@ -5,11 +5,11 @@ from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines import EngineOutput
-from tmkt.deploy.simulator import Simulator
+from tmkt.program.simulator.simulator import Simulator
 
 
 class SimulatorEngine:
-    """Runs the bundle's program on `tmkt.deploy.simulator`."""
+    """Runs the bundle's program on `tmkt.program.simulator.simulator`."""
 
     name = "simulator"
     exact = True

@@ -1,6 +1,6 @@
 """The integer program in torch: on a GPU where torch sees one, else on the CPU. The one module under deploy/ that imports torch.
 
-Exact in floating point: a layer's sums and all their parts are whole and below 2^23 (`tmkt.program.check`), and float32 holds every integer
+Exact in floating point: a layer's sums and all their parts are whole and below 2^23 (`tmkt.program.model.check`), and float32 holds every integer
 below 2^24, in whatever order they are added. So a convolution is unfolded into one matrix product, which no library computes by Winograd
 or FFT. What follows a sum is int32, as in Lava and in the simulator. Everything here is the same on a GPU and on a CPU.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tmkt.deploy.engines import EngineOutput
-from tmkt.program import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_shape, pooled
+from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_shape, pooled
 
 WRAP = 2**23  # of the current: +2^23 stays, -2^23 wraps
 CLIP = 2**23 - 1  # of the membrane

@@ -6,7 +6,7 @@ from math import prod
 
 from tmkt.deploy.fit.network import Connection, Network, Population, volume
 from tmkt.deploy.fit.placement import LayerPlacement, Placement, fits_alone, place
-from tmkt.program import INPUT
+from tmkt.program.model import INPUT
 
 ROUNDS = 3  # of changes to layers that do not fit: a change may crowd the layers before
 SIXTEENTHS = 16  # steps in which all channels shrink

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from tmkt.chip_form import relay_neurons
 from tmkt.errors import InputError
-from tmkt.nir_file import read_nir
-from tmkt.nir_graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale
-from tmkt.nir_order import order
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.nir.file import read_nir
+from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale
+from tmkt.nir.order import order
+from tmkt.program.lava_form import relay_neurons
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 
 BITS = 8  # of a weight that is not an integer yet: what an export uses unless told
@@ -20,7 +20,7 @@ BITS = 8  # of a weight that is not an integer yet: what an export uses unless t
 
 @dataclass(frozen=True)
 class Connection:
-    """The synapses from one source (a layer's name, or "input"), as in `tmkt.program.Synapse`; `kernel` is (y, x) before pooling is unrolled.
+    """The synapses from one source (a layer's name, or "input"), as in `tmkt.program.model.Synapse`; `kernel` is (y, x) before pooling is unrolled.
 
     `weight_bits`: sign included. `delay_steps`: the longest synaptic delay.
     """

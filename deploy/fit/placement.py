@@ -13,7 +13,7 @@ from tmkt.deploy.fit.geometry import axes, cores_reached
 from tmkt.deploy.fit.memory import Tile, axons_in, neurons, synapse_words, tile_blocks
 from tmkt.deploy.fit.network import Network, Population
 from tmkt.deploy.fit.tiling import core_count, core_grid, held, tiles
-from tmkt.program import INPUT
+from tmkt.program.model import INPUT
 
 RATE = 0.05  # spikes a neuron and step, where nothing is known of a source: only for choosing the layer to spread
 Use = dict[str, int]  # of the fullest core, by the names of `capacity`

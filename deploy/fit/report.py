@@ -15,7 +15,7 @@ from tmkt.deploy.fit.latency import step_time, work_of
 from tmkt.deploy.fit.network import Network
 from tmkt.deploy.fit.placement import LayerPlacement, Placement, capacity, describe, place
 from tmkt.deploy.fit.traffic import Traffic, expected, traffic
-from tmkt.program import INPUT
+from tmkt.program.model import INPUT
 
 RATES = (0.01, 0.10)  # spikes a neuron and step that a time is given for where nothing is counted: ours; small event networks fire within it
 MICRO = 1e6

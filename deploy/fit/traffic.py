@@ -10,7 +10,7 @@ from tmkt.deploy.fit.geometry import axes
 from tmkt.deploy.fit.network import Connection, Population, volume
 from tmkt.deploy.fit.placement import LayerPlacement, Placement
 from tmkt.errors import InputError
-from tmkt.program import INPUT
+from tmkt.program.model import INPUT
 
 Counts = NDArray[np.float64]
 

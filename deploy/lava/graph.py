@@ -1,6 +1,6 @@
 """Builds a program as a graph of Lava's processes, for what netx cannot express: several synapses into one layer of neurons.
 
-Every synapse takes one step. A layer that reads sources of different lags gets the earlier ones through relays (`tmkt.chip_form.relays`):
+Every synapse takes one step. A layer that reads sources of different lags gets the earlier ones through relays (`tmkt.program.lava_form.relays`):
 neurons that send what they got, one step later. The input is sent once for every lag that reads it. All that a chip would do with
 synapses and neurons; Lava's own Conv, Dense, DelayDense, LIF and LIFReset (0.10.0) compute it.
 """
@@ -15,8 +15,8 @@ from lava.proc.lif.process import LIF, LIFReset
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
-from tmkt.chip_form import lags, unroll
-from tmkt.program import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.lava_form import lags, unroll
+from tmkt.program.model import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
 
 GRADED_BITS = 8  # width of a count at the input; without it Lava takes every count above 0 for 1
 

@@ -33,9 +33,9 @@ from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.io.source import RingBuffer  # noqa: E402
 
-from tmkt import program as programs  # noqa: E402
 from tmkt.deploy.lava.graph import GRADED_BITS, Graph  # noqa: E402
 from tmkt.deploy.lava.sink.file_sink import FileSink  # noqa: E402
+from tmkt.program import model as programs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tmkt.deploy.evaluate import add_counts, batches, check_samples, wilson
 from tmkt.deploy.parity.compare import Comparison
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.errors import InputError
-from tmkt.program import Program
+from tmkt.program.model import Program
 
 REFERENCE = "simulator"
 CHANCE = 3  # recordings that rounding may lose: so few, and none won, happen by chance in one of eight networks that lose nothing (sign test)

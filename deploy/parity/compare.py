@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tmkt.deploy.engines import Engine, EngineOutput
 from tmkt.deploy.parity.diagnose import UNKNOWN, Evidence, diagnose
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
-from tmkt.program import INPUT, Layer, Program
+from tmkt.program.model import INPUT, Layer, Program
 
 MOST_SAMPLES = 4  # that a diagnosis looks at: enough to tell causes apart, few enough to be quick
 MOST_VALUES = 2**22  # neuron-steps of a layer and sample that it looks at

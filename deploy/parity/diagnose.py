@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tmkt.deploy.parity.hypotheses import Hypothesis, hypotheses, other_decay, other_threshold
 from tmkt.deploy.parity.rules import Rule, arriving, bias_of, rule_of, run, synaptic_sums, updates
-from tmkt.program import DECAY_ONE, MAX_THRESHOLD, Layer, Program
+from tmkt.program.model import DECAY_ONE, MAX_THRESHOLD, Layer, Program
 
 SCANNED, MOST_DECAYS, ROUNDS = 1024, 64, 6  # neuron-steps in one round of fitting a decay, decays kept, rounds
 NAMED_FROM = 0.75  # a cause is named if it explains this share of what differs; ours

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.parity.rules import Rule
-from tmkt.program import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.model import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
 
 Weights = NDArray[np.int16]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.program import DECAY_ONE, INPUT, Layer, Synapse
+from tmkt.program.model import DECAY_ONE, INPUT, Layer, Synapse
 
 Integers = NDArray[np.int64]
 WRAP = 2**23  # of the current

@@ -22,7 +22,7 @@ from tmkt.deploy.fit.report import fit
 from tmkt.deploy.parity import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
 from tmkt.deploy.report.training import training
-from tmkt.program import Program
+from tmkt.program.model import Program
 from tmkt.recipe import dump_recipe, dump_section
 from tmkt.runs import MODEL, Run
 

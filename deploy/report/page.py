@@ -7,9 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tmkt import quantisation
 from tmkt.console import joules, percent
-from tmkt.deploy.report import plots
+from tmkt.deploy.report import plots, quantisation
 from tmkt.deploy.report.tables import count, divergence, metric, tables
 from tmkt.files import writing
 

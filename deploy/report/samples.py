@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tmkt.bundle import Bundle
 from tmkt.datasets.reading import read_recording
 from tmkt.deploy.report.gather import Samples
-from tmkt.deploy.simulator import Simulator
-from tmkt.events import Events
-from tmkt.program import Layer
+from tmkt.events.types import Events
+from tmkt.program.model import Layer
+from tmkt.program.simulator.simulator import Simulator
 
 MOST_SAMPLES, MOST_WRONG = 12, 4
 MOST_PACKED = 2_400_000  # bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB

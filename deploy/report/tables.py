@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmkt.console import joules, percent
-from tmkt.quantisation import layer_table
+from tmkt.deploy.report.quantisation import layer_table
 
 MOST_CLASSES = 30  # of a confusion matrix; of more classes, the most frequent confusions are listed
 MOST_CONFUSIONS = 40

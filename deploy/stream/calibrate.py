@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.stream.rule import leader, unit
-from tmkt.program import Program
+from tmkt.program.model import Program
+from tmkt.program.simulator.simulator import Simulator
 
 MOST_CANDIDATES = 500  # margins that are tried: finer than a margin is known
 

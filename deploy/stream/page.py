@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tmkt.deploy.stream.run import Decision, Stream
 from tmkt.errors import InputError, nearest
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.files import writing
-from tmkt.program import Layer, Program
+from tmkt.program.model import Layer, Program
 
 MOST_PACKED = 3_000_000  # bytes of compressed arrays, 4 MB as text: with the rest a page stays below 5 MB
 MOST_DECISIONS = 5_000

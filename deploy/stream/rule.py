@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.program import DECAY_ONE, Program
+from tmkt.program.model import DECAY_ONE, Program
 
 Readout = NDArray[np.int64]
 

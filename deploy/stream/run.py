@@ -8,15 +8,15 @@ from typing import Any, Literal
 import numpy as np
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.stream.binning import Bin, Binner, Origin
 from tmkt.deploy.stream.costs import Cost, Costs
-from tmkt.deploy.stream.mapping import Combine, choose_mapping
 from tmkt.deploy.stream.rule import Rule, unit
 from tmkt.deploy.stream.steps import open_steps
 from tmkt.deploy.stream.summary import Summary
 from tmkt.deploy.stream.windows import Answer, Carried, Tracker, Windows
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.binning import Bin, Binner, Origin
+from tmkt.events.mapping import Combine, choose_mapping
+from tmkt.events.types import Events
 
 State = Literal["reset", "carry"]
 MOST_WINDOWS = 100  # open at once: ours, so that a stream of long windows and short strides stays within memory

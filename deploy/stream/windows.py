@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.binning import Bin
 from tmkt.deploy.stream.rule import Rule, Watch, adds_up, leader
 from tmkt.deploy.stream.steps import Steps
 from tmkt.errors import InputError
-from tmkt.program import Program
+from tmkt.events.binning import Bin
+from tmkt.program.model import Program
 
 RESTART = 10  # windows without any event after which a carried state starts anew: ours; no stamp may ask for steps without end
 

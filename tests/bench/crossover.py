@@ -1,4 +1,4 @@
-"""The simulator's two loops against each other: from which activity on the dense one is faster (`DENSE_ABOVE` in deploy/delivery.py)."""
+"""The simulator's two loops against each other: from which activity on the dense one is faster (`DENSE_ABOVE` in tmkt/program/simulator/delivery.py)."""
 
 import time
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt import console
-from tmkt.deploy.delivery import deliver
-from tmkt.deploy.synapses import Shape, groups_of
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
+from tmkt.program.simulator.delivery import deliver
+from tmkt.program.simulator.synapses import Shape, groups_of
 
 SIZE, POOL = 12, 2
 SPIKES_A_SITE = (0.1, 0.4, 1.0, 1.5, 2.0, 3.0, 4.0)

@@ -17,12 +17,12 @@ from torch import nn
 
 from tmkt.datasets import load_frames
 from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.onnx import write_onnx
-from tmkt.export.quantize import quantize
-from tmkt.frames import InputContract
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.onnx import write_onnx
 from tmkt.networks import SpikingNetwork
-from tmkt.program import DECAY_ONE, Program
+from tmkt.program.model import DECAY_ONE, Program
 from tmkt.recipe import NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
 

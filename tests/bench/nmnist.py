@@ -12,10 +12,10 @@ from report import Comparison, Options, Table, alternate, main, ms
 from tmkt import bundle as bundles
 from tmkt import console
 from tmkt.deploy.engines.lava import LavaEngine, installed
-from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.trace import count
-from tmkt.export.lava import write_lava
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.lava import write_lava
+from tmkt.program.simulator.simulator import Simulator
 
 SAMPLES, ROUNDS, LAVA_SAMPLES = 32, 9, 3
 

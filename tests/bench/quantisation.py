@@ -16,16 +16,16 @@ from lines import add, results, spread
 from tmkt import console
 from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.splits import choose, from_ranges
-from tmkt.deploy.simulator import Simulator
 from tmkt.errors import InputError
+from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.lower import lower
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork
-from tmkt.frames import InputContract
-from tmkt.grid import Grid
+from tmkt.export.quantise.quantise import quantize
+from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.lower import lower
+from tmkt.program.simulator.simulator import Simulator
+from tmkt.program.weight_grid import Grid
 from tmkt.runs import Run, load_run
-from tmkt.train.qat import qat_recipe
+from tmkt.train.qat.training import qat_recipe
 from tmkt.train.trainer import train
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from networks import nmnist, random_frames
 from report import Options, Table, alternate, main, ms
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.trace import count
-from tmkt.program import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, load, save
+from tmkt.program.model import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, load, save
+from tmkt.program.simulator.simulator import Simulator
 
 CHANNELS, SIDE, STEPS, SAMPLES, ROUNDS = 256, 12, 10, 4, 7
 DENSITIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)

@@ -27,10 +27,10 @@ from tmkt.datasets.splits import choose, from_ranges
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Decision, Settings, Stream
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers import open_events
+from tmkt.readers.bin_records import read_bin
 from tmkt.readers.udp import UdpSource
-from tmkt.recordings import read_bin
 
 GAP_US = 100_000  # between recordings
 SLOT = 15  # bins from one beginning to the next where windows begin with the recordings

@@ -16,14 +16,14 @@ from report import Options, Table, main
 from tmkt.bundle import Bundle
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Settings, Stream
-from tmkt.events import Events
-from tmkt.frames import InputContract
-from tmkt.program import Layer, Program, Synapse
+from tmkt.events.frames import InputContract
+from tmkt.events.types import Events
+from tmkt.program.model import Layer, Program, Synapse
 from tmkt.readers.atis import open_atis
+from tmkt.readers.bin_records import RECORD, STAMP_US
 from tmkt.readers.files import FileSource, Input
 from tmkt.readers.files import Options as ReaderOptions
 from tmkt.readers.source import Counters
-from tmkt.recordings import RECORD, STAMP_US
 
 SENSOR = (32, 32)
 RATE = 277_778  # events a second: 10^9 in an hour

@@ -9,8 +9,8 @@ from networks import eager, onnx_runtime, vggsnn
 from report import Comparison, Options, Table, alternate, main, ms
 
 from tmkt import console
-from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.trace import count
+from tmkt.program.simulator.simulator import Simulator
 
 SAMPLES, ROUNDS = 2, 5
 RATES = (0.02, 0.05, 0.10)

@@ -20,11 +20,11 @@ from tmkt.deploy.doctor import examine
 from tmkt.deploy.engines import c as module
 from tmkt.deploy.engines import open_engine
 from tmkt.errors import InputError
-from tmkt.export.c import write_c, write_c_header
+from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.frames import InputContract
-from tmkt.program import Program
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.c import write_c, write_c_header
+from tmkt.program.model import Program
 
 ORIGIN: dict[str, Any] = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
 

@@ -12,12 +12,12 @@ from damage import damaged
 from example_bundles import example_frames, example_parts, write_example
 
 from tmkt import bundle as bundles
-from tmkt import program as programs
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.errors import InputError
-from tmkt.export.lava import write_lava
-from tmkt.float_network import FloatNetwork
+from tmkt.export.targets.lava import write_lava
+from tmkt.nir.float_network import FloatNetwork
+from tmkt.program import model as programs
 
 # Runs the damaged files of a folder through an engine, one after the other, in a process whose memory is bounded; prints how many were refused.
 SCRIPT = """

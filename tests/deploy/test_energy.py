@@ -13,15 +13,15 @@ import pytest
 from example_bundles import STEPS, example_frames, example_parts, write_example
 from example_counted import by_hand
 
-import tmkt.deploy.units
+import tmkt.deploy.energy.units
 from tmkt.bundle import Bundle
 from tmkt.deploy.energy import report as reports
 from tmkt.deploy.energy.constants import devices, estimators, load_constants
 from tmkt.deploy.energy.counted import Counted, run
 from tmkt.deploy.energy.counts_based import davies2018, horowitz45nm, lemaire2022
 from tmkt.deploy.energy.estimate import to_json
+from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Spikes, Synops, Updates, Watts
 from tmkt.deploy.engines import open_engine
-from tmkt.deploy.units import Joules, JoulesPer, Seconds, Spikes, Synops, Updates, Watts
 from tmkt.errors import InputError
 
 FRAMES = example_frames(6)
@@ -206,7 +206,7 @@ def test_spikes_times_energy_a_synaptic_operation_is_an_error() -> None:
 
 
 def test_the_type_checker_refuses_it_too(tmp_path: Path) -> None:
-    shutil.copy(tmkt.deploy.units.__file__, tmp_path / "units.py")
+    shutil.copy(tmkt.deploy.energy.units.__file__, tmp_path / "units.py")
     (tmp_path / "right.py").write_text("from units import *\nx: Joules = JoulesPer(1.0, Synops) * Synops(1.0)\n")
     (tmp_path / "wrong.py").write_text("from units import *\nx: Joules = JoulesPer(1.0, Synops) * Spikes(1.0)\n")
     found = {}

@@ -16,8 +16,8 @@ from tmkt.deploy.fit.latency import step_time, work_of
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import Placement, place
 from tmkt.deploy.fit.traffic import Link, Traffic, traffic
-from tmkt.deploy.simulator import Simulator
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
+from tmkt.program.simulator.simulator import Simulator
 
 LOIHI1 = load_device("loihi1")
 CONSTANTS = load_constants("loihi1", ESTIMATOR)

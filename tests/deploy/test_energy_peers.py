@@ -15,12 +15,12 @@ from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCou
 
 from tmkt.deploy.energy.counted import Counted
 from tmkt.deploy.energy.neurobench import neurobench as by_name
-from tmkt.deploy.fanout import fan
 from tmkt.deploy.trace import Trace, count
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantize import quantize
+from tmkt.export.quantise.quantise import quantize
 from tmkt.networks import SpikingNetwork
-from tmkt.program import Layer, Program, conv_shape
+from tmkt.program.connectivity import fan
+from tmkt.program.model import Layer, Program, conv_shape
 
 STEPS = 5
 

@@ -24,13 +24,13 @@ from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import Placement, place
 from tmkt.deploy.fit.traffic import traffic
-from tmkt.deploy.simulator import Simulator
 from tmkt.errors import InputError
+from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.frames import InputContract
+from tmkt.export.quantise.quantise import quantize
 from tmkt.networks import SpikingNetwork
-from tmkt.program import INPUT, Program
+from tmkt.program.model import INPUT, Program
+from tmkt.program.simulator.simulator import Simulator
 from tmkt.recipe import load_recipe
 from tmkt.train import RECIPES
 

@@ -19,9 +19,9 @@ from tmkt.deploy.fit.placement import capacity, place
 from tmkt.deploy.fit.traffic import expected
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
-from tmkt.export.nir import write_nir
-from tmkt.export.quantize import quantize
-from tmkt.program import Layer, Program, Synapse
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.nir import write_nir
+from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")

@@ -16,7 +16,7 @@ from tmkt.deploy.fit.network import from_program, volume
 from tmkt.deploy.fit.placement import LayerPlacement, place
 from tmkt.deploy.fit.traffic import traffic
 from tmkt.errors import InputError
-from tmkt.program import INPUT, Program
+from tmkt.program.model import INPUT, Program
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
 

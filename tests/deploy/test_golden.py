@@ -14,13 +14,13 @@ from plain_program import run_plain
 from random_programs import frames_for, programs
 
 from tmkt import bundle as bundles
-from tmkt import program as program_files
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.lava import LavaEngine, installed
-from tmkt.deploy.simulator import Simulator
-from tmkt.export.lava import write_lava
-from tmkt.frames import InputContract
-from tmkt.program import Layer, Program, Synapse
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.lava import write_lava
+from tmkt.program import model as program_files
+from tmkt.program.model import Layer, Program, Synapse
+from tmkt.program.simulator.simulator import Simulator
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 

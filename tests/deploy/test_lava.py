@@ -18,9 +18,9 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.errors import InputError
-from tmkt.export.lava import write_lava
-from tmkt.frames import InputContract
-from tmkt.program import Layer, Program, Synapse
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.lava import write_lava
+from tmkt.program.model import Layer, Program, Synapse
 
 real_lava = [pytest.mark.lava, pytest.mark.skipif(not installed(), reason="Lava is not installed")]
 

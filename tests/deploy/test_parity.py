@@ -20,7 +20,7 @@ from tmkt.deploy.engines import open_engine
 from tmkt.deploy.parity import parity
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.errors import InputError
-from tmkt.program import Program
+from tmkt.program.model import Program
 
 FRAMES = example_frames(30)
 LABELS = np.zeros(30, np.int64)

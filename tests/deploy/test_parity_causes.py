@@ -35,10 +35,10 @@ from tmkt.deploy.engines.lava import installed
 from tmkt.deploy.parity import parity
 from tmkt.deploy.parity.diagnose import Evidence, diagnose
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
-from tmkt.export.lava import write_lava
-from tmkt.export.onnx import write_onnx
-from tmkt.frames import InputContract
-from tmkt.program import Program
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.lava import write_lava
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.program.model import Program
 
 
 def write(path: Path, program: Program, **writers: Any) -> Bundle:

@@ -21,7 +21,7 @@ from tmkt.deploy.report.gather import Samples
 from tmkt.deploy.report.page import MOST_EMBEDDED, write_page
 from tmkt.deploy.report.samples import choose
 from tmkt.deploy.report.tables import MOST_CONFUSIONS, tables
-from tmkt.deploy.simulator import Simulator
+from tmkt.program.simulator.simulator import Simulator
 from tmkt.runs import CALIBRATION, METRICS
 
 LIMIT = 25

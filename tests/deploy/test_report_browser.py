@@ -103,7 +103,7 @@ def test_the_counts_shown_are_those_of_the_simulator(browser: Any, pipeline: Any
     from tmkt.bundle import load
     from tmkt.datasets import dataset, load_frames
     from tmkt.datasets.reading import read_recording
-    from tmkt.deploy.simulator import Simulator
+    from tmkt.program.simulator.simulator import Simulator
 
     bundle, index, step = load(pipeline.bundle), 2, 4
     name = made[1]["samples"][index]["recording"]

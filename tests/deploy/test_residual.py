@@ -13,7 +13,6 @@ from plain_program import run_plain
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.chip_form import fits_netx, lags, relay_neurons, relays
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines.lava import installed
 from tmkt.deploy.fit.device import load_device
@@ -21,14 +20,15 @@ from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.report import fit
 from tmkt.deploy.parity import parity
 from tmkt.errors import InputError
-from tmkt.export.c import write_c, write_c_header
+from tmkt.events.frames import InputContract
 from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
-from tmkt.export.nir import write_nir
-from tmkt.export.onnx import write_onnx
-from tmkt.export.quantize import quantize
-from tmkt.frames import InputContract
-from tmkt.program import Layer, Program, Synapse
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.c import write_c, write_c_header
+from tmkt.export.targets.nir import write_nir
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.program.lava_form import fits_netx, lags, relay_neurons, relays
+from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import parse_recipe
 from tmkt.train.trainer import train
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.simulator import Simulator
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
 from tmkt.deploy.stream.rule import Rule, leader, unit
 from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.errors import InputError
-from tmkt.events import Events
-from tmkt.frames import events_to_frames
+from tmkt.events.frames import events_to_frames
+from tmkt.events.types import Events
+from tmkt.program.simulator.simulator import Simulator
 
 SENSOR, BIN_US = SHAPE[1:], 1000
 GAPS = st.lists(st.sampled_from([0, 900, 5_000, 200_000]), min_size=1, max_size=3)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tmkt.events import Events
-from tmkt.recordings import read_bin, write_bin
+from tmkt.events.types import Events
+from tmkt.readers.bin_records import read_bin, write_bin
 
 
 @pytest.fixture(scope="module")

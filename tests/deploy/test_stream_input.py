@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.binning import Binner
-from tmkt.deploy.stream.mapping import choose_mapping
 from tmkt.errors import InputError
-from tmkt.events import Events
-from tmkt.frames import InputContract, events_to_frames
+from tmkt.events.binning import Binner
+from tmkt.events.frames import InputContract, events_to_frames
+from tmkt.events.mapping import choose_mapping
+from tmkt.events.types import Events
 
 
 def binned(binner: Binner, chunks: list[Events]) -> dict[int, tuple[int, NDArray[np.uint8]]]:

@@ -22,7 +22,7 @@ from tmkt.deploy.stream.page import ARRAYS, Page, choose_layer
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Decision, Settings, Stream
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 
 SENSOR, BIN_US = SHAPE[1:], 1000
 KINDS = {"t": np.uint32, "x": np.uint16, "y": np.uint16, "p": np.uint8, "spikes": np.uint8}

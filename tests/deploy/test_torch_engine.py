@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from plain_program import run_plain
 from random_programs import frames_for, programs
 
-from tmkt import program as program_files
 from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines import torch as module
 from tmkt.deploy.engines.torch import STEPS_AT_ONCE, TorchEngine, _Layer
+from tmkt.program import model as program_files
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 

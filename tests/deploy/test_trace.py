@@ -11,7 +11,7 @@ from random_programs import frames_for, programs
 
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
 def by_convolution_of_ones(program: Program, frames: np.ndarray, spikes: dict[str, np.ndarray], layer: Layer, nonzero: bool) -> np.ndarray:

@@ -21,9 +21,9 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines import EngineOutput
 from tmkt.deploy.engines.c import CEngine
 from tmkt.errors import InputError
-from tmkt.export.c import write_c, write_c_header
-from tmkt.frames import InputContract
-from tmkt.program import DECAY_ONE, Layer, Program, Synapse, load
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.c import write_c, write_c_header
+from tmkt.program.model import DECAY_ONE, Layer, Program, Synapse, load
 
 pytestmark = needs_cc
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))

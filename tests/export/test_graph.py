@@ -6,7 +6,7 @@ from example_networks import make_frames, make_network, torch_run
 
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
-from tmkt.float_network import FloatNetwork
+from tmkt.nir.float_network import FloatNetwork
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from example_nir import affine, conv, flatten, graph, lif
 
 from tmkt.bundle import load
-from tmkt.nir_file import read_nir
-from tmkt.nir_order import order
+from tmkt.nir.file import read_nir
+from tmkt.nir.order import order
 
 BINNING = ("--bins", 4, "--bin-us", 30000)
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.export.normalise import normalise
-from tmkt.float_network import FloatNetwork, FloatOutput
-from tmkt.nir_conventions import Conventions
-from tmkt.nir_order import order
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.float_network import FloatNetwork, FloatOutput
+from tmkt.nir.order import order
 
 SHAPE = (2, 6, 6)
 

@@ -13,14 +13,14 @@ import torch
 from example_nir import frames
 from numpy.typing import NDArray
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.errors import InputError
 from tmkt.export.normalise import normalise
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork
-from tmkt.nir_conventions import Conventions
-from tmkt.nir_file import read_nir
-from tmkt.nir_order import order
+from tmkt.export.quantise.quantise import quantize
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.file import read_nir
+from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.order import order
+from tmkt.program.simulator.simulator import Simulator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frameworks"
 Spikes = list[NDArray[np.uint8]]

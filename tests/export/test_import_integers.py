@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
-from tmkt.export.integers import take_integers
-from tmkt.export.program_nir import program_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork, FloatOutput
-from tmkt.nir_conventions import Conventions
+from tmkt.export.quantise.given_integers import take_integers
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.program_nir import program_to_nir
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.float_network import FloatNetwork, FloatOutput
+from tmkt.program.simulator.simulator import Simulator
 
 SHAPE = (2, 6, 6)
 
@@ -50,7 +50,7 @@ def test_a_program_as_nir_gives_its_integers_back_whatever_the_rule_at_ties(tau:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([0, 1, 2048, 3000, 4096]), st.sampled_from([700, 4096]), st.booleans())
 def test_integers_come_back_as_they_went(seed: int, decay: int, current: int, recurrent: bool) -> None:
-    from tmkt.program import Layer, Program, Synapse
+    from tmkt.program.model import Layer, Program, Synapse
 
     rng = np.random.default_rng(seed)
 

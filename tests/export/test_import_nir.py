@@ -9,12 +9,12 @@ import torch
 from example_nir import DT, affine, conv, flatten, frames, full, graph, lif, weights
 from numpy.typing import NDArray
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.export.normalise import normalise
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork, FloatOutput
-from tmkt.nir_conventions import Conventions
-from tmkt.nir_order import order
+from tmkt.export.quantise.quantise import quantize
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.float_network import FloatNetwork, FloatOutput
+from tmkt.nir.order import order
+from tmkt.program.simulator.simulator import Simulator
 
 SHAPE = (2, 6, 6)
 

@@ -13,8 +13,8 @@ from plain_program import run_plain
 from random_programs import frames_for, programs
 
 from tmkt.errors import InputError
-from tmkt.export.lava import unroll, write_lava
-from tmkt.program import INPUT, Layer, Program, Synapse, conv_shape
+from tmkt.export.targets.lava import unroll, write_lava
+from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from example_networks import make_frames, make_network
 
-from tmkt.deploy.simulator import Simulator
 from tmkt.export.graph import network_to_nir
-from tmkt.export.nir import write_nir
-from tmkt.export.program_nir import program_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.nir import write_nir
+from tmkt.export.targets.program_nir import program_to_nir
+from tmkt.nir.float_network import FloatNetwork
+from tmkt.program.simulator.simulator import Simulator
 
 
 def test_the_file_runs_as_the_graph_does(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from plain_program import run_plain
 from random_programs import frames_for, programs
 
 from tmkt.errors import InputError
-from tmkt.export.onnx import write_onnx
-from tmkt.program import DECAY_ONE, Layer, Program, Synapse, load
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.program.model import DECAY_ONE, Layer, Program, Synapse, load
 
 # All that real Lava computed, but for the one program that the export refuses (a test below).
 GOLDEN = [path for path in sorted((Path(__file__).parents[1] / "golden").glob("*.npz")) if path.stem != "current-wrap"]

@@ -13,8 +13,8 @@ from example_networks import make_frames, make_network, torch_run
 from numpy.typing import NDArray
 
 from tmkt.export.graph import network_to_nir
-from tmkt.export.onnx_float import write_onnx_float
-from tmkt.float_network import FloatNetwork
+from tmkt.export.targets.onnx_float import write_onnx_float
+from tmkt.nir.float_network import FloatNetwork
 
 SHAPE = (2, 34, 34)
 

@@ -11,10 +11,10 @@ from example_networks import make_frames, make_network
 from plain_program import run_plain
 
 from tmkt.errors import InputError
-from tmkt.export import quantize as module
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork
+from tmkt.export.quantise import quantise as module
+from tmkt.export.quantise.quantise import quantize
+from tmkt.nir.float_network import FloatNetwork
 
 DT = 1e-4
 

@@ -11,14 +11,14 @@ from plain_program import run_plain
 from random_programs import frames_for, programs
 
 from tmkt.errors import InputError
-from tmkt.export import calibration
-from tmkt.export.calibration import InputStatistics, input_statistics, mean_inputs, run_layer, source_of
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantisation_report import describe_answers, describe_spikes
-from tmkt.export.quantize import quantize
-from tmkt.export.rounding import Rounding, choose_grid
-from tmkt.grid import Grid, bits_of
-from tmkt.program import Layer, Synapse, conv_shape
+from tmkt.export.quantise import calibration
+from tmkt.export.quantise.calibration import InputStatistics, input_statistics, mean_inputs, run_layer, source_of
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.report import describe_answers, describe_spikes
+from tmkt.export.quantise.rounding import Rounding, choose_grid
+from tmkt.program.model import Layer, Synapse, conv_shape
+from tmkt.program.weight_grid import Grid, bits_of
 
 SHAPE = (2, 34, 34)
 PLAIN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from tmkt.errors import InputError
-from tmkt.export.c import write_c
 from tmkt.export.graph import network_to_nir
-from tmkt.export.lower import FloatLayer, lower
-from tmkt.export.nir import write_nir
-from tmkt.export.onnx import write_onnx
-from tmkt.export.onnx_float import write_onnx_float
-from tmkt.export.quantize import quantize
-from tmkt.float_network import FloatNetwork
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.c import write_c
+from tmkt.export.targets.nir import write_nir
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.export.targets.onnx_float import write_onnx_float
+from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.lower import FloatLayer, lower
 
 NETWORKS = [("sew-resnet18", (2, 17, 19)), ("resnet18", (2, 9, 11)), ("scnn", (2, 26, 24))]  # odd maps, and ones that are not square
 DT = 1e-4

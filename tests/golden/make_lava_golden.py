@@ -22,11 +22,11 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 from lava_graph import run_in_lava
 
 from tmkt import bundle as bundles
-from tmkt import program as programs
 from tmkt.deploy.engines.lava import LavaEngine
-from tmkt.export.lava import write_lava
-from tmkt.frames import InputContract
-from tmkt.program import MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.events.frames import InputContract
+from tmkt.export.targets.lava import write_lava
+from tmkt.program import model as programs
+from tmkt.program.model import MAX_THRESHOLD, Layer, Program, Synapse
 
 FOLDER = Path(__file__).parent
 Frames = NDArray[np.uint8]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.nir import write_nir
-from tmkt.export.onnx import write_onnx
-from tmkt.export.quantize import quantize
-from tmkt.frames import InputContract
-from tmkt.program import Program
+from tmkt.export.quantise.quantise import quantize
+from tmkt.export.targets.nir import write_nir
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.program.model import Program
 
 SHAPE, STEPS = (2, 13, 13), 6
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from tmkt.events import Events
-from tmkt.recordings import write_bin
+from tmkt.events.types import Events
+from tmkt.readers.bin_records import write_bin
 
 
 def some_events(seed: int, sensor: tuple[int, int], n: int = 300, start_us: int = 0) -> Events:

@@ -10,7 +10,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.writers import WRITERS, write_events
 
 SENSOR = (100, 120)  # (height, width): fits all formats but AEDAT 2

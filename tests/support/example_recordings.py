@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets import Recording
-from tmkt.events import Events
-from tmkt.recordings import write_bin
+from tmkt.events.types import Events
+from tmkt.readers.bin_records import write_bin
 
 
 def write_recordings(folder: Path, frames: NDArray[np.uint8], bin_us: int, classes: int) -> list[Recording]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.events import Events
+from tmkt.events.types import Events
 
 
 def make_events(seed: int, sensor: tuple[int, int], gaps_us: list[int], burst: int = 200, step_us: int = 20) -> Events:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt import program as programs
 from tmkt.errors import InputError
-from tmkt.export.lava import unroll
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.export.targets.lava import unroll
+from tmkt.program import model as programs
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 Spikes = dict[str, NDArray[np.uint8]]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 Integers = NDArray[np.int64]
 

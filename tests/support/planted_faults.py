@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tmkt.export.onnx import write_onnx
-from tmkt.program import Layer, Program, Synapse
+from tmkt.export.targets.onnx import write_onnx
+from tmkt.program.model import Layer, Program, Synapse
 
 STEPS, SAMPLES = 8, 12
 READOUT_THRESHOLD = 100

@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from tmkt import bundle as bundles
-from tmkt import program as programs
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
-from tmkt.program import INPUT, Layer, Program, Synapse
+from tmkt.events.frames import InputContract
+from tmkt.program import model as programs
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 CONTRACT = InputContract((5, 4), 3, 1000, 2)
 

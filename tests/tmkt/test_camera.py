@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tmkt.camera import Camera, record
 from tmkt.datasets.digits import load_images
 from tmkt.errors import InputError
-from tmkt.recordings import check_events, encode_bin
+from tmkt.readers.bin_records import check_events, encode_bin
 
 QUIET = Camera(noise_hz=0.0)
 

@@ -10,7 +10,7 @@ from tmkt.datasets import dataset
 from tmkt.datasets.digits import simulate_digits
 from tmkt.datasets.protocols import split_recordings
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.recipe import Recipe, StaticRecipe, load_recipe, parse_recipe
 from tmkt.train import RECIPES
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tmkt.camera.frames import simulate_frames
 from tmkt.camera.path import CORNERS, draw_paths
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.recipe import StaticRecipe
 
 CONTRACT = InputContract((34, 34), 10, 31_600, 255)

@@ -9,8 +9,8 @@ import pytest
 from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.digits import MARKER, SENSOR, simulate_digits
 from tmkt.errors import InputError
-from tmkt.frames import InputContract, events_to_frames
-from tmkt.recordings import read_bin
+from tmkt.events.frames import InputContract, events_to_frames
+from tmkt.readers.bin_records import read_bin
 
 NMNIST, DIGITS = dataset("nmnist"), dataset("digits")
 

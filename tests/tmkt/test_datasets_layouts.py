@@ -26,7 +26,7 @@ from PIL import Image
 from tmkt.datasets import dataset
 from tmkt.datasets.reading import read_recording
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.writers import write_events
 
 CHARACTERS = {"dvs_background/Latin/character01": 683, "dvs_evaluation/Angelic/character02": 966}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from tmkt import float_network
 from tmkt.errors import InputError
-from tmkt.float_network import FloatNetwork
-from tmkt.nir_conventions import Conventions
-from tmkt.nir_file import MAX_FILE_BYTES
+from tmkt.nir import float_network
+from tmkt.nir.conventions import Conventions
+from tmkt.nir.file import MAX_FILE_BYTES
+from tmkt.nir.float_network import FloatNetwork
 
 DT = 1e-4
 FLAT = nir.Flatten({"input": np.array([1, 1, 2])}, 0, -1)
@@ -169,5 +169,5 @@ def test_without_nir_the_message_says_how_to_install_it(monkeypatch: pytest.Monk
 
 
 def test_running_a_nir_file_imports_no_torch() -> None:
-    script = "import sys, tmkt.float_network, tmkt.nir_file; tmkt.nir_file.import_nir(); sys.exit('torch' in sys.modules)"
+    script = "import sys, tmkt.nir.float_network, tmkt.nir.file; tmkt.nir.file.import_nir(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

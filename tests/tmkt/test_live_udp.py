@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.send import encode, send
 from tmkt.readers.source import Counters
 from tmkt.readers.udp import UdpSource, parse_address

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers import open_events
 from tmkt.readers.detect import FORMATS
 from tmkt.readers.statistics import Statistics

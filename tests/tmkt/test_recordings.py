@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tmkt.datasets import dataset
 from tmkt.errors import InputError
-from tmkt.events import Events
-from tmkt.recordings import check_events, encode_bin, read_bin, write_bin
+from tmkt.events.types import Events
+from tmkt.readers.bin_records import check_events, encode_bin, read_bin, write_bin
 
 
 def record(x: int, y: int, p: int, t: int) -> bytes:

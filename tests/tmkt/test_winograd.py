@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from tmkt.networks import winograd as module
 from tmkt.networks.backbone import convolve
-from tmkt.networks.winograd import applies, winograd
+from tmkt.networks.cpu import winograd as module
+from tmkt.networks.cpu.winograd import applies, winograd
 
 
 def _both(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:

@@ -12,7 +12,7 @@ from tmkt.datasets import load_frames
 from tmkt.datasets.mnist import load_images
 from tmkt.datasets.nmnist import find_recordings
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import MethodRecipe, NetworkRecipe, load_recipe
 from tmkt.train import RECIPES

@@ -14,14 +14,14 @@ from plain_program import run_plain
 from tmkt.errors import InputError
 from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantize import quantize
-from tmkt.grid import Grid
+from tmkt.export.quantise.quantise import quantize
 from tmkt.networks import SpikingNetwork
+from tmkt.program.weight_grid import Grid
 from tmkt.recipe import NetworkRecipe, parse_recipe
 from tmkt.runs import CALIBRATION, CHECKPOINT, METRICS, MODEL, Run, load_run
-from tmkt.train.grid_network import GridLIF, from_grid, grids_of, to_grid
 from tmkt.train.methods import without_running_statistics
-from tmkt.train.qat import qat_recipe
+from tmkt.train.qat.network import GridLIF, from_grid, grids_of, to_grid
+from tmkt.train.qat.training import qat_recipe
 from tmkt.train.trainer import train
 
 TINY = {

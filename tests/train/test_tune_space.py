@@ -6,8 +6,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from tmkt.errors import InputError
 from tmkt.recipe import load_recipe
 from tmkt.train import RECIPES
-from tmkt.train.tune_plot import Axis, Dot, picture
-from tmkt.train.tune_space import default_searches, parse_search, setting
+from tmkt.train.tune.plot import Axis, Dot, picture
+from tmkt.train.tune.space import default_searches, parse_search, setting
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tmkt.datasets import Recording, StaticImages, dataset, load_frames
 from tmkt.datasets.decoded import input_contract
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.recipe import Recipe, StaticRecipe, parse_recipe
 
 DIRECTIONS = 12  # tried at first, each with both polarities, of the image and of its negative

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tmkt.camera.path import draw_paths
 from tmkt.camera.screen import shown_size
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.kernels import inlined, kernel
 from tmkt.recipe import StaticRecipe
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.kernels import kernel
 
 SACCADE_US = 100_000  # Orchard et al. 2015

@@ -13,7 +13,7 @@ from tmkt.cli.options import JsonOption
 from tmkt.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from tmkt.events import Events
+    from tmkt.events.types import Events
     from tmkt.readers import FileSource
 
 app = typer.Typer(help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True)

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tmkt import console, quantisation
+from tmkt import console
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
 from tmkt.cli.steps import run_export, run_qat
+from tmkt.deploy.report import quantisation
 from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tmkt.bundle import Bundle
-    from tmkt.frames import InputContract
+    from tmkt.events.frames import InputContract
 
 CALIBRATION_RECORDINGS = 64  # as many as a run of ours keeps for it
 
@@ -42,8 +42,8 @@ class NirOptions:
 
 def run_nir_export(path: Path, out: Path, target: str, bits: str | None, precision: str, options: NirOptions) -> "tuple[Bundle, dict[str, Any]]":
     """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
-    from tmkt.frames import InputContract
-    from tmkt.nir_conventions import Conventions
+    from tmkt.events.frames import InputContract
+    from tmkt.nir.conventions import Conventions
 
     try:
         from tmkt.export.import_nir import export_nir, import_nir_file

@@ -68,7 +68,7 @@ def run_qat(run: Path, bits: str, settings: list[str] | None, data: Path | None,
 
     start = load_run(run)
     try:
-        from tmkt.train.qat import qat_recipe
+        from tmkt.train.qat.training import qat_recipe
     except ModuleNotFoundError as error:
         raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
@@ -137,7 +137,7 @@ def run_evaluation(
 
         runner = on_processes(workers)
         if engine == "simulator":  # compiled once, here, where it is said, and not in every worker
-            from tmkt.deploy.simulator import Simulator
+            from tmkt.program.simulator.simulator import Simulator
 
             Simulator(bundle.program, 1).run(np.zeros((1, 1, *bundle.program.input_shape), np.uint8))
     threads = None if runner is in_this_process else 1

@@ -11,7 +11,7 @@ from tmkt.cli.steps import need_data
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
-    from tmkt.train.tune import Found
+    from tmkt.train.tune.search import Found
 
 app = typer.Typer(rich_markup_mode=None)
 SHOWN = 10  # trials of the table
@@ -48,8 +48,8 @@ def tune(
     folder = need_data(data, "tune")
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
     try:
-        from tmkt.train.tune import Search
-        from tmkt.train.tune import tune as run_tune
+        from tmkt.train.tune.search import Search
+        from tmkt.train.tune.search import tune as run_tune
     except ModuleNotFoundError as error:
         raise InputError(f"tune: {error.name} is not installed; pip install 'tmkt[train]'") from None
     found = run_tune(Search(recipe, settings or [], searches or [], trials, seeds, seed), folder, static, path, console.note)
@@ -58,7 +58,7 @@ def tune(
         raise SystemExit(130)
     if not found.best:
         raise InputError(f"{path}: none of {len(found.ended)} trials ran to its end ({found.ended[0].why[:120]}); narrow --search")
-    from tmkt.train.tune_results import BEST, PLOT
+    from tmkt.train.tune.results import BEST, PLOT
 
     if json:
         console.emit_json(_report(recipe, path, found))
@@ -69,8 +69,8 @@ def tune(
 
 
 def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:
-    from tmkt.train.tune_results import BEST, PLOT, TABLE
-    from tmkt.train.tune_space import described
+    from tmkt.train.tune.results import BEST, PLOT, TABLE
+    from tmkt.train.tune.space import described
 
     return {
         "recipe": recipe,

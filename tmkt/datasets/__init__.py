@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError, nearest
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tmkt.datasets.cache import cached
 from tmkt.datasets.float_frames import papers_frames
 from tmkt.datasets.reading import count_frames, read_recording
 from tmkt.errors import InputError
-from tmkt.frames import InputContract
+from tmkt.events.frames import InputContract
 from tmkt.recipe import DataRecipe
 
 

@@ -15,7 +15,7 @@ from tmkt.datasets import Recording, StaticImages, View, in_order
 from tmkt.datasets.nmnist import numbered_files
 from tmkt.errors import InputError
 from tmkt.files import writing_folder
-from tmkt.recordings import encode_bin
+from tmkt.readers.bin_records import encode_bin
 
 SENSOR = Camera().sensor
 DIGITS = 1797

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets import View
-from tmkt.events import Events
+from tmkt.events.types import Events
 
 
 def papers_frames(events: Events, view: View, bins: int, sensor: tuple[int, int], peak: bool = False) -> NDArray[np.float32]:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets import Recording, View
-from tmkt.datasets.pixels import mapped_frames
 from tmkt.errors import InputError
-from tmkt.events import Events
-from tmkt.frames import InputContract, events_to_frames
-from tmkt.recordings import check_events, read_bin
+from tmkt.events.frames import InputContract, events_to_frames
+from tmkt.events.types import Events
+from tmkt.events.views import mapped_frames
+from tmkt.readers.bin_records import check_events, read_bin
 
 CHUNK = 2**18  # events at a time
 
@@ -48,7 +48,7 @@ def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
     if path.suffix == ".bin":
         return read_bin(path, sensor)
     if path.suffix == ".mat":
-        from tmkt.datasets.mat import read_mat
+        from tmkt.readers.mat import read_mat
 
         return _checked(read_mat(path), path, sensor)
     if path.suffix == ".npy" and _is_matrix(path):
@@ -56,7 +56,7 @@ def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
 
         return _checked(read_matrix(path), path, sensor)
     if path.suffix == ".aedat" and _begins(path, b"#!AER-DAT3"):
-        from tmkt.datasets.aedat3 import read_aedat3
+        from tmkt.readers.aedat3 import read_aedat3
 
         return _checked(read_aedat3(path), path, sensor)
     return _read_known(path, sensor)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tmkt.errors import InputError
+from tmkt.networks.cpu.winograd import applies, winograd
 from tmkt.networks.lif import LIF
-from tmkt.networks.winograd import applies, winograd
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
-from tmkt.networks import lif_kernels as kernels
+from tmkt.networks.cpu import lif_kernels as kernels
+from tmkt.networks.cpu.threads import each_share
 from tmkt.networks.global_batch import all_reduced
 from tmkt.networks.norm import BatchNorm
-from tmkt.networks.threads import each_share
 from tmkt.recipe import NetworkRecipe
 
 # SpikingJelly's first step looks for Triton, and torch warns on standard error that a CPU has none.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.clock import unwrap32
 from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.source import Raw

@@ -1,4 +1,4 @@
-"""`.bin` records of 40 bits: ATIS sensors, N-MNIST, N-Caltech101; also SLAYER's `.bs2`. `tmkt/recordings.py` says what a record is."""
+"""`.bin` records of 40 bits: ATIS sensors, N-MNIST, N-Caltech101; also SLAYER's `.bs2`. `tmkt/readers/bin_records.py` says what a record is."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -6,10 +6,10 @@ from typing import IO
 import numpy as np
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
+from tmkt.readers.bin_records import OVERFLOW_US, OVERFLOW_Y, RECORD, STAMP_US, decode_records
 from tmkt.readers.files import Input, Opened, Writer, empty, record_blocks
 from tmkt.readers.source import Counters, Raw
-from tmkt.recordings import OVERFLOW_US, OVERFLOW_Y, RECORD, STAMP_US, decode_records
 
 
 def open_atis(source: Input) -> Opened:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.kernels import kernel
 from tmkt.readers.source import Counters, Disorder, Raw
 

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.clock import unwrap32
 from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.prophesee import read_header, sensor_of

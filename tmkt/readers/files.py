@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.check import Check
 from tmkt.readers.source import Counters, Disorder, Raw, check_sensor
 

@@ -6,7 +6,7 @@ from typing import IO, Any
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.hdf5 import check_heaps
 from tmkt.readers.columns import check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.columns import check_types, find_columns, to_raw
 from tmkt.readers.files import Input, Opened, Writer, damaged
 from tmkt.readers.source import Raw

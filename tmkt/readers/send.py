@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.readers.source import Source
 from tmkt.readers.udp import parse_address
 

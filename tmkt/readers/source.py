@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 
 Disorder = Literal["drop", "clamp", "fail"]
 Raw = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]  # t, x, y, p as decoded, not yet checked

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tmkt.events import Events
+from tmkt.events.types import Events
 
 PEAK_US = 10_000  # the highest rate is that of the fullest 10 ms; our choice
 

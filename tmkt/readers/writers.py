@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tmkt.errors import InputError
-from tmkt.events import Events
+from tmkt.events.types import Events
 from tmkt.files import writing
 from tmkt.readers.aedat2 import Aedat2Writer
 from tmkt.readers.atis import AtisWriter

@@ -1,0 +1,1 @@
+"""Quantisation: calibration, rounding, the integer program, and the report."""

@@ -1,0 +1,108 @@
+"""Writes the float network of a NIR graph as an ONNX graph that carries its states, for hosts with a floating-point unit and no chip."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from tmkt.errors import InputError
+from tmkt.export.targets.onnx_parts import Graph, Nodes
+from tmkt.nir.graph import Conv, Delay, Dense, Floats, Neuron, Node, Pool, Scale
+from tmkt.nir.order import order
+
+if TYPE_CHECKING:
+    import nir
+
+
+def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | None = None) -> None:
+    """Writes `network-float.onnx` (opset 21): what `FloatNetwork` computes. The same graph gives the same bytes.
+
+    Inputs: `x` uint8 [T, B, C, H, W], and the states, zeros to start a sample: `<neuron node>.v` float32 [B, *shape], and `readout.sum` [B, K].
+    Outputs: `readout` float32 [B, K], the last node's outputs summed over all steps so far (spike counts where it spikes);
+    `<neuron node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic. `metadata_props["tmkt"]` is JSON
+    {"readout", "classes"}. Sums are float32 in whatever order ONNX Runtime adds them, so that a spike at a tie may differ from
+    other float engines. InputError for a graph that FloatNetwork cannot run.
+    """
+    ordered = order(graph)
+    builder = _Builder(ordered.input_shape)
+    values = {ordered.input_name: builder.as_float("x", ordered.input_shape)}
+    for node in ordered.nodes:
+        _check(node)
+        x = values[node.sources[0]]
+        for source in node.sources[1:]:
+            x = builder.main.add("Add", x, values[source])
+        values[node.name] = builder.node(node, x)
+    last = ordered.nodes[-1]
+    builder.readout(values[last.name], int(np.prod(last.shape)))
+    readout = "spikes" if isinstance(last.operation, Neuron) else "sum"
+    builder.save(path, {"readout": readout, **({"classes": classes} if classes else {})})
+
+
+def _check(node: Node) -> None:
+    """Refuses what has states that this graph does not carry."""
+    operation = node.operation
+    current = isinstance(operation, Neuron) and (operation.current_decay is not None or not operation.fires)
+    if node.past or current or isinstance(operation, Delay | Scale):
+        what = "is in a loop" if node.past else "has a current or never fires" if current else f"is a {type(operation).__name__}"
+        raise InputError(f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave out --precision float")
+
+
+class _Builder(Graph):
+    def node(self, node: Node, x: str) -> str:
+        """One operation on float32 [T * B, *source shape]: [T * B, *node.shape]."""
+        operation, add = node.operation, self.main.add
+        if isinstance(operation, Neuron):
+            return self._neurons(node.name, operation, add("Reshape", x, self.over_steps(node.shape)), node.shape)
+        if isinstance(operation, Conv):
+            settings: dict[str, Any] = {"strides": operation.stride, "dilations": operation.dilation, "group": operation.groups}
+            given = [self._weight(f"{node.name}.weight", operation.weight), self._weight(f"{node.name}.bias", operation.bias)]
+            return add("Conv", x, *given, pads=[*operation.padding, *operation.padding], **settings)
+        if isinstance(operation, Dense):
+            x = add("MatMul", x, self._weight(f"{node.name}.weight", operation.weight.T))
+            return add("Add", x, self._weight(f"{node.name}.bias", operation.bias))
+        if isinstance(operation, Pool):
+            x = add("AveragePool", x, kernel_shape=[operation.size] * 2, strides=[operation.size] * 2)
+            return x if operation.average else add("Mul", x, self.constant(operation.size**2, np.float32))
+        return add("Reshape", x, self.shape(-1, *node.shape))
+
+    def readout(self, values: str, classes: int) -> None:
+        """The sum over the steps of [T * B, ...], added to what came before."""
+        by_step = self.main.add("Reshape", values, self.over_steps((classes,)))
+        summed = self.main.add("ReduceSum", by_step, self.constant([0], np.int64), keepdims=0)
+        self.value(self.outputs, "readout", TensorProto.FLOAT, "B", classes)
+        self.state("readout.sum", TensorProto.FLOAT, classes)
+        self.main.add("Add", "readout.sum", summed, out="readout")
+        self.main.add("Identity", "readout", out="readout.sum_out")
+
+    def _weight(self, name: str, value: Floats) -> str:
+        return self.constant(value, np.float32, name)
+
+    def _parameter(self, name: str, value: Floats) -> str:
+        """A neuron's parameter: one number where all neurons share it."""
+        return self._weight(name, value.reshape(-1)[0] if np.all(value == value.reshape(-1)[0]) else value)
+
+    def _neurons(self, name: str, neuron: Neuron, x: str, shape: tuple[int, ...]) -> str:
+        """Euler steps in one Scan, in the order of additions that FloatNetwork has: float32 [T, B, *shape] to [T * B, *shape]."""
+        driven = self.main.add("Mul", self._parameter(f"{name}.r", neuron.r), x)
+        body = Nodes(f"{name}/")
+        v, driven_now = f"{name}/v", f"{name}/i"
+        if neuron.decay is not None:
+            pull = body.add("Sub", self._parameter(f"{name}.leak", neuron.leak), v)
+            driven_now = body.add("Mul", self._parameter(f"{name}.decay", neuron.decay), body.add("Add", pull, driven_now))
+        v = body.add("Add", v, driven_now)
+        fired = body.add("Greater" if neuron.strict else "GreaterOrEqual", v, self._parameter(f"{name}.threshold", neuron.threshold))
+        body.add("Where", fired, self._parameter(f"{name}.reset", neuron.reset), v, out=f"{name}/v_next")
+        body.add("Cast", fired, to=TensorProto.FLOAT, out=f"{name}/s")
+        inputs: list[Any] = []
+        outputs: list[Any] = []
+        for values, names in ((inputs, ("v", "i")), (outputs, ("v_next", "s"))):
+            for value in names:
+                self.value(values, f"{name}/{value}", TensorProto.FLOAT, "B", *shape)
+        step = helper.make_graph(body.nodes, f"{name} step", inputs, outputs)
+        self.state(f"{name}.v", TensorProto.FLOAT, *shape)
+        results = [f"{name}.v_out", f"{name}/spikes"]
+        self.main.nodes.append(helper.make_node("Scan", [f"{name}.v", driven], results, name=f"{name} steps", num_scan_inputs=1, body=step))
+        self.value(self.outputs, f"{name}.spikes", TensorProto.UINT8, "T", "B", *shape)
+        self.main.add("Cast", f"{name}/spikes", to=TensorProto.UINT8, out=f"{name}.spikes")
+        return self.main.add("Reshape", f"{name}/spikes", self.shape(-1, *shape))

@@ -1,0 +1,1 @@
+"""The reference engine: runs an integer program exactly, with compiled loops."""

@@ -1,0 +1,54 @@
+"""The loops of the integer neuron in training, on flat arrays [T, N]."""
+
+import numpy as np
+
+from tmkt.networks.cpu.lif_kernels import ATAN, TRIANGLE
+from tmkt.networks.cpu.threads import kernel
+
+LIMIT = 2.0**23 - 1  # the membrane's
+
+
+@kernel
+def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignore[no-untyped-def]
+    """Spikes [T, N] of neurons begin..end of sums x [T, N], bias included, and `hidden` [T, N], the membranes before their reset.
+
+    As docs/program.md says, with keep = 4096 - voltage_decay and threshold << 6: integers in float64, where all are exact.
+    """
+    v = np.zeros(end - begin)
+    for t in range(x.shape[0]):
+        row, out, before = x[t, begin:end], spikes[t, begin:end], hidden[t, begin:end]
+        for i in range(len(v)):
+            h = np.trunc(v[i] * keep / 4096.0) + 64.0 * row[i]
+            h = min(max(h, -LIMIT), LIMIT)
+            fired = h > threshold
+            before[i] = np.float32(h)
+            out[i] = np.float32(1.0) if fired else np.float32(0.0)
+            v[i] = 0.0 if fired else h
+
+
+@kernel
+def grid_backward(hidden, keep, threshold, unit, surrogate, alpha, from_spikes, from_membrane, grad, begin, end):  # type: ignore[no-untyped-def]
+    """The gradient of the sums, into `grad` [T, N], from those of the spikes and of the membranes after their reset (each [T, N] or [T, 0]).
+
+    `unit`: the float network's threshold, in whose units membranes and surrogate are. Truncation and clipping pass gradients as they are,
+    the reset passes none.
+    """
+    spikes, membrane = from_spikes.shape[1] > 0, from_membrane.shape[1] > 0
+    carried = np.zeros(end - begin, np.float32)
+    share, scale = np.float32(keep / 4096.0), np.float32(unit / threshold)
+    stretch, one, zero = np.float32(np.pi / 2) * alpha, np.float32(1.0), np.float32(0.0)
+    for t in range(hidden.shape[0] - 1, -1, -1):
+        row, out = hidden[t, begin:end], grad[t, begin:end]
+        for i in range(len(carried)):
+            above = (row[i] - np.float32(threshold)) * scale
+            if surrogate == ATAN:
+                u = above * stretch
+                slope = np.float32(0.5) * alpha / (one + u * u)
+            elif surrogate == TRIANGLE:
+                slope = max(zero, alpha - alpha * alpha * abs(above))
+            else:
+                slope = alpha if np.float32(2.0) * alpha * abs(above) < one else zero
+            later = carried[i] + (from_membrane[t, begin + i] if membrane else zero)
+            here = (from_spikes[t, begin + i] * slope if spikes else zero) + (zero if above > zero else later)
+            out[i] = here * scale * np.float32(64.0)
+            carried[i] = here * share

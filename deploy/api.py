@@ -1,6 +1,8 @@
-"""What a notebook needs of bundles, as plain functions and dataclasses; `from tmkt import load, read_recordings, run, ...` gives them.
+"""What a notebook needs of bundles, as plain functions and dataclasses; `from tmkt import load,
+read_recordings, run, ...` gives them.
 
-Lists of these dataclasses are what `pandas.DataFrame` takes as rows. docs/python.md shows all of it.
+Lists of these dataclasses are what `pandas.DataFrame` takes as rows. docs/python.md shows all of
+it.
 """
 
 from collections.abc import Sequence
@@ -28,8 +30,10 @@ from tmkt.runs import INFO, RECIPE, Run, load_run
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings as a bundle's network takes them: frames uint8 [N, T, 2, H, W], labels int64 [N], and of each the last three parts of its
-    path, as in "Test/7/00001.bin"."""
+    """Recordings as a bundle's network takes them: frames uint8 [N, T, 2, H, W], labels int64 [N],
+        and of each the last three parts of its
+    path, as in "Test/7/00001.bin".
+    """
 
     frames: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -41,7 +45,9 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Parity:
-    """Whether engines compute the same as the simulator: passed, the failures in a line each, and an `EngineReport` an engine."""
+    """Whether engines compute the same as the simulator: passed, the failures in a line each, and
+    an `EngineReport` an engine.
+    """
 
     passed: bool
     failures: list[str]
@@ -50,9 +56,12 @@ class Parity:
 
 @dataclass(frozen=True)
 class EnergyEstimate:
-    """What one estimator says of an inference, mean over the recordings: joules with the interval of its own assumptions, the standard
-    deviation over the recordings (None for one recording), what it includes and leaves out, and where its constants come from. Where it
-    cannot say anything its joules are None, and `reason` says why."""
+    """What one estimator says of an inference, mean over the recordings: joules with the interval
+        of its own assumptions, the standard
+    deviation over the recordings (None for one recording), what it includes and leaves out, and
+        where its constants come from. Where it
+    cannot say anything its joules are None, and `reason` says why.
+    """
 
     estimator: str
     device: str
@@ -67,61 +76,103 @@ class EnergyEstimate:
 
 
 def load(path: str | Path) -> Bundle | Run:
-    """Opens a bundle (what `tmkt export` wrote) or a finished run (what `tmkt train` wrote), checked; InputError where it is neither."""
+    """Opens a bundle (what `tmkt export` wrote) or a finished run (what `tmkt train` wrote),
+    checked; InputError where it is neither.
+    """
     folder = Path(path)
     if (folder / bundles.MANIFEST).is_file():
         return bundles.load(folder)
     if (folder / RECIPE).is_file() or (folder / INFO).is_file():
         return load_run(folder)
     found = "holds neither" if folder.is_dir() else "no such folder"
-    raise InputError(f"{folder}: {found}, expected a bundle ({bundles.MANIFEST}) or a run ({RECIPE}); make one with tmkt train, tmkt export")
+    raise InputError(
+        f"{folder}: {found}, expected a bundle ({bundles.MANIFEST}) or a run ({RECIPE}); make one with tmkt train, tmkt export"
+    )
 
 
-def read_recordings(bundle: Bundle, data: str | Path, split: str = "test", limit: int | None = None) -> Recordings:
-    """Reads recordings of the bundle's data set from a folder. `split`: "test", those that were not trained on; "train", those that were;
-    "all". `limit`: at most so many, the same ones every time. InputError where there are none."""
+def read_recordings(
+    bundle: Bundle, data: str | Path, split: str = "test", limit: int | None = None
+) -> Recordings:
+    """Reads recordings of the bundle's data set from a folder. `split`: "test", those that were not
+        trained on; "train", those that were;
+    "all". `limit`: at most so many, the same ones every time. InputError where there are none.
+    """
     origin = bundle.manifest["origin"]
     found = dataset(origin["dataset"], bundle.classes).find_recordings(Path(data))
-    chosen = draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
+    chosen = draw(
+        choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit
+    )
     frames, labels = load_frames(chosen, bundle.contract)
-    return Recordings(frames, labels, tuple("/".join(recording.path.parts[-3:]) for recording in chosen))
+    return Recordings(
+        frames, labels, tuple("/".join(recording.path.parts[-3:]) for recording in chosen)
+    )
 
 
-def run(bundle: Bundle, samples: Recordings | NDArray[np.uint8], engine: str = "simulator") -> EngineOutput:
-    """Runs recordings, or frames uint8 [N, T, 2, H, W]: read-out, predictions, and all spikes of all layers, which takes memory: N x T bytes a
-    neuron. For thousands of recordings: `evaluate`."""
+def run(
+    bundle: Bundle, samples: Recordings | NDArray[np.uint8], engine: str = "simulator"
+) -> EngineOutput:
+    """Runs recordings, or frames uint8 [N, T, 2, H, W]: read-out, predictions, and all spikes of
+        all layers, which takes memory: N x T bytes a
+    neuron. For thousands of recordings: `evaluate`.
+    """
     frames = samples.frames if isinstance(samples, Recordings) else samples
     check_samples(bundle, frames)
     return open_engine(engine, bundle).run(frames)
 
 
 def evaluate(bundle: Bundle, samples: Recordings, engine: str = "simulator") -> Evaluation:
-    """Accuracy with its 95 % interval, confusion, counts and time, in batches of bounded memory: what `tmkt evaluate` reports."""
+    """Accuracy with its 95 % interval, confusion, counts and time, in batches of bounded memory:
+    what `tmkt evaluate` reports.
+    """
     answers = answers_of(measure(bundle, open_engine(engine, bundle), samples.frames))
     return sum_up(engine, bundle.program.classes, answers, samples.labels)
 
 
 def trace(bundle: Bundle, samples: Recordings) -> Trace:
-    """Spikes, synaptic operations and neuron updates on the simulator, by layer, recording and step."""
+    """Spikes, synaptic operations and neuron updates on the simulator, by layer, recording and
+    step.
+    """
     return measure(bundle, open_engine("simulator", bundle), samples.frames).trace
 
 
-def parity(bundle: Bundle, samples: Recordings, engines: Sequence[str] = ("onnx", "float"), max_drop: float = 0.5) -> Parity:
-    """Compares engines with the simulator, spike by spike; `max_drop` is the accuracy that may be lost, in points. docs/parity.md."""
+def parity(
+    bundle: Bundle,
+    samples: Recordings,
+    engines: Sequence[str] = ("onnx", "float"),
+    max_drop: float = 0.5,
+) -> Parity:
+    """Compares engines with the simulator, spike by spike; `max_drop` is the accuracy that may be
+    lost, in points. docs/parity.md.
+    """
     report = parities.parity(bundle, engines, samples.frames, samples.labels, max_drop)
-    return Parity(report["passed"], report["failures"], [EngineReport(**entry) for entry in report["engines"]])
+    return Parity(
+        report["passed"], report["failures"], [EngineReport(**entry) for entry in report["engines"]]
+    )
 
 
-def energy(bundle: Bundle, samples: Recordings, devices: Sequence[str] = ("loihi1",)) -> list[EnergyEstimate]:
-    """Every estimator of the devices, and the 45 nm proxies: never one alone, since they differ by orders of magnitude. docs/energy.md."""
+def energy(
+    bundle: Bundle, samples: Recordings, devices: Sequence[str] = ("loihi1",)
+) -> list[EnergyEstimate]:
+    """Every estimator of the devices, and the 45 nm proxies: never one alone, since they differ by
+    orders of magnitude. docs/energy.md.
+    """
     report = energies.energy(bundle, devices, samples.frames, samples.labels)
-    return [_estimate(entry) for entry in report["estimates"]] + [_unknown(entry) for entry in report["unknown"]]
+    return [_estimate(entry) for entry in report["estimates"]] + [
+        _unknown(entry) for entry in report["unknown"]
+    ]
 
 
 def _estimate(entry: dict[str, Any]) -> EnergyEstimate:
-    figures = {key: entry[key] for key in ("estimator", "device", "energy_j", "low_j", "high_j", "sd_j", "source")}
-    return EnergyEstimate(**figures, includes=tuple(entry["includes"]), excludes=tuple(entry["excludes"]))
+    figures = {
+        key: entry[key]
+        for key in ("estimator", "device", "energy_j", "low_j", "high_j", "sd_j", "source")
+    }
+    return EnergyEstimate(
+        **figures, includes=tuple(entry["includes"]), excludes=tuple(entry["excludes"])
+    )
 
 
 def _unknown(entry: dict[str, str]) -> EnergyEstimate:
-    return EnergyEstimate(entry["estimator"], entry["device"], None, None, None, None, (), (), None, entry["reason"])
+    return EnergyEstimate(
+        entry["estimator"], entry["device"], None, None, None, None, (), (), None, entry["reason"]
+    )

@@ -14,7 +14,9 @@ from tmkt.deploy.engines.lava import INSTALL_HINT, installed
 
 
 class Finding(TypedDict):
-    """One part: what was found (None = missing), whether tmkt cannot do without it, and what to do about a lack."""
+    """One part: what was found (None = missing), whether tmkt cannot do without it, and what to do
+    about a lack.
+    """
 
     part: str
     found: str | None
@@ -45,24 +47,54 @@ PARTS = (
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, the packages, Lava, the C compiler, the GPU and the data sets, and runs the simulator once. Imports neither torch
-    nor Lava."""
+    """Looks at Python, the packages, Lava, the C compiler, the GPU and the data sets, and runs the
+        simulator once. Imports neither torch
+    nor Lava.
+    """
     findings: list[Finding] = [
         {"part": "tmkt", "found": __version__, "required": True, "advice": None},
-        {"part": "Python", "found": f"{platform.python_version()} ({sys.executable}), {platform.system()}", "required": True, "advice": None},
+        {
+            "part": "Python",
+            "found": f"{platform.python_version()} ({sys.executable}), {platform.system()}",
+            "required": True,
+            "advice": None,
+        },
         {"part": "processor cores", "found": str(os.cpu_count()), "required": True, "advice": None},
     ]
     for name, required, advice in PARTS:
         found = _version(name)
-        findings.append({"part": name, "found": found, "required": required, "advice": None if found else advice})
+        findings.append(
+            {
+                "part": name,
+                "found": found,
+                "required": required,
+                "advice": None if found else advice,
+            }
+        )
     lava = f"lava-nc {_version('lava-nc')}, lava-dl {_version('lava-dl')}" if installed() else None
-    findings.append({"part": "Lava", "found": lava, "required": False, "advice": None if lava else INSTALL_HINT})
+    findings.append(
+        {"part": "Lava", "found": lava, "required": False, "advice": None if lava else INSTALL_HINT}
+    )
     cc = c.compiler()
-    findings.append({"part": "C compiler", "found": cc, "required": False, "advice": None if cc else f"for the engine c: {c.INSTALL_HINT}"})
+    findings.append(
+        {
+            "part": "C compiler",
+            "found": cc,
+            "required": False,
+            "advice": None if cc else f"for the engine c: {c.INSTALL_HINT}",
+        }
+    )
     gpu = _gpu()
     findings.append({"part": "GPU", "found": gpu, "required": False, "advice": _gpu_advice(gpu)})
     data = _data()
-    findings.append({"part": "data sets", "found": data, "required": False, "advice": None if data else DATA_HINT})
+    findings.append(
+        {
+            "part": "data sets",
+            "found": data,
+            "required": False,
+            "advice": None if data else DATA_HINT,
+        }
+    )
     findings.append({"part": "simulator", "found": _simulate(), "required": True, "advice": None})
     return findings
 
@@ -78,7 +110,12 @@ def _gpu() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     try:
-        done = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().replace("\n", ", ") or None if done.returncode == 0 else None
@@ -93,11 +130,17 @@ def _gpu_advice(gpu: str | None) -> str | None:
 
 
 def _data() -> str | None:
-    """The data sets that are found where `tmkt data list` looks without being told; None if there is none."""
+    """The data sets that are found where `tmkt data list` looks without being told; None if there
+    is none.
+    """
     from tmkt.datasets.check import known_sets
 
     sets = known_sets([])
-    found = [f"{entry['name']}: {f['path']} ({f['recordings']} recordings)" for entry in sets for f in entry["recordings"]]
+    found = [
+        f"{entry['name']}: {f['path']} ({f['recordings']} recordings)"
+        for entry in sets
+        for f in entry["recordings"]
+    ]
     found += [f"images of {entry['name']}: {path}" for entry in sets for path in entry["images"]]
     return "; ".join(found) or None
 
@@ -112,8 +155,12 @@ def _simulate() -> str:
     from tmkt.program.simulator.simulator import Simulator
 
     rng = np.random.default_rng(0)
-    conv = Synapse("input", "conv", (2 * rng.integers(-60, 60, (16, 2, 3, 3))).astype(np.int16), (2, 2), (1, 1))
-    dense = Synapse("conv1", "dense", (2 * rng.integers(-60, 60, (10, 16 * 17 * 17))).astype(np.int16))
+    conv = Synapse(
+        "input", "conv", (2 * rng.integers(-60, 60, (16, 2, 3, 3))).astype(np.int16), (2, 2), (1, 1)
+    )
+    dense = Synapse(
+        "conv1", "dense", (2 * rng.integers(-60, 60, (10, 16 * 17 * 17))).astype(np.int16)
+    )
     program = Program(
         (2, 34, 34),
         1,

@@ -1,4 +1,6 @@
-"""How well and how fast an engine answers, and what it counted on the way. `shares` runs recordings, this measures and sums up."""
+"""How well and how fast an engine answers, and what it counted on the way. `shares` runs
+recordings, this measures and sums up.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +28,10 @@ MOST_SAMPLES = 200  # of a batch: enough for one Lava job, whose start takes abo
 
 @dataclass(frozen=True)
 class Measurement:
-    """A run over samples, batch by batch: predictions int64 [N], the read-out [N, K] as `EngineOutput` has it, the trace, what the
-    simulator alone counts (None from other engines), and the engine's own time a sample in seconds."""
+    """A run over samples, batch by batch: predictions int64 [N], the read-out [N, K] as
+        `EngineOutput` has it, the trace, what the
+    simulator alone counts (None from other engines), and the engine's own time a sample in seconds.
+    """
 
     predictions: NDArray[np.int64]
     readout: NDArray[Any]
@@ -39,8 +43,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is kept of every sample: predictions, spikes, synaptic operations and neuron updates, int64 [N] each, and the read-out [N, K].
-    Of all together: the faults and the engine's own time in seconds."""
+    """What is kept of every sample: predictions, spikes, synaptic operations and neuron updates,
+        int64 [N] each, and the read-out [N, K].
+    Of all together: the faults and the engine's own time in seconds.
+    """
 
     predictions: NDArray[np.int64]
     readout: NDArray[Any]
@@ -53,7 +59,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`tmkt evaluate`, for one engine. `confusion` [K][K] counts samples: rows are the true class, columns the predicted one."""
+    """`tmkt evaluate`, for one engine. `confusion` [K][K] counts samples: rows are the true class,
+    columns the predicted one.
+    """
 
     engine: str
     samples: int
@@ -80,8 +88,12 @@ def wilson(correct: int, samples: int) -> tuple[float, float]:
 
 
 def batch_size(program: Program, steps: int) -> int:
-    """How many samples of `steps` steps may run at once, so that their frames and spikes take no more than BATCH_BYTES; at least one."""
-    bytes_a_sample = steps * (int(np.prod(program.input_shape)) + sum(layer.neurons for layer in program.layers))
+    """How many samples of `steps` steps may run at once, so that their frames and spikes take no
+    more than BATCH_BYTES; at least one.
+    """
+    bytes_a_sample = steps * (
+        int(np.prod(program.input_shape)) + sum(layer.neurons for layer in program.layers)
+    )
     return int(np.clip(BATCH_BYTES // bytes_a_sample, 1, MOST_SAMPLES))
 
 
@@ -97,13 +109,22 @@ def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
     if len(frames) == 0:
         raise InputError(f"{bundle.path}: no recordings to run; check --data, --split and --limit")
     expected = (bundle.contract.bins, *bundle.contract.shape)
-    if frames.dtype != np.uint8 or frames.shape[1:] != expected or frames.max() > bundle.contract.max_count:
+    if (
+        frames.dtype != np.uint8
+        or frames.shape[1:] != expected
+        or frames.max() > bundle.contract.max_count
+    ):
         found = f"{frames.dtype} {frames.shape[1:]} up to {frames.max()}"
-        raise InputError(f"{bundle.path}: frames {found}, expected uint8 {expected} up to {bundle.contract.max_count}; bin them as the bundle says")
+        raise InputError(
+            f"{bundle.path}: frames {found}, expected uint8 {expected} up to {bundle.contract.max_count}; bin them as the bundle says"
+        )
 
 
-def measure(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress: Progress | None = None) -> Measurement:
-    """Runs an engine over frames uint8 [N, T, 2, H, W]. `progress` is told how many samples are done.
+def measure(
+    bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress: Progress | None = None
+) -> Measurement:
+    """Runs an engine over frames uint8 [N, T, 2, H, W]. `progress` is told how many samples are
+    done.
 
     The time leaves out the counting; Lava's time holds the start of its process, once a batch.
     """
@@ -119,7 +140,14 @@ def measure(bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress:
         if progress:
             progress(done)
     predictions, readout, faults, active = zip(*outputs, strict=True)
-    return Measurement(np.concatenate(predictions), np.concatenate(readout), join(traces), add_counts(faults), add_counts(active), seconds / done)
+    return Measurement(
+        np.concatenate(predictions),
+        np.concatenate(readout),
+        join(traces),
+        add_counts(faults),
+        add_counts(active),
+        seconds / done,
+    )
 
 
 def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | None:
@@ -129,21 +157,40 @@ def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | Non
 
 
 def answers_of(m: Measurement) -> Answers:
-    """A measurement without its trace by layer and step, which ten thousand samples would fill the memory with."""
+    """A measurement without its trace by layer and step, which ten thousand samples would fill the
+    memory with.
+    """
     spikes, synops, updates = (m.trace.per_sample(kind) for kind in ("spikes", "synops", "updates"))
-    return Answers(m.predictions, m.readout, spikes, synops, updates, m.faults, m.seconds_per_sample * m.trace.samples)
+    return Answers(
+        m.predictions,
+        m.readout,
+        spikes,
+        synops,
+        updates,
+        m.faults,
+        m.seconds_per_sample * m.trace.samples,
+    )
 
 
 def join_answers(parts: Sequence[Answers]) -> Answers:
     """The answers to several parts, one after another."""
-    arrays = {kind: np.concatenate([getattr(part, kind) for part in parts]) for kind in ("predictions", "readout", "spikes", "synops", "updates")}
-    return Answers(**arrays, faults=add_counts(tuple(part.faults for part in parts)), seconds=sum(part.seconds for part in parts))
+    arrays = {
+        kind: np.concatenate([getattr(part, kind) for part in parts])
+        for kind in ("predictions", "readout", "spikes", "synops", "updates")
+    }
+    return Answers(
+        **arrays,
+        faults=add_counts(tuple(part.faults for part in parts)),
+        seconds=sum(part.seconds for part in parts),
+    )
 
 
 def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int64]) -> Evaluation:
     """Accuracy, counts and time of what an engine answered to samples with labels [N]."""
     samples, correct = len(labels), int((answers.predictions == labels).sum())
-    confusion = np.bincount(labels * classes + answers.predictions, minlength=classes**2).reshape(classes, classes)
+    confusion = np.bincount(labels * classes + answers.predictions, minlength=classes**2).reshape(
+        classes, classes
+    )
     return Evaluation(
         engine,
         samples,
@@ -159,11 +206,23 @@ def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int
 
 
 def write_results(path: Path, recordings: Sequence[Recording], answers: Answers) -> None:
-    """Writes a JSON line a recording. A recording is named by the last three parts of its path, as in "Test/7/00001.bin", which are the
-    same wherever the data lies. The bytes depend on the bundle, the engine and the recordings alone. InputError where the disk refuses."""
+    """Writes a JSON line a recording. A recording is named by the last three parts of its path, as
+        in "Test/7/00001.bin", which are the
+    same wherever the data lies. The bytes depend on the bundle, the engine and the recordings
+        alone. InputError where the disk refuses.
+    """
     columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
     with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:
-        for recording, prediction, readout, spikes, synops in zip(recordings, *(column.tolist() for column in columns), strict=True):
+        for recording, prediction, readout, spikes, synops in zip(
+            recordings, *(column.tolist() for column in columns), strict=True
+        ):
             name = "/".join(recording.path.parts[-3:])
-            line = {"recording": name, "label": recording.label, "prediction": prediction, "readout": readout, "spikes": spikes, "synops": synops}
+            line = {
+                "recording": name,
+                "label": recording.label,
+                "prediction": prediction,
+                "readout": readout,
+                "spikes": spikes,
+                "synops": synops,
+            }
             file.write(json.dumps(line) + "\n")

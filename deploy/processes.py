@@ -1,4 +1,6 @@
-"""Shares over processes of this machine. A process that dies loses only the share that it had, and that share runs again."""
+"""Shares over processes of this machine. A process that dies loses only the share that it had, and
+that share runs again.
+"""
 
 import os
 import signal
@@ -51,7 +53,9 @@ class _Worker:
 
 
 def on_processes(workers: int) -> "Runner":
-    """The runner of that many processes, each with an engine of one thread. One that dies is replaced."""
+    """The runner of that many processes, each with an engine of one thread. One that dies is
+    replaced.
+    """
 
     def run(job: "Job", shares: "Sequence[Share]") -> "Iterator[tuple[int, Answers]]":
         from tmkt.deploy.shares import MOST_LOSSES, lost
@@ -61,7 +65,9 @@ def on_processes(workers: int) -> "Runner":
         try:
             while True:
                 busy = [worker for worker in pool if worker.share is not None]
-                pool += [_Worker() for _ in range(min(workers, len(busy) + len(waiting)) - len(pool))]
+                pool += [
+                    _Worker() for _ in range(min(workers, len(busy) + len(waiting)) - len(pool))
+                ]
                 for worker in pool:
                     if worker.share is None and waiting:
                         share = waiting.popleft()
@@ -91,10 +97,13 @@ def on_processes(workers: int) -> "Runner":
 
 @contextmanager
 def _quiet_and_on_one_thread() -> Iterator[None]:
-    """What a process that starts in here inherits: Ctrl-C is blocked, for whoever started it ends it and says so; numpy runs on one
-    thread, which it reads from the environment when it is imported."""
+    """What a process that starts in here inherits: Ctrl-C is blocked, for whoever started it ends
+        it and says so; numpy runs on one
+    thread, which it reads from the environment when it is imported.
+    """
     before = {name: os.environ.get(name) for name in _THREADS}
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks Ctrl-C (seen in CPython 3.11)
+    # the first process would start it, which unblocks Ctrl-C (seen in CPython 3.11)
+    resource_tracker.ensure_running()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -110,7 +119,9 @@ def _quiet_and_on_one_thread() -> Iterator[None]:
 
 def _work(pipe: "Connection[Any, Any]") -> None:
     """A worker: takes shares until the pipe is closed, by its owner's end if by nothing else."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what an engine started is ended, too
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # so that what an engine started is ended, too
     from tmkt.deploy.shares import run_share
 
     answer: Answers | Exception
@@ -121,7 +132,8 @@ def _work(pipe: "Connection[Any, Any]") -> None:
                 answer = run_share(job, share)
             except (InputError, MemoryError, OSError) as error:
                 answer = error
-            except Exception as error:  # a fault of ours: shown whole; of any other class it may not pass through the pipe
+            # a fault of ours: shown whole; of any other class it may not pass through the pipe
+            except Exception as error:
                 answer = RuntimeError("in a worker: " + "".join(traceback.format_exception(error)))
             pipe.send(answer)
 

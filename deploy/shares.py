@@ -1,4 +1,6 @@
-"""Recordings in shares of fixed size: what a share gives does not depend on who runs it, so the results are the same bytes whoever does."""
+"""Recordings in shares of fixed size: what a share gives does not depend on who runs it, so the
+results are the same bytes whoever does.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -16,7 +18,9 @@ from tmkt.deploy.evaluate import Answers, Progress, answers_of, batch_size, join
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 
-SHARE = 100  # recordings: tens of milliseconds of work at least, against less than one to hand them over; little to run again
+# recordings: tens of milliseconds of work at least, against less than one to hand them over; little
+# to run again
+SHARE = 100
 MOST_LOSSES = 3  # of workers over one share before it is given up: ours
 
 Share = tuple[Recording, ...]
@@ -24,9 +28,12 @@ Share = tuple[Recording, ...]
 
 @dataclass(frozen=True)
 class Job:
-    """What to run shares with. `threads`: of the engine, None for all cores. `manifest_sha256` and `tmkt` (its version) are what the
-    worker must find, so that no other bundle and no other program answers on another machine. `contract`: how recordings are binned, None
-    as the bundle says."""
+    """What to run shares with. `threads`: of the engine, None for all cores. `manifest_sha256` and
+        `tmkt` (its version) are what the
+    worker must find, so that no other bundle and no other program answers on another machine.
+        `contract`: how recordings are binned, None
+    as the bundle says.
+    """
 
     bundle: Path
     manifest_sha256: str
@@ -36,15 +43,24 @@ class Job:
     contract: InputContract | None = None
 
 
-Runner = Callable[[Job, Sequence[Share]], Iterator[tuple[int, Answers]]]  # gives (index, answers) of every share once, in any order
+Runner = Callable[
+    [Job, Sequence[Share]], Iterator[tuple[int, Answers]]
+]  # gives (index, answers) of every share once, in any order
 
 
 def run_recordings(
-    bundle: Bundle, engine: str, recordings: Sequence[Recording], runner: Runner, threads: int | None, progress: Progress | None = None
+    bundle: Bundle,
+    engine: str,
+    recordings: Sequence[Recording],
+    runner: Runner,
+    threads: int | None,
+    progress: Progress | None = None,
 ) -> Answers:
-    """Runs recordings share by share and gives the answers in the recordings' order. `progress` is told how many are done.
+    """Runs recordings share by share and gives the answers in the recordings' order. `progress` is
+    told how many are done.
 
-    Raises InputError for no recordings, for one of an unknown class or that cannot be read, for an engine that cannot run the bundle, and
+    Raises InputError for no recordings, for one of an unknown class or that cannot be read, for an
+        engine that cannot run the bundle, and
     for workers that die again and again.
     """
     if not recordings:
@@ -76,7 +92,9 @@ def in_this_process(job: Job, shares: Sequence[Share]) -> Iterator[tuple[int, An
 
 
 def run_share(job: Job, share: Share) -> Answers:
-    """Reads, bins and runs one share, in batches of bounded memory. InputError as `load`, `open_engine` and `load_frames` raise it."""
+    """Reads, bins and runs one share, in batches of bounded memory. InputError as `load`,
+    `open_engine` and `load_frames` raise it.
+    """
     bundle, engine = _open(job)
     size = batch_size(bundle.program, bundle.contract.bins)
     parts = []
@@ -96,15 +114,25 @@ def lost(share: Share, how: str) -> InputError:
 
 @lru_cache(maxsize=1)
 def _open(job: Job) -> tuple[Bundle, Engine]:
-    """The bundle and the engine, once a process. Kernels are compiled by a first run here, so that no share's time holds it."""
+    """The bundle and the engine, once a process. Kernels are compiled by a first run here, so that
+    no share's time holds it.
+    """
     if job.tmkt != __version__:
-        raise InputError(f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every machine")
+        raise InputError(
+            f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every machine"
+        )
     bundle = load(job.bundle)
     if sha256(job.bundle / MANIFEST) != job.manifest_sha256:
-        raise InputError(f"{job.bundle}: is another bundle for this worker; give every machine the same folder")
+        raise InputError(
+            f"{job.bundle}: is another bundle for this worker; give every machine the same folder"
+        )
     bundle = replace(bundle, contract=job.contract or bundle.contract)
     engine = open_engine(job.engine, bundle, threads=job.threads)
     if engine.name != "lava":
         contract = bundle.contract
-        engine.run((np.random.default_rng(0).random((1, contract.bins, *contract.shape)) < 0.1).astype(np.uint8))
+        engine.run(
+            (np.random.default_rng(0).random((1, contract.bins, *contract.shape)) < 0.1).astype(
+                np.uint8
+            )
+        )
     return bundle, engine

@@ -1,4 +1,6 @@
-"""The trace: spikes, synaptic operations and neuron updates of a run, counted from the frames and spikes that any engine shows."""
+"""The trace: spikes, synaptic operations and neuron updates of a run, counted from the frames and
+spikes that any engine shows.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,12 +21,18 @@ Counts = NDArray[np.int64]
 class LayerTrace:
     """What one layer did, int64 [N, T] each: of every sample and step.
 
-    `source_spikes`: spikes of the layer's sources, each source once. `spikes`: its own; 0 for a layer that does not fire. `synops`:
-    synaptic operations, one per pair of a spiking source site and a synapse that it drives; a site with a count above 1 is one graded
-    spike, not several. A late synapse counts at the step at which its source sends, even where it delivers after the last step; a
-    recurrent layer is a source of itself. Sites that a crop or a pooling drops drive nothing. The counts are those of the chip, where
-    average pooling is part of the kernel: every spike is delivered on its own. `nonzero_synops`: those with a weight other than zero; a
-    chip that stores the zeros spends an operation on them too. `updates`: neuron updates, one a neuron and step whatever the activity.
+    `source_spikes`: spikes of the layer's sources, each source once. `spikes`: its own; 0 for a
+        layer that does not fire. `synops`:
+    synaptic operations, one per pair of a spiking source site and a synapse that it drives; a site
+        with a count above 1 is one graded
+    spike, not several. A late synapse counts at the step at which its source sends, even where it
+        delivers after the last step; a
+    recurrent layer is a source of itself. Sites that a crop or a pooling drops drive nothing. The
+        counts are those of the chip, where
+    average pooling is part of the kernel: every spike is delivered on its own. `nonzero_synops`:
+        those with a weight other than zero; a
+    chip that stores the zeros spends an operation on them too. `updates`: neuron updates, one a
+        neuron and step whatever the activity.
     """
 
     name: str
@@ -41,7 +49,9 @@ class LayerTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """The counts of N samples of T steps, layer by layer. Input spikes are the first layers' `source_spikes`, in no layer's `spikes`."""
+    """The counts of N samples of T steps, layer by layer. Input spikes are the first layers'
+    `source_spikes`, in no layer's `spikes`.
+    """
 
     layers: tuple[LayerTrace, ...]
 
@@ -54,14 +64,18 @@ class Trace:
         return int(self.layers[0].synops.shape[1])
 
     def per_sample(self, what: str) -> Counts:
-        """int64 [N]: one of the counts ("spikes", "synops", "nonzero_synops", "updates") summed over layers and steps."""
+        """int64 [N]: one of the counts ("spikes", "synops", "nonzero_synops", "updates") summed
+        over layers and steps.
+        """
         total = np.zeros(self.samples, np.int64)
         for layer in self.layers:
             total += getattr(layer, what).sum(1)
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """Means a sample with the standard deviation over the samples, in all and by layer; by layer also the mean of each step."""
+        """Means a sample with the standard deviation over the samples, in all and by layer; by
+        layer also the mean of each step.
+        """
         kinds = ("spikes", "synops", "nonzero_synops", "updates")
         report: dict[str, Any] = {"samples": self.samples, "steps": self.steps}
         for kind in kinds:
@@ -84,7 +98,9 @@ def _spread(counts: Counts) -> tuple[float, float | None]:
 
 @kernel
 def _count(spikes: Any, synapses: Any, nonzero: Any, out: Any) -> None:
-    """Sums [samples, steps, sites] into out [3, samples, steps]: spiking sites, synapses that they drive, nonzero ones."""
+    """Sums [samples, steps, sites] into out [3, samples, steps]: spiking sites, synapses that they
+    drive, nonzero ones.
+    """
     samples, steps, sites = spikes.shape
     for n in range(samples):
         for t in range(steps):
@@ -97,15 +113,20 @@ def _count(spikes: Any, synapses: Any, nonzero: Any, out: Any) -> None:
             out[0, n, t], out[1, n, t], out[2, n, t] = fired, driven, useful
 
 
-def count(program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray[np.uint8]]) -> Trace:
-    """Counts a run: frames uint8 [N, T, C, H, W] and the spikes [N, T, *shape] of every layer that fires.
+def count(
+    program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray[np.uint8]]
+) -> Trace:
+    """Counts a run: frames uint8 [N, T, C, H, W] and the spikes [N, T, *shape] of every layer that
+    fires.
 
     Raises InputError if the engine did not show the spikes of a layer that fires.
     """
     samples, steps = frames.shape[:2]
     missing = [layer.name for layer in program.layers if layer.fires and layer.name not in spikes]
     if missing:
-        raise InputError(f"the engine shows no spikes of layer {missing[0]!r}, so nothing can be counted; choose --engine simulator")
+        raise InputError(
+            f"the engine shows no spikes of layer {missing[0]!r}, so nothing can be counted; choose --engine simulator"
+        )
     layers = []
     for layer in program.layers:
         totals = np.zeros((3, samples, steps), np.int64)
@@ -113,7 +134,11 @@ def count(program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray
         for synapse in layer.synapses:
             if synapse.source != INPUT and synapse.source not in spikes:
                 continue  # a source that does not fire
-            source = np.ascontiguousarray((frames if synapse.source == INPUT else spikes[synapse.source]).reshape(samples, steps, -1))
+            source = np.ascontiguousarray(
+                (frames if synapse.source == INPUT else spikes[synapse.source]).reshape(
+                    samples, steps, -1
+                )
+            )
             table = fan(program, layer, synapse)
             part = np.zeros_like(totals)
             _count(source, table.synapses().reshape(-1), table.nonzero_synapses().reshape(-1), part)
@@ -121,8 +146,16 @@ def count(program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray
                 part[0] = 0
             counted.add(synapse.source)
             totals += part
-        own = np.count_nonzero(spikes[layer.name].reshape(samples, steps, -1), axis=2) if layer.fires else np.zeros((samples, steps))
-        layers.append(LayerTrace(layer.name, layer.neurons, totals[0], own.astype(np.int64), totals[1], totals[2]))
+        own = (
+            np.count_nonzero(spikes[layer.name].reshape(samples, steps, -1), axis=2)
+            if layer.fires
+            else np.zeros((samples, steps))
+        )
+        layers.append(
+            LayerTrace(
+                layer.name, layer.neurons, totals[0], own.astype(np.int64), totals[1], totals[2]
+            )
+        )
     return Trace(tuple(layers))
 
 
@@ -130,6 +163,9 @@ def join(traces: Iterable[Trace]) -> Trace:
     """The trace of several batches of one program, one after another."""
     layers = []
     for parts in zip(*(trace.layers for trace in traces), strict=True):
-        kinds = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("source_spikes", "spikes", "synops", "nonzero_synops"))
+        kinds = (
+            np.concatenate([getattr(part, kind) for part in parts])
+            for kind in ("source_spikes", "spikes", "synops", "nonzero_synops")
+        )
         layers.append(LayerTrace(parts[0].name, parts[0].neurons, *kinds))
     return Trace(tuple(layers))

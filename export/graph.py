@@ -25,15 +25,21 @@ Sum = tuple[str, ...]  # the nodes whose outputs are added: NIR sums the edges i
 
 
 def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph":
-    """The network in evaluation mode as a NIR graph; `dt` is the length in seconds that a time step stands for.
+    """The network in evaluation mode as a NIR graph; `dt` is the length in seconds that a time step
+    stands for.
 
-    Nodes: input, conv1_synapse (Conv2d with bias), conv1 (LIF), conv1_pool (SumPool2d, where the block pools), ..., flatten, readout
-    (Affine), output; the network's logits are the read-out's mean over the time steps. Neurons have the names that
-    `SpikingNetwork.spiking_layers` gives. What a residual network adds are several edges into a node. In the pre-activation ResNet batch
+    Nodes: input, conv1_synapse (Conv2d with bias), conv1 (LIF), conv1_pool (SumPool2d, where the
+        block pools), ..., flatten, readout
+    (Affine), output; the network's logits are the read-out's mean over the time steps. Neurons have
+        the names that
+    `SpikingNetwork.spiking_layers` gives. What a residual network adds are several edges into a
+        node. In the pre-activation ResNet batch
     norms stand by themselves, as a 1x1 Conv2d whose weights are a diagonal: conv2_1_norm.
 
-    SpikingJelly's h = v + (x - v) / tau is NIR's LIF with tau * dt, r = 1, v_leak = v_reset = 0; its rule v >= threshold is in the
-    metadata, as NIR itself says >. Average pooling becomes a sum, its area is divided out of the next layer's weights: Norse does not know
+    SpikingJelly's h = v + (x - v) / tau is NIR's LIF with tau * dt, r = 1, v_leak = v_reset = 0;
+        its rule v >= threshold is in the
+    metadata, as NIR itself says >. Average pooling becomes a sum, its area is divided out of the
+        next layer's weights: Norse does not know
     AvgPool2d, snnTorch only with pairs. Float32 arrays.
     """
     writer = _Writer(net, dt)
@@ -50,10 +56,14 @@ class _Writer:
         self.nodes: dict[str, Any] = {"input": self.nir.Input({"input": np.array(net.input_shape)})}
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {"input": net.input_shape}
-        self.areas: dict[str, int] = {}  # of the windows that a node summed where it should have averaged
+        self.areas: dict[
+            str, int
+        ] = {}  # of the windows that a node summed where it should have averaged
 
     def block(self, name: str, block: nn.Module, x: Sum) -> Sum:
-        """Writes one of the network's blocks that reads the sum of `x`; gives what the next one reads."""
+        """Writes one of the network's blocks that reads the sum of `x`; gives what the next one
+        reads.
+        """
         if isinstance(block, Block):
             return self.pool(self.spiking_conv(block.conv, block.bn, block.neuron, x), block.pool)
         if isinstance(block, SpikingConv):
@@ -69,20 +79,43 @@ class _Writer:
             return self.conv(f"{name}_synapse", block.conv, None, x)
         if isinstance(block, ResidualBlock):
             y = self.pre_activation(block.second, self.pre_activation(block.first, x))
-            return (*y, *(self.pre_activation(block.shortcut, x) if isinstance(block.shortcut, PreActivation) else x))
+            return (
+                *y,
+                *(
+                    self.pre_activation(block.shortcut, x)
+                    if isinstance(block.shortcut, PreActivation)
+                    else x
+                ),
+            )
         if isinstance(block, PooledNorm):  # its pool is in the read-out's weights
             return self.norm(f"{name}_norm", block.bn, x)
         if isinstance(block, PooledConv):
             return self.pool(self.spiking_conv(block.conv, None, block.neuron, x), 2)
         if isinstance(block, Hidden):
             name = self.names[id(block.neuron)]
-            return self.lif(name, block.neuron, self.dense(f"{name}_synapse", block.linear, self.flatten(f"{name}_flatten", x)))
-        raise InputError(f"network: {name} is a {type(block).__name__}, which has no form in NIR yet; train one of the networks of tmkt")
+            return self.lif(
+                name,
+                block.neuron,
+                self.dense(f"{name}_synapse", block.linear, self.flatten(f"{name}_flatten", x)),
+            )
+        raise InputError(
+            f"network: {name} is a {type(block).__name__}, which has no form in NIR yet; train one of the networks of tmkt"
+        )
 
     def finish(self, head: nn.Linear, x: Sum) -> "nir.NIRGraph":
         x = self.dense("readout", head, self.flatten("flatten", x))
-        self.add("output", self.nir.Output({"output": np.array([head.out_features])}), x, (head.out_features,))
-        metadata = {"dt": self.dt, "reset": "hard", "threshold_rule": ">=", "discretisation": "euler"}
+        self.add(
+            "output",
+            self.nir.Output({"output": np.array([head.out_features])}),
+            x,
+            (head.out_features,),
+        )
+        metadata = {
+            "dt": self.dt,
+            "reset": "hard",
+            "threshold_rule": ">=",
+            "discretisation": "euler",
+        }
         return self.nir.NIRGraph(self.nodes, self.edges, metadata)
 
     def add(self, name: str, node: Any, x: Sum, shape: tuple[int, ...]) -> Sum:
@@ -100,32 +133,63 @@ class _Writer:
 
     def pre_activation(self, part: PreActivation, x: Sum) -> Sum:
         name = self.names[id(part.neuron)]
-        return self.conv(f"{name}_out", part.conv, None, self.lif(name, part.neuron, self.norm(f"{name}_norm", part.bn, x)))
+        return self.conv(
+            f"{name}_out",
+            part.conv,
+            None,
+            self.lif(name, part.neuron, self.norm(f"{name}_norm", part.bn, x)),
+        )
 
     def conv(self, name: str, conv: nn.Conv2d, norm: BatchNorm | None, x: Sum) -> Sum:
-        gain, offset = (np.ones(conv.out_channels), np.zeros(conv.out_channels)) if norm is None else gain_and_offset(norm)
+        gain, offset = (
+            (np.ones(conv.out_channels), np.zeros(conv.out_channels))
+            if norm is None
+            else gain_and_offset(norm)
+        )
         weight = _float64(conv.weight) * gain[:, None, None, None] / self.area(x)
         if conv.bias is not None:
             offset = offset + gain * _float64(conv.bias)
-        stride, padding, dilation = (tuple(int(n) for n in pair) for pair in (conv.stride, conv.padding, conv.dilation))
+        stride, padding, dilation = (
+            tuple(int(n) for n in pair) for pair in (conv.stride, conv.padding, conv.dilation)
+        )
         size = self.shapes[x[0]][1:]
-        out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, padding, dilation, weight.shape[2:], stride, strict=True)]
-        node = self.nir.Conv2d(size, weight.astype(np.float32), stride, padding, dilation, conv.groups, offset.astype(np.float32))
+        out = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(size, padding, dilation, weight.shape[2:], stride, strict=True)
+        ]
+        node = self.nir.Conv2d(
+            size,
+            weight.astype(np.float32),
+            stride,
+            padding,
+            dilation,
+            conv.groups,
+            offset.astype(np.float32),
+        )
         return self.add(name, node, x, (len(weight), *out))
 
     def norm(self, name: str, norm: BatchNorm, x: Sum) -> Sum:
         gain, offset = (values.astype(np.float32) for values in gain_and_offset(norm))
         shape = self.shapes[x[0]]
         # A diagonal and not a group a channel: nir's own check of shapes is wrong for groups.
-        node = self.nir.Conv2d(shape[1:], np.diag(gain)[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, offset)
+        node = self.nir.Conv2d(
+            shape[1:], np.diag(gain)[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, offset
+        )
         return self.add(name, node, x, shape)
 
     def dense(self, name: str, linear: nn.Linear, x: Sum) -> Sum:
-        """A dense layer; where it has one weight a channel of the map before it, it reads the map's mean."""
+        """A dense layer; where it has one weight a channel of the map before it, it reads the map's
+        mean.
+        """
         weight = _float64(linear.weight) / self.area(x)
         positions = self.shapes[x[0]][0] // linear.in_features
         weight = weight.repeat(positions, 1) / positions
-        return self.add(name, self.nir.Affine(weight.astype(np.float32), _float64(linear.bias).astype(np.float32)), x, weight.shape[:1])
+        return self.add(
+            name,
+            self.nir.Affine(weight.astype(np.float32), _float64(linear.bias).astype(np.float32)),
+            x,
+            weight.shape[:1],
+        )
 
     def flatten(self, name: str, x: Sum) -> Sum:
         shape, area = self.shapes[x[0]], self.area(x)
@@ -138,14 +202,24 @@ class _Writer:
         name, two = name or f"{x[0]}_pool", np.array([size, size])
         channels, height, width = self.shapes[x[0]]
         self.areas[name] = size**2
-        return self.add(name, self.nir.SumPool2d(two, two, np.array([0, 0])), x, (channels, height // size, width // size))
+        return self.add(
+            name,
+            self.nir.SumPool2d(two, two, np.array([0, 0])),
+            x,
+            (channels, height // size, width // size),
+        )
 
     def lif(self, name: str, neuron: LIF, x: Sum) -> Sum:
         if neuron.v_reset != 0 or not neuron.decay_input:
             found = f"v_reset={neuron.v_reset}, decay_input={neuron.decay_input}"
-            raise InputError(f"network: a LIF with {found} cannot be exported, expected v_reset=0 and decay_input=True; train with those")
+            raise InputError(
+                f"network: a LIF with {found} cannot be exported, expected v_reset=0 and decay_input=True; train with those"
+            )
         shape = self.shapes[x[0]]
-        values = (np.full(shape, value, np.float32) for value in (neuron.tau * self.dt, 1, 0, neuron.v_threshold, 0))
+        values = (
+            np.full(shape, value, np.float32)
+            for value in (neuron.tau * self.dt, 1, 0, neuron.v_threshold, 0)
+        )
         return self.add(name, self.nir.LIF(*values), x, shape)
 
 
@@ -153,7 +227,9 @@ def gain_and_offset(norm: BatchNorm) -> tuple[NDArray[np.float64], NDArray[np.fl
     """A batch norm in evaluation mode as gain [C] and offset [C]."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    with np.errstate(invalid="ignore"):  # what is no number is refused, with its node, when the graph is read
+    with np.errstate(
+        invalid="ignore"
+    ):  # what is no number is refused, with its node, when the graph is read
         gain = _float64(norm.weight) / np.sqrt(_float64(norm.running_var) + norm.eps)
     return gain, _float64(norm.bias) - _float64(norm.running_mean) * gain
 

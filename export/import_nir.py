@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Imported:
-    """A network in this project's form. `readings`: (node, how it was read, what was changed) of each node; `notes`: of the whole graph."""
+    """A network in this project's form. `readings`: (node, how it was read, what was changed) of
+    each node; `notes`: of the whole graph.
+    """
 
     path: Path
     graph: "nir.NIRGraph"
@@ -35,17 +37,24 @@ class Imported:
     readings: tuple[tuple[str, str, str], ...]
 
 
-def import_nir_file(path: Path, conventions: Conventions, sensor: tuple[int, int] | None) -> Imported:
-    """Reads a .nir file by what is asked for and what it tells itself. `sensor` (height, width): for a network with a flat input.
+def import_nir_file(
+    path: Path, conventions: Conventions, sensor: tuple[int, int] | None
+) -> Imported:
+    """Reads a .nir file by what is asked for and what it tells itself. `sensor` (height, width):
+    for a network with a flat input.
 
     InputError for what cannot be read, or only by guessing: the time step above all.
     """
     ordered = order(read_nir(path), conventions, strict=True)
     graph, changes = normalise(ordered, sensor)
-    readings = tuple((node.name, node.note, "; ".join(changes.get(node.name, []))) for node in ordered.nodes)
+    readings = tuple(
+        (node.name, node.note, "; ".join(changes.get(node.name, []))) for node in ordered.nodes
+    )
     channels, height, width = (int(n) for n in graph.nodes["input"].input_type["input"])
     classes = int(np.prod(ordered.nodes[-1].shape))
-    return Imported(path, graph, (channels, height, width), classes, conventions, ordered.notes, readings)
+    return Imported(
+        path, graph, (channels, height, width), classes, conventions, ordered.notes, readings
+    )
 
 
 def export_nir(
@@ -62,8 +71,10 @@ def export_nir(
 ) -> Bundle:
     """Writes a bundle of a network from elsewhere.
 
-    `bits` None takes its integers as they are. Otherwise it is quantised on `calibration`, frames uint8 [N, T, 2, H, W], whose instances
-    (`calibrated_on`) are kept in the manifest as those that the network has seen, so that they are not tested. InputError for what a chip
+    `bits` None takes its integers as they are. Otherwise it is quantised on `calibration`, frames
+        uint8 [N, T, 2, H, W], whose instances
+    (`calibrated_on`) are kept in the manifest as those that the network has seen, so that they are
+        not tested. InputError for what a chip
     cannot hold.
     """
     from tmkt.export.quantise.given_integers import take_integers
@@ -71,19 +82,32 @@ def export_nir(
 
     if len(classes) != network.classes:
         found = f"the read-out has {network.classes} values, the data set {dataset!r} {len(classes)} classes"
-        raise InputError(f"{network.path}: {found}, expected one a class; give the --dataset that it was trained on")
+        raise InputError(
+            f"{network.path}: {found}, expected one a class; give the --dataset that it was trained on"
+        )
     if bits is None:
         program, report = take_integers(network.graph, contract.max_count)
     elif calibration is None:
-        raise InputError(f"{network.path}: no recordings to calibrate on, expected some of what it was trained on; add --data DIR, or --bits none")
+        raise InputError(
+            f"{network.path}: no recordings to calibrate on, expected some of what it was trained on; add --data DIR, or --bits none"
+        )
     else:
-        program, report = quantize(network.graph, contract.shape, contract.max_count, calibration, bits)
+        program, report = quantize(
+            network.graph, contract.shape, contract.max_count, calibration, bits
+        )
     origin: dict[str, Any] = {
         "dataset": dataset,
         "nir_sha256": bundles.sha256(network.path),
-        "conventions": {name: value for name, value in asdict(network.conventions).items() if value is not None},
-        "read_as": [*network.notes, *(": ".join(filter(None, reading)) for reading in network.readings)],
+        "conventions": {
+            name: value for name, value in asdict(network.conventions).items() if value is not None
+        },
+        "read_as": [
+            *network.notes,
+            *(": ".join(filter(None, reading)) for reading in network.readings),
+        ],
         "trained_on": calibrated_on,
         "images_trained_on": {},
     }
-    return write_bundle(out, targets, precision, network.graph, program, contract, classes, origin, report)
+    return write_bundle(
+        out, targets, precision, network.graph, program, contract, classes, origin, report
+    )

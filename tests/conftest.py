@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-# A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C need ears.
+# A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C
+# need ears.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,7 +40,13 @@ class Done:
 
 def run_tmkt(*arguments: object, cwd: Path | None = None) -> Done:
     """Runs the command line as a user does, in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", "tmkt", *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=cwd)
+    done = subprocess.run(
+        [sys.executable, "-m", "tmkt", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+    )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -63,7 +70,20 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made = Pipeline(root / "data", root / "run", root / "bundle")
     for arguments in (
         ("data", "simulate", made.data, "--per-class", 6),
-        ("train", "digits", "--data", made.data, "--out", made.run, "--set", "train.steps=60", "--set", "data.shots=2", "--set", "train.batch=8"),
+        (
+            "train",
+            "digits",
+            "--data",
+            made.data,
+            "--out",
+            made.run,
+            "--set",
+            "train.steps=60",
+            "--set",
+            "data.shots=2",
+            "--set",
+            "train.batch=8",
+        ),
         ("export", made.run, "--target", "all", "--out", made.bundle),
     ):
         done = run_tmkt(*arguments)

@@ -1,7 +1,9 @@
-"""What the stages share: events, data sets, networks, runs, integer programs, bundles and the command line.
+"""What the stages share: events, data sets, networks, runs, integer programs, bundles and the
+command line.
 
-`from tmkt import load, read_recordings, run, evaluate, trace, parity, energy` gives what a notebook needs (docs/python.md). They come from
-`tmkt.deploy.api`, which is loaded when one of them is first asked for.
+`from tmkt import load, read_recordings, run, evaluate, trace, parity, energy` gives what a notebook
+needs (docs/python.md). They come from `tmkt.deploy.api`, which is loaded when one of them is first
+asked for.
 """
 
 from typing import TYPE_CHECKING

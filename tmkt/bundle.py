@@ -1,4 +1,6 @@
-"""The bundle: the folder that an export writes and that everything later reads. docs/bundle.md specifies it."""
+"""The bundle: the folder that an export writes and that everything later reads. docs/bundle.md
+specifies it.
+"""
 
 import hashlib
 import json
@@ -21,7 +23,12 @@ FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 MANIFEST = "manifest.json"
 PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
-C_SOURCE, C_HEADER, ONNX_FLOAT, NIR_INTEGERS = "network.c", "network.h", "network-float.onnx", "integers.nir"
+C_SOURCE, C_HEADER, ONNX_FLOAT, NIR_INTEGERS = (
+    "network.c",
+    "network.h",
+    "network-float.onnx",
+    "integers.nir",
+)
 
 
 class _Part(BaseModel):
@@ -95,15 +102,20 @@ def write(
 ) -> Bundle:
     """Writes a bundle and gives it back as `load` reads it.
 
-    `writers` maps a file's name to a function that takes the path to write to; the program itself is always written. `origin` says how
-    the network was made (run, recipe, training instances), `quantisation` is one dictionary a layer. No time stamps: the same input
+    `writers` maps a file's name to a function that takes the path to write to; the program itself
+        is always written. `origin` says how
+    the network was made (run, recipe, training instances), `quantisation` is one dictionary a
+        layer. No time stamps: the same input
     gives the same bytes.
     """
     with writing_folder(path, MANIFEST) as folder:
         programs.save(program, folder / PROGRAM)
         for name, writer in writers.items():
             writer(folder / name)
-        files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted([PROGRAM, *writers])}
+        files = {
+            name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in sorted([PROGRAM, *writers])
+        }
         manifest = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -119,55 +131,85 @@ def write(
 
 
 def load(path: Path) -> Bundle:
-    """Reads a bundle: format and version, every file's presence, size and hash, the program's shapes and ranges, then the contract.
+    """Reads a bundle: format and version, every file's presence, size and hash, the program's
+    shapes and ranges, then the contract.
 
     Raises InputError at the first thing that is not as it should be; nothing has run by then.
     """
     if not (path / MANIFEST).is_file():
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
-        raise InputError(f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}")
+        raise InputError(
+            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}"
+        )
     try:
         text = (path / MANIFEST).read_text(encoding="utf-8")
         manifest = json.loads(text)
         if manifest["format"] != FORMAT:
-            raise InputError(f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a bundle that tmkt export wrote")
+            raise InputError(
+                f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a bundle that tmkt export wrote"
+            )
         if manifest["version"] > FORMAT_VERSION:
-            raise InputError(f"{path}: bundle format {manifest['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt")
+            raise InputError(
+                f"{path}: bundle format {manifest['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt"
+            )
         checked = _Manifest.model_validate_json(text)
         if PROGRAM not in checked.files:
             raise ValueError(f"lists no {PROGRAM}")
         for name, entry in checked.files.items():
             _check_file(path / name, name, entry.bytes, entry.sha256)
     except ValidationError as error:
-        raise InputError(f"{path / MANIFEST}: damaged, {explain(error)}; export the network again") from None
+        raise InputError(
+            f"{path / MANIFEST}: damaged, {explain(error)}; export the network again"
+        ) from None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise InputError(f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the network again") from None
+        raise InputError(
+            f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the network again"
+        ) from None
     contract = InputContract(**checked.input.model_dump())
     program = programs.load(path / PROGRAM)
-    if program.input_shape != contract.shape or program.max_count != contract.max_count or program.classes != len(checked.classes):
+    if (
+        program.input_shape != contract.shape
+        or program.max_count != contract.max_count
+        or program.classes != len(checked.classes)
+    ):
         found = f"{contract} and {len(checked.classes)} classes"
-        raise InputError(f"{path}: the manifest's input {found} do not fit the program; export the network again")
+        raise InputError(
+            f"{path}: the manifest's input {found} do not fit the program; export the network again"
+        )
     return Bundle(path, manifest, contract, program)
 
 
 def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: int | None) -> Bundle:
-    """The bundle with another binning of recordings than the export's; None keeps what it says. InputError for what the program cannot take."""
+    """The bundle with another binning of recordings than the export's; None keeps what it says.
+    InputError for what the program cannot take.
+    """
     given = {"bins": bins, "bin_us": bin_us, "max_count": max_count}
-    wanted = {**asdict(bundle.contract), **{name: value for name, value in given.items() if value is not None}}
+    wanted = {
+        **asdict(bundle.contract),
+        **{name: value for name, value in given.items() if value is not None},
+    }
     try:
         contract = InputContract(**_Input.model_validate(wanted).model_dump())
     except ValidationError as error:
-        raise InputError(f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count") from None
+        raise InputError(
+            f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count"
+        ) from None
     if contract.max_count > bundle.program.max_count:
         found = f"--max-count {contract.max_count}, the program was checked for {bundle.program.max_count}"
-        raise InputError(f"{bundle.path}: {found}, expected at most that; export again with a larger --max-count")
+        raise InputError(
+            f"{bundle.path}: {found}, expected at most that; export again with a larger --max-count"
+        )
     return replace(bundle, contract=contract)
 
 
 def _check_file(path: Path, name: str, size: int, digest: str) -> None:
     if "/" in name or "\\" in name or name in ("", ".", ".."):
-        raise InputError(f"{path}: a bundle's file name must not leave its folder; export the network again")
+        raise InputError(
+            f"{path}: a bundle's file name must not leave its folder; export the network again"
+        )
     if not path.is_file():
         raise InputError(f"{path}: missing from the bundle; export the network again")
     if path.stat().st_size != size or sha256(path) != digest:
-        raise InputError(f"{path}: differs from what was exported (size or SHA-256 do not match the manifest); export the network again")
+        raise InputError(
+            f"{path}: differs from what was exported (size or SHA-256 do not match the manifest); export the network again"
+        )

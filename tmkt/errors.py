@@ -18,7 +18,9 @@ class Diverged(InputError):
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Gives "; did you mean 'x'?" for the known name nearest to a misspelt one, else an empty string."""
+    """Gives "; did you mean 'x'?" for the known name nearest to a misspelt one, else an empty
+    string.
+    """
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)

@@ -10,12 +10,15 @@ from tmkt.errors import InputError
 
 
 def _no_write(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place")
+    return InputError(
+        f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
+    )
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write a file under; renames it to `path` when the block ends well.
+    """Gives a name beside `path` to write a file under; renames it to `path` when the block ends
+    well.
 
     Raises InputError where the disk is full or not writable; `path` then holds what it held before.
     """
@@ -35,13 +38,19 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_folder(path: Path, marker: str) -> Iterator[Path]:
-    """Gives a new folder beside `path` to fill; puts it in the place of `path` when the block ends well.
+    """Gives a new folder beside `path` to fill; puts it in the place of `path` when the block ends
+    well.
 
-    A folder that already stands at `path` is replaced only if it is empty or holds a file called `marker` (so: is of the same
+    A folder that already stands at `path` is replaced only if it is empty or holds a file called
+        `marker` (so: is of the same
     kind); anything else raises InputError.
     """
-    if path.exists() and not (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))):
-        raise InputError(f"{path}: exists and holds no {marker}; it is not replaced, choose another --out or remove it")
+    if path.exists() and not (
+        path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))
+    ):
+        raise InputError(
+            f"{path}: exists and holds no {marker}; it is not replaced, choose another --out or remove it"
+        )
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:

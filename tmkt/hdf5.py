@@ -6,13 +6,16 @@ from struct import unpack_from
 from typing import IO, Any
 
 MAX_DEPTH = 16  # of groups in groups: a file may hold itself
-MAX_ITEMS = 40_000  # ours: an empty one costs a file little, but not its reader; 2000 nodes of NIR have no more
+# ours: an empty one costs a file little, but not its reader; 2000 nodes of NIR have no more
+MAX_ITEMS = 40_000
 _HEAP, _HEAP_HEADER, _OBJECT_HEADER = b"GCOL", 16, 16  # HDF5 File Format Specification 3.0, III.E
 
 
 def check_hdf5(path: Path, max_bytes: int) -> None:
-    """Raises ValueError for a file that would take more than `max_bytes` when its data sets are unpacked (all together, or one chunk), that
-    reads other files, nests too deeply, or would hang libhdf5; ValueError or OSError where it is not HDF5, or damaged in what is looked at.
+    """Raises ValueError for a file that would take more than `max_bytes` when its data sets are
+        unpacked (all together, or one chunk), that
+    reads other files, nests too deeply, or would hang libhdf5; ValueError or OSError where it is
+        not HDF5, or damaged in what is looked at.
     """
     import h5py
 
@@ -21,7 +24,13 @@ def check_hdf5(path: Path, max_bytes: int) -> None:
     try:
         with h5py.File(path, "r") as file:
             _check_group(h5py, file, [max_bytes, MAX_ITEMS], 0)
-    except (KeyError, RuntimeError, TypeError, AttributeError, OverflowError) as error:  # h5py's, of damaged files
+    except (
+        KeyError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:  # h5py's, of damaged files
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
@@ -50,12 +59,16 @@ def _check_group(h5py: Any, group: Any, left: list[int], depth: int) -> None:
 
 
 def check_heaps(file: IO[bytes]) -> None:
-    """Walks every heap of strings as libhdf5 would; ValueError where an object is empty or reaches beyond the heap, OSError for what is no file.
+    """Walks every heap of strings as libhdf5 would; ValueError where an object is empty or reaches
+    beyond the heap, OSError for what is no file.
 
-    libhdf5 1.14 and 2.0 never return from a heap that holds an empty free space (measured: damaged files). The file is mapped, not read
+    libhdf5 1.14 and 2.0 never return from a heap that holds an empty free space (measured: damaged
+        files). The file is mapped, not read
     into memory; its position stays.
     """
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:  # ValueError if it is empty
+    with mmap.mmap(
+        file.fileno(), 0, access=mmap.ACCESS_READ
+    ) as content:  # ValueError if it is empty
         at = content.find(_HEAP)
         while at >= 0:
             if len(content) >= at + _HEAP_HEADER and content[at + 4] == 1:
@@ -63,7 +76,9 @@ def check_heaps(file: IO[bytes]) -> None:
                 position = at + _HEAP_HEADER
                 while position + _OBJECT_HEADER <= min(end, len(content)):
                     index, size = unpack_from("<H6xQ", content, position)
-                    needed = size if index == 0 else _OBJECT_HEADER + -(-size // 8) * 8  # index 0: free space, its header counted
+                    needed = (
+                        size if index == 0 else _OBJECT_HEADER + -(-size // 8) * 8
+                    )  # index 0: free space, its header counted
                     if needed == 0:
                         raise ValueError(f"damaged heap of strings at byte {position}")
                     position += needed

@@ -12,7 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compiles with numba at the first call, cached on disk where there is a place to write, else compiled anew in each process."""
+    """Compiles with numba at the first call, cached on disk where there is a place to write, else
+    compiled anew in each process.
+    """
     try:
         return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # numba found no writable cache folder
@@ -20,7 +22,9 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """A part of kernels that is compiled into each of them: a call would cost as much as its few rounds of work."""
+    """A part of kernels that is compiled into each of them: a call would cost as much as its few
+    rounds of work.
+    """
     return numba.njit(inline="always")(function)  # type: ignore[no-any-return]
 
 

@@ -52,12 +52,16 @@ class _Info(BaseModel):
     trained_on: list[str]
     images_trained_on: Ranges
     test: _Test
-    quantisation: dict[str, _Grid] | None = None  # of a run that was trained on integers: each layer's
+    quantisation: dict[str, _Grid] | None = (
+        None  # of a run that was trained on integers: each layer's
+    )
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training. `info` holds dataset, sensor, classes, trained_on (instance ids), static images used, versions and the test result."""
+    """A finished training. `info` holds dataset, sensor, classes, trained_on (instance ids), static
+    images used, versions and the test result.
+    """
 
     path: Path
     recipe: Recipe
@@ -70,27 +74,37 @@ class Run:
 
         from tmkt.networks import SpikingNetwork
 
-        net = SpikingNetwork(self.recipe.network, (2, *self.info["sensor"]), len(self.info["classes"]))
+        net = SpikingNetwork(
+            self.recipe.network, (2, *self.info["sensor"]), len(self.info["classes"])
+        )
         try:
             net.load_state_dict(load_file(self.path / MODEL))
         except (SafetensorError, RuntimeError, OSError) as error:
-            raise InputError(f"{self.path / MODEL}: not the weights of this run ({str(error).splitlines()[0][:100]}); train again") from None
+            raise InputError(
+                f"{self.path / MODEL}: not the weights of this run ({str(error).splitlines()[0][:100]}); train again"
+            ) from None
         return net.eval()
 
     def load_calibration(self) -> NDArray[np.uint8]:
-        """Frames [N, T, 2, H, W] of the training recordings, which the quantiser may look at: an export needs the run alone."""
+        """Frames [N, T, 2, H, W] of the training recordings, which the quantiser may look at: an
+        export needs the run alone.
+        """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             frames: NDArray[np.uint8] = load_file(self.path / CALIBRATION)["frames"]
         except (SafetensorError, KeyError, OSError) as error:
-            raise InputError(f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again") from None
+            raise InputError(
+                f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again"
+            ) from None
         expected = (self.recipe.data.bins, 2, *self.info["sensor"])
         dtype = np.float32 if self.recipe.data.frames == "float" else np.uint8
         if frames.dtype != dtype or frames.shape[1:] != expected or not len(frames):
             found = f"{frames.dtype} {frames.shape}"
-            raise InputError(f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N, *{expected}); train again")
+            raise InputError(
+                f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N, *{expected}); train again"
+            )
         return frames
 
     def load_calibration_labels(self) -> NDArray[np.int64] | None:
@@ -109,9 +123,13 @@ def load_run(path: Path) -> Run:
     """Opens a finished run; InputError if there is none or it was not finished."""
     if not (path / RECIPE).is_file():
         found = "holds no recipe.toml" if path.exists() else "no such folder"
-        raise InputError(f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {path}")
+        raise InputError(
+            f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {path}"
+        )
     if not (path / INFO).is_file() or not (path / MODEL).is_file():
-        raise InputError(f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume")
+        raise InputError(
+            f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume"
+        )
     recipe = load_run_recipe(path)
     try:
         text = (path / INFO).read_text(encoding="utf-8")
@@ -120,7 +138,9 @@ def load_run(path: Path) -> Run:
     except ValidationError as error:
         raise InputError(f"{path / INFO}: damaged, {explain(error)}; train again") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path / INFO}: damaged ({type(error).__name__}: {str(error)[:100]}); train again") from None
+        raise InputError(
+            f"{path / INFO}: damaged ({type(error).__name__}: {str(error)[:100]}); train again"
+        ) from None
     return Run(path, recipe, info)
 
 
@@ -129,7 +149,9 @@ def forget_run(path: Path) -> None:
     if not path.exists():
         return
     if not (path / RECIPE).is_file():
-        raise InputError(f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose another --out")
+        raise InputError(
+            f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose another --out"
+        )
     shutil.rmtree(path)
 
 

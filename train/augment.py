@@ -10,15 +10,19 @@ from tmkt.recipe import TrainRecipe
 
 
 def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws for each sample a shift of up to `shift` pixels, a `rotation` in degrees and a relative `zoom`, uniformly (ranges: ours).
+    """Draws for each sample a shift of up to `shift` pixels, a `rotation` in degrees and a relative
+    `zoom`, uniformly (ranges: ours).
 
-    Gives float64 [batch, 2, 3]: where a pixel (x, y, 1) of the moved frame comes from, (x, y), both in pixels from the frame's middle.
+    Gives float64 [batch, 2, 3]: where a pixel (x, y, 1) of the moved frame comes from, (x, y), both
+    in pixels from the frame's middle.
     """
     shift = rng.uniform(-recipe.shift, recipe.shift, (batch, 2))
     angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation, batch))
     zoom = 1.0 + rng.uniform(-recipe.zoom, recipe.zoom, batch)
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    moves: NDArray[np.float64] = np.stack([np.stack([cos, -sin, shift[:, 0]], 1), np.stack([sin, cos, shift[:, 1]], 1)], 1)
+    moves: NDArray[np.float64] = np.stack(
+        [np.stack([cos, -sin, shift[:, 0]], 1), np.stack([sin, cos, shift[:, 1]], 1)], 1
+    )
     return moves
 
 
@@ -30,6 +34,8 @@ def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: st
     batch, _, height, width = frames.shape
     # grid_sample wants both axes scaled to [-1, 1].
     scale = np.array([[1.0, height / width, 2.0 / width], [width / height, 1.0, 2.0 / height]])
-    source = torch.from_numpy((draw_moves(batch, recipe, rng) * scale).astype(np.float32)).to(frames.device)
+    source = torch.from_numpy((draw_moves(batch, recipe, rng) * scale).astype(np.float32)).to(
+        frames.device
+    )
     grid = F.affine_grid(source, [batch, 1, height, width], align_corners=False)
     return F.grid_sample(frames, grid, mode=mode, padding_mode="zeros", align_corners=False)

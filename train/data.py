@@ -29,11 +29,14 @@ Places = dict[int, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Frames [N, T, 2, H, W] (uint8 counts; float32 for `data.frames = "float"`) and labels int64 [N] of the training, the validation (which
+    """Frames [N, T, 2, H, W] (uint8 counts; float32 for `data.frames = "float"`) and labels int64
+        [N] of the training, the validation (which
     may be empty) and the test recordings, and the static source (None: not used).
 
-    Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint protocol no image shows a thing whose
-    recording is tested or validates. `trained_on` and `validated_on` hold the instances of those recordings.
+    Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint
+        protocol no image shows a thing whose
+    recording is tested or validates. `trained_on` and `validated_on` hold the instances of those
+        recordings.
     """
 
     sensor: tuple[int, int]
@@ -62,17 +65,23 @@ class TrainingData:
     def fingerprint(self) -> bytes:
         """sha256 of all that training sees: a resumed training must go on with the same."""
         digest = hashlib.sha256()
-        for frames in (self.frames, self.validation_frames) if len(self.validation_frames) else (self.frames,):
+        for frames in (
+            (self.frames, self.validation_frames) if len(self.validation_frames) else (self.frames,)
+        ):
             digest.update(f"{frames.shape}".encode())
             for start in range(0, len(frames), HASHED_AT_ONCE):
                 digest.update(np.ascontiguousarray(frames[start : start + HASHED_AT_ONCE]).data)
-        for array in (self.labels, *((self.images.images, self.images.labels) if self.images else ())):
+        for array in (
+            self.labels,
+            *((self.images.images, self.images.labels) if self.images else ()),
+        ):
             digest.update(f"{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.digest()
 
     def calibration(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Frames and labels of at most `most` training recordings, spread over all of them, which are in order of instance and so perhaps of
+        """Frames and labels of at most `most` training recordings, spread over all of them, which
+            are in order of instance and so perhaps of
         class.
         """
         count = min(most, len(self.frames))
@@ -80,14 +89,20 @@ class TrainingData:
         return self.frames[chosen], self.labels[chosen]
 
     def seen(self) -> set[str]:
-        """The instances that must not be tested besides `trained_on`: of the images, and of the recordings that validated."""
+        """The instances that must not be tested besides `trained_on`: of the images, and of the
+        recordings that validated.
+        """
         return {*(self.images.instances if self.images else ()), *self.validated_on}
 
 
-def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_images: bool) -> TrainingData:
-    """Reads all recordings of `data` and the images of `static`, split as the recipe says (`train.seed` draws).
+def load_training_data(
+    recipe: Recipe, data: Path, static: Path | None, needs_images: bool
+) -> TrainingData:
+    """Reads all recordings of `data` and the images of `static`, split as the recipe says
+    (`train.seed` draws).
 
-    All recordings are decoded before anything else, so that a damaged file shows at once; that shows a progress bar. Raises InputError for
+    All recordings are decoded before anything else, so that a damaged file shows at once; that
+        shows a progress bar. Raises InputError for
     what cannot be read, for too few recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
@@ -99,14 +114,24 @@ def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_im
         frames = decoded_frames(found, recipe.data, contract, progress)
     labels = np.array([recording.label for recording in found], np.int64)
     split = split_recordings(source, found, recipe.data, recipe.train.seed)
-    _need_all(classes, {recording.label for recording in split.train}, f"{data}: holds no recording of class")
+    _need_all(
+        classes,
+        {recording.label for recording in split.train},
+        f"{data}: holds no recording of class",
+    )
     images = None
     if needs_images:
         if source.load_images is None:
-            raise InputError(f"{source.title}: has no images, and method {recipe.method.name!r} learns from some; choose another method or data set")
+            raise InputError(
+                f"{source.title}: has no images, and method {recipe.method.name!r} learns from some; choose another method or data set"
+            )
         check_paired(source, split.protocol)
         images = split.choose_images(source.load_images(static, contract.sensor))
-        _need_all(classes, set(images.labels.tolist()), f"{static or source.name}: leaves, without those that are tested, no image of class")
+        _need_all(
+            classes,
+            set(images.labels.tolist()),
+            f"{static or source.name}: leaves, without those that are tested, no image of class",
+        )
     at = {recording: i for i, recording in enumerate(found)}
 
     def rows(part: Sequence[Recording]) -> tuple[Rows, NDArray[np.int64]]:
@@ -116,7 +141,9 @@ def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_im
     def instances(part: Sequence[Recording]) -> list[str]:
         return sorted({recording.instance for recording in part})
 
-    (train, train_labels), (validation, validation_labels), (test, test_labels) = map(rows, (split.train, split.validation, split.test))
+    (train, train_labels), (validation, validation_labels), (test, test_labels) = map(
+        rows, (split.train, split.validation, split.test)
+    )
     return TrainingData(
         contract.sensor,
         classes,
@@ -135,7 +162,9 @@ def load_training_data(recipe: Recipe, data: Path, static: Path | None, needs_im
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar that appears with the first recording that is decoded: not where all come from the cache."""
+    """A bar that appears with the first recording that is decoded: not where all come from the
+    cache.
+    """
     with ExitStack() as shown:
         bars: list[console.Progress] = []
 
@@ -150,19 +179,32 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:
     for label, name in enumerate(classes):
         if label not in found:
-            raise InputError(f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller folder")
+            raise InputError(
+                f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller folder"
+            )
 
 
-def draw_batch(data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device) -> Batch:
-    """Draws a step's batch: classes in equal shares, for each a random recording and a random image of that class, each warped by itself.
+def draw_batch(
+    data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
+) -> Batch:
+    """Draws a step's batch: classes in equal shares, for each a random recording and a random image
+    of that class, each warped by itself.
 
-    The pairing by class alone is Knowledge Transfer's (arXiv 2303.13077); whether TMKT pairs instances is not said.
+    The pairing by class alone is Knowledge Transfer's (arXiv 2303.13077); whether TMKT pairs
+    instances is not said.
     """
     classes, size = np.array(list(data.places)), recipe.train.batch
     rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
     labels = np.concatenate(rounds)[:size]
-    events = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(device, torch.float32)
-    events = warp(events.flatten(1, 2), recipe.train, rng, "nearest").unflatten(1, (recipe.data.bins, 2)).transpose(0, 1).contiguous()
+    events = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(
+        device, torch.float32
+    )
+    events = (
+        warp(events.flatten(1, 2), recipe.train, rng, "nearest")
+        .unflatten(1, (recipe.data.bins, 2))
+        .transpose(0, 1)
+        .contiguous()
+    )
     images: Tensor | None = None
     if data.images is not None:
         chosen = data.images.images[_one_of_each(labels, data.image_places, rng)]
@@ -174,7 +216,9 @@ def _places(labels: NDArray[np.int64]) -> Places:
     return {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
 
 
-def _one_of_each(wanted: NDArray[np.int64], places: Places, rng: np.random.Generator) -> NDArray[np.int64]:
+def _one_of_each(
+    wanted: NDArray[np.int64], places: Places, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """For each wanted label a random place where it stands."""
     own = [places[label] for label in wanted.tolist()]
     drawn = rng.integers([len(place) for place in own])

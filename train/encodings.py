@@ -1,4 +1,6 @@
-"""Images as the network sees them: the same grey frame at every time step, or the events of a simulated camera."""
+"""Images as the network sees them: the same grey frame at every time step, or the events of a
+simulated camera.
+"""
 
 import numpy as np
 import torch
@@ -13,10 +15,14 @@ from tmkt.recipe import Recipe, StaticRecipe, TrainRecipe
 from tmkt.train.augment import draw_moves, warp
 
 
-def encode_images(images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """Images uint8 [B, h, w], each moved a little by augmentation, as the recipe's `static` section says.
+def encode_images(
+    images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator
+) -> Tensor:
+    """Images uint8 [B, h, w], each moved a little by augmentation, as the recipe's `static` section
+    says.
 
-    Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a camera of its own. `rng` decides all of it.
+    Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a
+    camera of its own. `rng` decides all of it.
     """
     if recipe.static.encoding == "grey":
         return warp(grey_frames(torch.from_numpy(images), sensor), recipe.train, rng, "bilinear")
@@ -25,10 +31,13 @@ def encode_images(images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, 
 
 
 def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
-    """Images uint8 [B, h, w] as float [B, 2, H, W] in [0, 1], centred on the sensor (H, W), the same on both polarity channels.
+    """Images uint8 [B, h, w] as float [B, 2, H, W] in [0, 1], centred on the sensor (H, W), the
+    same on both polarity channels.
 
-    Knowledge Transfer (arXiv 2303.13077) feeds the value channel of HSV (for a grey image: the image) to both channels, identical at
-    every step. What is not covered by the image is 0 (the paper resizes to the sensor; padding keeps the geometry of the recordings).
+    Knowledge Transfer (arXiv 2303.13077) feeds the value channel of HSV (for a grey image: the
+        image) to both channels, identical at
+    every step. What is not covered by the image is 0 (the paper resizes to the sensor; padding
+        keeps the geometry of the recordings).
     """
     frames = images.to(torch.float32)[:, None] / 255.0
     height, width = shown_size((images.shape[1], images.shape[2]), sensor)
@@ -40,8 +49,18 @@ def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
 
 
 def simulated_frames(
-    images: NDArray[np.uint8], contract: InputContract, camera: StaticRecipe, moves: TrainRecipe, rng: np.random.Generator
+    images: NDArray[np.uint8],
+    contract: InputContract,
+    camera: StaticRecipe,
+    moves: TrainRecipe,
+    rng: np.random.Generator,
 ) -> Tensor:
-    """Images uint8 [B, h, w] as counts of simulated events, float [T, B, 2, H, W]; the image is moved before it is recorded."""
+    """Images uint8 [B, h, w] as counts of simulated events, float [T, B, 2, H, W]; the image is
+    moved before it is recorded.
+    """
     counts = simulate_frames(images, draw_moves(len(images), moves, rng), contract, camera, rng)
-    return torch.from_numpy(counts).transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+    return (
+        torch.from_numpy(counts)
+        .transpose(0, 1)
+        .to(torch.float32, memory_format=torch.contiguous_format)
+    )

@@ -12,9 +12,13 @@ import torch
 
 @contextmanager
 def ctrl_c_noted() -> Iterator[threading.Event]:
-    """Notes the first Ctrl-C or SIGTERM instead of breaking off in the middle of a step; a second one breaks off."""
+    """Notes the first Ctrl-C or SIGTERM instead of breaking off in the middle of a step; a second
+    one breaks off.
+    """
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread may handle signals
         yield noted
         return
 
@@ -35,9 +39,17 @@ def ctrl_c_noted() -> Iterator[threading.Event]:
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """The number of threads and deterministic algorithms for the time of a training; a sum's last bit depends on both."""
-    memory: Any = torch.utils.deterministic  # torch would fill all memory that it takes with NaN, too: 5 % of a step (measured)
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    """The number of threads and deterministic algorithms for the time of a training; a sum's last
+    bit depends on both.
+    """
+    memory: Any = (
+        torch.utils.deterministic
+    )  # torch would fill all memory that it takes with NaN, too: 5 % of a step (measured)
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        memory.fill_uninitialized_memory,
+    )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs for it
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from tmkt.networks import SpikingNetwork
 
-SILENT, SATURATED = 0.001, 0.6  # spikes per neuron and step; ours: trained layers lie between 0.05 and 0.25 (measured on N-MNIST)
+SILENT, SATURATED = (
+    0.001,
+    0.6,
+    # spikes per neuron and step; ours: trained layers lie between 0.05 and 0.25 (measured on N-MNIST)
+)
 
 
 class SpikeRates:
@@ -26,7 +30,9 @@ class SpikeRates:
 
     def rates(self) -> dict[str, float]:
         """By layer."""
-        return {name: self.spikes[name] / neurons for name, neurons in self.neurons.items() if neurons}
+        return {
+            name: self.spikes[name] / neurons for name, neurons in self.neurons.items() if neurons
+        }
 
 
 @contextmanager
@@ -37,7 +43,9 @@ def counted_spikes(net: SpikingNetwork) -> Iterator[SpikeRates]:
     def counter(name: str) -> Callable[[Any, Any, Tensor], None]:
         return lambda _module, _input, spikes: found.add(name, spikes)
 
-    hooks = [layer.register_forward_hook(counter(name)) for name, layer in net.spiking_layers().items()]
+    hooks = [
+        layer.register_forward_hook(counter(name)) for name, layer in net.spiking_layers().items()
+    ]
     try:
         yield found
     finally:
@@ -46,13 +54,19 @@ def counted_spikes(net: SpikingNetwork) -> Iterator[SpikeRates]:
 
 
 def warnings(rates: dict[str, float]) -> list[str]:
-    """A line for each layer that hardly ever spikes or nearly always does: neither passes on what it sees."""
+    """A line for each layer that hardly ever spikes or nearly always does: neither passes on what
+    it sees.
+    """
     lines = []
     for name, rate in rates.items():
         if rate < SILENT:
-            lines.append(f"{name} is silent ({100 * rate:.2g} % of neurons and steps spike): lower network.threshold or train.learning_rate")
+            lines.append(
+                f"{name} is silent ({100 * rate:.2g} % of neurons and steps spike): lower network.threshold or train.learning_rate"
+            )
         elif rate > SATURATED:
-            lines.append(f"{name} is saturated ({100 * rate:.0f} % of neurons and steps spike): raise network.threshold or lower train.learning_rate")
+            lines.append(
+                f"{name} is saturated ({100 * rate:.0f} % of neurons and steps spike): raise network.threshold or lower train.learning_rate"
+            )
     return lines
 
 
@@ -65,7 +79,8 @@ def gradients_finite(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def first_bad_layer(net: SpikingNetwork, events: Tensor) -> str:
-    """Where numbers stop being numbers: the first layer, in the order of a forward pass on `events`, whose weights, output or gradients have any.
+    """Where numbers stop being numbers: the first layer, in the order of a forward pass on
+    `events`, whose weights, output or gradients have any.
 
     Spiking layers hide them: a membrane that is no number never spikes.
     """
@@ -73,7 +88,12 @@ def first_bad_layer(net: SpikingNetwork, events: Tensor) -> str:
 
     def check(name: str) -> Callable[[Any, Any, Any], None]:
         def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
-            if not found and isinstance(output, Tensor) and not output.isfinite().all() and all(one.isfinite().all() for one in inputs):
+            if (
+                not found
+                and isinstance(output, Tensor)
+                and not output.isfinite().all()
+                and all(one.isfinite().all() for one in inputs)
+            ):
                 found.append(f"the output of {name}")
 
         return hook
@@ -88,5 +108,9 @@ def first_bad_layer(net: SpikingNetwork, events: Tensor) -> str:
         hook.remove()
     if found:
         return found[0]
-    bad = [name for name, parameter in net.named_parameters() if parameter.grad is not None and not parameter.grad.isfinite().all()]
+    bad = [
+        name
+        for name, parameter in net.named_parameters()
+        if parameter.grad is not None and not parameter.grad.isfinite().all()
+    ]
     return f"the gradient of {bad[-1]}" if bad else "the loss"

@@ -17,7 +17,9 @@ from tmkt.runs import METRICS, TENSORBOARD
 
 
 class EpochMeans:
-    """The means of the metrics over the steps of an epoch; they are part of a checkpoint, so that a resumed training says the same."""
+    """The means of the metrics over the steps of an epoch; they are part of a checkpoint, so that a
+    resumed training says the same.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
@@ -31,23 +33,36 @@ class EpochMeans:
 
     def take(self) -> dict[str, float]:
         """The means; the next epoch begins."""
-        means = {name: value / max(self.steps, 1) for name, value in sorted(self.sums.items())}  # a checkpoint keeps no order
+        means = {
+            name: value / max(self.steps, 1) for name, value in sorted(self.sums.items())
+        }  # a checkpoint keeps no order
         self.sums, self.steps = {}, 0
         return means
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""
-        return {"steps": float(self.steps), **{f"sum_{name}": value for name, value in self.sums.items()}}
+        return {
+            "steps": float(self.steps),
+            **{f"sum_{name}": value for name, value in self.sums.items()},
+        }
 
     def load(self, state: dict[str, float]) -> None:
         """Goes on from a checkpoint."""
         self.steps = int(state["steps"])
-        self.sums = {name.removeprefix("sum_"): value for name, value in state.items() if name != "steps"}
+        self.sums = {
+            name.removeprefix("sum_"): value for name, value in state.items() if name != "steps"
+        }
 
 
-def epoch_line(epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float) -> str:
+def epoch_line(
+    epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float
+) -> str:
     """An epoch in one line for people; `speed` in steps a second."""
-    parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
+    parts = ", ".join(
+        f"{name.removeprefix('loss_')} {value:.3f}"
+        for name, value in row.items()
+        if name.startswith("loss_")
+    )
     validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
     spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
     shares = f"batch {100 * row['accuracy']:.1f} %{validation}"
@@ -57,40 +72,65 @@ def epoch_line(epoch: int, epochs: int, step: int, row: dict[str, float], rates:
 class MetricsLog:
     """Appends a row at a time to metrics.jsonl and to TensorBoard.
 
-    A training that goes on after `step` steps first drops all rows beyond them. The rows hold no times, so that equal trainings write
-    equal files; the speed (steps_per_s) is shown in TensorBoard alone. A disk that cannot be written raises InputError.
+    A training that goes on after `step` steps first drops all rows beyond them. The rows hold no
+        times, so that equal trainings write
+    equal files; the speed (steps_per_s) is shown in TensorBoard alone. A disk that cannot be
+        written raises InputError.
     """
 
     def __init__(self, out: Path, step: int) -> None:
         self.path = out / METRICS
-        rows = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if step and self.path.is_file() else []
+        rows = (
+            self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if step and self.path.is_file()
+            else []
+        )
         with writing(self.path) as beside:
-            beside.write_text("".join(row + "\n" for row in rows if _step(row) <= step), encoding="utf-8")
+            beside.write_text(
+                "".join(row + "\n" for row in rows if _step(row) <= step), encoding="utf-8"
+            )
         self.last = (step, time.monotonic())
         with _reported(out):
             (out / TENSORBOARD).mkdir(exist_ok=True)
-            # Written here and now, not by SummaryWriter: its thread would print a traceback of its own when the disk is full.
-            self.board = (out / TENSORBOARD / f"events.out.tfevents.{time.time():.3f}.{os.getpid()}").open("wb")
+            # Written here and now, not by SummaryWriter: its thread would print a traceback of its
+            # own when the disk is full.
+            self.board = (
+                out / TENSORBOARD / f"events.out.tfevents.{time.time():.3f}.{os.getpid()}"
+            ).open("wb")
             self._record(Event(file_version="brain.Event:2"))
-            self._record(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))  # hides what was shown beyond `step`
+            self._record(
+                Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+            )  # hides what was shown beyond `step`
 
     def write(self, step: int, row: dict[str, float]) -> None:
         """Logs the metrics of the `step`-th step."""
         speed = (step - self.last[0]) / max(time.monotonic() - self.last[1], 1e-9)
         self.last = (step, time.monotonic())
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in {**row, "steps_per_s": speed}.items()]
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in {**row, "steps_per_s": speed}.items()
+        ]
         with _reported(self.path):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **row}) + "\n")
             self._record(Event(step=step, summary=Summary(value=values)))
 
     def epoch(self, epoch: int, step: int, row: dict[str, float], rates: dict[str, float]) -> None:
-        """Logs an epoch that ended with the `step`-th step: means over its steps, validation accuracy, spike rates by layer."""
-        values = [Summary.Value(tag=f"epoch/{name}", simple_value=value) for name, value in row.items()]
-        values += [Summary.Value(tag=f"spike_rate/{name}", simple_value=rate) for name, rate in rates.items()]
+        """Logs an epoch that ended with the `step`-th step: means over its steps, validation
+        accuracy, spike rates by layer.
+        """
+        values = [
+            Summary.Value(tag=f"epoch/{name}", simple_value=value) for name, value in row.items()
+        ]
+        values += [
+            Summary.Value(tag=f"spike_rate/{name}", simple_value=rate)
+            for name, rate in rates.items()
+        ]
         with _reported(self.path):
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "epoch": epoch, **row, "spike_rates": rates}) + "\n")
+                file.write(
+                    json.dumps({"step": step, "epoch": epoch, **row, "spike_rates": rates}) + "\n"
+                )
             self._record(Event(step=step, summary=Summary(value=values)))
 
     def _record(self, event: Event) -> None:
@@ -116,4 +156,6 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
+        ) from error

@@ -12,46 +12,66 @@ TET_SHARE = 1e-3  # of the squared error in the TET loss: Knowledge Transfer's l
 TET_TARGET = 0.5  # what it draws all logits to: Knowledge Transfer's firing threshold
 
 
-def classification(logits: Tensor, labels: Tensor, form: Literal["mean", "tet"] = "mean", step_weights: Tensor | None = None) -> Tensor:
+def classification(
+    logits: Tensor,
+    labels: Tensor,
+    form: Literal["mean", "tet"] = "mean",
+    step_weights: Tensor | None = None,
+) -> Tensor:
     """How far the `logits` [T, B, classes] are from the `labels` [B].
 
-    "mean": cross-entropy of the logits' time mean, which is what is deployed (a read-out that adds up over the steps). Knowledge Transfer
+    "mean": cross-entropy of the logits' time mean, which is what is deployed (a read-out that adds
+        up over the steps). Knowledge Transfer
     takes it on N-Omniglot and "tet" elsewhere; TMKT and CKD do not say.
-    "tet": the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE * squared distance to TET_TARGET, each step by itself and
-    weighted by `step_weights` [T] where given (temporal efficient training, arXiv 2202.11946, as Knowledge Transfer computes it).
+    "tet": the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE * squared distance
+        to TET_TARGET, each step by itself and
+    weighted by `step_weights` [T] where given (temporal efficient training, arXiv 2202.11946, as
+        Knowledge Transfer computes it).
     """
     if form == "mean":
         return F.cross_entropy(logits.mean(0), labels)
     steps, batch = logits.shape[:2]
-    entropy = F.cross_entropy(logits.flatten(0, 1), labels.repeat(steps), reduction="none").view(steps, batch).mean(1)
+    entropy = (
+        F.cross_entropy(logits.flatten(0, 1), labels.repeat(steps), reduction="none")
+        .view(steps, batch)
+        .mean(1)
+    )
     distance = (logits - TET_TARGET).square().mean((1, 2))
     step_losses = (1.0 - TET_SHARE) * entropy + TET_SHARE * distance
     return (step_losses if step_weights is None else step_weights * step_losses).mean()
 
 
 def cka(x: Tensor, y: Tensor) -> Tensor:
-    """Linear centred kernel alignment of two feature sets, for each step: [T, B, F], [T, B, G] to [T], 0 (unrelated) to 1 (equal up to
+    """Linear centred kernel alignment of two feature sets, for each step: [T, B, F], [T, B, G] to
+        [T], 0 (unrelated) to 1 (equal up to
     rotation and scale).
 
-    <K, L> / (|K| |L| + 1e-7) with K = x x', L = y y' centred over the batch (biased HSIC), as Knowledge Transfer computes it.
+    <K, L> / (|K| |L| + 1e-7) with K = x x', L = y y' centred over the batch (biased HSIC), as
+    Knowledge Transfer computes it.
     """
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)  # centring the features centres the kernel on both sides
+    x, y = (
+        x - x.mean(1, keepdim=True),
+        y - y.mean(1, keepdim=True),
+    )  # centring the features centres the kernel on both sides
     k, other = x @ x.transpose(1, 2), y @ y.transpose(1, 2)
     aligned: Tensor = (k * other).sum((1, 2)) / (k.norm(dim=(1, 2)) * other.norm(dim=(1, 2)) + 1e-7)
     return aligned
 
 
 def alignment(source: Tensor, events: Tensor, step_weights: Tensor | None = None) -> Tensor:
-    """1 - CKA of the membranes [T, B, ...] of two streams, averaged over time; each step is weighted by `step_weights` [T] where given.
+    """1 - CKA of the membranes [T, B, ...] of two streams, averaged over time; each step is
+    weighted by `step_weights` [T] where given.
 
-    Knowledge Transfer (arXiv 2303.13077), on which TMKT and CKD build, with the membranes of the last spiking convolution.
+    Knowledge Transfer (arXiv 2303.13077), on which TMKT and CKD build, with the membranes of the
+    last spiking convolution.
     """
     apart = 1.0 - cka(whole_batch(source.flatten(2), 1), whole_batch(events.flatten(2), 1))
     return (apart if step_weights is None else step_weights * apart).mean()
 
 
 class StepWeights(nn.Module):
-    """Knowledge Transfer's learnable coefficient of each time step, sigmoid(eta) with eta = 1 at first.
+    """Knowledge Transfer's learnable coefficient of each time step, sigmoid(eta) with eta = 1 at
+    first.
 
     It weighs the step's alignment; what is left to 1 weighs the step's classification of events.
     """
@@ -66,18 +86,26 @@ class StepWeights(nn.Module):
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)), mean over the batch; logits [B, classes].
+    """temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)), mean
+    over the batch; logits [B, classes].
 
-    Hinton et al. (arXiv 1503.02531). CKD (arXiv 2507.09269) says that logits are distilled, not how: the choice is ours.
+    Hinton et al. (arXiv 1503.02531). CKD (arXiv 2507.09269) says that logits are distilled, not
+    how: the choice is ours.
     """
-    log_student, log_teacher = F.log_softmax(student / temperature, dim=1), F.log_softmax(teacher / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_student, log_teacher, log_target=True, reduction="batchmean")
+    log_student, log_teacher = (
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+    )
+    return temperature**2 * F.kl_div(
+        log_student, log_teacher, log_target=True, reduction="batchmean"
+    )
 
 
 class ModalityGuidance(nn.Module):
     """MAG: tells for each time step whether its frame came from an image or from events (TMKT).
 
-    The papers name the task; the form (binary cross-entropy of a linear probe on the features of the step) is ours.
+    The papers name the task; the form (binary cross-entropy of a linear probe on the features of
+    the step) is ours.
     """
 
     def __init__(self, features: int) -> None:
@@ -92,7 +120,8 @@ class ModalityGuidance(nn.Module):
 class RatioPerception(nn.Module):
     """MRP: estimates which share of a mixed sequence came from events (TMKT).
 
-    The papers name the task; the form (squared error of a linear probe on the features' time mean, through a sigmoid, against the
+    The papers name the task; the form (squared error of a linear probe on the features' time mean,
+        through a sigmoid, against the
     realised ratio) is ours.
     """
 

@@ -1,7 +1,8 @@
 """Many processes that train one network on shares of each batch, started by torchrun.
 
-All draw the same batch and take their share of it; statistics (batch norm, CKA) are those of the whole batch and gradients are averaged, so that
-they compute what one process would. Gradients go in one sum after the backward pass: simple, and the order of sums is always the same.
+All draw the same batch and take their share of it; statistics (batch norm, CKA) are those of the
+whole batch and gradients are averaged, so that they compute what one process would. Gradients go in
+one sum after the backward pass: simple, and the order of sums is always the same.
 """
 
 import os
@@ -18,19 +19,26 @@ from torch import distributed, nn
 from tmkt.errors import InputError
 from tmkt.train.methods.base import Batch
 
-# How long processes wait for the first one while it trains a teacher, or measures. If one fails, torchrun ends them all, so none waits in vain;
-# torch's own limit, 10 minutes on GPUs, would end them in the middle of a long teacher.
+# How long processes wait for the first one while it trains a teacher, or measures. If one fails,
+# torchrun ends them all, so none waits in vain; torch's own limit, 10 minutes on GPUs, would end
+# them in the middle of a long teacher.
 PATIENCE = timedelta(days=1)
 
 
 def device() -> torch.device:
     """This process's GPU, else the CPU."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Connects the processes that torchrun started, for the time of a training; nothing happens without torchrun."""
+    """Connects the processes that torchrun started, for the time of a training; nothing happens
+    without torchrun.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
@@ -60,7 +68,9 @@ def wait_for_all() -> None:
 def check_batch(batch: int) -> None:
     """InputError where the batch has no equal shares."""
     if batch % count():
-        raise InputError(f"train.batch: {batch}, expected a multiple of the {count()} processes; change it, or torchrun's --nproc-per-node")
+        raise InputError(
+            f"train.batch: {batch}, expected a multiple of the {count()} processes; change it, or torchrun's --nproc-per-node"
+        )
 
 
 def share(batch: Batch) -> Batch:
@@ -72,11 +82,15 @@ def share(batch: Batch) -> Batch:
     images = batch.images
     if images is not None:
         images = images[:, mine] if images.dim() == 5 else images[mine]
-    return replace(batch, events=batch.events[:, mine].contiguous(), images=images, labels=batch.labels[mine])
+    return replace(
+        batch, events=batch.events[:, mine].contiguous(), images=images, labels=batch.labels[mine]
+    )
 
 
 class SharedGenerator(np.random.Generator):
-    """Draws for the whole batch and gives this process's share, for draws of a uniform number a sample, samples along the last axis."""
+    """Draws for the whole batch and gives this process's share, for draws of a uniform number a
+    sample, samples along the last axis.
+    """
 
     def random(self, size: Any = None, *arguments: Any, **options: Any) -> Any:
         if size is None or count() == 1:
@@ -93,7 +107,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / count()).split([gradient.numel() for gradient in gradients]), strict=True):
+    for gradient, mean in zip(
+        gradients, (flat / count()).split([gradient.numel() for gradient in gradients]), strict=True
+    ):
         gradient.copy_(mean.view_as(gradient))
 
 

@@ -1,4 +1,6 @@
-"""The folder that a training writes: whether it may begin there, and what it says of itself at the end."""
+"""The folder that a training writes: whether it may begin there, and what it says of itself at the
+end.
+"""
 
 import platform
 import shutil
@@ -34,14 +36,22 @@ def open_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
         return None
     finished = (out / INFO).is_file()
     if not resume:
-        mend = "choose another --out or remove it" if finished else "finish it with --resume, or choose another --out"
-        raise InputError(f"{out}: holds {'a finished' if finished else 'an unfinished'} training; {mend}")
+        mend = (
+            "choose another --out or remove it"
+            if finished
+            else "finish it with --resume, or choose another --out"
+        )
+        raise InputError(
+            f"{out}: holds {'a finished' if finished else 'an unfinished'} training; {mend}"
+        )
     old, new = load_run_recipe(out).model_dump(), recipe.model_dump()
     for section, values in new.items():
         for key, value in values.items():
             if old[section][key] != value:
                 was = f"was trained with {section}.{key} = {old[section][key]!r}, found {value!r}"
-                raise InputError(f"{out}: {was}; resume with the same recipe or choose another --out")
+                raise InputError(
+                    f"{out}: {was}; resume with the same recipe or choose another --out"
+                )
     return load_run(out) if finished else None
 
 
@@ -58,5 +68,9 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
         "images": len(source.images) if source.images else 0,
         "images_trained_on": to_ranges(source.seen()),
         "test": test,
-        "versions": {"tmkt": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": {
+            "tmkt": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
     }

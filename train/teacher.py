@@ -1,4 +1,6 @@
-"""The teacher of CKD: an ANN on the static images, trained here or given as a checkpoint, and kept in the run."""
+"""The teacher of CKD: an ANN on the static images, trained here or given as a checkpoint, and kept
+in the run.
+"""
 
 import math
 from pathlib import Path
@@ -21,11 +23,17 @@ from tmkt.train.teacher_network import ResNet, resnet_like, small_resnet
 if TYPE_CHECKING:
     from tmkt.train.methods.base import Setting
 
-RATE, FINE_TUNE_RATE = 2e-3, 1e-4  # AdamW's, from scratch and from a checkpoint; a cosine brings both down to 0. Ours
+RATE, FINE_TUNE_RATE = (
+    2e-3,
+    1e-4,
+)  # AdamW's, from scratch and from a checkpoint; a cosine brings both down to 0. Ours
 WEIGHT_DECAY = 0.01
 CHECKPOINT_EVERY = 50  # steps
 IMAGE_SIDE = 224  # pixels, that a network with torchvision's stem expects
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels, that torchvision's and timm's checkpoints expect
+MEAN, DEVIATION = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # of ImageNet's channels, that torchvision's and timm's checkpoints expect
 STREAM = 1  # keeps the teacher's randomness apart from the network's of the same seed and step
 
 
@@ -44,7 +52,8 @@ class Teacher:
         return logits
 
     def likeness(self) -> Tensor:
-        """How similar the classes are to this teacher, [classes, classes], 1 for equal ones: the cosine of the classifier's weights.
+        """How similar the classes are to this teacher, [classes, classes], 1 for equal ones: the
+        cosine of the classifier's weights.
 
         They are centred first: what all classes share changes no answer. The measure is ours.
         """
@@ -52,35 +61,50 @@ class Teacher:
 
 
 def seen(net: ResNet, stills: Tensor) -> Tensor:
-    """Static frames [B, 2, H, W] as `net` takes them: both channels; or their mean, grey, in one channel or three normalised ones."""
+    """Static frames [B, 2, H, W] as `net` takes them: both channels; or their mean, grey, in one
+    channel or three normalised ones.
+    """
     if net.channels == 2:
         return stills
     grey = stills.mean(1, keepdim=True)
     if net.stem == 7:
-        grey = F.interpolate(grey, size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False)
+        grey = F.interpolate(
+            grey, size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False
+        )
     if net.channels == 1:
         return grey
-    mean, deviation = (torch.tensor(values, device=grey.device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    mean, deviation = (
+        torch.tensor(values, device=grey.device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION)
+    )
     return (grey - mean) / deviation
 
 
 def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> Teacher:
     """The teacher of a run: the one that it keeps, or a new one.
 
-    Without `recipe.teacher` a small ResNet learns the static images for `teacher_steps` steps. With it, a checkpoint of that name is
-    taken as it is if it knows as many classes, else its classifier is replaced and all of it learns for as many steps at a lower rate.
-    What is learned is checkpointed in the run, so that a training that was killed goes on to the same bytes. Raises InputError for a file that
+    Without `recipe.teacher` a small ResNet learns the static images for `teacher_steps` steps. With
+        it, a checkpoint of that name is
+    taken as it is if it knows as many classes, else its classifier is replaced and all of it learns
+        for as many steps at a lower rate.
+    What is learned is checkpointed in the run, so that a training that was killed goes on to the
+        same bytes. Raises InputError for a file that
     is no such checkpoint, and for one that was made of other data.
     """
     kept = setting.folder / TEACHER
     if kept.is_file():
         tensors = _load(kept)
         if tensors.pop("data", torch.empty(0)).numpy().tobytes() != setting.fingerprint:
-            raise InputError(f"{kept}: was made with other recordings or images; resume with the same --data and --static")
+            raise InputError(
+                f"{kept}: was made with other recordings or images; resume with the same --data and --static"
+            )
         return Teacher(_network(kept, tensors).to(setting.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
-        net, steps, rate = small_resnet(2, recipe.teacher_width, classes), recipe.teacher_steps, RATE
+        net, steps, rate = (
+            small_resnet(2, recipe.teacher_width, classes),
+            recipe.teacher_steps,
+            RATE,
+        )
         if recipe.teacher:
             path = Path(recipe.teacher)
             given = _load(path)
@@ -103,7 +127,11 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
     """Cross-entropy on the static frames of as many batches, with AdamW."""
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     checkpoint = setting.folder / TEACHER_CHECKPOINT
-    start = load_checkpoint(checkpoint, {"teacher": net}, optimizer, setting.fingerprint) if checkpoint.is_file() else 0
+    start = (
+        load_checkpoint(checkpoint, {"teacher": net}, optimizer, setting.fingerprint)
+        if checkpoint.is_file()
+        else 0
+    )
     net.train()
     with console.progress("train the teacher") as update:
         for step in range(start, steps):
@@ -115,23 +143,33 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
             loss.backward()
             optimizer.step()
             if not math.isfinite(float(loss.detach())):
-                raise Diverged(f"the teacher diverged at step {step + 1}; give another with method.teacher")
+                raise Diverged(
+                    f"the teacher diverged at step {step + 1}; give another with method.teacher"
+                )
             if (step + 1) % CHECKPOINT_EVERY == 0:
-                save_checkpoint(checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint)
+                save_checkpoint(
+                    checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint
+                )
             update(step + 1, steps, {"loss": float(loss.detach())})
 
 
 def _load(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"method.teacher {path}: no such file, expected a ResNet's weights as .safetensors; leave it empty to train one here")
+        raise InputError(
+            f"method.teacher {path}: no such file, expected a ResNet's weights as .safetensors; leave it empty to train one here"
+        )
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a safetensors file ({str(error).splitlines()[0][:100]}); convert it, or leave method.teacher empty") from None
+        raise InputError(
+            f"{path}: not a safetensors file ({str(error).splitlines()[0][:100]}); convert it, or leave method.teacher empty"
+        ) from None
 
 
 def _network(path: Path, tensors: dict[str, Tensor]) -> ResNet:
     try:
         return resnet_like(tensors)
     except (ValueError, RuntimeError, IndexError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0][:150]}; give a ResNet of torchvision or timm, or leave method.teacher empty") from None
+        raise InputError(
+            f"{path}: {str(error).splitlines()[0][:150]}; give a ResNet of torchvision or timm, or leave method.teacher empty"
+        ) from None

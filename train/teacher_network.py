@@ -1,4 +1,6 @@
-"""The residual network (He et al., arXiv 1512.03385) that teaches, with the tensor names of torchvision and timm."""
+"""The residual network (He et al., arXiv 1512.03385) that teaches, with the tensor names of
+torchvision and timm.
+"""
 
 import re
 
@@ -8,19 +10,30 @@ from torch.nn import functional as F
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, or in a bottleneck 1x1, 3x3 and 1x1, beside the identity; the 3x3 one takes the stride (as torchvision's)."""
+    """Two 3x3 convolutions, or in a bottleneck 1x1, 3x3 and 1x1, beside the identity; the 3x3 one
+    takes the stride (as torchvision's).
+    """
 
     def __init__(self, kernels: tuple[int, ...], widths: tuple[int, ...], stride: int) -> None:
         super().__init__()
         self.depth = len(kernels)
         strided = self.depth - 2
         for i, kernel in enumerate(kernels):
-            conv = nn.Conv2d(widths[i], widths[i + 1], kernel, stride if i == strided else 1, kernel // 2, bias=False)
+            conv = nn.Conv2d(
+                widths[i],
+                widths[i + 1],
+                kernel,
+                stride if i == strided else 1,
+                kernel // 2,
+                bias=False,
+            )
             self.add_module(f"conv{i + 1}", conv)
             self.add_module(f"bn{i + 1}", nn.BatchNorm2d(widths[i + 1]))
         self.downsample: nn.Sequential | None = None
         if stride != 1 or widths[0] != widths[-1]:
-            self.downsample = nn.Sequential(nn.Conv2d(widths[0], widths[-1], 1, stride, bias=False), nn.BatchNorm2d(widths[-1]))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(widths[0], widths[-1], 1, stride, bias=False), nn.BatchNorm2d(widths[-1])
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -33,11 +46,15 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
     """Images [B, channels, H, W] to logits [B, classes].
 
-    `stages` lists for each stage its blocks, each block its widths from the input on: two convolutions or three. A stem of 7x7 strides
-    by 2 and is pooled by 2, as torchvision's; one of 3x3 does neither, as is usual for small images.
+    `stages` lists for each stage its blocks, each block its widths from the input on: two
+        convolutions or three. A stem of 7x7 strides
+    by 2 and is pooled by 2, as torchvision's; one of 3x3 does neither, as is usual for small
+        images.
     """
 
-    def __init__(self, channels: int, stem: int, stages: list[list[tuple[int, ...]]], classes: int) -> None:
+    def __init__(
+        self, channels: int, stem: int, stages: list[list[tuple[int, ...]]], classes: int
+    ) -> None:
         super().__init__()
         self.channels, self.stem = channels, stem
         width = stages[0][0][0]
@@ -45,7 +62,10 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.stages = len(stages)
         for i, blocks in enumerate(stages):
-            made = [_Block((3, 3) if len(widths) == 3 else (1, 3, 1), widths, 2 if i and not j else 1) for j, widths in enumerate(blocks)]
+            made = [
+                _Block((3, 3) if len(widths) == 3 else (1, 3, 1), widths, 2 if i and not j else 1)
+                for j, widths in enumerate(blocks)
+            ]
             self.add_module(f"layer{i + 1}", nn.Sequential(*made))
         self.fc = nn.Linear(stages[-1][-1][-1], classes)
 
@@ -60,15 +80,23 @@ class ResNet(nn.Module):
 
 
 def small_resnet(channels: int, width: int, classes: int) -> ResNet:
-    """Three stages of one block each, `width`, 2 and 4 times as wide, for the small images of event cameras. Its size is ours."""
-    stages: list[list[tuple[int, ...]]] = [[(width, width, width)], [(width, 2 * width, 2 * width)], [(2 * width, 4 * width, 4 * width)]]
+    """Three stages of one block each, `width`, 2 and 4 times as wide, for the small images of event
+    cameras. Its size is ours.
+    """
+    stages: list[list[tuple[int, ...]]] = [
+        [(width, width, width)],
+        [(width, 2 * width, 2 * width)],
+        [(2 * width, 4 * width, 4 * width)],
+    ]
     return ResNet(channels, 3, stages, classes)
 
 
 def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
-    """The network that a checkpoint's tensors are of, read off their names and shapes, with these weights.
+    """The network that a checkpoint's tensors are of, read off their names and shapes, with these
+    weights.
 
-    ResNet-18, 34, 50, 101, 152 and Wide ResNet of torchvision and timm, with one, two or three input channels. Raises ValueError for
+    ResNet-18, 34, 50, 101, 152 and Wide ResNet of torchvision and timm, with one, two or three
+        input channels. Raises ValueError for
     tensors that are not such a network's; nothing larger than the tensors themselves is made.
     """
     stages: list[list[tuple[int, ...]]] = []
@@ -86,13 +114,29 @@ def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
         if len(shape) != 4 or not stages or not widths:
             raise ValueError("has no layer1.0.conv1 and so on, each of four dimensions")
         stages[-1].append(widths)
-    shapes = {name: tuple(tensors[name].shape) for name in ("conv1.weight", "fc.weight") if name in tensors}
-    if len(shapes) < 2 or not stages or any(len(widths) < 3 for blocks in stages for widths in blocks):
+    shapes = {
+        name: tuple(tensors[name].shape)
+        for name in ("conv1.weight", "fc.weight")
+        if name in tensors
+    }
+    if (
+        len(shapes) < 2
+        or not stages
+        or any(len(widths) < 3 for blocks in stages for widths in blocks)
+    ):
         raise ValueError("has no conv1, layer1 and fc as a ResNet of torchvision or timm")
-    if len(shapes["conv1.weight"]) != 4 or shapes["conv1.weight"][2] not in (3, 7) or shapes["conv1.weight"][1] not in (1, 2, 3):
-        raise ValueError(f"conv1 has the shape {shapes['conv1.weight']}, expected 1 to 3 channels and a 3x3 or 7x7 kernel")
+    if (
+        len(shapes["conv1.weight"]) != 4
+        or shapes["conv1.weight"][2] not in (3, 7)
+        or shapes["conv1.weight"][1] not in (1, 2, 3)
+    ):
+        raise ValueError(
+            f"conv1 has the shape {shapes['conv1.weight']}, expected 1 to 3 channels and a 3x3 or 7x7 kernel"
+        )
     with torch.device("meta"):  # shapes first: a mismatch shows before anything is allocated
-        net = ResNet(shapes["conv1.weight"][1], shapes["conv1.weight"][2], stages, shapes["fc.weight"][0])
+        net = ResNet(
+            shapes["conv1.weight"][1], shapes["conv1.weight"][2], stages, shapes["fc.weight"][0]
+        )
     wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
     for name in sorted(wanted.keys() | tensors.keys()):
         given = tuple(tensors[name].shape) if name in tensors else None
@@ -100,5 +144,11 @@ def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
         if given != expected and not (given is None and name.endswith("num_batches_tracked")):
             raise ValueError(f"{name} has the shape {given}, expected {expected}")
     missing = {name: torch.tensor(0) for name in wanted.keys() - tensors.keys()}
-    net.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in (tensors | missing).items()}, assign=True)
+    net.load_state_dict(
+        {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in (tensors | missing).items()
+        },
+        assign=True,
+    )
     return net

@@ -1,1 +1,3 @@
-"""What an inference costs: one counted trace, many estimators, none of them a number without its interval and what it leaves out."""
+"""What an inference costs: one counted trace, many estimators, none of them a number without its
+interval and what it leaves out.
+"""

@@ -1,6 +1,8 @@
-"""The same network as a quantised ANN whose activations have as many bits as the spikes of a neuron can tell: who costs less, from which rate on.
+"""The same network as a quantised ANN whose activations have as many bits as the spikes of a neuron
+can tell: who costs less, from which rate on.
 
-Rates are synapse-weighted: synaptic operations over steps times synapses. The mean rate of neurons weighs borders and layers wrongly.
+Rates are synapse-weighted: synaptic operations over steps times synapses. The mean rate of neurons
+weighs borders and layers wrongly.
 """
 
 from dataclasses import dataclass
@@ -19,8 +21,10 @@ WEIGHT_BITS = 8
 
 @dataclass(frozen=True)
 class Size:
-    """What a network has: synapses by kind, with pooling unrolled as a chip holds it and in the pooled form; input sites, neurons, and those
-    that fire."""
+    """What a network has: synapses by kind, with pooling unrolled as a chip holds it and in the
+        pooled form; input sites, neurons, and those
+    that fire.
+    """
 
     synapses: dict[str, int]
     pooled_synapses: float
@@ -42,34 +46,58 @@ def size_of(program: Program) -> Size:
             kinds[synapse.kind] += count
             pooled += count / synapse.pool**2
     neurons = [(layer.neurons, layer.fires) for layer in program.layers]
-    return Size(kinds, pooled, int(np.prod(program.shape_of(INPUT))), sum(n for n, _ in neurons), sum(n for n, fires in neurons if fires))
+    return Size(
+        kinds,
+        pooled,
+        int(np.prod(program.shape_of(INPUT))),
+        sum(n for n, _ in neurons),
+        sum(n for n, fires in neurons if fires),
+    )
 
 
 def bits(steps: int) -> int:
-    """Of an activation that tells as much as a neuron's spikes in so many steps (Yan et al., arXiv:2409.08290)."""
+    """Of an activation that tells as much as a neuron's spikes in so many steps (Yan et al.,
+    arXiv:2409.08290).
+    """
     return ceil(log2(steps + 1))
 
 
-def same_chip_crossover(ann_j: float, silent_step_j: float, steps: int, density: float, factor: float) -> float:
-    """The rate at which a spiking network of `steps` steps costs what its ANN costs on the same chip; below zero: it never wins.
+def same_chip_crossover(
+    ann_j: float, silent_step_j: float, steps: int, density: float, factor: float
+) -> float:
+    """The rate at which a spiking network of `steps` steps costs what its ANN costs on the same
+    chip; below zero: it never wins.
 
-    `ann_j`: synaptic operations and messages of one dense step; `silent_step_j`: neuron updates of one step. The ANN takes one step at
-    activation density `density`, and `factor` times as much for an operation with several bits. Our own definition.
+    `ann_j`: synaptic operations and messages of one dense step; `silent_step_j`: neuron updates of
+        one step. The ANN takes one step at
+    activation density `density`, and `factor` times as much for an operation with several bits. Our
+        own definition.
     """
     return (factor * density * ann_j + silent_step_j * (1 - steps)) / (steps * ann_j)
 
 
 def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) -> dict[str, Any]:
-    """The ANN on the chip of the calibrated constants, and the crossover, with the interval of what is not known of such an ANN."""
+    """The ANN on the chip of the calibrated constants, and the crossover, with the interval of what
+    is not known of such an ANN.
+    """
     size, steps = size_of(counted.program), counted.trace.steps
-    spikes = float(counted.trace.layers[0].source_spikes.sum(1).mean() + sum(layer.spikes.sum(1).mean() for layer in counted.trace.layers))
+    spikes = float(
+        counted.trace.layers[0].source_spikes.sum(1).mean()
+        + sum(layer.spikes.sum(1).mean() for layer in counted.trace.layers)
+    )
     network = 0.0 if on.parts_j is None else float(on.parts_j["network"].sum((1, 2)).mean())
     event = c["fired"] + network / max(spikes, 1.0)
     dense = sum(c[f"synop_{kind}"] * n for kind, n in size.synapses.items()) + event * size.neurons
     silent = (c["neuron"] + c["update"]) * size.neurons
     b = bits(steps)
-    cases = {"central": (assumed["density"], 1.0), "low": (assumed["density_low"], 1.0), "high": (assumed["density_high"], float(b))}
-    rates = {name: same_chip_crossover(dense, silent, steps, g, k) for name, (g, k) in cases.items()}
+    cases = {
+        "central": (assumed["density"], 1.0),
+        "low": (assumed["density_low"], 1.0),
+        "high": (assumed["density_high"], float(b)),
+    }
+    rates = {
+        name: same_chip_crossover(dense, silent, steps, g, k) for name, (g, k) in cases.items()
+    }
     energies = {name: k * g * dense + silent for name, (g, k) in cases.items()}
     return {
         "comparison": "same chip",
@@ -85,17 +113,27 @@ def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) ->
             f"low: {assumed['density_low']:g} of the activations not zero; centre: {assumed['density']:g}; "
             f"high: all, and {b} times as much for an operation on {b} bits",
         ],
-        "excludes": ["static power, which the ANN takes for a shorter time", "host input and output", "what a chip made for ANNs would take"],
+        "excludes": [
+            "static power, which the ANN takes for a shorter time",
+            "host input and output",
+            "what a chip made for ANNs would take",
+        ],
         "source": c.source + "; " + assumed.source,
     }
 
 
 def yan2024(counted: Counted, c: Constants) -> dict[str, Any]:
-    """The crossover of Yan et al. (arXiv:2409.08290) in the form of Spyx, for its assumptions and for others."""
+    """The crossover of Yan et al. (arXiv:2409.08290) in the form of Spyx, for its assumptions and
+    for others.
+    """
     size, steps = size_of(counted.program), counted.trace.steps
     cases = {
-        "weights in DRAM, 8 bits, as published": yan_crossover(c, size, steps, "dram_bit", WEIGHT_BITS),
-        "the ANN pools before it multiplies": yan_crossover(c, size, steps, "dram_bit", WEIGHT_BITS, pooled=True),
+        "weights in DRAM, 8 bits, as published": yan_crossover(
+            c, size, steps, "dram_bit", WEIGHT_BITS
+        ),
+        "the ANN pools before it multiplies": yan_crossover(
+            c, size, steps, "dram_bit", WEIGHT_BITS, pooled=True
+        ),
         "the same bits of weights in both": yan_crossover(c, size, steps, "dram_bit", bits(steps)),
         "weights in SRAM": yan_crossover(c, size, steps, "sram_bit", WEIGHT_BITS),
     }
@@ -114,7 +152,12 @@ def yan2024(counted: Counted, c: Constants) -> dict[str, Any]:
             "with weights in DRAM the crossover is little more than activation bits over weight bits and steps: it says where weights lie",
             "interval: other places and widths of the weights, and pooling before the multiplication",
         ],
-        "excludes": ["neuron state in DRAM", "routing between cores", "static power", "host input and output"],
+        "excludes": [
+            "neuron state in DRAM",
+            "routing between cores",
+            "static power",
+            "host input and output",
+        ],
         "source": c.source,
     }
 
@@ -123,16 +166,32 @@ def yan_ann_j(c: Constants, size: Size, steps: int, memory: str, pooled: bool = 
     """Joules of the ANN; its weights have as many bits as its activations, as in Spyx."""
     b, synapses = bits(steps), size.pooled_synapses if pooled else size.all_synapses
     mac = c["fp32_multiply"] * (b / 32) ** 2 + c["fp32_add"] * (b / 32)
-    return synapses * (mac + b * c[memory]) + 2 * size.neurons * c["add"] + (size.inputs + size.neurons) * b * c["on_chip_bit"]
+    return (
+        synapses * (mac + b * c[memory])
+        + 2 * size.neurons * c["add"]
+        + (size.inputs + size.neurons) * b * c["on_chip_bit"]
+    )
 
 
-def yan_snn_j(c: Constants, size: Size, steps: int, memory: str, weight_bits: int, rate: float) -> float:
+def yan_snn_j(
+    c: Constants, size: Size, steps: int, memory: str, weight_bits: int, rate: float
+) -> float:
     """Joules of the spiking network at a mean rate a step."""
-    events = rate * steps * (size.all_synapses * (c["add"] + weight_bits * c[memory]) + size.firing * c["add"])
-    return events + steps * size.firing * c["add"] + steps * size.neurons * WEIGHT_BITS * 2 * c["on_chip_bit"]
+    events = (
+        rate
+        * steps
+        * (size.all_synapses * (c["add"] + weight_bits * c[memory]) + size.firing * c["add"])
+    )
+    return (
+        events
+        + steps * size.firing * c["add"]
+        + steps * size.neurons * WEIGHT_BITS * 2 * c["on_chip_bit"]
+    )
 
 
-def yan_crossover(c: Constants, size: Size, steps: int, memory: str, weight_bits: int, pooled: bool = False) -> float:
+def yan_crossover(
+    c: Constants, size: Size, steps: int, memory: str, weight_bits: int, pooled: bool = False
+) -> float:
     """The rate at which both cost the same; below zero: the spiking network never wins."""
     silent, full = (yan_snn_j(c, size, steps, memory, weight_bits, rate) for rate in (0.0, 1.0))
     return (yan_ann_j(c, size, steps, memory, pooled) - silent) / (full - silent)
@@ -140,10 +199,20 @@ def yan_crossover(c: Constants, size: Size, steps: int, memory: str, weight_bits
 
 def rate_of(counted: Counted, size: Size) -> float:
     """Synaptic operations over steps times synapses, mean over recordings."""
-    return float(counted.trace.per_sample("synops").mean()) / (counted.trace.steps * size.all_synapses)
+    return float(counted.trace.per_sample("synops").mean()) / (
+        counted.trace.steps * size.all_synapses
+    )
 
 
 def verdict(rate: float, central: float, low: float, high: float) -> dict[str, Any]:
-    """A rate against a crossover and its interval. `spiking_wins` None: the rate lies inside the interval, so nothing is decided."""
+    """A rate against a crossover and its interval. `spiking_wins` None: the rate lies inside the
+    interval, so nothing is decided.
+    """
     wins = True if rate < low else False if rate > high else None
-    return {"rate": rate, "crossover": central, "crossover_low": low, "crossover_high": high, "spiking_wins": wins}
+    return {
+        "rate": rate,
+        "crossover": central,
+        "crossover_low": low,
+        "crossover_high": high,
+        "spiking_wins": wins,
+    }

@@ -13,7 +13,9 @@ RESAMPLES, AT_ONCE = 2000, 100
 
 
 def compare(first: Counted, second: Counted, chosen: Sequence[str]) -> dict[str, Any]:
-    """The report of `tmkt energy A B`. Both were counted over the same recordings, in the same order; ValueError if their labels differ."""
+    """The report of `tmkt energy A B`. Both were counted over the same recordings, in the same
+    order; ValueError if their labels differ.
+    """
     if not np.array_equal(first.labels, second.labels):
         raise ValueError("counted over different recordings")
     of_first, unknown_first = estimates(first, chosen)
@@ -23,15 +25,24 @@ def compare(first: Counted, second: Counted, chosen: Sequence[str]) -> dict[str,
     return {
         "samples": first.trace.samples,
         "comparisons": [_pair(*pair) for pair in pairs],
-        "unknown": [{**e, "bundle": bundle} for bundle, entries in (("first", unknown_first), ("second", unknown_second)) for e in entries],
+        "unknown": [
+            {**e, "bundle": bundle}
+            for bundle, entries in (("first", unknown_first), ("second", unknown_second))
+            for e in entries
+        ],
     }
 
 
 def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
-    """Ratio and difference of the means. `ci95`: of the central values, over recordings. `low`, `high`: the ratio under each of the estimator's
-    assumptions, the same for both; an error that scales both alike is in neither."""
+    """Ratio and difference of the means. `ci95`: of the central values, over recordings. `low`,
+        `high`: the ratio under each of the estimator's
+    assumptions, the same for both; an error that scales both alike is in neither.
+    """
     first, second = a.per_sample(), b.per_sample()
-    ratios = [float(y.mean() / x.mean()) if x.mean() > 0 else None for x, y in zip(first, second, strict=True)]
+    ratios = [
+        float(y.mean() / x.mean()) if x.mean() > 0 else None
+        for x, y in zip(first, second, strict=True)
+    ]
     known = [ratio for ratio in ratios if ratio is not None]
     difference_ci95, ratio_ci95 = resampled(first[0], second[0])
     difference = second[0] - first[0]
@@ -53,8 +64,10 @@ def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
 
 
 def resampled(first: Array, second: Array) -> tuple[list[float] | None, list[float] | None]:
-    """The 95 % intervals of mean(second - first) and of mean(second) / mean(first), joules [N] each, over which recordings were drawn: the
-    percentile bootstrap of pairs, seed 0. None for a single recording, and for a ratio to nothing."""
+    """The 95 % intervals of mean(second - first) and of mean(second) / mean(first), joules [N]
+        each, over which recordings were drawn: the
+    percentile bootstrap of pairs, seed 0. None for a single recording, and for a ratio to nothing.
+    """
     samples = len(first)
     if samples < 2:
         return None, None

@@ -1,4 +1,6 @@
-"""The constants of the estimators, read from the device files; each with its source and what is known of its quality."""
+"""The constants of the estimators, read from the device files; each with its source and what is
+known of its quality.
+"""
 
 import tomllib
 from dataclasses import dataclass
@@ -39,7 +41,10 @@ class Constants:
     @property
     def source(self) -> str:
         """Every constant with its source and status, in one line."""
-        return "; ".join(f"{c.name} {c.value:g}{'' if c.unit == '1' else ' ' + c.unit}: {c.source} ({c.status})" for c in self.values.values())
+        return "; ".join(
+            f"{c.name} {c.value:g}{'' if c.unit == '1' else ' ' + c.unit}: {c.source} ({c.status})"
+            for c in self.values.values()
+        )
 
 
 @cache
@@ -47,7 +52,9 @@ def _read(device: str) -> tuple[dict[str, dict[str, Constant]], str]:
     file = tomllib.loads((DEVICES / f"{device}.toml").read_text(encoding="utf-8"))
     found: dict[str, dict[str, Constant]] = {}
     for entry in file.get("constant", []):
-        constant = Constant(entry["name"], float(entry["value"]), entry["unit"], entry["source"], entry["status"])
+        constant = Constant(
+            entry["name"], float(entry["value"]), entry["unit"], entry["source"], entry["status"]
+        )
         found.setdefault(entry["estimator"], {})[constant.name] = constant
     return found, file["title"]
 
@@ -63,5 +70,7 @@ def estimators(device: str) -> list[str]:
 
 
 def load_constants(device: str, estimator: str) -> Constants:
-    """The `[[constant]]` entries of `deploy/devices/<device>.toml` that are named for `estimator`; KeyError if it has none."""
+    """The `[[constant]]` entries of `deploy/devices/<device>.toml` that are named for `estimator`;
+    KeyError if it has none.
+    """
     return Constants(device, estimator, _read(device)[0][estimator])

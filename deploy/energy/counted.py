@@ -1,4 +1,6 @@
-"""One counted run, which every estimator is given: what each layer did in every recording and step, and what that means on each chip."""
+"""One counted run, which every estimator is given: what each layer did in every recording and step,
+and what that means on each chip.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ from tmkt.deploy.fit.traffic import Traffic, traffic
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.program.model import Program
 
-REFERENCE = "loihi1"  # whose placement the active updates are counted under: their sums do not depend on it
+REFERENCE = (
+    "loihi1"  # whose placement the active updates are counted under: their sums do not depend on it
+)
 PARTS = ("synapse", "soma", "network")
 Counts = NDArray[np.float64]
 Frames = NDArray[np.uint8]
@@ -33,7 +37,8 @@ Frames = NDArray[np.uint8]
 class OnChip:
     """The run on a chip under the placement of `tmkt fit`, float64.
 
-    `step_low_s`, `step_high_s` [N, T]: the least and most that a step takes. `messages`, `hops`, `between_chips` [N]. `parts_j` [N, T, layers] by
+    `step_low_s`, `step_high_s` [N, T]: the least and most that a step takes. `messages`, `hops`,
+        `between_chips` [N]. `parts_j` [N, T, layers] by
     name of PARTS: None on a chip that is not calibrated.
     """
 
@@ -48,8 +53,10 @@ class OnChip:
 
 @dataclass(frozen=True)
 class Counted:
-    """N recordings of T steps. `active` float64 [N, T, layers]: neurons that had something to do. `on`: by device, or why there is none.
-    `labels` int64 [N]; `bin_us`: what a step is of the stream."""
+    """N recordings of T steps. `active` float64 [N, T, layers]: neurons that had something to do.
+        `on`: by device, or why there is none.
+    `labels` int64 [N]; `bin_us`: what a step is of the stream.
+    """
 
     program: Program
     trace: Trace
@@ -60,17 +67,27 @@ class Counted:
     bin_us: int
 
     def each(self, kind: str) -> Counts:
-        """float64 [N, T, layers] of one of the trace's counts ("synops", "updates", "spikes", "source_spikes", "nonzero_synops")."""
-        return np.stack([getattr(layer, kind) for layer in self.trace.layers], axis=2).astype(np.float64)
+        """float64 [N, T, layers] of one of the trace's counts ("synops", "updates", "spikes",
+        "source_spikes", "nonzero_synops").
+        """
+        return np.stack([getattr(layer, kind) for layer in self.trace.layers], axis=2).astype(
+            np.float64
+        )
 
     @property
     def bias_reads(self) -> Counts:
-        """float64 [N, T, layers]: a bias for each update of a layer that has one. A weight is read for each synaptic operation."""
-        return self.each("updates") * np.array([bool(layer.bias.any()) for layer in self.program.layers], np.float64)
+        """float64 [N, T, layers]: a bias for each update of a layer that has one. A weight is read
+        for each synaptic operation.
+        """
+        return self.each("updates") * np.array(
+            [bool(layer.bias.any()) for layer in self.program.layers], np.float64
+        )
 
     @property
     def state_accesses(self) -> Counts:
-        """float64 [N, T, layers]: a membrane read and written for each synaptic operation and each update; no sums are kept beside."""
+        """float64 [N, T, layers]: a membrane read and written for each synaptic operation and each
+        update; no sums are kept beside.
+        """
         return 2 * (self.each("synops") + self.each("updates"))
 
     @property
@@ -83,13 +100,29 @@ class Counted:
         return self.trace.steps * self.bin_us * 1e-6
 
 
-def run(bundle: Bundle, frames: Frames, labels: NDArray[np.int64], devices: Sequence[str], progress: Callable[[int], None] | None = None) -> Counted:
-    """Runs frames uint8 [N, T, 2, H, W] on the simulator, batch by batch, and counts. `progress` is told the samples done."""
+def run(
+    bundle: Bundle,
+    frames: Frames,
+    labels: NDArray[np.int64],
+    devices: Sequence[str],
+    progress: Callable[[int], None] | None = None,
+) -> Counted:
+    """Runs frames uint8 [N, T, 2, H, W] on the simulator, batch by batch, and counts. `progress` is
+    told the samples done.
+    """
     check_samples(bundle, frames)
     program, engine = bundle.program, open_engine("simulator", bundle)
     network = from_program(program)
-    placed = {name: place(network, load_device(name)) for name in dict.fromkeys([*devices, REFERENCE]) if name in chips()}
-    traces, active, parts = [], [], {name: [] for name in devices if name in placed and not placed[name].misfits}  # type: ignore[var-annotated]
+    placed = {
+        name: place(network, load_device(name))
+        for name in dict.fromkeys([*devices, REFERENCE])
+        if name in chips()
+    }
+    traces, active, parts = (
+        [],
+        [],
+        {name: [] for name in devices if name in placed and not placed[name].misfits},
+    )  # type: ignore[var-annotated]
     for batch in batches(program, frames):
         if busy_everywhere(program):
             spikes, busy = engine.run(frames[batch]).spikes, None
@@ -98,14 +131,33 @@ def run(bundle: Bundle, frames: Frames, labels: NDArray[np.int64], devices: Sequ
         traces.append(count(program, frames[batch], spikes))
         active.append(_active(traces[-1], busy, placed[REFERENCE]))
         for name, chip in parts.items():
-            chip.append(_on_chip(placed[name], traffic(placed[name], frames[batch], spikes), active[-1], traces[-1], program, frames[batch]))
+            chip.append(
+                _on_chip(
+                    placed[name],
+                    traffic(placed[name], frames[batch], spikes),
+                    active[-1],
+                    traces[-1],
+                    program,
+                    frames[batch],
+                )
+            )
         if progress:
             progress(batch.stop)
     on: dict[str, OnChip | str] = {name: _join(found) for name, found in parts.items()}
     for name in devices:
         if name in placed and name not in on:
-            on[name] = f"{', '.join(p.layer.name for p in placed[name].misfits)} does not fit; see: tmkt fit --device {name}"
-    return Counted(program, join(traces), np.concatenate(active), on, labels, bundle.classes, bundle.contract.bin_us)
+            on[name] = (
+                f"{', '.join(p.layer.name for p in placed[name].misfits)} does not fit; see: tmkt fit --device {name}"
+            )
+    return Counted(
+        program,
+        join(traces),
+        np.concatenate(active),
+        on,
+        labels,
+        bundle.classes,
+        bundle.contract.bin_us,
+    )
 
 
 def busy_everywhere(program: Program) -> bool:
@@ -122,12 +174,23 @@ def _active(trace: Trace, busy: Counts | None, placement: Placement) -> Counts:
 def _by_layer(cores: Counts, placement: Placement, layers: Sequence[str]) -> Counts:
     """[..., cores] summed to [..., layers]."""
     found = (placement.by_name[name] for name in layers)
-    return np.stack([cores[..., p.first_core : p.first_core + p.cores].sum(-1) for p in found], axis=-1)
+    return np.stack(
+        [cores[..., p.first_core : p.first_core + p.cores].sum(-1) for p in found], axis=-1
+    )
 
 
-def _on_chip(placement: Placement, moved: Traffic, active: Counts, trace: Trace, program: Program, frames: Frames) -> OnChip:
+def _on_chip(
+    placement: Placement,
+    moved: Traffic,
+    active: Counts,
+    trace: Trace,
+    program: Program,
+    frames: Frames,
+) -> OnChip:
     low, high = step_time(placement.device, work_of(placement, moved), placement.tiles_used)
-    messages, between = (sum(getattr(link, what) for link in moved.links) for what in ("messages", "between_chips"))
+    messages, between = (
+        sum(getattr(link, what) for link in moved.links) for what in ("messages", "between_chips")
+    )
     hops = sum(link.hops_x + link.hops_y for link in moved.links)
     known = None
     if CALIBRATED in estimators(placement.device.name):
@@ -135,16 +198,29 @@ def _on_chip(placement: Placement, moved: Traffic, active: Counts, trace: Trace,
             busy = np.broadcast_to(neurons_by_core(placement), (*active.shape[:2], placement.cores))
         else:
             busy = updated(program, placement, frames)[0]
-        known = _parts(cost(placement, moved, busy, load_constants(placement.device.name, CALIBRATED)), placement, moved, trace)
+        known = _parts(
+            cost(placement, moved, busy, load_constants(placement.device.name, CALIBRATED)),
+            placement,
+            moved,
+            trace,
+        )
     samples = len(frames)
-    messages, hops, between = (np.broadcast_to(np.asarray(value, np.float64), (samples,)) for value in (messages, hops, between))
+    messages, hops, between = (
+        np.broadcast_to(np.asarray(value, np.float64), (samples,))
+        for value in (messages, hops, between)
+    )
     return OnChip(placement, low, high, messages, hops, between, known)
 
 
 def _parts(found: Cost, placement: Placement, moved: Traffic, trace: Trace) -> dict[str, Counts]:
-    """Hops are counted a recording: they are spread over the steps as the spikes that the layer gets are."""
+    """Hops are counted a recording: they are spread over the steps as the spikes that the layer
+    gets are.
+    """
     names = [layer.name for layer in trace.layers]
-    synapse, soma, network = (_by_layer(part, placement, names) for part in (found.synapse_j, found.soma_j, found.message_j))
+    synapse, soma, network = (
+        _by_layer(part, placement, names)
+        for part in (found.synapse_j, found.soma_j, found.message_j)
+    )
     for i, layer in enumerate(trace.layers):
         links = [at for at, link in enumerate(moved.links) if link.target == layer.name]
         spikes = layer.source_spikes / np.maximum(layer.source_spikes.sum(1, keepdims=True), 1)
@@ -154,8 +230,11 @@ def _parts(found: Cost, placement: Placement, moved: Traffic, trace: Trace) -> d
 
 def _join(found: Sequence[OnChip]) -> OnChip:
     arrays: dict[str, Any] = {
-        what: np.concatenate([getattr(part, what) for part in found]) for what in ("step_low_s", "step_high_s", "messages", "hops", "between_chips")
+        what: np.concatenate([getattr(part, what) for part in found])
+        for what in ("step_low_s", "step_high_s", "messages", "hops", "between_chips")
     }
     known = [part.parts_j for part in found if part.parts_j is not None]
-    parts = {name: np.concatenate([part[name] for part in known]) for name in PARTS} if known else None
+    parts = (
+        {name: np.concatenate([part[name] for part in known]) for name in PARTS} if known else None
+    )
     return OnChip(found[0].placement, **arrays, parts_j=parts)

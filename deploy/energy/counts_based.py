@@ -1,11 +1,21 @@
-"""Estimators that need the trace alone: Loihi 1 by its published constants, and the 45 nm proxies. They know no placement."""
+"""Estimators that need the trace alone: Loihi 1 by its published constants, and the 45 nm proxies.
+They know no placement.
+"""
 
 import numpy as np
 
 from tmkt.deploy.energy.constants import Constants
 from tmkt.deploy.energy.counted import Counted
 from tmkt.deploy.energy.estimate import Array, Estimate
-from tmkt.deploy.energy.units import Accesses, Additions, Joules, JoulesPer, Multiplications, Synops, Updates
+from tmkt.deploy.energy.units import (
+    Accesses,
+    Additions,
+    Joules,
+    JoulesPer,
+    Multiplications,
+    Synops,
+    Updates,
+)
 from tmkt.program.model import DECAY_ONE
 
 NEVER = ("static power", "host input and output")  # what no estimator of operations knows
@@ -18,7 +28,11 @@ def davies2018(counted: Counted, c: Constants) -> Estimate:
     """Loihi 1 as published by Davies et al. (IEEE Micro 38(1), 2018, table 2)."""
     synop, hop = (JoulesPer(c[name], Synops) for name in ("synop", "mean_hop"))
     busy, idle = (JoulesPer(c[name], Updates) for name in ("active_update", "inactive_update"))
-    synops, updates, active = Synops(counted.each("synops")), Updates(counted.each("updates")), Updates(counted.active)
+    synops, updates, active = (
+        Synops(counted.each("synops")),
+        Updates(counted.each("updates")),
+        Updates(counted.active),
+    )
     central = synop * synops + busy * active + idle * (updates - active)
     low = synop * synops + idle * updates
     high = (synop + hop) * synops + busy * updates
@@ -36,13 +50,17 @@ def davies2018(counted: Counted, c: Constants) -> Estimate:
         "the steps in which the pipeline of layers fills and drains",
         "the spread over recordings (sd_j)",
     )
-    return Estimate(c.estimator, c.device, counted.layers, (central, low, high), includes, excludes, c.source)
+    return Estimate(
+        c.estimator, c.device, counted.layers, (central, low, high), includes, excludes, c.source
+    )
 
 
 def horowitz45nm(counted: Counted, c: Constants) -> Estimate:
     """A proxy: one addition a synaptic operation (Horowitz, ISSCC 2014)."""
     synops = Synops(counted.each("synops"))
-    readings = tuple(JoulesPer(c[name], Synops) * synops for name in ("int32_add", "int8_add", "fp32_add"))
+    readings = tuple(
+        JoulesPer(c[name], Synops) * synops for name in ("int32_add", "int8_add", "fp32_add")
+    )
     includes = (
         "one addition a synaptic operation: 32-bit integer, the width of our sums",
         "low: 8-bit integer addition",
@@ -60,15 +78,21 @@ def horowitz45nm(counted: Counted, c: Constants) -> Estimate:
 
 
 def lemaire2022(counted: Counted, c: Constants) -> Estimate:
-    """Lemaire et al. (ICONIP 2022, arXiv:2210.13107): additions, addresses, and accesses to memories whose cost grows with their size.
+    """Lemaire et al. (ICONIP 2022, arXiv:2210.13107): additions, addresses, and accesses to
+    memories whose cost grows with their size.
 
-    Exact counts take the place of the paper's rates times dense sizes, so borders, strides and crops count for what they are.
+    Exact counts take the place of the paper's rates times dense sizes, so borders, strides and
+    crops count for what they are.
     """
     add, multiply = JoulesPer(c["add"], Additions), JoulesPer(c["multiply"], Multiplications)
-    synops, updates, spikes, arriving = (counted.each(kind) for kind in ("synops", "updates", "spikes", "source_spikes"))
+    synops, updates, spikes, arriving = (
+        counted.each(kind) for kind in ("synops", "updates", "spikes", "source_spikes")
+    )
     layers = counted.program.layers
     leaks = np.array([0 < layer.voltage_decay < DECAY_ONE for layer in layers], np.float64)
-    convolved = np.array([any(s.kind == "conv" for s in layer.synapses) for layer in layers], np.float64)
+    convolved = np.array(
+        [any(s.kind == "conv" for s in layer.synapses) for layer in layers], np.float64
+    )
     weights, biases, neurons = (
         np.array(sizes, np.float64) * WORD
         for sizes in (
@@ -78,24 +102,45 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         )
     )
     queue = np.full(len(layers), c["queue_words"] * WORD)
-    sums = add * Additions(synops + counted.bias_reads + updates * leaks + spikes) + multiply * Multiplications(updates * leaks)
-    address = add * Additions(synops + 2 * arriving * convolved) + multiply * Multiplications(2 * arriving * convolved)
+    sums = add * Additions(
+        synops + counted.bias_reads + updates * leaks + spikes
+    ) + multiply * Multiplications(updates * leaks)
+    address = add * Additions(synops + 2 * arriving * convolved) + multiply * Multiplications(
+        2 * arriving * convolved
+    )
     everything = float((weights + biases + neurons + queue).sum())
 
     def memory(width: tuple[float, float], shared: bool) -> tuple[Joules, Joules, Joules]:
-        """Weights and biases, membranes, and queues; `width`: of a weight and of a membrane, of 32 bits."""
+        """Weights and biases, membranes, and queues; `width`: of a weight and of a membrane, of 32
+        bits.
+        """
 
         def cost(size: Array, share: float) -> Array:
             return share * _access_j(np.full_like(size, everything) if shared else size * share, c)
 
-        of_weights, of_biases = (JoulesPer(cost(size, width[0]), Accesses) for size in (weights, biases))
+        of_weights, of_biases = (
+            JoulesPer(cost(size, width[0]), Accesses) for size in (weights, biases)
+        )
         stored = of_weights * Accesses(synops) + of_biases * Accesses(counted.bias_reads)
         states = JoulesPer(cost(neurons, width[1]), Accesses) * Accesses(counted.state_accesses)
         return stored, states, JoulesPer(cost(queue, 1.0), Accesses) * Accesses(arriving + spikes)
 
-    central, narrow, one = memory((1.0, 1.0), False), memory((QUARTER, THREE_QUARTERS), False), memory((1.0, 1.0), True)
-    readings = tuple(sums + address + stored + states + queues for stored, states, queues in (central, narrow, one))
-    parts = dict(zip(("sums", "addresses", "weights and biases", "membranes", "queues"), (sums, address, *central), strict=True))
+    central, narrow, one = (
+        memory((1.0, 1.0), False),
+        memory((QUARTER, THREE_QUARTERS), False),
+        memory((1.0, 1.0), True),
+    )
+    readings = tuple(
+        sums + address + stored + states + queues
+        for stored, states, queues in (central, narrow, one)
+    )
+    parts = dict(
+        zip(
+            ("sums", "addresses", "weights and biases", "membranes", "queues"),
+            (sums, address, *central),
+            strict=True,
+        )
+    )
     includes = (
         "32-bit additions and multiplications of synaptic operations, biases, leaks and resets",
         "addresses: an addition a synaptic operation, and two multiply-accumulates a spike that a convolution gets",
@@ -104,11 +149,23 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         "low: weights of 8 bits and membranes of 24 instead of 32 (ours)",
         "high: one memory for the whole network, so that every access costs what its size costs (ours)",
     )
-    excludes = (*NEVER, "routing of spikes between cores", "control and clock", "leakage of the memories", "the spread over recordings (sd_j)")
-    return Estimate(c.estimator, c.device, counted.layers, readings, includes, excludes, c.source, parts=parts)
+    excludes = (
+        *NEVER,
+        "routing of spikes between cores",
+        "control and clock",
+        "leakage of the memories",
+        "the spread over recordings (sd_j)",
+    )
+    return Estimate(
+        c.estimator, c.device, counted.layers, readings, includes, excludes, c.source, parts=parts
+    )
 
 
 def _access_j(size: Array, c: Constants) -> Array:
     """Joules of a 32-bit access to memories of `size` bytes."""
     kib = 1024
-    return np.interp(size, [0, 8 * kib, 32 * kib, 1024 * kib], [0, c["access_8k"], c["access_32k"], c["access_1m"]])
+    return np.interp(
+        size,
+        [0, 8 * kib, 32 * kib, 1024 * kib],
+        [0, c["access_8k"], c["access_32k"], c["access_1m"]],
+    )

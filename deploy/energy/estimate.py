@@ -1,4 +1,6 @@
-"""What an estimator says of a counted run, and how it is summed up: by inference, second, layer, class and step, always with its interval."""
+"""What an estimator says of a counted run, and how it is summed up: by inference, second, layer,
+class and step, always with its interval.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +18,13 @@ Array = NDArray[np.float64]
 class Estimate:
     """One estimator on one device.
 
-    `readings`: joules [N, T, places] under different assumptions, the central one first. `places`: the layers, or "chip" where energy belongs
+    `readings`: joules [N, T, places] under different assumptions, the central one first. `places`:
+        the layers, or "chip" where energy belongs
     to none.
-    The interval of a figure is spanned by the readings of that figure, times `error` (factors of the model against silicon).
-    `parts`: the central reading split by what spends it. `always_on`: low and high power that is spent whether anything runs or not; it counts
+    The interval of a figure is spanned by the readings of that figure, times `error` (factors of
+        the model against silicon).
+    `parts`: the central reading split by what spends it. `always_on`: low and high power that is
+        spent whether anything runs or not; it counts
     by the second, not by the inference, in a stream.
     """
 
@@ -40,7 +45,11 @@ class Estimate:
 
     def figure(self, values: list[float]) -> dict[str, float]:
         """A central value with its interval, from one value a reading."""
-        return {"energy_j": values[0], "low_j": min(values) * self.error[0], "high_j": max(values) * self.error[1]}
+        return {
+            "energy_j": values[0],
+            "low_j": min(values) * self.error[0],
+            "high_j": max(values) * self.error[1],
+        }
 
 
 def _array(joules: Joules) -> Array:
@@ -53,24 +62,38 @@ def spread(values: Array) -> float | None:
 
 
 def to_json(e: Estimate, counted: Counted) -> dict[str, Any]:
-    """The estimate of one inference (mean over recordings, with their standard deviation), and of everything that it is made of. The interval
-    is that of the estimator's assumptions; docs/energy.md lists the keys."""
+    """The estimate of one inference (mean over recordings, with their standard deviation), and of
+        everything that it is made of. The interval
+    is that of the estimator's assumptions; docs/energy.md lists the keys.
+    """
     samples = e.per_sample()
     arrays = [_array(reading) for reading in e.readings]
-    report: dict[str, Any] = {"estimator": e.estimator, "device": e.device, **e.figure([float(reading.mean()) for reading in samples])}
+    report: dict[str, Any] = {
+        "estimator": e.estimator,
+        "device": e.device,
+        **e.figure([float(reading.mean()) for reading in samples]),
+    }
     report["sd_j"] = spread(samples[0])
     report |= {"includes": list(e.includes), "excludes": list(e.excludes), "source": e.source}
     report["per_second"] = _per_second(e, samples, counted)
-    report["layers"] = [{"name": name, **e.figure([float(a[:, :, i].sum(1).mean()) for a in arrays])} for i, name in enumerate(e.places)]
+    report["layers"] = [
+        {"name": name, **e.figure([float(a[:, :, i].sum(1).mean()) for a in arrays])}
+        for i, name in enumerate(e.places)
+    ]
     report["parts"] = [{"name": name, **_part(e, part)} for name, part in e.parts.items()]
     report["classes"] = []
     for label, name in enumerate(counted.classes):
         of = counted.labels == label
         if of.any():
             figures = e.figure([float(reading[of].mean()) for reading in samples])
-            report["classes"].append({"name": name, "samples": int(of.sum()), **figures, "sd_j": spread(samples[0][of])})
+            report["classes"].append(
+                {"name": name, "samples": int(of.sum()), **figures, "sd_j": spread(samples[0][of])}
+            )
     by_step = [a.sum(2).mean(0) for a in arrays]
-    report["steps"] = [{"step": t, **e.figure([float(means[t]) for means in by_step])} for t in range(counted.trace.steps)]
+    report["steps"] = [
+        {"step": t, **e.figure([float(means[t]) for means in by_step])}
+        for t in range(counted.trace.steps)
+    ]
     return report
 
 

@@ -1,4 +1,6 @@
-"""Energy of this machine's processor while something runs: measured, by the counters of Linux's powercap (RAPL), where the kernel shows them."""
+"""Energy of this machine's processor while something runs: measured, by the counters of Linux's
+powercap (RAPL), where the kernel shows them.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,15 +9,20 @@ from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
 MICRO = 1e-6
-POLL_S = 10.0  # a counter is read at least so often, where the runs let it: the smallest wraps after about a minute at full power
+# a counter is read at least so often, where the runs let it: the smallest wraps after about a
+# minute at full power
+POLL_S = 10.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Joules of one run above idle, and idle watts; None with the `reason` where they could not be measured.
+    """Joules of one run above idle, and idle watts; None with the `reason` where they could not be
+    measured.
 
-    `low_j`, `high_j`: the idle power taken before and taken after, either way around, so that drift shows. Counted are the processor packages
-    (with what the kernel counts in them), for all that runs on the machine; memory, disks and power supply are not.
+    `low_j`, `high_j`: the idle power taken before and taken after, either way around, so that drift
+        shows. Counted are the processor packages
+    (with what the kernel counts in them), for all that runs on the machine; memory, disks and power
+        supply are not.
     """
 
     energy_j: float | None
@@ -54,12 +61,16 @@ def _number(path: Path) -> int:
 
 
 def _zones(powercap: Path) -> list[_Zone] | str:
-    """The packages (`intel-rapl:N`, on AMD too; not their parts `intel-rapl:N:M`, which they contain), or why there are none to read."""
+    """The packages (`intel-rapl:N`, on AMD too; not their parts `intel-rapl:N:M`, which they
+    contain), or why there are none to read.
+    """
     if not powercap.is_dir():
         return f"{powercap}: no such folder; the kernel shows no energy counters (virtual machine, container, or no powercap driver)"
     found = sorted(path for path in powercap.glob("intel-rapl:*") if path.name.count(":") == 1)
     if not found:
-        return f"{powercap}: no intel-rapl:N in it; the kernel shows no counter of a processor package"
+        return (
+            f"{powercap}: no intel-rapl:N in it; the kernel shows no counter of a processor package"
+        )
     zones = []
     for path in found:
         try:
@@ -70,14 +81,20 @@ def _zones(powercap: Path) -> list[_Zone] | str:
         except (OSError, ValueError) as error:
             what = error.strerror if isinstance(error, OSError) else "not a number"
             return f"{path}/energy_uj: {what}; only root may read it unless the administrator allows it (chmod a+r)"
-    return zones or f"{powercap}: no zone is called package-N; the kernel shows no counter of a processor package"
+    return (
+        zones
+        or f"{powercap}: no zone is called package-N; the kernel shows no counter of a processor package"
+    )
 
 
 def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWERCAP) -> Measured:
-    """Runs `run` again and again for `seconds`, and measures what one run takes above the idle machine.
+    """Runs `run` again and again for `seconds`, and measures what one run takes above the idle
+    machine.
 
-    The machine is left idle for half as long before and after: the energy is the mean of what either idle power gives, the interval the two.
-    A run should take less than a minute, else a counter may wrap unseen. What else runs on the machine is measured with it.
+    The machine is left idle for half as long before and after: the energy is the mean of what
+        either idle power gives, the interval the two.
+    A run should take less than a minute, else a counter may wrap unseen. What else runs on the
+        machine is measured with it.
     """
     zones = _zones(powercap)
     if isinstance(zones, str):

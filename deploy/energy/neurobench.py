@@ -1,4 +1,6 @@
-"""Counts by NeuroBench's names (2.3.0), for comparison with its leaderboards. Operations, no joules."""
+"""Counts by NeuroBench's names (2.3.0), for comparison with its leaderboards. Operations, no
+joules.
+"""
 
 from typing import Any
 
@@ -12,17 +14,27 @@ from tmkt.program.model import INPUT
 def neurobench(counted: Counted) -> dict[str, Any]:
     """NeuroBench's results as JSON: operations a recording of all its steps, and shares of one.
 
-    `Effective_ACs` and `Effective_MACs` leave out weights of zero; operations on graded input (counts above 1 are possible) are MACs. Pooling counts
-    in the unrolled form; NeuroBench itself, on the float network, takes a convolution behind average pooling for MACs.
+    `Effective_ACs` and `Effective_MACs` leave out weights of zero; operations on graded input
+        (counts above 1 are possible) are MACs. Pooling counts
+    in the unrolled form; NeuroBench itself, on the float network, takes a convolution behind
+        average pooling for MACs.
     """
     program, trace = counted.program, counted.trace
     size, weights = size_of(program), [s.weight for layer in program.layers for s in layer.synapses]
-    graded = np.array([program.max_count > 1 and any(s.source == INPUT for s in layer.synapses) for layer in program.layers])
+    graded = np.array(
+        [
+            program.max_count > 1 and any(s.source == INPUT for s in layer.synapses)
+            for layer in program.layers
+        ]
+    )
     effective = counted.each("nonzero_synops").sum(1).mean(0)
     spikes = sum(float(layer.spikes.sum(1).mean()) for layer in trace.layers)
     return {
-        "Footprint": int(sum(w.nbytes for w in weights) + sum(layer.bias.nbytes for layer in program.layers)),
-        "ConnectionSparsity": 1 - sum(np.count_nonzero(w) for w in weights) / sum(w.size for w in weights),
+        "Footprint": int(
+            sum(w.nbytes for w in weights) + sum(layer.bias.nbytes for layer in program.layers)
+        ),
+        "ConnectionSparsity": 1
+        - sum(np.count_nonzero(w) for w in weights) / sum(w.size for w in weights),
         "ActivationSparsity": 1 - spikes / (trace.steps * size.firing) if size.firing else None,
         "SynapticOperations": {
             "Effective_MACs": float(effective[graded].sum()),

@@ -1,4 +1,6 @@
-"""Estimators that need a placement: Loihi 1 with its hops, Loihi 2 scaled from a measured board, and what a chip takes while it waits."""
+"""Estimators that need a placement: Loihi 1 with its hops, Loihi 2 scaled from a measured board,
+and what a chip takes while it waits.
+"""
 
 import numpy as np
 
@@ -12,7 +14,9 @@ NO_IO = "host input and output, which can be longer and cost more than all the r
 
 
 def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
-    """Loihi 1 as SANA-FE calibrated it on silicon, under the placement of `tmkt fit` (`calibrated.cost`)."""
+    """Loihi 1 as SANA-FE calibrated it on silicon, under the placement of `tmkt fit`
+    (`calibrated.cost`).
+    """
     assert on.parts_j is not None
     parts = {name: Joules(part) for name, part in on.parts_j.items()}
     total = parts["synapse"] + parts["soma"] + parts["network"]
@@ -30,13 +34,27 @@ def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     ]
     if on.between_chips.any():
-        excludes.insert(2, f"the way of {on.between_chips.mean():,.0f} messages an inference between chips")
+        excludes.insert(
+            2, f"the way of {on.between_chips.mean():,.0f} messages an inference between chips"
+        )
     error = (c["low_factor"], c["high_factor"])
-    return Estimate(CALIBRATED, c.device, counted.layers, (total,), includes, tuple(excludes), c.source, error, parts)
+    return Estimate(
+        CALIBRATED,
+        c.device,
+        counted.layers,
+        (total,),
+        includes,
+        tuple(excludes),
+        c.source,
+        error,
+        parts,
+    )
 
 
 def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
-    """Loihi 2 by scaling the one spiking network whose power Intel published with its activity: no energy of an operation is known."""
+    """Loihi 2 by scaling the one spiking network whose power Intel published with its activity: no
+    energy of an operation is known.
+    """
     all_in = JoulesPer(c["all_in_synop"], Synops) * Synops(counted.each("synops"))
     by_layer = np.array([on.placement.by_name[name].cores for name in counted.layers], np.float64)
     power = Watts(c["active_core"] * by_layer)
@@ -53,7 +71,15 @@ def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     centre = all_in.scaled(0.5) + (short + long).scaled(0.25)
-    return Estimate(c.estimator, c.device, counted.layers, (centre, all_in, short, long), includes, excludes, c.source)
+    return Estimate(
+        c.estimator,
+        c.device,
+        counted.layers,
+        (centre, all_in, short, long),
+        includes,
+        excludes,
+        c.source,
+    )
 
 
 def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
@@ -62,7 +88,10 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     gated = "core_low" in c.values
     low = Watts(c["core_low"] * cores if gated else c["chip_low"] * chips)
     high = Watts(c["chip_high"] * chips)
-    short, long = low * Seconds(on.step_low_s[:, :, None]), high * Seconds(on.step_high_s[:, :, None])
+    short, long = (
+        low * Seconds(on.step_low_s[:, :, None]),
+        high * Seconds(on.step_high_s[:, :, None]),
+    )
     centre = (short + long).scaled(0.5)
     includes = (
         f"static power of {chips} {'chip' if chips == 1 else 'chips'} for the time of an inference, {counted.trace.steps} steps of "
@@ -71,8 +100,22 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
         f"low: the shortest time{', and the share of the cores in use alone' if gated else ''}; high: the longest time",
         "a second of stream: the chip waits for events and takes its static power all the time",
     )
-    excludes = ("everything that the network does", "memory, host and board beside the chip", NO_IO, "the spread over recordings (sd_j)")
-    return Estimate(c.estimator, c.device, ("chip",), (centre, short, long), includes, excludes, c.source, always_on=(low, high))
+    excludes = (
+        "everything that the network does",
+        "memory, host and board beside the chip",
+        NO_IO,
+        "the spread over recordings (sd_j)",
+    )
+    return Estimate(
+        c.estimator,
+        c.device,
+        ("chip",),
+        (centre, short, long),
+        includes,
+        excludes,
+        c.source,
+        always_on=(low, high),
+    )
 
 
 def _cores(on: OnChip) -> str:

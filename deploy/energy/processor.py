@@ -1,4 +1,6 @@
-"""What the ONNX file takes on this machine's processor: measured where the kernel shows energy counters, otherwise unknown with the reason."""
+"""What the ONNX file takes on this machine's processor: measured where the kernel shows energy
+counters, otherwise unknown with the reason.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,26 @@ from tmkt.deploy.evaluate import batch_size
 from tmkt.program.model import Program
 
 SECONDS = 10.0
-INCLUDES = ["the processor packages while ONNX Runtime runs, above the idle power taken before and after; all else that runs on the machine then"]
+INCLUDES = [
+    "the processor packages while ONNX Runtime runs, above the idle power taken before and after; all else that runs on the machine then"
+]
 SOURCE = "RAPL, the energy counters of the processor packages (Linux powercap), on this machine now"
-EXCLUDES = ["idle power, given beside", "memory, disks and power supply", "reading and binning of recordings"]
+EXCLUDES = [
+    "idle power, given beside",
+    "memory, disks and power supply",
+    "reading and binning of recordings",
+]
 
 
-def measure_onnx(engine: Engine, program: Program, frames: NDArray[np.uint8], seconds: float = SECONDS, powercap: Path = POWERCAP) -> dict[str, Any]:
-    """Joules of one inference in a batch of frames uint8 [N, T, 2, H, W], with low and high; None and a reason where they cannot be measured.
+def measure_onnx(
+    engine: Engine,
+    program: Program,
+    frames: NDArray[np.uint8],
+    seconds: float = SECONDS,
+    powercap: Path = POWERCAP,
+) -> dict[str, Any]:
+    """Joules of one inference in a batch of frames uint8 [N, T, 2, H, W], with low and high; None
+    and a reason where they cannot be measured.
 
     `engine`: the bundle's, opened as "onnx". Takes about twice `seconds` where there are counters.
     """
@@ -26,7 +41,11 @@ def measure_onnx(engine: Engine, program: Program, frames: NDArray[np.uint8], se
     found = measure_cpu(lambda: engine.run(batch), seconds, powercap)
     figures = {
         name: None if value is None else value / len(batch)
-        for name, value in (("energy_j", found.energy_j), ("low_j", found.low_j), ("high_j", found.high_j))
+        for name, value in (
+            ("energy_j", found.energy_j),
+            ("low_j", found.low_j),
+            ("high_j", found.high_j),
+        )
     }
     return {
         "engine": engine.name,

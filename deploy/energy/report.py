@@ -1,6 +1,7 @@
 """What `tmkt energy` reports: one counted run, and what each estimator makes of it.
 
-Estimators differ by orders of magnitude on the same counts (measured on one network: 1.5 uJ to 3.4 mJ), so no number stands alone.
+Estimators differ by orders of magnitude on the same counts (measured on one network: 1.5 uJ to 3.4
+mJ), so no number stands alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,17 +36,27 @@ PLACED: dict[str, Callable[[Counted, OnChip, Constants], Estimate]] = {
 
 def devices() -> list[str]:
     """The names of the devices that an estimator of energy knows."""
-    return [name for name in described() if any(found in COUNTED or found in PLACED for found in estimators(name))]
+    return [
+        name
+        for name in described()
+        if any(found in COUNTED or found in PLACED for found in estimators(name))
+    ]
 
 
 def check_device(name: str) -> None:
     """InputError, with the nearest name, for a device that no estimator knows."""
     if name not in devices():
-        raise InputError(f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}")
+        raise InputError(
+            f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}"
+        )
 
 
-def estimates(counted: Counted, chosen: Sequence[str]) -> tuple[list[Estimate], list[dict[str, str]]]:
-    """Every estimator of the devices, in their order, then the proxies; and those that give nothing, with the reason."""
+def estimates(
+    counted: Counted, chosen: Sequence[str]
+) -> tuple[list[Estimate], list[dict[str, str]]]:
+    """Every estimator of the devices, in their order, then the proxies; and those that give
+    nothing, with the reason.
+    """
     found: list[Estimate] = []
     unknown: list[dict[str, str]] = []
     for device in dict.fromkeys([*chosen, PROXY]):
@@ -62,12 +73,17 @@ def estimates(counted: Counted, chosen: Sequence[str]) -> tuple[list[Estimate], 
 
 
 def ann_comparisons(counted: Counted, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """The network against its bit-matched ANN: on each chosen chip whose operations have known costs, and by the published rule."""
+    """The network against its bit-matched ANN: on each chosen chip whose operations have known
+    costs, and by the published rule.
+    """
     found = []
     for device in chosen:
         on = counted.on.get(device)
         if "bit-matched-ann" in estimators(device) and isinstance(on, OnChip):
-            costs, assumed = load_constants(device, "loihi1-calibrated"), load_constants(device, "bit-matched-ann")
+            costs, assumed = (
+                load_constants(device, "loihi1-calibrated"),
+                load_constants(device, "bit-matched-ann"),
+            )
             found.append(ann.same_chip(counted, on, costs, assumed))
     return [*found, ann.yan2024(counted, load_constants(CROSSOVER, "yan2024"))]
 
@@ -79,7 +95,8 @@ def energy(
     labels: NDArray[np.int64],
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] with labels int64 [N] on the simulator. docs/energy.md lists the report's keys.
+    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] with labels int64 [N] on the simulator.
+    docs/energy.md lists the report's keys.
 
     InputError for a device that no estimator knows. `progress` is told the samples done.
     """
@@ -105,8 +122,13 @@ def report(counted: Counted, chosen: Sequence[str]) -> dict[str, Any]:
 
 def _trace(counted: Counted) -> dict[str, Any]:
     """The counts: means a recording, and what depends on each chip's placement."""
-    trace = {**counted.trace.to_json(), "active_updates_per_sample": float(counted.active.sum((1, 2)).mean())}
-    trace["weight_accesses_per_sample"] = float((counted.each("synops") + counted.bias_reads).sum((1, 2)).mean())
+    trace = {
+        **counted.trace.to_json(),
+        "active_updates_per_sample": float(counted.active.sum((1, 2)).mean()),
+    }
+    trace["weight_accesses_per_sample"] = float(
+        (counted.each("synops") + counted.bias_reads).sum((1, 2)).mean()
+    )
     trace["state_accesses_per_sample"] = float(counted.state_accesses.sum((1, 2)).mean())
     trace["chips"] = [
         {

@@ -1,7 +1,9 @@
-"""A program under a placement on SANA-FE, the simulator whose calibration of Loihi 1 `calibrated` follows: spikes, energy and time from outside.
+"""A program under a placement on SANA-FE, the simulator whose calibration of Loihi 1 `calibrated`
+follows: spikes, energy and time from outside.
 
-SANA-FE is GPL and optional: it runs in a process of its own (`sanafe_process.py`, which nothing here imports) and may have an
-environment of its own, whose interpreter the variable TMKT_SANAFE_PYTHON names. `make test-sanafe` makes one.
+SANA-FE is GPL and optional: it runs in a process of its own (`sanafe_process.py`, which nothing
+here imports) and may have an environment of its own, whose interpreter the variable
+TMKT_SANAFE_PYTHON names. `make test-sanafe` makes one.
 """
 
 import json
@@ -33,10 +35,13 @@ TIMEOUT_S = 1800
 
 @dataclass(frozen=True)
 class Run:
-    """What SANA-FE found for N samples of S = T + depth chip steps, from the first input to the last layer's answer.
+    """What SANA-FE found for N samples of S = T + depth chip steps, from the first input to the
+    last layer's answer.
 
-    Joules float64 [N]; seconds of each step [N, S] by its "simple" and its "detailed" timing; spikes uint8 [N, S, *shape] of the layers that
-    fire, at the steps of the chip (layer l works on step t of the input at t + l); `membrane` [N, classes]: the last layer's at the end, in
+    Joules float64 [N]; seconds of each step [N, S] by its "simple" and its "detailed" timing;
+        spikes uint8 [N, S, *shape] of the layers that
+    fire, at the steps of the chip (layer l works on step t of the input at t + l); `membrane` [N,
+        classes]: the last layer's at the end, in
     units of the program.
     """
 
@@ -50,35 +55,69 @@ class Run:
 
 
 def interpreter() -> str | None:
-    """The Python that has SANA-FE: the one that TMKT_SANAFE_PYTHON names, or this one; None without."""
+    """The Python that has SANA-FE: the one that TMKT_SANAFE_PYTHON names, or this one; None
+    without.
+    """
     return os.environ.get(PYTHON) or (sys.executable if find_spec("sanafe") else None)
 
 
 def synapse_count(program: Program) -> int:
     """Synapses once every one has a weight of its own: what SANA-FE holds."""
-    return sum(int(fan(program, layer, synapse).synapses().sum()) for layer in program.layers for synapse in layer.synapses)
+    return sum(
+        int(fan(program, layer, synapse).synapses().sum())
+        for layer in program.layers
+        for synapse in layer.synapses
+    )
 
 
 def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> None:
-    """InputError unless SANA-FE computes the program exactly: one chip of its Loihi 1, binary spikes, no memory of the current, no delays,
-    every source one layer back, and nothing that wraps or clips in this run."""
+    """InputError unless SANA-FE computes the program exactly: one chip of its Loihi 1, binary
+        spikes, no memory of the current, no delays,
+    every source one layer back, and nothing that wraps or clips in this run.
+    """
     depth = depths(program)
     device, cores = placement.device, placement.cores
 
     def require(ok: bool, what: str, found: object, expected: str) -> None:
         if not ok:
-            raise InputError(f"SANA-FE, {what}: found {found}, expected {expected}; compare another network, or without SANA-FE")
+            raise InputError(
+                f"SANA-FE, {what}: found {found}, expected {expected}; compare another network, or without SANA-FE"
+            )
 
-    require(device.name == "loihi1" and not placement.misfits, "placement", device.name, "one that fits loihi1")
-    require(placement.chips == 1, "placement", f"{cores} cores", f"one chip of {device.limits.cores}")
-    require(int(frames.max(initial=0)) <= 1, "input", f"counts up to {frames.max(initial=0)}", "0 and 1")
+    require(
+        device.name == "loihi1" and not placement.misfits,
+        "placement",
+        device.name,
+        "one that fits loihi1",
+    )
+    require(
+        placement.chips == 1, "placement", f"{cores} cores", f"one chip of {device.limits.cores}"
+    )
+    require(
+        int(frames.max(initial=0)) <= 1, "input", f"counts up to {frames.max(initial=0)}", "0 and 1"
+    )
     for layer in program.layers:
         name = f"layer {layer.name!r}"
-        require(layer.current_decay == DECAY_ONE, f"{name} current decay", layer.current_decay, f"{DECAY_ONE}")
+        require(
+            layer.current_decay == DECAY_ONE,
+            f"{name} current decay",
+            layer.current_decay,
+            f"{DECAY_ONE}",
+        )
         for synapse in layer.synapses:
             require(synapse.delays is None, f"{name} synapses", "delays", "none")
-            require(depth[synapse.source] == depth[layer.name] - 1, f"{name} source", synapse.source, "the layer just before it")
-        require(len({s.source for s in layer.synapses}) == len(layer.synapses), f"{name} synapses", "two of one source", "one a source")
+            require(
+                depth[synapse.source] == depth[layer.name] - 1,
+                f"{name} source",
+                synapse.source,
+                "the layer just before it",
+            )
+        require(
+            len({s.source for s in layer.synapses}) == len(layer.synapses),
+            f"{name} synapses",
+            "two of one source",
+            "one a source",
+        )
     count = synapse_count(program)
     require(count <= MAX_SYNAPSES, "network", f"{count} synapses", f"at most {MAX_SYNAPSES}")
     faults = Simulator(program, threads=1).run(frames).faults
@@ -86,7 +125,9 @@ def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> 
     require(not wrong, "run", ", ".join(wrong), "no wraps and no clips")
 
 
-def edges(program: Program, layer: Layer, synapse: Synapse) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
+def edges(
+    program: Program, layer: Layer, synapse: Synapse
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
     """Every synapse with its source, target (both numbered in C, H, W order) and weight."""
     table = fan(program, layer, synapse)
     (rows, row_tap, row_to), (columns, column_tap, column_to) = (
@@ -100,16 +141,26 @@ def edges(program: Program, layer: Layer, synapse: Synapse) -> tuple[NDArray[np.
     source = (c * height + rows[:, None, None]) * width + columns[:, None]
     target = table.first[c] + np.arange(table.weight.shape[3])
     target = (target * out_height + row_to[:, None, None]) * out_width + column_to[:, None]
-    weight = table.weight[c, row_tap[:, None, None], column_tap[:, None], np.arange(table.weight.shape[3])]
+    weight = table.weight[
+        c, row_tap[:, None, None], column_tap[:, None], np.arange(table.weight.shape[3])
+    ]
     source, target = np.broadcast_arrays(source, target)
-    return source.astype(np.int32).reshape(-1), target.astype(np.int32).reshape(-1), np.ascontiguousarray(weight).reshape(-1)
+    return (
+        source.astype(np.int32).reshape(-1),
+        target.astype(np.int32).reshape(-1),
+        np.ascontiguousarray(weight).reshape(-1),
+    )
 
 
 def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Run:
-    """Runs frames uint8 [N, T, *input shape] on SANA-FE. InputError where it is not installed or cannot run the program exactly (`check`)."""
+    """Runs frames uint8 [N, T, *input shape] on SANA-FE. InputError where it is not installed or
+    cannot run the program exactly (`check`).
+    """
     python = interpreter()
     if python is None:
-        raise InputError(f"SANA-FE: not installed, expected version {VERSION}; run make test-sanafe and set {PYTHON}=.venv-sanafe/bin/python")
+        raise InputError(
+            f"SANA-FE: not installed, expected version {VERSION}; run make test-sanafe and set {PYTHON}=.venv-sanafe/bin/python"
+        )
     check(program, placement, frames)
     depth = depths(program)
     samples, steps = len(frames), frames.shape[1] + max(depth.values())
@@ -120,29 +171,56 @@ def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Ru
         arrays[f"bias{i}"] = np.repeat(layer.bias, layer.neurons // len(layer.bias))
         for synapse in layer.synapses:
             at = f"edges{len(connections)}_"
-            arrays[at + "source"], arrays[at + "target"], arrays[at + "weight"] = edges(program, layer, synapse)
-            connections.append({"source": order.index(synapse.source), "target": i, "kind": synapse.kind})
+            arrays[at + "source"], arrays[at + "target"], arrays[at + "weight"] = edges(
+                program, layer, synapse
+            )
+            connections.append(
+                {"source": order.index(synapse.source), "target": i, "kind": synapse.kind}
+            )
     for i, name in enumerate(order):
         arrays[f"core{i}"] = owners(placement.by_name[name]).reshape(-1)
     layers = [
-        {"threshold": layer.threshold, "kept": (DECAY_ONE - layer.voltage_decay) / DECAY_ONE, "fires": layer.fires, "depth": depth[layer.name]}
+        {
+            "threshold": layer.threshold,
+            "kept": (DECAY_ONE - layer.voltage_decay) / DECAY_ONE,
+            "fires": layer.fires,
+            "depth": depth[layer.name],
+        }
         for layer in program.layers
     ]
     with tempfile.TemporaryDirectory() as folder:
         given, gave = Path(folder) / "in.npz", Path(folder) / "out.npz"
-        arrays["network"] = np.frombuffer(json.dumps({"steps": steps, "layers": layers, "connections": connections}).encode(), np.uint8)
+        arrays["network"] = np.frombuffer(
+            json.dumps({"steps": steps, "layers": layers, "connections": connections}).encode(),
+            np.uint8,
+        )
         np.savez(given, allow_pickle=False, **arrays)
         # -I: the folder of the process is not searched, where this file would be taken for SANA-FE
         command = [python, "-I", str(PROCESS), str(given), str(gave)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"SANA-FE in {python}: {error}, expected a Python with version {VERSION}; run make test-sanafe") from None
+            raise InputError(
+                f"SANA-FE in {python}: {error}, expected a Python with version {VERSION}; run make test-sanafe"
+            ) from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise InputError(f"SANA-FE in {python}: {last[:200]}, expected version {VERSION} to run the network; run make test-sanafe")
+            raise InputError(
+                f"SANA-FE in {python}: {last[:200]}, expected version {VERSION} to run the network; run make test-sanafe"
+            )
         with np.load(gave, allow_pickle=False) as found:
             firing = [(i, layer) for i, layer in enumerate(program.layers, start=1) if layer.fires]
-            spikes = {layer.name: found[f"spikes{i}"].reshape(samples, steps, *layer.shape) for i, layer in firing}
+            spikes = {
+                layer.name: found[f"spikes{i}"].reshape(samples, steps, *layer.shape)
+                for i, layer in firing
+            }
             synapse_j, soma_j, network_j = found["energy"].T
-            return Run(synapse_j, soma_j, network_j, found["simple_s"], found["detailed_s"], spikes, found["membrane"])
+            return Run(
+                synapse_j,
+                soma_j,
+                network_j,
+                found["simple_s"],
+                found["detailed_s"],
+                spikes,
+                found["membrane"],
+            )

@@ -1,6 +1,8 @@
-"""The process that runs SANA-FE: reads the mapped network that sanafe.py wrote, runs every sample twice, and writes what it found.
+"""The process that runs SANA-FE: reads the mapped network that sanafe.py wrote, runs every sample
+twice, and writes what it found.
 
-It needs SANA-FE and numpy and nothing of tmkt, so that it can run in an environment of its own: python sanafe_process.py IN.npz OUT.npz
+It needs SANA-FE and numpy and nothing of tmkt, so that it can run in an environment of its own:
+python sanafe_process.py IN.npz OUT.npz
 """
 
 import json
@@ -19,7 +21,10 @@ def build(sanafe: Any, data: Any, network: Any) -> Any:
     """The network on SANA-FE's own Loihi; a group a layer, "0" for the input."""
     arch = sanafe.load_loihi()
     cores, net = arch.cores(), sanafe.Network()
-    units = {"default_synapse_hw_name": "loihi_conv_synapse", "default_dendrite_hw_name": "loihi_dendrites"}
+    units = {
+        "default_synapse_hw_name": "loihi_conv_synapse",
+        "default_dendrite_hw_name": "loihi_dendrites",
+    }
     kinds = {link["target"]: link["kind"] for link in network["connections"]}
     groups = [net.create_neuron_group("0", len(data["core0"]))]
     for i, layer in enumerate(network["layers"], start=1):
@@ -31,8 +36,19 @@ def build(sanafe: Any, data: Any, network: Any) -> Any:
             "reset": 0.0,
             "bias": 0.0,
         }
-        here = {**units, "default_synapse_hw_name": f"loihi_{kinds[i]}_synapse"}  # the target says what its synapses cost
-        groups.append(net.create_neuron_group(str(i), len(data[f"core{i}"]), model_attributes=attributes, soma_hw_name="loihi_lif", **here))
+        here = {
+            **units,
+            "default_synapse_hw_name": f"loihi_{kinds[i]}_synapse",
+        }  # the target says what its synapses cost
+        groups.append(
+            net.create_neuron_group(
+                str(i),
+                len(data[f"core{i}"]),
+                model_attributes=attributes,
+                soma_hw_name="loihi_lif",
+                **here,
+            )
+        )
     inputs: dict[int, int] = {}
     for i, group in enumerate(groups):
         for n, core in enumerate(data[f"core{i}"].tolist()):
@@ -40,16 +56,22 @@ def build(sanafe: Any, data: Any, network: Any) -> Any:
             if i == 0:  # an input unit holds one spike train
                 unit = inputs[core] = inputs.get(core, -1) + 1
                 neuron.set_attributes(
-                    soma_hw_name=f"loihi_inputs[{unit}]", default_synapse_hw_name="loihi_conv_synapse", dendrite_hw_name="loihi_dendrites"
+                    soma_hw_name=f"loihi_inputs[{unit}]",
+                    default_synapse_hw_name="loihi_conv_synapse",
+                    dendrite_hw_name="loihi_dendrites",
                 )
             neuron.set_attributes(log_spikes=i > 0, log_potential=i == len(groups) - 1)
             neuron.map_to_core(cores[core])
     for j, link in enumerate(network["connections"]):
-        source, target, weight = (data[f"edges{j}_{what}"] for what in ("source", "target", "weight"))
+        source, target, weight = (
+            data[f"edges{j}_{what}"] for what in ("source", "target", "weight")
+        )
         for at in range(0, len(source), EDGES_AT_ONCE):
             part = slice(at, at + EDGES_AT_ONCE)
             pairs = list(zip(source[part].tolist(), target[part].tolist(), strict=True))
-            groups[link["source"]].connect_neurons_sparse(groups[link["target"]], {"w": weight[part].astype(float).tolist()}, pairs)
+            groups[link["source"]].connect_neurons_sparse(
+                groups[link["target"]], {"w": weight[part].astype(float).tolist()}, pairs
+            )
     chip = sanafe.SpikingChip(arch)
     chip.load(net)
     return chip
@@ -75,7 +97,9 @@ def run(chip: Any, data: Any, network: Any, n: int, timing: str, out: dict[str, 
         for i, layer in enumerate(network["layers"], start=1):
             if layer["depth"] == step:
                 set_bias(i, data[f"bias{i}"].astype(float).tolist())
-        found = chip.sim(1, timing_model=timing, processing_threads=1, spike_trace=True, potential_trace=True)
+        found = chip.sim(
+            1, timing_model=timing, processing_threads=1, spike_trace=True, potential_trace=True
+        )
         out["energy"][n] += [found["energy"][part] for part in ("synapse", "soma", "network")]
         out[f"{timing}_s"][n, step] = found["sim_time"]
         for neuron in found["spike_trace"][0]:
@@ -92,8 +116,15 @@ def main(given: str, gave: str) -> None:
         data = {name: file[name] for name in file.files}
     network = json.loads(data["network"].tobytes())
     samples, steps, layers = len(data["frames"]), network["steps"], len(network["layers"])
-    out: dict[str, Any] = {f"spikes{i}": np.zeros((samples, steps, len(data[f"core{i}"])), np.uint8) for i in range(1, layers + 1)}
-    out |= {"simple_s": np.zeros((samples, steps)), "detailed_s": np.zeros((samples, steps)), "energy": np.zeros((samples, 3))}
+    out: dict[str, Any] = {
+        f"spikes{i}": np.zeros((samples, steps, len(data[f"core{i}"])), np.uint8)
+        for i in range(1, layers + 1)
+    }
+    out |= {
+        "simple_s": np.zeros((samples, steps)),
+        "detailed_s": np.zeros((samples, steps)),
+        "energy": np.zeros((samples, 3)),
+    }
     out["membrane"] = np.zeros((samples, len(data[f"core{layers}"])), np.int64)
     chip = build(sanafe, data, network)
     for n in range(samples):

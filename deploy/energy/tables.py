@@ -6,18 +6,38 @@ from typing import Any
 
 from tmkt.files import writing
 
-COLUMNS = ("bundle", "estimator", "device", "of", "name", "energy_j", "low_j", "high_j", "sd_j", "samples", "includes", "excludes", "source")
+COLUMNS = (
+    "bundle",
+    "estimator",
+    "device",
+    "of",
+    "name",
+    "energy_j",
+    "low_j",
+    "high_j",
+    "sd_j",
+    "samples",
+    "includes",
+    "excludes",
+    "source",
+)
 FIGURES = ("energy_j", "low_j", "high_j")
 
 
 def rows(report: dict[str, Any], bundle: str) -> list[dict[str, Any]]:
-    """A row a figure, each with its interval, what it leaves out and its source. `of`: inference, second, layer, part, class or step."""
+    """A row a figure, each with its interval, what it leaves out and its source. `of`: inference,
+    second, layer, part, class or step.
+    """
     found = []
     for e in report["estimates"]:
         same = {"bundle": bundle, **{key: e[key] for key in ("estimator", "device", "source")}}
         same |= {key: "; ".join(e[key]) for key in ("includes", "excludes")}
         figures = [("inference", "", e), ("second", "", e["per_second"])]
-        figures += [(of, entry["name"], entry) for of, key in (("layer", "layers"), ("part", "parts"), ("class", "classes")) for entry in e[key]]
+        figures += [
+            (of, entry["name"], entry)
+            for of, key in (("layer", "layers"), ("part", "parts"), ("class", "classes"))
+            for entry in e[key]
+        ]
         figures += [("step", entry["step"], entry) for entry in e["steps"]]
         for of, name, entry in figures:
             found.append(

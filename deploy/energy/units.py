@@ -1,4 +1,5 @@
-"""Quantities with their units as types: energy an operation times operations of another kind is an error, not a number.
+"""Quantities with their units as types: energy an operation times operations of another kind is an
+error, not a number.
 
 A value is a float or an array of floats; the type says what it counts.
 """
@@ -25,7 +26,9 @@ class _Quantity:
     def scaled(self, factor: Value) -> Self:
         """As much of the same, times a number without a unit."""
         if not isinstance(factor, int | float | np.ndarray):
-            raise TypeError(f"{type(self).__name__} scaled by {type(factor).__name__}, expected a number")
+            raise TypeError(
+                f"{type(self).__name__} scaled by {type(factor).__name__}, expected a number"
+            )
         return type(self)(self.value * factor)
 
 
@@ -80,7 +83,9 @@ C = TypeVar("C", bound=Count)
 
 
 class JoulesPer(Generic[C]):
-    """What one operation of a kind costs: `JoulesPer(23.6e-12, Synops)`. Its product with that kind is energy, with anything else an error."""
+    """What one operation of a kind costs: `JoulesPer(23.6e-12, Synops)`. Its product with that kind
+    is energy, with anything else an error.
+    """
 
     def __init__(self, joules: Value, kind: type[C]) -> None:
         self.joules, self.kind = joules, kind

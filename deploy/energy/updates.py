@@ -17,11 +17,15 @@ Counts = NDArray[np.float64]
 Spikes = dict[str, NDArray[np.uint8]]
 
 
-def updated(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> tuple[Counts, Spikes]:
+def updated(
+    program: Program, placement: Placement, frames: NDArray[np.uint8]
+) -> tuple[Counts, Spikes]:
     """Runs frames uint8 [N, T, *input shape] step by step.
 
-    Gives float64 [N, T, cores], the neurons of each core that had something to do in each step (a membrane or current other than zero before it,
-    a bias, or a spike that arrived, whatever its weight), and the spikes [N, T, *shape] of every layer that fires.
+    Gives float64 [N, T, cores], the neurons of each core that had something to do in each step (a
+        membrane or current other than zero before it,
+    a bias, or a spike that arrived, whatever its weight), and the spikes [N, T, *shape] of every
+        layer that fires.
     """
     simulator = Simulator(program, threads=1)
     state = simulator.zero_state(len(frames))
@@ -38,31 +42,51 @@ def updated(program: Program, placement: Placement, frames: NDArray[np.uint8]) -
     for layer in program.layers:
         busy = channels_first(np.stack(alive[layer.name], axis=1), layer.shape)
         busy = busy | (layer.bias != 0).reshape(-1, *[1] * (len(layer.shape) - 1))
-        for synapse, connection in zip(layer.synapses, placement.by_name[layer.name].layer.connections, strict=True):
+        for synapse, connection in zip(
+            layer.synapses, placement.by_name[layer.name].layer.connections, strict=True
+        ):
             source = frames if synapse.source == INPUT else spikes.get(synapse.source)
             if source is not None and not np.all(layer.bias):
                 busy = busy | _reached(placement, layer, synapse, connection, source)
         owner = owners(placement.by_name[layer.name]).reshape(-1)
         for n, t in np.ndindex(*busy.shape[:2]):
-            out[n, t] += np.bincount(owner, weights=busy[n, t].reshape(-1), minlength=placement.cores)
+            out[n, t] += np.bincount(
+                owner, weights=busy[n, t].reshape(-1), minlength=placement.cores
+            )
     return out, spikes
 
 
-def _reached(placement: Placement, layer: Layer, synapse: Synapse, connection: Connection, source: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _reached(
+    placement: Placement,
+    layer: Layer,
+    synapse: Synapse,
+    connection: Connection,
+    source: NDArray[np.uint8],
+) -> NDArray[np.bool_]:
     """bool [N, T, *layer.shape]: neurons at which a spike of the source [N, T, ...] arrives."""
     samples, steps = source.shape[:2]
     spikes = np.asarray(source.reshape(samples, steps, *volume(source.shape[2:])) != 0, np.float32)
     if synapse.delays is None and synapse.source != layer.name:
         if synapse.kind == "dense":
-            here = spikes[..., : _kept(spikes.shape[3], synapse), : _kept(spikes.shape[4], synapse)].any((2, 3, 4))
-            return np.broadcast_to(here.reshape(samples, steps, *[1] * len(layer.shape)), (samples, steps, *layer.shape))
-        c, y, x = (np.asarray(axis.taps() >= 0, np.float32) for axis in axes(placement.network, placement.by_name[layer.name].layer, connection))
+            here = spikes[
+                ..., : _kept(spikes.shape[3], synapse), : _kept(spikes.shape[4], synapse)
+            ].any((2, 3, 4))
+            return np.broadcast_to(
+                here.reshape(samples, steps, *[1] * len(layer.shape)),
+                (samples, steps, *layer.shape),
+            )
+        c, y, x = (
+            np.asarray(axis.taps() >= 0, np.float32)
+            for axis in axes(placement.network, placement.by_name[layer.name].layer, connection)
+        )
         by_row = np.einsum("ntchx,hy->ntcyx", spikes @ x, y, optimize=True)
         return np.asarray(np.einsum("ntcyx,ck->ntkyx", by_row, c, optimize=True) > 0)
     inner = pooled(source.shape[2:], synapse.pool)
     if synapse.pool > 1:
         spikes = spikes[..., : inner[1] * synapse.pool, : inner[2] * synapse.pool]
-        spikes = spikes.reshape(samples, steps, inner[0], inner[1], synapse.pool, inner[2], synapse.pool).sum((4, 6))
+        spikes = spikes.reshape(
+            samples, steps, inner[0], inner[1], synapse.pool, inner[2], synapse.pool
+        ).sum((4, 6))
     flat = spikes.reshape(samples, steps, prod(inner))
     out = np.zeros((samples, steps, layer.neurons), np.bool_)
     delays = np.zeros(synapse.weight.shape, np.uint8) if synapse.delays is None else synapse.delays
@@ -78,23 +102,34 @@ def _kept(size: int, synapse: Synapse) -> int:
 
 
 def depths(program: Program) -> dict[str, int]:
-    """How many steps after the input each layer works on the same step: its longest way from the input, in layers."""
+    """How many steps after the input each layer works on the same step: its longest way from the
+    input, in layers.
+    """
     found = {INPUT: 0}
     for layer in program.layers:
-        found[layer.name] = 1 + max(found[s.source] for s in layer.synapses if s.source != layer.name)
+        found[layer.name] = 1 + max(
+            found[s.source] for s in layer.synapses if s.source != layer.name
+        )
     return found
 
 
-def pipelined(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Spikes, Counts]:
-    """One sample alone on a chip on which every layer takes a step: T + depth steps, from the first input to the last layer's answer.
+def pipelined(
+    program: Program, placement: Placement, frames: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Spikes, Counts]:
+    """One sample alone on a chip on which every layer takes a step: T + depth steps, from the first
+    input to the last layer's answer.
 
-    Gives frames and spikes [N, T + depth, ...] and the updated neurons [N, T + depth, cores] at the steps of the chip, for `traffic` and
-    `calibrated.cost`. Layers go on with empty input once a sample has passed; before it arrives they are idle. A stream has no such
+    Gives frames and spikes [N, T + depth, ...] and the updated neurons [N, T + depth, cores] at the
+        steps of the chip, for `traffic` and
+    `calibrated.cost`. Layers go on with empty input once a sample has passed; before it arrives
+        they are idle. A stream has no such
     steps: give `traffic` the frames and spikes as they are.
     """
     depth = depths(program)
     more = max(depth.values())
-    padded = np.concatenate([frames, np.zeros((len(frames), more, *frames.shape[2:]), np.uint8)], axis=1)
+    padded = np.concatenate(
+        [frames, np.zeros((len(frames), more, *frames.shape[2:]), np.uint8)], axis=1
+    )
     busy, spikes = updated(program, placement, padded)
     shifted = {name: _late(s, depth[name]) for name, s in spikes.items()}
     out = np.zeros_like(busy)

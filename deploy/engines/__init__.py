@@ -17,10 +17,14 @@ ENGINES = ("simulator", "onnx", "torch", "c", "lava", "float")
 class EngineOutput:
     """What a run over N samples of T steps gave.
 
-    `readout` [N, K]: int64, the read-out's membranes after the last step in the program's units (the 24-bit state, 1/64 of a weight)
-    or its spike counts; float32 logits from the float engine. `spikes`: uint8 [N, T, *layer.shape] of every layer that fires, empty if
-    the engine does not show them. Only the simulator counts `faults` ("current_wraps", "membrane_clips", "readout_over_threshold") and
-    `active_updates` (neuron-steps a layer that had something to do); elsewhere they are None. Both are sums over the samples.
+    `readout` [N, K]: int64, the read-out's membranes after the last step in the program's units
+        (the 24-bit state, 1/64 of a weight)
+    or its spike counts; float32 logits from the float engine. `spikes`: uint8 [N, T, *layer.shape]
+        of every layer that fires, empty if
+    the engine does not show them. Only the simulator counts `faults` ("current_wraps",
+        "membrane_clips", "readout_over_threshold") and
+    `active_updates` (neuron-steps a layer that had something to do); elsewhere they are None. Both
+        are sums over the samples.
     """
 
     readout: NDArray[Any]
@@ -35,7 +39,9 @@ class EngineOutput:
 
 
 class Engine(Protocol):
-    """Something that runs a bundle. `exact`: it computes the integer program, so its spikes and membranes must equal the simulator's."""
+    """Something that runs a bundle. `exact`: it computes the integer program, so its spikes and
+    membranes must equal the simulator's.
+    """
 
     name: str
     exact: bool
@@ -45,10 +51,17 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | None = None, threads: int | None = None) -> Engine:
-    """Gives an engine by name, ready to run the bundle. Raises InputError for an unknown name or for what is not installed.
+def open_engine(
+    name: str,
+    bundle: Bundle,
+    progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """Gives an engine by name, ready to run the bundle. Raises InputError for an unknown name or
+    for what is not installed.
 
-    `progress` is told, while a run goes on, how many of its samples are done: by Lava, the one engine slow enough to need it.
+    `progress` is told, while a run goes on, how many of its samples are done: by Lava, the one
+        engine slow enough to need it.
     `threads`: of the simulator and of ONNX Runtime; all cores unless told.
     """
     if name == "simulator":
@@ -63,7 +76,9 @@ def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | Non
         try:
             from tmkt.deploy.engines.torch import TorchEngine
         except ModuleNotFoundError:
-            raise InputError("engine 'torch': torch is not installed; run: pip install torch, or choose --engine simulator") from None
+            raise InputError(
+                "engine 'torch': torch is not installed; run: pip install torch, or choose --engine simulator"
+            ) from None
         return TorchEngine(bundle.program)
     if name == "c":
         from tmkt.deploy.engines.c import CEngine
@@ -79,4 +94,6 @@ def open_engine(name: str, bundle: Bundle, progress: Callable[[int], None] | Non
         from tmkt.deploy.engines.float import FloatEngine
 
         return FloatEngine(bundle)
-    raise InputError(f"engine {name!r}: unknown, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}")
+    raise InputError(
+        f"engine {name!r}: unknown, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
+    )

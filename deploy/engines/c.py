@@ -1,7 +1,8 @@
-"""The exported C, compiled by this machine's `cc` and run in a process of its own: an independent engine, and the code that a
-microcontroller would run.
+"""The exported C, compiled by this machine's `cc` and run in a process of its own: an independent
+engine, and the code that a microcontroller would run.
 
-Unlike all else in a bundle, `network.c` is a program: compile and run it only if you trust whoever made the bundle.
+Unlike all else in a bundle, `network.c` is a program: compile and run it only if you trust whoever
+made the bundle.
 """
 
 import shutil
@@ -20,7 +21,8 @@ from tmkt.errors import InputError
 
 INSTALL_HINT = "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev; macOS: xcode-select --install)"
 
-# Reads frames, writes of each sample the spikes of all layers step by step and then the read-out. SIZES: the neurons of each layer.
+# Reads frames, writes of each sample the spikes of all layers step by step and then the read-out.
+# SIZES: the neurons of each layer.
 _DRIVER = """\
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +58,9 @@ def compiler() -> str | None:
 
 
 class CEngine:
-    """Compiles a bundle's `network.c` once, and runs frames through it. InputError where there is no compiler, or it refuses the file."""
+    """Compiles a bundle's `network.c` once, and runs frames through it. InputError where there is
+    no compiler, or it refuses the file.
+    """
 
     name = "c"
     exact = True
@@ -75,31 +79,76 @@ class CEngine:
             sizes = ", ".join(str(layer.neurons) for layer in bundle.program.layers)
             (folder / "main.c").write_text(_DRIVER.replace("SIZES", sizes), encoding="ascii")
             self._binary = folder / "network"
-            command = [cc, "-std=c99", "-O3", "-march=native", "-o", self._binary.name, "main.c", bundles.C_SOURCE]
-            done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+            command = [
+                cc,
+                "-std=c99",
+                "-O3",
+                "-march=native",
+                "-o",
+                self._binary.name,
+                "main.c",
+                bundles.C_SOURCE,
+            ]
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
         except OSError as error:
             raise _no_room(error) from error
         if done.returncode != 0:
-            why = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
-            raise InputError(f"{self.source}: {cc} cannot compile it ({why[:150]}); export the network again")
+            why = next(
+                (line for line in done.stderr.splitlines() if "error" in line),
+                f"exit code {done.returncode}",
+            )
+            raise InputError(
+                f"{self.source}: {cc} cannot compile it ({why[:150]}); export the network again"
+            )
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. The spikes are views with the channels in the second place."""
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. The spikes are views
+        with the channels in the second place.
+        """
         samples, steps = frames.shape[:2]
         layers = self.program.layers
-        spikes = [(layer.name, np.uint8, (*layer.shape[1:], layer.shape[0])) for layer in layers if layer.fires]
-        answer = np.dtype([("steps", spikes, (steps,)), ("readout", np.int32, (self.program.classes,))])
+        spikes = [
+            (layer.name, np.uint8, (*layer.shape[1:], layer.shape[0]))
+            for layer in layers
+            if layer.fires
+        ]
+        answer = np.dtype(
+            [("steps", spikes, (steps,)), ("readout", np.int32, (self.program.classes,))]
+        )
         try:
-            done = subprocess.run([self._binary, str(steps)], input=np.ascontiguousarray(frames).reshape(-1).data, capture_output=True)
+            done = subprocess.run(
+                [self._binary, str(steps)],
+                input=np.ascontiguousarray(frames).reshape(-1).data,
+                capture_output=True,
+            )
         except OSError as error:
             raise _no_room(error) from error
         if done.returncode != 0 or len(done.stdout) != samples * answer.itemsize:
-            why = f"ended by signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}, {len(done.stdout)} bytes"
-            raise InputError(f"{self.source}: the compiled program failed ({why}); export the network again")
+            why = (
+                f"ended by signal {-done.returncode}"
+                if done.returncode < 0
+                else f"exit code {done.returncode}, {len(done.stdout)} bytes"
+            )
+            raise InputError(
+                f"{self.source}: the compiled program failed ({why}); export the network again"
+            )
         found = np.frombuffer(done.stdout, answer)
-        shown = {layer.name: np.moveaxis(found["steps"][layer.name], -1, 2) for layer in layers if layer.fires}
+        shown = {
+            layer.name: np.moveaxis(found["steps"][layer.name], -1, 2)
+            for layer in layers
+            if layer.fires
+        }
         return EngineOutput(found["readout"].astype(np.int64), shown)
 
 
 def _no_room(error: OSError) -> InputError:
-    return InputError(f"{tempfile.gettempdir()}: nothing can be compiled or run there ({error.strerror or error}); free space or set TMPDIR")
+    return InputError(
+        f"{tempfile.gettempdir()}: nothing can be compiled or run there ({error.strerror or error}); free space or set TMPDIR"
+    )

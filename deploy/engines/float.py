@@ -12,7 +12,9 @@ SAMPLES_AT_ONCE = 16
 
 
 class FloatEngine:
-    """Runs `network.nir` in float32. Spikes are cropped to the program's shapes, so that they compare neuron by neuron."""
+    """Runs `network.nir` in float32. Spikes are cropped to the program's shapes, so that they
+    compare neuron by neuron.
+    """
 
     name = "float"
     exact = False
@@ -21,13 +23,18 @@ class FloatEngine:
         try:
             from tmkt.nir.float_network import FloatNetwork
         except ModuleNotFoundError as error:
-            raise InputError(f"engine 'float': needs {error.name}, which is not installed; run: pip install 'tmkt[export]'") from None
+            raise InputError(
+                f"engine 'float': needs {error.name}, which is not installed; run: pip install 'tmkt[export]'"
+            ) from None
         self._network = FloatNetwork.load(bundle.file(bundles.NIR))
         self._shapes = {layer.name: layer.shape for layer in bundle.program.layers if layer.fires}
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
         """Runs frames uint8 [N, T, 2, H, W]."""
-        parts = [self._network.run(frames[i : i + SAMPLES_AT_ONCE]) for i in range(0, len(frames), SAMPLES_AT_ONCE)]
+        parts = [
+            self._network.run(frames[i : i + SAMPLES_AT_ONCE])
+            for i in range(0, len(frames), SAMPLES_AT_ONCE)
+        ]
         spikes = {}
         for name, shape in self._shapes.items():
             whole = np.concatenate([part.spikes[name] for part in parts])

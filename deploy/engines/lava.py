@@ -1,7 +1,9 @@
-"""The engine of real Lava: the exported netx file on Lava's fixed-point model of the chip, stock, as an independent proof.
+"""The engine of real Lava: the exported netx file on Lava's fixed-point model of the chip, stock,
+as an independent proof.
 
-A program with branches has no netx file: it runs as a graph of Lava's processes that is built from the program itself. Slow (most of it
-Lava's convolution, one call for each pair of channels), and never faster than seconds to start.
+A program with branches has no netx file: it runs as a graph of Lava's processes that is built from
+the program itself. Slow (most of it Lava's convolution, one call for each pair of channels), and
+never faster than seconds to start.
 """
 
 import contextlib
@@ -37,13 +39,17 @@ MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies o
 def installed() -> bool:
     """Whether Lava is there, both its parts (lava-nc and lava-dl), without importing it."""
     try:
-        return all(importlib.util.find_spec(name) is not None for name in ("lava.magma", "lava.lib.dl.netx", "h5py", "scipy", "networkx", "asteval"))
+        return all(
+            importlib.util.find_spec(name) is not None
+            for name in ("lava.magma", "lava.lib.dl.netx", "h5py", "scipy", "networkx", "asteval")
+        )
     except ModuleNotFoundError:
         return False
 
 
 class LavaEngine:
-    """Runs a bundle's netx file in Lava, in processes of its own; of a program that netx cannot express, its graph. Raises InputError where the
+    """Runs a bundle's netx file in Lava, in processes of its own; of a program that netx cannot
+        express, its graph. Raises InputError where the
     bundle holds no netx file and could.
 
     `progress` is called with the number of samples that are done.
@@ -59,11 +65,17 @@ class LavaEngine:
         self.progress = progress
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises InputError where Lava cannot run the file."""
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises InputError
+        where Lava cannot run the file.
+        """
         samples, steps = frames.shape[:2]
         layers = self.program.layers
         self._check_net()
-        spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in layers if layer.fires}
+        spikes = {
+            layer.name: np.zeros((samples, steps, *layer.shape), np.uint8)
+            for layer in layers
+            if layer.fires
+        }
         membrane = np.zeros((samples, self.program.classes), np.int64)
         batch = max(1, min(MAX_SAMPLES, MAX_VALUES // max(1, frames[0].size))) if samples else 1
         if any(layer.steps_back(synapse) for layer in layers for synapse in layer.synapses):
@@ -73,19 +85,25 @@ class LavaEngine:
             try:
                 with tempfile.TemporaryDirectory(prefix="tmkt-lava-") as folder:
                     self._run_job(Path(folder), frames[start:stop], start)
-                    membrane[start:stop] = np.load(Path(folder) / "membrane.npy", allow_pickle=False)
+                    membrane[start:stop] = np.load(
+                        Path(folder) / "membrane.npy", allow_pickle=False
+                    )
                     for i, layer in enumerate(layers):
                         if layer.fires:
                             packed = np.load(Path(folder) / f"spikes-{i}.npy", allow_pickle=False)
                             unpacked = np.unpackbits(packed, axis=-1, count=layer.neurons)
-                            spikes[layer.name][start:stop] = unpacked.reshape(stop - start, steps, *layer.shape)
+                            spikes[layer.name][start:stop] = unpacked.reshape(
+                                stop - start, steps, *layer.shape
+                            )
             except OSError as error:
                 raise InputError(
                     f"{tempfile.gettempdir()}: Lava's job cannot be kept there ({error.strerror or error}); free space or set TMPDIR"
                 ) from error
         if self.program.readout == "membrane":
             return EngineOutput(membrane, spikes)
-        return EngineOutput(spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes)
+        return EngineOutput(
+            spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes
+        )
 
     def _check_net(self) -> None:
         """Before Lava reads the netx file: it may be damaged, and Lava checks nothing."""
@@ -95,10 +113,17 @@ class LavaEngine:
             check_hdf5(self.net, MAX_NET_BYTES)
         except (OSError, ValueError) as error:
             what = " ".join(str(error).split())[:150]
-            raise InputError(f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the network again") from None
+            raise InputError(
+                f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the network again"
+            ) from None
 
     def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:
-        late = {synapse.source for layer in self.program.layers for synapse in layer.synapses if layer.steps_back(synapse)}
+        late = {
+            synapse.source
+            for layer in self.program.layers
+            for synapse in layer.synapses
+            if layer.steps_back(synapse)
+        }
         job = {
             "net": str(self.net),
             "samples": frames.shape[0],
@@ -114,20 +139,37 @@ class LavaEngine:
         np.save(folder / "frames.npy", frames)
         code, errors = self._run_process(folder, done)
         if code != 0:
-            why = errors[0] if errors else f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+            why = (
+                errors[0]
+                if errors
+                else f"ended by signal {-code}"
+                if code < 0
+                else f"exit code {code}"
+            )
             raise InputError(f"{self.net}: Lava cannot run it ({why}); export the network again")
 
     def _run_process(self, folder: Path, done: int) -> tuple[int, list[str]]:
-        """Runs the runner (its docstring gives files and lines); its exit code and what it said was wrong."""
+        """Runs the runner (its docstring gives files and lines); its exit code and what it said was
+        wrong.
+        """
         command = [sys.executable, "-P", "-m", "tmkt.deploy.lava.runner", str(folder)]
         errors: list[str] = []
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
         assert process.stdin is not None
         assert process.stderr is not None
-        # A thread, because Lava's processes hold the pipe too: it may stay open after the runner is dead.
-        reader = threading.Thread(target=self._read, args=(process.stderr, done, errors), daemon=True)
+        # A thread, because Lava's processes hold the pipe too: it may stay open after the runner is
+        # dead.
+        reader = threading.Thread(
+            target=self._read, args=(process.stderr, done, errors), daemon=True
+        )
         reader.start()
         try:
             code = process.wait()
@@ -149,8 +191,10 @@ class LavaEngine:
 
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
-    """Waits a little for the runner to end, then ends what is left of its process group; by SIGTERM first, which Python's own
-    keeper of shared memory outlives, so that none is left behind."""
+    """Waits a little for the runner to end, then ends what is left of its process group; by SIGTERM
+        first, which Python's own
+    keeper of shared memory outlives, so that none is left behind.
+    """
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=3)
     for sign in (signal.SIGTERM, signal.SIGKILL):

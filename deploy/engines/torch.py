@@ -1,8 +1,11 @@
-"""The integer program in torch: on a GPU where torch sees one, else on the CPU. The one module under deploy/ that imports torch.
+"""The integer program in torch: on a GPU where torch sees one, else on the CPU. The one module
+under deploy/ that imports torch.
 
-Exact in floating point: a layer's sums and all their parts are whole and below 2^23 (`tmkt.program.model.check`), and float32 holds every integer
-below 2^24, in whatever order they are added. So a convolution is unfolded into one matrix product, which no library computes by Winograd
-or FFT. What follows a sum is int32, as in Lava and in the simulator. Everything here is the same on a GPU and on a CPU.
+Exact in floating point: a layer's sums and all their parts are whole and below 2^23
+(`tmkt.program.model.check`), and float32 holds every integer below 2^24, in whatever order they are
+added. So a convolution is unfolded into one matrix product, which no library computes by Winograd
+or FFT. What follows a sum is int32, as in Lava and in the simulator. Everything here is the same on
+a GPU and on a CPU.
 """
 
 from collections.abc import Iterator
@@ -21,11 +24,15 @@ from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_s
 WRAP = 2**23  # of the current: +2^23 stays, -2^23 wraps
 CLIP = 2**23 - 1  # of the membrane
 STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does
-VALUES_AT_ONCE = 2**24  # of a layer's sums, and of an unfolded convolution: the memory stays bounded, whatever is run
+VALUES_AT_ONCE = (
+    2**24
+)  # of a layer's sums, and of an unfolded convolution: the memory stays bounded, whatever is run
 
 
 class TorchEngine:
-    """Runs a program, recurrent synapses and delays included. Counts neither faults nor active updates: the simulator does."""
+    """Runs a program, recurrent synapses and delays included. Counts neither faults nor active
+    updates: the simulator does.
+    """
 
     name = "torch"
     exact = True
@@ -38,7 +45,9 @@ class TorchEngine:
         self._layers = [_Layer(program, layer, self.device, self.dtype) for layer in program.layers]
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises MemoryError where a GPU has too little left."""
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises MemoryError
+        where a GPU has too little left.
+        """
         try:
             with torch.no_grad(), _whole_products():
                 return self._run(frames)
@@ -48,9 +57,15 @@ class TorchEngine:
     def _run(self, frames: NDArray[np.uint8]) -> EngineOutput:
         samples, steps = frames.shape[:2]
         program, last = self.program, self.program.layers[-1]
-        spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in program.layers if layer.fires}
+        spikes = {
+            layer.name: np.zeros((samples, steps, *layer.shape), np.uint8)
+            for layer in program.layers
+            if layer.fires
+        }
         membrane = np.zeros((samples, last.neurons), np.int64)
-        largest = max(int(np.prod(program.input_shape)), *(layer.neurons for layer in program.layers))
+        largest = max(
+            int(np.prod(program.input_shape)), *(layer.neurons for layer in program.layers)
+        )
         batch = max(1, VALUES_AT_ONCE // (largest * min(steps, STEPS_AT_ONCE) or 1))
         for begin in range(0, samples, batch):
             part = slice(begin, begin + batch)
@@ -71,7 +86,9 @@ class TorchEngine:
 
 @dataclass
 class _State:
-    """What a layer remembers: current and membrane int32 [N, *shape], and of every synapse the last values that it still needs."""
+    """What a layer remembers: current and membrane int32 [N, *shape], and of every synapse the last
+    values that it still needs.
+    """
 
     u: Tensor
     v: Tensor
@@ -81,10 +98,16 @@ class _State:
 class _Layer:
     """A layer with its weights and constants on the device."""
 
-    def __init__(self, program: Program, layer: Layer, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, program: Program, layer: Layer, device: torch.device, dtype: torch.dtype
+    ) -> None:
         self.layer, self.device, self.dtype = layer, device, dtype
-        self.bias = (torch.tensor(layer.bias, device=device) << 6).view(-1, *[1] * (len(layer.shape) - 1))
-        self.voltage_kept, self.current_kept = ((DECAY_ONE - decay) / DECAY_ONE for decay in (layer.voltage_decay, layer.current_decay))
+        self.bias = (torch.tensor(layer.bias, device=device) << 6).view(
+            -1, *[1] * (len(layer.shape) - 1)
+        )
+        self.voltage_kept, self.current_kept = (
+            (DECAY_ONE - decay) / DECAY_ONE for decay in (layer.voltage_decay, layer.current_decay)
+        )
         self.sources = [program.shape_of(synapse.source) for synapse in layer.synapses]
         self.weights = [_by_delay(synapse, device, dtype) for synapse in layer.synapses]
 
@@ -92,13 +115,19 @@ class _Layer:
         """The state at a sample's start."""
         u, v = torch.zeros((2, samples, *self.layer.shape), dtype=torch.int32, device=self.device)
         past = [
-            torch.zeros((samples, self.layer.steps_back(synapse), *shape), dtype=torch.uint8, device=self.device)
+            torch.zeros(
+                (samples, self.layer.steps_back(synapse), *shape),
+                dtype=torch.uint8,
+                device=self.device,
+            )
             for synapse, shape in zip(self.layer.synapses, self.sources, strict=True)
         ]
         return _State(u, v, past)
 
     def run(self, sources: dict[str, Tensor], state: _State) -> Tensor:
-        """Runs the steps of the sources, uint8 [N, T, *shape] each; gives the spikes, uint8 [N, T, *layer.shape], and changes the state."""
+        """Runs the steps of the sources, uint8 [N, T, *shape] each; gives the spikes, uint8 [N, T,
+        *layer.shape], and changes the state.
+        """
         samples, steps = sources[INPUT].shape[:2]
         a = torch.zeros((samples, steps, *self.layer.shape), dtype=self.dtype, device=self.device)
         recurrent = []
@@ -110,7 +139,9 @@ class _Layer:
                 a += self._sums(i, values, steps)
                 state.past[i] = values[:, steps:]
         drive = a.to(torch.int32) << 6
-        spikes = torch.zeros((samples, steps, *self.layer.shape), dtype=torch.uint8, device=self.device)
+        spikes = torch.zeros(
+            (samples, steps, *self.layer.shape), dtype=torch.uint8, device=self.device
+        )
         for t in range(steps):
             for i in recurrent:
                 drive[:, t] += self._sums(i, state.past[i], 1)[:, 0].to(torch.int32) << 6
@@ -129,36 +160,60 @@ class _Layer:
         return spike
 
     def _sums(self, i: int, values: Tensor, steps: int) -> Tensor:
-        """What synapse i delivers in the last `steps` steps of values [N, past + steps, *shape]: [N, steps, *layer.shape]."""
+        """What synapse i delivers in the last `steps` steps of values [N, past + steps, *shape]:
+        [N, steps, *layer.shape].
+        """
         synapse = self.layer.synapses[i]
         newest = values.shape[1] - steps  # where a synapse without a delay begins to read
         total: Tensor | None = None
         for delay, weight in self.weights[i].items():
             x = values[:, newest - delay : newest - delay + steps]
-            part = self._product(synapse, self.sources[i], weight, x.flatten(0, 1)).unflatten(0, (len(x), steps))
+            part = self._product(synapse, self.sources[i], weight, x.flatten(0, 1)).unflatten(
+                0, (len(x), steps)
+            )
             total = part if total is None else total + part
         assert total is not None
         return total
 
-    def _product(self, synapse: Synapse, source: tuple[int, ...], weight: Tensor, x: Tensor) -> Tensor:
-        """uint8 [M, *source] to the sums [M, *layer.shape], so many images at a time as memory is meant for."""
+    def _product(
+        self, synapse: Synapse, source: tuple[int, ...], weight: Tensor, x: Tensor
+    ) -> Tensor:
+        """uint8 [M, *source] to the sums [M, *layer.shape], so many images at a time as memory is
+        meant for.
+        """
         shape = self.layer.shape
         if synapse.kind == "dense":
-            delivered: Tensor = (_pool(x.to(self.dtype), synapse.pool).flatten(1) @ weight).unflatten(1, shape)
+            delivered: Tensor = (
+                _pool(x.to(self.dtype), synapse.pool).flatten(1) @ weight
+            ).unflatten(1, shape)
             return delivered
         _, height, width = conv_shape(synapse, source)
         taps = synapse.weight.shape[2:]
-        images = max(1, VALUES_AT_ONCE // (pooled(source, synapse.pool)[0] * int(np.prod(taps)) * height * width))
+        images = max(
+            1,
+            VALUES_AT_ONCE
+            // (pooled(source, synapse.pool)[0] * int(np.prod(taps)) * height * width),
+        )
         out = []
         for part in x.split(images):
-            columns = F.unfold(_pool(part.to(self.dtype), synapse.pool), taps, synapse.dilation, synapse.padding, synapse.stride)
-            sums = weight @ columns.unflatten(1, (synapse.groups, -1))  # [M, groups, channels a group, positions]
+            columns = F.unfold(
+                _pool(part.to(self.dtype), synapse.pool),
+                taps,
+                synapse.dilation,
+                synapse.padding,
+                synapse.stride,
+            )
+            sums = weight @ columns.unflatten(
+                1, (synapse.groups, -1)
+            )  # [M, groups, channels a group, positions]
             out.append(sums.reshape(len(part), -1, height, width)[..., : shape[1], : shape[2]])
         return torch.cat(out)
 
 
 def _by_delay(synapse: Synapse, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
-    """The weights as matrices, one a delay: dense [N_in, N_out], conv [groups, C_out / groups, C_in / groups * taps]."""
+    """The weights as matrices, one a delay: dense [N_in, N_out], conv [groups, C_out / groups, C_in
+    / groups * taps].
+    """
     weight = torch.tensor(synapse.weight, device=device, dtype=dtype)
     if synapse.kind == "conv":
         return {0: weight.reshape(synapse.groups, weight.shape[0] // synapse.groups, -1)}
@@ -174,7 +229,9 @@ def _pool(x: Tensor, pool: int) -> Tensor:
 
 
 def _kept(x: Tensor, share: float) -> Tensor:
-    """tz(x * share): in doubles the product of 24 or 32 bits with 12 is exact, and the cast cuts toward zero."""
+    """tz(x * share): in doubles the product of 24 or 32 bits with 12 is exact, and the cast cuts
+    toward zero.
+    """
     return x if share == 1 else (x.double() * share).to(torch.int32)
 
 
@@ -190,6 +247,8 @@ def _whole_products() -> Iterator[None]:
 
 
 def _float32_is_exact(device: torch.device) -> bool:
-    """Whether float32 products are whole on this machine, whatever its environment says (NVIDIA_TF32_OVERRIDE): with 11 bits these are not."""
+    """Whether float32 products are whole on this machine, whatever its environment says
+    (NVIDIA_TF32_OVERRIDE): with 11 bits these are not.
+    """
     x = torch.full((64, 64), 2.0**11 + 1, device=device)
     return bool((x @ torch.full((64, 64), 63.0, device=device) == 64 * 63 * (2**11 + 1)).all())

@@ -1,4 +1,6 @@
-"""What to change in a network that does not fit: every change is tried by placing it; the cheapest keeps most of the weights."""
+"""What to change in a network that does not fit: every change is tried by placing it; the cheapest
+keeps most of the weights.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +16,9 @@ SIXTEENTHS = 16  # steps in which all channels shrink
 
 @dataclass(frozen=True)
 class Change:
-    """One change that makes a layer (`layer`; None: the whole network) fit. `weights_lost`: share of the network's weight bits."""
+    """One change that makes a layer (`layer`; None: the whole network) fit. `weights_lost`: share
+    of the network's weight bits.
+    """
 
     layer: str | None
     text: str
@@ -23,10 +27,13 @@ class Change:
 
 
 def advise(placement: Placement, chips: int | None = None) -> tuple[list[Change], Placement | None]:
-    """The changes to make, at most one a layer, and the placement of the network with all of them; None where they do not help.
+    """The changes to make, at most one a layer, and the placement of the network with all of them;
+    None where they do not help.
 
-    Tried for a layer: a stride instead of the pooling before it, weights of fewer bits, fewer channels before it. For a network of layers
-    that fit on too many chips: weights of fewer bits, fewer channels in every layer. Which of them is cheapest is our choice: the one that
+    Tried for a layer: a stride instead of the pooling before it, weights of fewer bits, fewer
+        channels before it. For a network of layers
+    that fit on too many chips: weights of fewer bits, fewer channels in every layer. Which of them
+        is cheapest is our choice: the one that
     keeps most of the weights' bits; accuracy is not looked at.
     """
     changes: list[Change] = []
@@ -34,7 +41,11 @@ def advise(placement: Placement, chips: int | None = None) -> tuple[list[Change]
     for _ in range(ROUNDS):
         if now.fits(chips):
             break
-        found = [_cheapest(now, placed) for placed in now.misfits] if now.misfits else [_shrunk(now, chips)]
+        found = (
+            [_cheapest(now, placed) for placed in now.misfits]
+            if now.misfits
+            else [_shrunk(now, chips)]
+        )
         known = [change for change in found if change]
         if not known:
             break
@@ -60,11 +71,21 @@ def weight_bits(network: Network) -> int:
 
 
 def _merged(network: Network, before: Network, after: Network) -> Network:
-    """`network` with those layers that differ between `before` and `after`; a shape and the connections may change apart."""
+    """`network` with those layers that differ between `before` and `after`; a shape and the
+    connections may change apart.
+    """
     layers = []
     for mine, old, new in zip(network.layers, before.layers, after.layers, strict=True):
         shape = new.shape if new.shape != old.shape else mine.shape
-        layers.append(replace(mine, shape=shape, connections=new.connections if new.connections != old.connections else mine.connections))
+        layers.append(
+            replace(
+                mine,
+                shape=shape,
+                connections=new.connections
+                if new.connections != old.connections
+                else mine.connections,
+            )
+        )
     return replace(network, layers=tuple(layers))
 
 
@@ -92,21 +113,41 @@ def _candidates(placement: Placement, layer: Population) -> Iterator[tuple[str, 
         if c.delay_steps > limits.delay_steps:
             shorter = _connected(network, layer, i, replace(c, delay_steps=limits.delay_steps))
             if fits(shorter):
-                yield f"{layer.name}: synaptic delays of at most {limits.delay_steps} steps", shorter
-        bits = _largest(c.weight_bits - 1, lambda n, i=i, c=c: fits(_connected(network, layer, i, replace(c, weight_bits=n))))  # type: ignore[misc]
+                yield (
+                    f"{layer.name}: synaptic delays of at most {limits.delay_steps} steps",
+                    shorter,
+                )
+        bits = _largest(
+            c.weight_bits - 1,
+            lambda n, i=i, c=c: fits(_connected(network, layer, i, replace(c, weight_bits=n))),
+        )  # type: ignore[misc]
         if bits > 1:
-            yield f"{layer.name}: weights of {bits} bits instead of {c.weight_bits}", _connected(network, layer, i, replace(c, weight_bits=bits))
-        source = next((other for other in network.layers if other.name == c.source and c.source != INPUT), None)
+            yield (
+                f"{layer.name}: weights of {bits} bits instead of {c.weight_bits}",
+                _connected(network, layer, i, replace(c, weight_bits=bits)),
+            )
+        source = next(
+            (other for other in network.layers if other.name == c.source and c.source != INPUT),
+            None,
+        )
         if source is None or not _free(network, source):
             continue
-        channels = _largest(source.shape[0] - 1, lambda n, source=source: fits(_with_channels(network, source.name, n)))  # type: ignore[misc]
+        channels = _largest(
+            source.shape[0] - 1,
+            lambda n, source=source: fits(_with_channels(network, source.name, n)),
+        )  # type: ignore[misc]
         if channels:
             what = "channels" if len(source.shape) == 3 else "neurons"
-            yield f"{source.name}: {channels} {what} instead of {source.shape[0]}", _with_channels(network, source.name, channels)
+            yield (
+                f"{source.name}: {channels} {what} instead of {source.shape[0]}",
+                _with_channels(network, source.name, channels),
+            )
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from 1 to `most` that fits, 0 if none does; what fits is taken to fit when smaller."""
+    """The largest number from 1 to `most` that fits, 0 if none does; what fits is taken to fit when
+    smaller.
+    """
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -117,11 +158,18 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
 def _free(network: Network, layer: Population) -> bool:
     """Whether a layer's number of channels may change: no grouped convolution comes or leaves."""
     grouped = any(c.groups > 1 for c in layer.connections)
-    return not grouped and not any(c.groups > 1 for other in network.layers for c in other.connections if c.source == layer.name)
+    return not grouped and not any(
+        c.groups > 1
+        for other in network.layers
+        for c in other.connections
+        if c.source == layer.name
+    )
 
 
 def _strided(network: Network, layer: Population, i: int) -> Iterator[tuple[str, Network]]:
-    """A stride instead of a pooling: in the layer itself if it is a convolution, in the convolution that is pooled if it is dense."""
+    """A stride instead of a pooling: in the layer itself if it is a convolution, in the convolution
+    that is pooled if it is dense.
+    """
     c = layer.connections[i]
     if c.pool == 1:
         return
@@ -132,22 +180,47 @@ def _strided(network: Network, layer: Population, i: int) -> Iterator[tuple[str,
         return
     readers = [other for other in network.layers for r in other.connections if r.source == c.source]
     source = next((other for other in network.layers if other.name == c.source), None)
-    if source is None or readers != [layer] or not source.connections or any(s.kind != "conv" for s in source.connections):
+    if (
+        source is None
+        or readers != [layer]
+        or not source.connections
+        or any(s.kind != "conv" for s in source.connections)
+    ):
         return
-    own = tuple(replace(s, stride=(s.stride[0] * c.pool, s.stride[1] * c.pool)) for s in source.connections)
-    smaller = replace(source, shape=(source.shape[0], *(n // c.pool for n in source.shape[1:])), connections=own)
+    own = tuple(
+        replace(s, stride=(s.stride[0] * c.pool, s.stride[1] * c.pool)) for s in source.connections
+    )
+    smaller = replace(
+        source, shape=(source.shape[0], *(n // c.pool for n in source.shape[1:])), connections=own
+    )
     text = f"{source.name}: stride {own[0].stride[0]} instead of pooling it by {c.pool}"
     changed = _connected(network, layer, i, replace(c, pool=1))
-    yield text, replace(changed, layers=tuple(smaller if other.name == source.name else other for other in changed.layers))
+    yield (
+        text,
+        replace(
+            changed,
+            layers=tuple(
+                smaller if other.name == source.name else other for other in changed.layers
+            ),
+        ),
+    )
 
 
 def _connected(network: Network, layer: Population, i: int, connection: Connection) -> Network:
-    changed = replace(layer, connections=(*layer.connections[:i], connection, *layer.connections[i + 1 :]))
-    return replace(network, layers=tuple(changed if other.name == layer.name else other for other in network.layers))
+    changed = replace(
+        layer, connections=(*layer.connections[:i], connection, *layer.connections[i + 1 :])
+    )
+    return replace(
+        network,
+        layers=tuple(changed if other.name == layer.name else other for other in network.layers),
+    )
 
 
 def _with_channels(network: Network, name: str, channels: int) -> Network:
-    layers = (replace(other, shape=(channels, *other.shape[1:])) if other.name == name else other for other in network.layers)
+    layers = (
+        replace(other, shape=(channels, *other.shape[1:])) if other.name == name else other
+        for other in network.layers
+    )
     return replace(network, layers=tuple(layers))
 
 
@@ -157,14 +230,24 @@ def _shrunk(placement: Placement, chips: int | None) -> Change | None:
     most = max(c.weight_bits for layer in network.layers for c in layer.connections)
 
     def bits(n: int) -> Network:
-        layers = (replace(p, connections=tuple(replace(c, weight_bits=min(c.weight_bits, n)) for c in p.connections)) for p in network.layers)
+        layers = (
+            replace(
+                p,
+                connections=tuple(
+                    replace(c, weight_bits=min(c.weight_bits, n)) for c in p.connections
+                ),
+            )
+            for p in network.layers
+        )
         return replace(network, layers=tuple(layers))
 
     def channels(sixteenths: int) -> Network:
         changed = network
         for layer in network.layers[:-1]:
             if layer.connections and _free(network, layer):
-                changed = _with_channels(changed, layer.name, max(1, layer.shape[0] * sixteenths // SIXTEENTHS))
+                changed = _with_channels(
+                    changed, layer.name, max(1, layer.shape[0] * sixteenths // SIXTEENTHS)
+                )
         return changed
 
     def fits(changed: Network) -> bool:
@@ -176,6 +259,13 @@ def _shrunk(placement: Placement, chips: int | None) -> Change | None:
         found.append((f"weights of {fewer} bits in every layer", bits(fewer)))
     share = _largest(SIXTEENTHS - 1, lambda n: fits(channels(n)))
     if share:
-        found.append((f"{100 * share / SIXTEENTHS:g} % of the channels in every layer but the last", channels(share)))
-    changes = [Change(None, text, 1 - weight_bits(changed) / before, changed) for text, changed in found]
+        found.append(
+            (
+                f"{100 * share / SIXTEENTHS:g} % of the channels in every layer but the last",
+                channels(share),
+            )
+        )
+    changes = [
+        Change(None, text, 1 - weight_bits(changed) / before, changed) for text, changed in found
+    ]
     return min(changes, key=lambda change: change.weights_lost, default=None)

@@ -1,4 +1,6 @@
-"""How long a step takes on the chip: an interval from what each core has to do, and the barrier that ends the step."""
+"""How long a step takes on the chip: an interval from what each core has to do, and the barrier
+that ends the step.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +19,9 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Work:
-    """What each core does in a step, float64 [..., cores] (`neurons` [cores]); synaptic operations by kind of connection."""
+    """What each core does in a step, float64 [..., cores] (`neurons` [cores]); synaptic operations
+    by kind of connection.
+    """
 
     neurons: Counts
     fired: Counts
@@ -27,29 +31,43 @@ class Work:
 
 
 def work_of(placement: Placement, counted: Traffic) -> Work:
-    """The work of every sample, step and core. Input on cores has no neurons to update and costs its messages alone."""
+    """The work of every sample, step and core. Input on cores has no neurons to update and costs
+    its messages alone.
+    """
     sizes, own = np.zeros((2, placement.cores))
     for placed in placement.layers:
         if placed.layer.connections:
             here = slice(placed.first_core, placed.first_core + placed.cores)
             sizes[here], own[here] = neurons(held(placed.layer, placed.tile)), 1
-    return Work(sizes, counted.fired * own, counted.messages_out, counted.messages_in, counted.synops)
+    return Work(
+        sizes, counted.fired * own, counted.messages_out, counted.messages_in, counted.synops
+    )
 
 
 def step_time(device: Device, work: Work, tiles_used: int) -> tuple[Counts, Counts]:
     """Seconds, [...] each: the least and the most that a step takes.
 
-    Generating: neurons, their spikes, and the messages that leave. Processing: the messages that arrive, and synaptic operations. Low: the
-    longest of either on any core, all else hidden behind it, with low times. High: the longest generating and the longest processing one
-    after the other, with high times. The barrier is added (low: only if the device says that it does not overlap). Then the device's model
-    error. The form is SANA-FE's (2.2.9, "simple" timing is the low end of Loihi 1 without the model error); Timcheck et al.
+    Generating: neurons, their spikes, and the messages that leave. Processing: the messages that
+        arrive, and synaptic operations. Low: the
+    longest of either on any core, all else hidden behind it, with low times. High: the longest
+        generating and the longest processing one
+    after the other, with high times. The barrier is added (low: only if the device says that it
+        does not overlap). Then the device's model
+    error. The form is SANA-FE's (2.2.9, "simple" timing is the low end of Loihi 1 without the model
+        error); Timcheck et al.
     (arXiv:2601.10035) give the maximum for Loihi 2.
     """
     ends = []
     for end in (0, 1):
         time = {name: interval[end] for name, interval in device.times_ns.items()}
-        generating = work.neurons * time["neuron"] + work.fired * time["fired"] + work.messages_out * time["message_out"]
-        processing = work.messages_in * time["message_in"] + sum(n * time[f"synop_{kind}"] for kind, n in work.synops.items())
+        generating = (
+            work.neurons * time["neuron"]
+            + work.fired * time["fired"]
+            + work.messages_out * time["message_out"]
+        )
+        processing = work.messages_in * time["message_in"] + sum(
+            n * time[f"synop_{kind}"] for kind, n in work.synops.items()
+        )
         ends.append((generating.max(-1), processing.max(-1)))
     barrier = [b for b in device.barriers if b[0] <= tiles_used][-1]
     low = np.maximum(*ends[0])

@@ -10,24 +10,34 @@ from tmkt.deploy.fit.network import Connection, Network, Population
 
 Tile = tuple[int, int, int]  # channels, rows, columns
 WORD = 64
-HEADER_BITS = 10  # of a list of weights: nengo-loihi 1.1, Synapse.bits_per_axon; the same fits Intel's Loihi 2 compiler tables
+# of a list of weights: nengo-loihi 1.1, Synapse.bits_per_axon; the same fits Intel's Loihi 2
+# compiler tables
+HEADER_BITS = 10
 
 
 def neurons(tile: Tile) -> int:
-    """Neurons that a tile reserves; on Loihi 2 the columns are a power of two even where the map is narrower."""
+    """Neurons that a tile reserves; on Loihi 2 the columns are a power of two even where the map is
+    narrower.
+    """
     return tile[0] * tile[1] * tile[2]
 
 
 def list_words(weights: int, bits: int, block: int | None) -> int:
-    """Words that a list of weights of so many bits takes: a header and the weights, rounded up; in blocks where the chip has them."""
+    """Words that a list of weights of so many bits takes: a header and the weights, rounded up; in
+    blocks where the chip has them.
+    """
     if block is None:
         return ceil((weights * bits + HEADER_BITS) / WORD)
     full, rest = divmod(weights, block)
-    return full * ceil((block * bits + HEADER_BITS) / WORD) + (ceil((rest * bits + HEADER_BITS) / WORD) if rest else 0)
+    return full * ceil((block * bits + HEADER_BITS) / WORD) + (
+        ceil((rest * bits + HEADER_BITS) / WORD) if rest else 0
+    )
 
 
 def index_bits(tile: Tile) -> int:
-    """Bits of a target's index in a list: the smallest of 0, 6..12 that names every neuron of the tile (nengo-loihi 1.1)."""
+    """Bits of a target's index in a list: the smallest of 0, 6..12 that names every neuron of the
+    tile (nengo-loihi 1.1).
+    """
     return next((bits for bits in (0, *range(6, 13)) if 2**bits >= neurons(tile)), 12)
 
 
@@ -36,31 +46,50 @@ def weight_bits(connection: Connection) -> int:
     return connection.weight_bits + connection.delay_steps.bit_length()
 
 
-def tile_blocks(network: Network, layer: Population, connection: Connection, tile: Tile) -> Iterable[tuple[Block, ...]]:
+def tile_blocks(
+    network: Network, layer: Population, connection: Connection, tile: Tile
+) -> Iterable[tuple[Block, ...]]:
     """The different tiles of a layer, each as its blocks of channels, rows and columns."""
-    return product(*(blocks(axis, size) for axis, size in zip(axes(network, layer, connection), tile, strict=True)))
+    return product(
+        *(
+            blocks(axis, size)
+            for axis, size in zip(axes(network, layer, connection), tile, strict=True)
+        )
+    )
 
 
 def axons_in(network: Network, layer: Population, tile: Tile, sharing: Sharing) -> int:
-    """Incoming axons of the fullest core: one a source neuron; one for a whole convolution where its kernel is stored once."""
+    """Incoming axons of the fullest core: one a source neuron; one for a whole convolution where
+    its kernel is stored once.
+    """
     total = 0
     for connection in layer.connections:
         if sharing == "kernel" and connection.kind == "conv":
             total += 1
         else:
-            total += max(c.sources * y.sources * x.sources for c, y, x in tile_blocks(network, layer, connection, tile))
+            total += max(
+                c.sources * y.sources * x.sources
+                for c, y, x in tile_blocks(network, layer, connection, tile)
+            )
     return total
 
 
-def synapse_words(network: Network, layer: Population, tile: Tile, sharing: Sharing, limits: Limits) -> int:
+def synapse_words(
+    network: Network, layer: Population, tile: Tile, sharing: Sharing, limits: Limits
+) -> int:
     """Words of synapse memory of the fullest core."""
     return sum(
-        max(_words(connection, tile, parts, sharing, limits) for parts in tile_blocks(network, layer, connection, tile))
+        max(
+            _words(connection, tile, parts, sharing, limits)
+            for parts in tile_blocks(network, layer, connection, tile)
+        )
         for connection in layer.connections
     )
 
 
-def _words(connection: Connection, tile: Tile, parts: tuple[Block, ...], sharing: Sharing, limits: Limits) -> int:
+def _words(
+    connection: Connection, tile: Tile, parts: tuple[Block, ...], sharing: Sharing, limits: Limits
+) -> int:
     channels, rows, columns = parts
     bits = weight_bits(connection)
     if connection.kind == "dense":
@@ -71,5 +100,12 @@ def _words(connection: Connection, tile: Tile, parts: tuple[Block, ...], sharing
         taps = connection.kernel[0] * connection.kernel[1] * connection.pool**2
         return taps * sum(n * ceil(targets * bits / WORD) for targets, n in channels.reached)
     bits += index_bits(tile)
-    y, x = (rows.patterns, columns.patterns) if sharing == "patterns" else (rows.reached, columns.reached)
-    return sum(ny * nx * nc * list_words(ly * lx * lc, bits, limits.list_block) for (ly, ny), (lx, nx), (lc, nc) in product(y, x, channels.reached))
+    y, x = (
+        (rows.patterns, columns.patterns)
+        if sharing == "patterns"
+        else (rows.reached, columns.reached)
+    )
+    return sum(
+        ny * nx * nc * list_words(ly * lx * lc, bits, limits.list_block)
+        for (ly, ny), (lx, nx), (lc, nc) in product(y, x, channels.reached)
+    )

@@ -1,4 +1,6 @@
-"""What `tmkt fit` reports: cores and their use, traffic and time of a step, and what to change where a network does not fit."""
+"""What `tmkt fit` reports: cores and their use, traffic and time of a step, and what to change
+where a network does not fit.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +19,12 @@ from tmkt.deploy.fit.placement import LayerPlacement, Placement, capacity, descr
 from tmkt.deploy.fit.traffic import Traffic, expected, traffic
 from tmkt.program.model import INPUT
 
-RATES = (0.01, 0.10)  # spikes a neuron and step that a time is given for where nothing is counted: ours; small event networks fire within it
+RATES = (
+    0.01,
+    0.10,
+    # spikes a neuron and step that a time is given for where nothing is counted: ours; small event
+    # networks fire within it
+)
 MICRO = 1e6
 Frames = NDArray[np.uint8]
 
@@ -33,17 +40,26 @@ def fit(
 ) -> dict[str, Any]:
     """Places a network and gives the report as a dictionary for JSON; docs/fit.md lists its keys.
 
-    `chips`: as many as there are, the device's largest system unless told. `spread`: use up to so many cores, for speed. `bundle` and
-    frames uint8 [N, T, 2, H, W]: count traffic and time on these recordings; else the time is for RATES and traffic is None.
+    `chips`: as many as there are, the device's largest system unless told. `spread`: use up to so
+        many cores, for speed. `bundle` and
+    frames uint8 [N, T, 2, H, W]: count traffic and time on these recordings; else the time is for
+        RATES and traffic is None.
     """
     runs = None if bundle is None or frames is None else _Runs(bundle, frames)
-    placement = place(network, device, cores=spread, rates=None if runs is None or spread is None else runs.rates())
+    placement = place(
+        network,
+        device,
+        cores=spread,
+        rates=None if runs is None or spread is None else runs.rates(),
+    )
     worst = place(network, device, device.sharing[-1]) if len(device.sharing) > 1 else placement
     fits = placement.fits(chips)
     changes, changed = ([], None) if fits else advise(placement, chips)
     counted, time = None, None
     if not placement.misfits:
-        counted, time = (None, _assumed_time(placement)) if runs is None else runs.count(placement, progress)
+        counted, time = (
+            (None, _assumed_time(placement)) if runs is None else runs.count(placement, progress)
+        )
     return {
         "device": device.name,
         "title": device.title,
@@ -58,9 +74,14 @@ def fit(
         "layers": [_layer(placed, placement) for placed in placement.layers],
         "traffic": counted,
         "step_time": time,
-        "changes": [{"layer": c.layer, "change": c.text, "weights_lost": c.weights_lost} for c in changes],
+        "changes": [
+            {"layer": c.layer, "change": c.text, "weights_lost": c.weights_lost} for c in changes
+        ],
         "changed": None if changed is None else {"cores": changed.cores, "chips": changed.chips},
-        "limits": [dict(zip(("name", "value", "status", "source"), row, strict=True)) for row in device.sources],
+        "limits": [
+            dict(zip(("name", "value", "status", "source"), row, strict=True))
+            for row in device.sources
+        ],
     }
 
 
@@ -79,8 +100,18 @@ def _layer(placed: LayerPlacement, placement: Placement) -> dict[str, Any]:
 
 
 def _assumed_time(placement: Placement) -> dict[str, Any]:
-    ends = [step_time(placement.device, work_of(placement, expected(placement, rate)), placement.tiles_used)[i] for i, rate in enumerate(RATES)]
-    return {"low_us": float(ends[0].max()) * MICRO, "high_us": float(ends[1].max()) * MICRO, "assumed_rates": list(RATES), "slowest_high_us": None}
+    ends = [
+        step_time(
+            placement.device, work_of(placement, expected(placement, rate)), placement.tiles_used
+        )[i]
+        for i, rate in enumerate(RATES)
+    ]
+    return {
+        "low_us": float(ends[0].max()) * MICRO,
+        "high_us": float(ends[1].max()) * MICRO,
+        "assumed_rates": list(RATES),
+        "slowest_high_us": None,
+    }
 
 
 class _Runs:
@@ -95,13 +126,19 @@ class _Runs:
         """Spikes a site and step of every source, in the first batch."""
         batch = self.frames[self.batches[0]]
         sources = {INPUT: batch, **self.engine.run(batch).spikes}
-        return {name: float(np.count_nonzero(spikes) / spikes.size) for name, spikes in sources.items()}
+        return {
+            name: float(np.count_nonzero(spikes) / spikes.size) for name, spikes in sources.items()
+        }
 
-    def count(self, placement: Placement, progress: Callable[[int], None] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def count(
+        self, placement: Placement, progress: Callable[[int], None] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Traffic and time, means over samples and steps."""
         low, high, links, per_core = [], [], [], []
         for batch in self.batches:
-            counted = traffic(placement, self.frames[batch], self.engine.run(self.frames[batch]).spikes)
+            counted = traffic(
+                placement, self.frames[batch], self.engine.run(self.frames[batch]).spikes
+            )
             ends = step_time(placement.device, work_of(placement, counted), placement.tiles_used)
             low.append(ends[0])
             high.append(ends[1])
@@ -118,11 +155,18 @@ class _Runs:
         }
         synops, messages = np.sum(per_core, axis=0) / (samples * steps)
         busiest = int(np.argmax(synops))
-        owner = next(placed for placed in placement.layers if placed.first_core <= busiest < placed.first_core + placed.cores)
+        owner = next(
+            placed
+            for placed in placement.layers
+            if placed.first_core <= busiest < placed.first_core + placed.cores
+        )
         report = {
             "samples": samples,
             "steps": steps,
-            "links": [_link(same, samples, same[0].source in placement.by_name) for same in zip(*links, strict=True)],
+            "links": [
+                _link(same, samples, same[0].source in placement.by_name)
+                for same in zip(*links, strict=True)
+            ],
             "busiest_core": {
                 "layer": owner.layer.name,
                 "synops_per_step": float(synops[busiest]),
@@ -131,18 +175,25 @@ class _Runs:
             },
         }
         for key in ("messages", "hops", "between_chips"):
-            report[f"{key}_per_sample"] = sum(link[f"{key}_per_sample"] or 0.0 for link in report["links"])
+            report[f"{key}_per_sample"] = sum(
+                link[f"{key}_per_sample"] or 0.0 for link in report["links"]
+            )
         return report, step
 
 
 def _sums(counted: Traffic) -> NDArray[np.float64]:
     """[2, cores]: synaptic operations and messages in, summed over samples and steps."""
-    return np.stack([sum(part.sum((0, 1)) for part in counted.synops.values()), counted.messages_in.sum((0, 1))])
+    return np.stack(
+        [sum(part.sum((0, 1)) for part in counted.synops.values()), counted.messages_in.sum((0, 1))]
+    )
 
 
 def _link(same: tuple[Any, ...], samples: int, on_cores: bool) -> dict[str, Any]:
     """Where the source is not on cores, its way to them is not known."""
-    total = {what: sum(float(getattr(link, what).sum()) for link in same) for what in ("messages", "hops_x", "hops_y", "between_chips")}
+    total = {
+        what: sum(float(getattr(link, what).sum()) for link in same)
+        for what in ("messages", "hops_x", "hops_y", "between_chips")
+    }
     return {
         "source": same[0].source,
         "target": same[0].target,

@@ -8,7 +8,9 @@ from tmkt.deploy.fit.network import Population, volume
 
 
 def held(layer: Population, tile: Tile) -> Tile:
-    """Channels, rows and columns of the layer that its fullest tile holds: a tile may be wider than the map."""
+    """Channels, rows and columns of the layer that its fullest tile holds: a tile may be wider than
+    the map.
+    """
     c, y, x = (min(size, n) for size, n in zip(tile, volume(layer.shape), strict=True))
     return c, y, x
 
@@ -20,7 +22,9 @@ def core_count(layer: Population, tile: Tile) -> int:
 
 
 def core_grid(layer: Population, tile: Tile) -> tuple[int, int, int]:
-    """Tiles along channels, rows and columns; a layer's cores are numbered in that order, columns first."""
+    """Tiles along channels, rows and columns; a layer's cores are numbered in that order, columns
+    first.
+    """
     c, y, x = (ceil(n / size) for n, size in zip(volume(layer.shape), tile, strict=True))
     return c, y, x
 
@@ -28,8 +32,10 @@ def core_grid(layer: Population, tile: Tile) -> tuple[int, int, int]:
 def tiles(layer: Population, device: Device) -> list[Tile]:
     """All tiles to try, fewest cores first; among equals the most channels, then the squarest.
 
-    "halving", inferred from the tables of Intel's Loihi 2 compiler: columns in powers of two, rows and channels halved while even.
-    "any": rows and columns cut into any number of equal parts, channels into equal parts without a remainder. A layer without rows and
+    "halving", inferred from the tables of Intel's Loihi 2 compiler: columns in powers of two, rows
+        and channels halved while even.
+    "any": rows and columns cut into any number of equal parts, channels into equal parts without a
+        remainder. A layer without rows and
     columns is cut into any number of parts.
     """
     channels, height, width = volume(layer.shape)
@@ -41,7 +47,10 @@ def tiles(layer: Population, device: Device) -> list[Tile]:
     else:
         divisors = [n for n in range(1, channels + 1) if channels % n == 0]
         found = [(c, y, x) for c in divisors for y in _parts(height) for x in _parts(width)]
-    return sorted(found, key=lambda tile: (core_count(layer, tile), -tile[0], max(tile[1:]) / min(tile[1:]), tile))
+    return sorted(
+        found,
+        key=lambda tile: (core_count(layer, tile), -tile[0], max(tile[1:]) / min(tile[1:]), tile),
+    )
 
 
 def _parts(size: int) -> list[int]:

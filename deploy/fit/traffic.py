@@ -19,8 +19,10 @@ Counts = NDArray[np.float64]
 class Link:
     """From one source to one layer, float64 [N] each: totals of each sample.
 
-    `messages`: a spike sends one to every core that holds at least one of its synapses, its own core included. `hops_x`, `hops_y`: steps
-    between mesh nodes of one chip, along columns and rows. `between_chips`: messages that leave their chip, whose hops are not known.
+    `messages`: a spike sends one to every core that holds at least one of its synapses, its own
+        core included. `hops_x`, `hops_y`: steps
+    between mesh nodes of one chip, along columns and rows. `between_chips`: messages that leave
+        their chip, whose hops are not known.
     Input that does not come from cores has messages and no hops.
     """
 
@@ -36,8 +38,10 @@ class Link:
 class Traffic:
     """Counts float64 [N, T, cores] of each sample, step and core, and the links.
 
-    `synops`, by kind of connection: one for each spike and synapse that it reaches on the core; a count above 1 is one graded spike.
-    `messages_in`, `messages_out`, `fired` (spikes of the core's neurons; of input on cores too). A delayed or recurrent spike counts at the
+    `synops`, by kind of connection: one for each spike and synapse that it reaches on the core; a
+        count above 1 is one graded spike.
+    `messages_in`, `messages_out`, `fired` (spikes of the core's neurons; of input on cores too). A
+        delayed or recurrent spike counts at the
     step at which it is sent. A layer with two connections from one source gets a message for each.
     """
 
@@ -48,36 +52,66 @@ class Traffic:
     links: tuple[Link, ...]
 
 
-def traffic(placement: Placement, frames: NDArray[np.uint8], spikes: Mapping[str, NDArray[np.uint8]]) -> Traffic:
-    """Counts a run: frames uint8 [N, T, *input shape] and the spikes [N, T, *shape] of every layer that fires.
+def traffic(
+    placement: Placement, frames: NDArray[np.uint8], spikes: Mapping[str, NDArray[np.uint8]]
+) -> Traffic:
+    """Counts a run: frames uint8 [N, T, *input shape] and the spikes [N, T, *shape] of every layer
+    that fires.
 
-    Raises InputError if the spikes of a layer that fires are missing, or frames and spikes do not fit the placement's network.
+    Raises InputError if the spikes of a layer that fires are missing, or frames and spikes do not
+    fit the placement's network.
     """
     activity: dict[str, NDArray[np.uint8]] = {INPUT: frames, **spikes}
     samples, steps = frames.shape[:2]
-    missing = [layer.name for layer in placement.network.layers if layer.fires and layer.name not in activity]
+    missing = [
+        layer.name
+        for layer in placement.network.layers
+        if layer.fires and layer.name not in activity
+    ]
     if missing:
-        raise InputError(f"traffic: no spikes of layer {missing[0]!r}, expected those of every layer that fires; run the simulator")
+        raise InputError(
+            f"traffic: no spikes of layer {missing[0]!r}, expected those of every layer that fires; run the simulator"
+        )
     for name, found in activity.items():
         expected = (samples, steps, *placement.network.shape_of(name))
         if found.shape != expected:
-            raise InputError(f"traffic: {name!r} has shape {found.shape}, expected {expected}; give the frames and spikes of the placed network")
-    parts = [_count(placement, {name: _one(found[n]) for name, found in activity.items()}) for n in range(samples)]
+            raise InputError(
+                f"traffic: {name!r} has shape {found.shape}, expected {expected}; give the frames and spikes of the placed network"
+            )
+    parts = [
+        _count(placement, {name: _one(found[n]) for name, found in activity.items()})
+        for n in range(samples)
+    ]
     synops = {kind: np.stack([part.synops[kind] for part in parts]) for kind in parts[0].synops}
-    messages_in, messages_out, fired = (np.stack([getattr(part, what) for part in parts]) for what in ("messages_in", "messages_out", "fired"))
+    messages_in, messages_out, fired = (
+        np.stack([getattr(part, what) for part in parts])
+        for what in ("messages_in", "messages_out", "fired")
+    )
     links = []
     for same in zip(*(part.links for part in parts), strict=True):
-        totals = (np.array([getattr(link, what) for link in same]) for what in ("messages", "hops_x", "hops_y", "between_chips"))
+        totals = (
+            np.array([getattr(link, what) for link in same])
+            for what in ("messages", "hops_x", "hops_y", "between_chips")
+        )
         links.append(Link(same[0].source, same[0].target, *totals))
     return Traffic(synops, messages_in, messages_out, fired, tuple(links))
 
 
 def expected(placement: Placement, rate: float) -> Traffic:
-    """One sample of one step in which every neuron and every input site spikes with probability `rate`: the mean counts."""
-    shapes = {INPUT: placement.network.input_shape, **{layer.name: layer.shape for layer in placement.network.layers if layer.fires}}
-    part = _count(placement, {name: np.full((1, *volume(shape)), rate) for name, shape in shapes.items()})
+    """One sample of one step in which every neuron and every input site spikes with probability
+    `rate`: the mean counts.
+    """
+    shapes = {
+        INPUT: placement.network.input_shape,
+        **{layer.name: layer.shape for layer in placement.network.layers if layer.fires},
+    }
+    part = _count(
+        placement, {name: np.full((1, *volume(shape)), rate) for name, shape in shapes.items()}
+    )
     synops = {kind: counts[None] for kind, counts in part.synops.items()}
-    return Traffic(synops, part.messages_in[None], part.messages_out[None], part.fired[None], part.links)
+    return Traffic(
+        synops, part.messages_in[None], part.messages_out[None], part.fired[None], part.links
+    )
 
 
 def _one(spikes: NDArray[np.uint8]) -> Counts:
@@ -86,7 +120,9 @@ def _one(spikes: NDArray[np.uint8]) -> Counts:
 
 
 def _count(placement: Placement, activity: Mapping[str, Counts]) -> Traffic:
-    """One sample: activity float64 [T, C, H, W] by source; gives arrays [T, cores] and links with single numbers."""
+    """One sample: activity float64 [T, C, H, W] by source; gives arrays [T, cores] and links with
+    single numbers.
+    """
     steps, cores = len(activity[INPUT]), placement.cores
     synops = {kind: np.zeros((steps, cores)) for kind in ("conv", "dense")}
     messages_in, messages_out, fired = np.zeros((3, steps, cores))
@@ -104,16 +140,32 @@ def _count(placement: Placement, activity: Mapping[str, Counts]) -> Traffic:
             arriving = _contract(spikes, _reached(reach))
             messages_in[:, here] += arriving
             source = placement.by_name.get(connection.source)
-            links.append(_link(placement, source, placed, connection, spikes.sum(0), reach, float(arriving.sum())))
+            links.append(
+                _link(
+                    placement,
+                    source,
+                    placed,
+                    connection,
+                    spikes.sum(0),
+                    reach,
+                    float(arriving.sum()),
+                )
+            )
             if source is not None:
-                targets = np.einsum("c,y,x->cyx", *((part > 0).sum(1).astype(np.float64) for part in reach))
+                targets = np.einsum(
+                    "c,y,x->cyx", *((part > 0).sum(1).astype(np.float64) for part in reach)
+                )
                 own = slice(source.first_core, source.first_core + source.cores)
                 messages_out[:, own] += _by_core(spikes * targets, source)
     return Traffic(synops, messages_in, messages_out, fired, tuple(links))
 
 
-def _reach(placement: Placement, placed: LayerPlacement, connection: Connection) -> tuple[Counts, Counts, Counts]:
-    """float64 [source positions, blocks] of each axis: targets that a source position reaches. A core's synapses are the product."""
+def _reach(
+    placement: Placement, placed: LayerPlacement, connection: Connection
+) -> tuple[Counts, Counts, Counts]:
+    """float64 [source positions, blocks] of each axis: targets that a source position reaches. A
+    core's synapses are the product.
+    """
     layer: Population = placed.layer
     along = zip(axes(placement.network, layer, connection), placed.tile, strict=True)
     c, y, x = (axis.reach(size).astype(np.float64) for axis, size in along)
@@ -150,8 +202,13 @@ def _link(
         chip, column, row = placement.positions()
         there = slice(target.first_core, target.first_core + target.cores)
         for i, (k, y, x) in enumerate(np.ndindex(*source.grid)):
-            box = [slice(at * size, (at + 1) * size) for at, size in zip((k, y, x), source.tile, strict=True)]
-            c, rows, columns = (part[part_of] for part, part_of in zip(_reached(reach), box, strict=True))
+            box = [
+                slice(at * size, (at + 1) * size)
+                for at, size in zip((k, y, x), source.tile, strict=True)
+            ]
+            c, rows, columns = (
+                part[part_of] for part, part_of in zip(_reached(reach), box, strict=True)
+            )
             sent = _contract(spikes[tuple(box)][None], (c, rows, columns))[0]
             core = source.first_core + i
             inside = chip[there] == chip[core]
@@ -165,6 +222,8 @@ def _link(
 
 
 def _reached(reach: tuple[Counts, Counts, Counts]) -> tuple[Counts, Counts, Counts]:
-    """1 where a source position reaches a block at all: what a message needs, however many synapses it drives."""
+    """1 where a source position reaches a block at all: what a message needs, however many synapses
+    it drives.
+    """
     c, y, x = ((part > 0).astype(np.float64) for part in reach)
     return c, y, x

@@ -1,7 +1,8 @@
-"""Makes lava-nc 0.10.0 and lava-dl 0.6.0 (both archived) run on Python 3.11 to 3.13 with today's numpy, without torch.
+"""Makes lava-nc 0.10.0 and lava-dl 0.6.0 (both archived) run on Python 3.11 to 3.13 with today's
+numpy, without torch.
 
-Symptoms were met with numpy 2.4.6 on Python 3.11; a patch goes when the release that its comment names exists, which for an archived
-project may be never. Nothing here changes what Lava computes.
+Symptoms were met with numpy 2.4.6 on Python 3.11; a patch goes when the release that its comment
+names exists, which for an archived project may be never. Nothing here changes what Lava computes.
 """
 
 import dataclasses
@@ -18,18 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 # What netx would import and does not need to run a CUBA network.
-_STUBS = ("lava.lib.dl.slayer", "lava.lib.dl.slayer.neuron", "lava.lib.dl.slayer.neuron.rf", "lava.lib.dl.netx.sequential_modules")
+_STUBS = (
+    "lava.lib.dl.slayer",
+    "lava.lib.dl.slayer.neuron",
+    "lava.lib.dl.slayer.neuron.rf",
+    "lava.lib.dl.netx.sequential_modules",
+)
 _ABSENT = ("torch", "matplotlib")
 _CONV_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups")
 
 
 def prepare() -> None:
-    """Patches this process so that `lava.lib.dl.netx` imports and runs. Call it once, before anything of Lava is imported.
+    """Patches this process so that `lava.lib.dl.netx` imports and runs. Call it once, before
+    anything of Lava is imported.
 
-    Only for a process that does nothing else: it hides torch and matplotlib, silences warnings, and Lava sets the start method of
+    Only for a process that does nothing else: it hides torch and matplotlib, silences warnings, and
+        Lava sets the start method of
     `multiprocessing`.
     """
-    # Symptom: Lava's and numpy's deprecation warnings fill standard error (or end the run under -W error). Goes with Lava.
+    # Symptom: Lava's and numpy's deprecation warnings fill standard error (or end the run under -W
+    # error). Goes with Lava.
     warnings.simplefilter("ignore")
     _hide_training_side()
     _import_var_model()
@@ -39,7 +48,9 @@ def prepare() -> None:
 
 
 class _Hidden:
-    """Finds nothing for the modules that must not load. Lava's search for models runs every file beside a process, and skips what fails."""
+    """Finds nothing for the modules that must not load. Lava's search for models runs every file
+    beside a process, and skips what fails.
+    """
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
@@ -48,8 +59,9 @@ class _Hidden:
 
 
 def _hide_training_side() -> None:
-    # Symptom: netx imports lava.lib.dl.slayer, which imports cv2, torchvision and torch (seconds, hundreds of MB, often no import at
-    # all), for the parameters of resonate-and-fire neurons only. Goes when netx imports without slayer.
+    # Symptom: netx imports lava.lib.dl.slayer, which imports cv2, torchvision and torch (seconds,
+    # hundreds of MB, often no import at all), for the parameters of resonate-and-fire neurons only.
+    # Goes when netx imports without slayer.
     sys.meta_path.insert(0, _Hidden())
     for name in _STUBS:
         stub = types.ModuleType(name)
@@ -64,14 +76,16 @@ def _no_resonate_and_fire(_: object) -> None:
 
 
 def _import_var_model() -> None:
-    # Symptom: "ValueError: mutable default <class 'ByteEncoder'>" at import, Python >= 3.11 (defaults must be hashable).
-    # Goes when lava-nc supports Python 3.11.
+    # Symptom: "ValueError: mutable default <class 'ByteEncoder'>" at import, Python >= 3.11
+    # (defaults must be hashable). Goes when lava-nc supports Python 3.11.
     plain = dataclasses.dataclass
 
     def hashable(cls: type | None = None, /, **options: Any) -> Any:
         if cls is None:
             return functools.partial(hashable, **options)
-        return plain(cls, **(options | {"unsafe_hash": True} if cls.__name__ == "ByteEncoder" else options))
+        return plain(
+            cls, **(options | {"unsafe_hash": True} if cls.__name__ == "ByteEncoder" else options)
+        )
 
     dataclasses.dataclass = hashable
     try:
@@ -85,16 +99,21 @@ def _reshaped(data: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _mend_reshape() -> None:
-    # Symptom: "reshape() got an unexpected keyword argument 'newshape'" in any network that flattens, numpy >= 2.4.
-    # Goes when lava-nc supports numpy 2.
+    # Symptom: "reshape() got an unexpected keyword argument 'newshape'" in any network that
+    # flattens, numpy >= 2.4. Goes when lava-nc supports numpy 2.
     ports = importlib.import_module("lava.magma.core.process.ports.ports")
-    ports.ReshapePort.get_transform_func_fwd = lambda port: functools.partial(_reshaped, shape=port.shape)
-    ports.ReshapePort.get_transform_func_bwd = lambda port: functools.partial(_reshaped, shape=port.old_shape)
+    ports.ReshapePort.get_transform_func_fwd = lambda port: functools.partial(
+        _reshaped, shape=port.shape
+    )
+    ports.ReshapePort.get_transform_func_bwd = lambda port: functools.partial(
+        _reshaped, shape=port.old_shape
+    )
 
 
 def _widen_conv_settings() -> None:
-    # Symptom: "OverflowError: Python integer 128 out of bounds for int8" in convolutions of maps wider than 127 or with more than 127
-    # groups, numpy >= 2: the settings are held as int8. Goes when lava-nc supports numpy 2.
+    # Symptom: "OverflowError: Python integer 128 out of bounds for int8" in convolutions of maps
+    # wider than 127 or with more than 127 groups, numpy >= 2: the settings are held as int8. Goes
+    # when lava-nc supports numpy 2.
     models = importlib.import_module("lava.proc.conv.models")
     lava_type = importlib.import_module("lava.magma.core.model.py.type").LavaPyType
     for model in (models.AbstractPyConvModel, models.PyConvModelFixed):
@@ -103,8 +122,8 @@ def _widen_conv_settings() -> None:
 
 
 def _show_errors_of_children() -> None:
-    # Symptom: "1 Exception(s) occurred. See output above for details." with nothing above: Lava logs the cause below its own log level.
-    # Goes when lava-nc prints it.
+    # Symptom: "1 Exception(s) occurred. See output above for details." with nothing above: Lava
+    # logs the cause below its own log level. Goes when lava-nc prints it.
     messages = importlib.import_module("lava.magma.runtime.message_infrastructure.multiprocessing")
 
     def run(process: Any) -> None:
@@ -119,6 +138,12 @@ def _show_errors_of_children() -> None:
 
 
 def report(error: BaseException) -> None:
-    """Prints an error to standard error: the traceback, then one line "error: ..." that the engine shows."""
+    """Prints an error to standard error: the traceback, then one line "error: ..." that the engine
+    shows.
+    """
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"{''.join(traceback.format_exception(error))}error: {text[:300]}", file=sys.stderr, flush=True)
+    print(
+        f"{''.join(traceback.format_exception(error))}error: {text[:300]}",
+        file=sys.stderr,
+        flush=True,
+    )

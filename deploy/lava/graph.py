@@ -1,8 +1,10 @@
-"""Builds a program as a graph of Lava's processes, for what netx cannot express: several synapses into one layer of neurons.
+"""Builds a program as a graph of Lava's processes, for what netx cannot express: several synapses
+into one layer of neurons.
 
-Every synapse takes one step. A layer that reads sources of different lags gets the earlier ones through relays (`tmkt.program.lava_form.relays`):
-neurons that send what they got, one step later. The input is sent once for every lag that reads it. All that a chip would do with
-synapses and neurons; Lava's own Conv, Dense, DelayDense, LIF and LIFReset (0.10.0) compute it.
+Every synapse takes one step. A layer that reads sources of different lags gets the earlier ones
+through relays (`tmkt.program.lava_form.relays`): neurons that send what they got, one step later.
+The input is sent once for every lag that reads it. All that a chip would do with synapses and
+neurons; Lava's own Conv, Dense, DelayDense, LIF and LIFReset (0.10.0) compute it.
 """
 
 from typing import Any
@@ -22,7 +24,9 @@ GRADED_BITS = 8  # width of a count at the input; without it Lava takes every co
 
 
 class Graph:
-    """`neurons` of every layer, by name, in the program's order; `depth` is how many steps the last of them is behind the input."""
+    """`neurons` of every layer, by name, in the program's order; `depth` is how many steps the last
+    of them is behind the input.
+    """
 
     def __init__(self, program: Program, frames: NDArray[np.uint8]) -> None:
         """`frames` uint8 [samples, steps, C, H, W], which will run back to back."""
@@ -31,7 +35,9 @@ class Graph:
         self.depth = max(self.lag.values()) + 1
         self.frames = frames
         self.neurons: dict[str, Any] = {}
-        self._ports: dict[tuple[str, int], Any] = {}  # what a source sends, so many steps later than it can
+        self._ports: dict[
+            tuple[str, int], Any
+        ] = {}  # what a source sends, so many steps later than it can
         for layer in program.layers:
             self.neurons[layer.name] = _neurons(layer, frames.shape[1], self.lag[layer.name])
             if layer.fires:
@@ -45,7 +51,11 @@ class Graph:
 
     def _connect(self, synapse: Synapse, layer: Layer) -> None:
         source = self.program.shape_of(synapse.source)
-        wait = 0 if synapse.source == layer.name else self.lag[layer.name] - 1 - self.lag[synapse.source]
+        wait = (
+            0
+            if synapse.source == layer.name
+            else self.lag[layer.name] - 1 - self.lag[synapse.source]
+        )
         bits = GRADED_BITS if synapse.source == INPUT and self.program.max_count > 1 else 0
         connection = _connection(unroll(synapse, source, layer.shape), source, bits)
         port, a_in = self._sent(synapse.source, wait), self.neurons[layer.name].a_in
@@ -55,7 +65,9 @@ class Graph:
             return
         (port.transpose([2, 1, 0]).flatten() if len(source) == 3 else port).connect(connection.s_in)
         out = connection.a_out
-        (out.reshape(layer.shape).transpose([2, 1, 0]) if len(layer.shape) == 3 else out).connect(a_in)
+        (out.reshape(layer.shape).transpose([2, 1, 0]) if len(layer.shape) == 3 else out).connect(
+            a_in
+        )
 
     def _sent(self, source: str, wait: int) -> Any:
         """What the source sends, `wait` steps later."""
@@ -63,7 +75,9 @@ class Graph:
             if source == INPUT:
                 self._ports[source, wait] = self._input(wait)
             else:
-                self._ports[source, wait] = _relayed(self._sent(source, wait - 1), self.program.shape_of(source))
+                self._ports[source, wait] = _relayed(
+                    self._sent(source, wait - 1), self.program.shape_of(source)
+                )
         return self._ports[source, wait]
 
     def _input(self, wait: int) -> Any:
@@ -76,7 +90,9 @@ class Graph:
 
 def _neurons(layer: Layer, steps: int, lag: int) -> Any:
     """The layer, reset at every step at which a sample reaches it."""
-    bias = np.broadcast_to(layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)), layer.shape).T.copy()
+    bias = np.broadcast_to(
+        layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)), layer.shape
+    ).T.copy()
     return LIFReset(
         shape=layer.shape[::-1],
         du=layer.current_decay - 1,  # Lava adds 1
@@ -85,13 +101,16 @@ def _neurons(layer: Layer, steps: int, lag: int) -> Any:
         bias_exp=6,
         vth=layer.threshold if layer.fires else MAX_THRESHOLD,
         reset_interval=steps,
-        reset_offset=lag + 2,  # the source sends step 0 at Lava's step 1, a synapse later it is here
+        reset_offset=lag
+        + 2,  # the source sends step 0 at Lava's step 1, a synapse later it is here
     )
 
 
 def _relayed(port: Any, shape: tuple[int, ...]) -> Any:
-    """A copy of the neurons that sends what `port` sends, a step later. A map is one long row of one channel: Lava's convolution takes time
-    for each pair of channels."""
+    """A copy of the neurons that sends what `port` sends, a step later. A map is one long row of
+        one channel: Lava's convolution takes time
+    for each pair of channels.
+    """
     row = (int(np.prod(shape)), 1, 1)
     identity = Conv(weight=np.full((1, 1, 1, 1), 2), input_shape=row)
     neurons = LIF(shape=row, du=DECAY_ONE - 1, dv=DECAY_ONE, vth=1)
@@ -101,12 +120,32 @@ def _relayed(port: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _connection(synapse: Synapse, source: tuple[int, ...], bits: int) -> Any:
-    """The Lava process of an unrolled synapse. Lava's axes are (W, H, C), and its convolution flips the kernel."""
+    """The Lava process of an unrolled synapse. Lava's axes are (W, H, C), and its convolution flips
+    the kernel.
+    """
     weight = synapse.weight.astype(int)
     if synapse.kind == "conv":
         pairs = {name: getattr(synapse, name)[::-1] for name in ("stride", "padding", "dilation")}
         kernel = weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-        return Conv(weight=kernel, input_shape=source[::-1], groups=synapse.groups, num_message_bits=bits, **pairs)
-    odd = int(np.any(weight & 1))  # Lava drops the lowest bit of a weight: odd ones are doubled, and their sum is halved
-    settings = {"weights": weight << odd, "weight_exp": -odd, "num_weight_bits": 8, "sign_mode": SignMode.MIXED, "num_message_bits": bits}
-    return Dense(**settings) if synapse.delays is None else DelayDense(delays=synapse.delays.astype(int), **settings)
+        return Conv(
+            weight=kernel,
+            input_shape=source[::-1],
+            groups=synapse.groups,
+            num_message_bits=bits,
+            **pairs,
+        )
+    odd = int(
+        np.any(weight & 1)
+    )  # Lava drops the lowest bit of a weight: odd ones are doubled, and their sum is halved
+    settings = {
+        "weights": weight << odd,
+        "weight_exp": -odd,
+        "num_weight_bits": 8,
+        "sign_mode": SignMode.MIXED,
+        "num_message_bits": bits,
+    }
+    return (
+        Dense(**settings)
+        if synapse.delays is None
+        else DelayDense(delays=synapse.delays.astype(int), **settings)
+    )

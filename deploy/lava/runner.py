@@ -1,13 +1,16 @@
-"""Runs a netx file, or a program as a graph (graph.py), in real Lava: `python -m tmkt.deploy.lava.runner JOB_DIR`. Lava is imported nowhere else.
+"""Runs a netx file, or a program as a graph (graph.py), in real Lava: `python -m
+tmkt.deploy.lava.runner JOB_DIR`. Lava is imported nowhere else.
 
-JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner adds, for each layer i that fires,
-`spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)], spikes in C, H, W order, packed by `numpy.packbits`; and `membrane.npy`:
-int64 [samples, K], the last layer's state v after each sample's last step.
+JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner
+adds, for each layer i that fires, `spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)],
+spikes in C, H, W order, packed by `numpy.packbits`; and `membrane.npy`: int64 [samples, K], the
+last layer's state v after each sample's last step.
 
-All samples run back to back in one run: every layer's state is reset at the step at which a sample reaches it (`reset_interval`; with
-`reset_offset=1`, because a netx file has no neurons at its input). A layer that is `lag` steps behind the first one answers time step t of
-sample k at Lava's step k * steps + t + 2 + lag; in a netx file, layer i (from 0) has lag i.
-Standard error gets a line "done K" after each sample, "error: ..." before exit 1.
+All samples run back to back in one run: every layer's state is reset at the step at which a sample
+reaches it (`reset_interval`; with `reset_offset=1`, because a netx file has no neurons at its
+input). A layer that is `lag` steps behind the first one answers time step t of sample k at Lava's
+step k * steps + t + 2 + lag; in a netx file, layer i (from 0) has lag i. Standard error gets a line
+"done K" after each sample, "error: ..." before exit 1.
 """
 
 import json
@@ -40,8 +43,10 @@ from tmkt.program import model as programs
 
 @dataclass(frozen=True)
 class Job:
-    """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W) or (N,); `fires`, `shapes` and `late`
-    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may arrive steps later than it could.
+    """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W)
+        or (N,); `fires`, `shapes` and `late`
+    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may
+        arrive steps later than it could.
     """
 
     net: str
@@ -57,7 +62,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Network:
-    """Lava's processes: `whole` creates the runtime of all; each layer's output port and lag; the last layer's membranes."""
+    """Lava's processes: `whole` creates the runtime of all; each layer's output port and lag; the
+    last layer's membranes.
+    """
 
     whole: Any
     outputs: list[Any]
@@ -68,7 +75,13 @@ class Network:
 def read_job(path: Path) -> Job:
     """Reads `job.json`."""
     entries = json.loads(path.read_text(encoding="utf-8"))
-    return Job(**{**entries, "input_shape": tuple(entries["input_shape"]), "shapes": tuple(map(tuple, entries["shapes"]))})
+    return Job(
+        **{
+            **entries,
+            "input_shape": tuple(entries["input_shape"]),
+            "shapes": tuple(map(tuple, entries["shapes"])),
+        }
+    )
 
 
 def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
@@ -76,30 +89,48 @@ def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
     if job.graph:
         graph = Graph(programs.load(Path(job.net)), frames)
         neurons = list(graph.neurons.values())
-        return Network(neurons[-1], [layer.s_out for layer in neurons], [graph.lag[name] for name in graph.neurons], neurons[-1].v)
+        return Network(
+            neurons[-1],
+            [layer.s_out for layer in neurons],
+            [graph.lag[name] for name in graph.neurons],
+            neurons[-1].v,
+        )
     netx = open_netx(job)
     source = RingBuffer(data=lava_input(frames, netx))
     source.s_out.connect(netx.inp)
-    return Network(netx, [layer.out for layer in netx.layers], list(range(len(netx.layers))), netx.layers[-1].neuron.v)
+    return Network(
+        netx,
+        [layer.out for layer in netx.layers],
+        list(range(len(netx.layers))),
+        netx.layers[-1].neuron.v,
+    )
 
 
 def open_netx(job: Job) -> Any:
-    """Loads the netx file; ValueError unless its shapes are those of the job. Lava's order of axes is (W, H, C)."""
+    """Loads the netx file; ValueError unless its shapes are those of the job. Lava's order of axes
+    is (W, H, C).
+    """
     bits = GRADED_BITS if job.max_count > 1 else 0
-    network = hdf5.Network(net_config=job.net, reset_interval=job.steps, reset_offset=1, input_message_bits=bits)
+    network = hdf5.Network(
+        net_config=job.net, reset_interval=job.steps, reset_offset=1, input_message_bits=bits
+    )
     found = [tuple(map(int, layer.shape))[::-1] for layer in network.layers]
     if found != list(job.shapes):
         raise ValueError(f"{job.net} has layers of shape {found}, the program {list(job.shapes)}")
     shape = tuple(map(int, network.inp.shape))[::-1]
     if shape not in (job.input_shape, (int(np.prod(job.input_shape)),)):
-        raise ValueError(f"{job.net} takes an input of shape {shape}, the program {job.input_shape}")
+        raise ValueError(
+            f"{job.net} takes an input of shape {shape}, the program {job.input_shape}"
+        )
     return network
 
 
 def lava_input(frames: NDArray[np.uint8], network: Any) -> NDArray[np.int32]:
-    """Frames [samples, steps, C, H, W] as Lava's source takes them: [W, H, C, time], or [neurons, time] for a dense first layer.
+    """Frames [samples, steps, C, H, W] as Lava's source takes them: [W, H, C, time], or [neurons,
+    time] for a dense first layer.
 
-    Zeros follow for as many steps as the last sample needs to pass all layers: the source starts again from its first value else.
+    Zeros follow for as many steps as the last sample needs to pass all layers: the source starts
+    again from its first value else.
     """
     shape = tuple(network.inp.shape)
     data = np.zeros((*shape, frames.shape[0] * frames.shape[1] + len(network.layers)), np.int32)
@@ -112,7 +143,11 @@ def run(job: Job, folder: Path) -> None:
     """Runs all samples and writes spikes and membranes into `folder`."""
     network = open_network(job, np.load(folder / "frames.npy", allow_pickle=False))
     whole, lag = network.whole, network.lags[-1]
-    sinks = {i: FileSink(shape=network.outputs[i].shape, path=str(folder / f"spikes-{i}.bits")) for i, fires in enumerate(job.fires) if fires}
+    sinks = {
+        i: FileSink(shape=network.outputs[i].shape, path=str(folder / f"spikes-{i}.bits"))
+        for i, fires in enumerate(job.fires)
+        if fires
+    }
     for i, sink in sinks.items():
         network.outputs[i].connect(sink.a_in)
     config = Loihi2SimCfg(select_tag="fixed_pt")
@@ -120,7 +155,9 @@ def run(job: Job, folder: Path) -> None:
     whole.create_runtime(run_cfg=config)
     stopping = watch_children(whole.runtime)
     for k in range(job.samples):
-        whole.run(condition=RunSteps(num_steps=job.steps + (lag + 1 if k == 0 else 0)), run_cfg=config)
+        whole.run(
+            condition=RunSteps(num_steps=job.steps + (lag + 1 if k == 0 else 0)), run_cfg=config
+        )
         membranes.append(np.asarray(network.membrane.get()).T.reshape(-1).astype(np.int64))
         print(f"done {k + 1}", file=sys.stderr, flush=True)
     if max(network.lags) > lag:  # layers that nothing reads may be later than the last one
@@ -135,18 +172,24 @@ def run(job: Job, folder: Path) -> None:
 def align(folder: Path, i: int, lag: int, job: Job) -> None:
     """Cuts the window of the samples out of what layer i gave in all steps of the run.
 
-    ValueError where it fired before the first sample reached it and that arrives within the sample: biases act from Lava's first step on.
+    ValueError where it fired before the first sample reached it and that arrives within the sample:
+    biases act from Lava's first step on.
     """
-    bits = np.fromfile(folder / f"spikes-{i}.bits", np.uint8).reshape(-1, (int(np.prod(job.shapes[i])) + 7) // 8)
+    bits = np.fromfile(folder / f"spikes-{i}.bits", np.uint8).reshape(
+        -1, (int(np.prod(job.shapes[i])) + 7) // 8
+    )
     if job.late and job.late[i] and bits[: 1 + lag].any():
-        raise ValueError(f"layer {i} fires on its bias alone before the sample starts, and what it sends is delayed into it")
+        raise ValueError(
+            f"layer {i} fires on its bias alone before the sample starts, and what it sends is delayed into it"
+        )
     window = bits[1 + lag : 1 + lag + job.samples * job.steps]
     np.save(folder / f"spikes-{i}.npy", window.reshape(job.samples, job.steps, -1))
     (folder / f"spikes-{i}.bits").unlink()
 
 
 def watch_children(runtime: Any) -> threading.Event:
-    """Ends this process, with an error, if one of Lava's processes ends before the event given back is set.
+    """Ends this process, with an error, if one of Lava's processes ends before the event given back
+    is set.
 
     Lava itself would wait for ever for one that was killed (out of memory).
     """
@@ -155,8 +198,14 @@ def watch_children(runtime: Any) -> threading.Event:
 
     def watch() -> None:
         multiprocessing.connection.wait(sentinels)
-        if not stopping.wait(timeout=3):  # time for the error of a process that did not die silently
-            print("error: one of Lava's processes ended early; is there enough memory?", file=sys.stderr, flush=True)
+        if not stopping.wait(
+            timeout=3
+        ):  # time for the error of a process that did not die silently
+            print(
+                "error: one of Lava's processes ended early; is there enough memory?",
+                file=sys.stderr,
+                flush=True,
+            )
             abandon()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -164,9 +213,11 @@ def watch_children(runtime: Any) -> threading.Event:
 
 
 def end_with_parent() -> None:
-    """Ends this process and Lava's when the engine closes the other end of standard input or is gone.
+    """Ends this process and Lava's when the engine closes the other end of standard input or is
+    gone.
 
-    Only in a session of its own, as the engine starts it: by hand, standard input is somebody else's.
+    Only in a session of its own, as the engine starts it: by hand, standard input is somebody
+    else's.
     """
     if os.getsid(0) != os.getpid():
         return
@@ -189,7 +240,8 @@ def abandon() -> NoReturn:
 
 def main(folder: Path) -> int:
     """Runs the job in `folder`; gives the exit code."""
-    multiprocessing.util.get_temp_dir()  # made here, it is the one that Lava's processes inherit and `abandon` removes
+    # made here, it is the one that Lava's processes inherit and `abandon` removes
+    multiprocessing.util.get_temp_dir()
     end_with_parent()
     try:
         run(read_job(folder / "job.json"), folder)

@@ -1,4 +1,6 @@
-"""Do all engines compute the same? Exact engines spike by spike, the float network by what quantisation may change. docs/parity.md."""
+"""Do all engines compute the same? Exact engines spike by spike, the float network by what
+quantisation may change. docs/parity.md.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +18,9 @@ from tmkt.errors import InputError
 from tmkt.program.model import Program
 
 REFERENCE = "simulator"
-CHANCE = 3  # recordings that rounding may lose: so few, and none won, happen by chance in one of eight networks that lose nothing (sign test)
+# recordings that rounding may lose: so few, and none won, happen by chance in one of eight networks
+# that lose nothing (sign test)
+CHANCE = 3
 Progress = Callable[[int, int, None], None]
 
 
@@ -24,15 +28,24 @@ Progress = Callable[[int, int, None], None]
 class EngineReport:
     """One engine against the reference, over all samples.
 
-    `prediction_agreement`: the share of samples with the reference's class, with its 95 % interval. `mcnemar`: samples that only the
-    reference or only the engine got right, and the exact two-sided p-value that both are equally often right. `spike_mismatches`:
-    neuron-steps that differ, over the layers that the engine shows, of `spikes_compared`; None if it shows none.
-    `membrane_mismatches`: read-out values that differ (None for the float engine, whose read-out is no integer). `layers`: both by
-    layer (`compare.LayerCounts`). `first_divergence`: in the first sample that differs, the earliest in steps, then in layers: {sample,
-    layer, step, neuron, found, expected} and its diagnosis (`diagnose.diagnose`); a read-out value counts as of the last step. Of the
-    float engine: the first layer that differs by more than rounding does, where a cause explains it. `rate_change` (float engine): the
-    program's spikes a layer over the float network's, minus 1; None where that is silent. `logit_error` (float engine): RMS difference
-    of the logits over their standard deviation, `logit_gap` the largest difference in the same unit; None where the program's read-out
+    `prediction_agreement`: the share of samples with the reference's class, with its 95 % interval.
+        `mcnemar`: samples that only the
+    reference or only the engine got right, and the exact two-sided p-value that both are equally
+        often right. `spike_mismatches`:
+    neuron-steps that differ, over the layers that the engine shows, of `spikes_compared`; None if
+        it shows none.
+    `membrane_mismatches`: read-out values that differ (None for the float engine, whose read-out is
+        no integer). `layers`: both by
+    layer (`compare.LayerCounts`). `first_divergence`: in the first sample that differs, the
+        earliest in steps, then in layers: {sample,
+    layer, step, neuron, found, expected} and its diagnosis (`diagnose.diagnose`); a read-out value
+        counts as of the last step. Of the
+    float engine: the first layer that differs by more than rounding does, where a cause explains
+        it. `rate_change` (float engine): the
+    program's spikes a layer over the float network's, minus 1; None where that is silent.
+        `logit_error` (float engine): RMS difference
+    of the logits over their standard deviation, `logit_gap` the largest difference in the same
+        unit; None where the program's read-out
     has no known scale.
     """
 
@@ -64,16 +77,24 @@ def parity(
     progress: Progress | None = None,
     max_mismatches: int = 0,
 ) -> dict[str, Any]:
-    """Compares engines with the simulator over frames uint8 [N, T, 2, H, W] with labels [N], in batches of bounded memory.
+    """Compares engines with the simulator over frames uint8 [N, T, 2, H, W] with labels [N], in
+    batches of bounded memory.
 
-    Passed if no exact engine differs in more than `max_mismatches` spikes and read-out values together, no exact engine's accuracy is
-    more than `max_drop_points` percentage points below the simulator's and the simulator's not that much below the float engine's, and
-    the float engine differs by no more than rounding explains. One recording more or less never fails, nor do three against float, where
-    recordings are lost and won by rounding: a hundred recordings cannot resolve half a point. The simulator among the engines is a second,
-    independent run of the reference. `progress` is told (done, all, None), in samples times engines.
+    Passed if no exact engine differs in more than `max_mismatches` spikes and read-out values
+        together, no exact engine's accuracy is
+    more than `max_drop_points` percentage points below the simulator's and the simulator's not that
+        much below the float engine's, and
+    the float engine differs by no more than rounding explains. One recording more or less never
+        fails, nor do three against float, where
+    recordings are lost and won by rounding: a hundred recordings cannot resolve half a point. The
+        simulator among the engines is a second,
+    independent run of the reference. `progress` is told (done, all, None), in samples times
+        engines.
 
-    Gives reference, samples, passed, failures (a line each), the reference's accuracy and accuracy_ci95, its faults (wraps, clips and
-    read-out values over the threshold: none in a sound program), max_drop_points, max_mismatches, and engines: an `EngineReport` each,
+    Gives reference, samples, passed, failures (a line each), the reference's accuracy and
+        accuracy_ci95, its faults (wraps, clips and
+    read-out values over the threshold: none in a sound program), max_drop_points, max_mismatches,
+        and engines: an `EngineReport` each,
     as dictionaries.
     """
     check_samples(bundle, frames)
@@ -85,7 +106,9 @@ def parity(
 
     names = list(dict.fromkeys(engines))
     if not names:
-        raise InputError("parity: no engines to compare; choose from --engines simulator,onnx,lava,float")
+        raise InputError(
+            "parity: no engines to compare; choose from --engines simulator,onnx,lava,float"
+        )
     program, expected = bundle.program, []
     comparisons = [Comparison(open_engine(name, bundle, tell), program) for name in names]
     reference = open_engine(REFERENCE, bundle)
@@ -102,7 +125,9 @@ def parity(
     predictions, readouts, faults = zip(*expected, strict=True)
     answers, readout = np.concatenate(predictions), np.concatenate(readouts)
     correct = int((answers == labels).sum())
-    reports = [_report(c, answers, readout, labels, max_drop_points, max_mismatches) for c in comparisons]
+    reports = [
+        _report(c, answers, readout, labels, max_drop_points, max_mismatches) for c in comparisons
+    ]
     failures = [failure for report in reports for failure in report.failures]
     return {
         "reference": REFERENCE,
@@ -119,7 +144,12 @@ def parity(
 
 
 def _report(
-    c: Comparison, answers: NDArray[np.int64], readout: NDArray[Any], labels: NDArray[np.int64], max_drop: float, max_mismatches: int
+    c: Comparison,
+    answers: NDArray[np.int64],
+    readout: NDArray[Any],
+    labels: NDArray[np.int64],
+    max_drop: float,
+    max_mismatches: int,
 ) -> EngineReport:
     found, samples, exact = np.concatenate(c.predictions), len(labels), c.engine.exact
     correct, agreeing = int((found == labels).sum()), int((found == answers).sum())
@@ -139,15 +169,24 @@ def _report(
         layers=c.to_json(),
         spikes_compared=c.total("spikes_compared"),
         faults=add_counts(tuple(c.faults)),
-        rate_change=None if exact else {k.name: k.reference_spikes / k.spikes - 1 if k.spikes else None for k in c.layers.values()},
+        rate_change=None
+        if exact
+        else {
+            k.name: k.reference_spikes / k.spikes - 1 if k.spikes else None
+            for k in c.layers.values()
+        },
         logit_error=gaps and gaps[0],
         logit_gap=gaps and gaps[1],
         failures=_failures(c, only_reference - only_engine, samples, max_drop, max_mismatches),
     )
 
 
-def _failures(c: Comparison, lost: int, samples: int, max_drop: float, max_mismatches: int) -> list[str]:
-    """What is beyond the limits; `lost`: recordings that the engine gets right less often than the reference."""
+def _failures(
+    c: Comparison, lost: int, samples: int, max_drop: float, max_mismatches: int
+) -> list[str]:
+    """What is beyond the limits; `lost`: recordings that the engine gets right less often than the
+    reference.
+    """
     name, lines = c.engine.name, []
     spikes, membranes = c.total("spike_mismatches"), c.total("membrane_mismatches")
     if c.engine.exact and spikes + membranes > max_mismatches:
@@ -158,12 +197,18 @@ def _failures(c: Comparison, lost: int, samples: int, max_drop: float, max_misma
     if lost > (1 if c.engine.exact else CHANCE) and 100 * lost > max_drop * samples:
         who = f"{name} loses" if c.engine.exact else "the integers lose"
         than = "the reference" if c.engine.exact else name
-        lines.append(f"{who} {100 * lost / samples:.2f} points of accuracy against {than}, more than {max_drop:g}")
+        lines.append(
+            f"{who} {100 * lost / samples:.2f} points of accuracy against {than}, more than {max_drop:g}"
+        )
     return lines
 
 
-def _logit_gaps(program: Program, logits: NDArray[Any], readout: NDArray[Any]) -> tuple[float, float] | None:
-    """Root of the mean square, and largest, of the difference of the logits, over their standard deviation."""
+def _logit_gaps(
+    program: Program, logits: NDArray[Any], readout: NDArray[Any]
+) -> tuple[float, float] | None:
+    """Root of the mean square, and largest, of the difference of the logits, over their standard
+    deviation.
+    """
     scale, spread = program.layers[-1].scale, float(logits.std())
     if program.readout != "membrane" or scale is None or spread == 0:
         return None

@@ -1,4 +1,6 @@
-"""Counts, batch by batch, how one engine differs from the reference, layer by layer, and keeps the first divergence with its diagnosis."""
+"""Counts, batch by batch, how one engine differs from the reference, layer by layer, and keeps the
+first divergence with its diagnosis.
+"""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,14 +16,19 @@ from tmkt.program.model import INPUT, Layer, Program
 MOST_SAMPLES = 4  # that a diagnosis looks at: enough to tell causes apart, few enough to be quick
 MOST_VALUES = 2**22  # neuron-steps of a layer and sample that it looks at
 AFTER = 16  # steps after the divergence that it looks at in any case
-ROUNDING = 0.05  # share of a layer's spikes, or of its read-out's spread, that may differ from float by rounding alone; about 1 % do (measured)
+# share of a layer's spikes, or of its read-out's spread, that may differ from float by rounding
+# alone; about 1 % do (measured)
+ROUNDING = 0.05
 FEW = 20  # spikes: fewer that differ from float are no reason to look for a fault; ours
 
 
 @dataclass
 class LayerCounts:
-    """One layer, engine against reference: neuron-steps that were compared and how many differ, the spikes of both; for the read-out,
-    membranes that were compared and how many differ (0 compared where an engine shows none as integers)."""
+    """One layer, engine against reference: neuron-steps that were compared and how many differ, the
+        spikes of both; for the read-out,
+    membranes that were compared and how many differ (0 compared where an engine shows none as
+        integers).
+    """
 
     name: str
     spikes_compared: int = 0
@@ -56,12 +63,20 @@ class Comparison:
         """The counts of the layers that the engine shows."""
         return [asdict(layer) for layer in self.layers.values()]
 
-    def add(self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput) -> None:
-        """Takes in a batch: frames [n, T, C, H, W] of the samples from `begin` on, and what engine and reference gave."""
+    def add(
+        self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput
+    ) -> None:
+        """Takes in a batch: frames [n, T, C, H, W] of the samples from `begin` on, and what engine
+        and reference gave.
+        """
         self.predictions.append(found.predictions)
         self.readouts.append(found.readout)
         self.faults.append(found.faults)
-        candidates = [at for order, layer in enumerate(self.program.layers) if (at := self._spikes(order, layer, found, expected))]
+        candidates = [
+            at
+            for order, layer in enumerate(self.program.layers)
+            if (at := self._spikes(order, layer, found, expected))
+        ]
         if self.engine.exact and (at := self._readout(frames.shape[1], found, expected)):
             candidates.append(at)
         if self.first is not None:
@@ -71,15 +86,28 @@ class Comparison:
         elif candidates:
             sample, step, order, neuron = min(candidates)
             layer = self.program.layers[min(order, len(self.program.layers) - 1)]
-            self.first = _divergence(self.program, layer, begin, (sample, step, neuron), frames, found, expected, order == len(self.program.layers))
+            self.first = _divergence(
+                self.program,
+                layer,
+                begin,
+                (sample, step, neuron),
+                frames,
+                found,
+                expected,
+                order == len(self.program.layers),
+            )
 
-    def _spikes(self, order: int, layer: Layer, found: EngineOutput, expected: EngineOutput) -> tuple[int, int, int, int] | None:
+    def _spikes(
+        self, order: int, layer: Layer, found: EngineOutput, expected: EngineOutput
+    ) -> tuple[int, int, int, int] | None:
         """Counts a layer's spikes; gives (sample, step, order, neuron) of the first that differs."""
         if layer.name not in found.spikes:
             return None
         ours, theirs = expected.spikes[layer.name], found.spikes[layer.name]
         if theirs.shape != ours.shape:
-            raise ValueError(f"engine {self.engine.name!r} gave spikes {theirs.shape} of layer {layer.name!r}, expected {ours.shape}")
+            raise ValueError(
+                f"engine {self.engine.name!r} gave spikes {theirs.shape} of layer {layer.name!r}, expected {ours.shape}"
+            )
         counts = self.layers.setdefault(layer.name, LayerCounts(layer.name))
         differs = theirs != ours
         counts.spikes_compared += ours.size
@@ -88,10 +116,14 @@ class Comparison:
         counts.reference_spikes += int(np.count_nonzero(ours))
         if not differs.any():
             return None
-        sample, step, neuron = np.unravel_index(int(differs.argmax()), (*differs.shape[:2], layer.neurons))
+        sample, step, neuron = np.unravel_index(
+            int(differs.argmax()), (*differs.shape[:2], layer.neurons)
+        )
         return int(sample), int(step), order, int(neuron)
 
-    def _readout(self, steps: int, found: EngineOutput, expected: EngineOutput) -> tuple[int, int, int, int] | None:
+    def _readout(
+        self, steps: int, found: EngineOutput, expected: EngineOutput
+    ) -> tuple[int, int, int, int] | None:
         """Counts the read-out; its first value that differs is of the last step, after all layers."""
         name = self.program.layers[-1].name
         counts = self.layers.setdefault(name, LayerCounts(name))
@@ -103,8 +135,12 @@ class Comparison:
         sample, output = np.unravel_index(int(differs.argmax()), differs.shape)
         return int(sample), steps - 1, len(self.program.layers), int(output)
 
-    def _beyond_rounding(self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput) -> dict[str, Any] | None:
-        """An inexact engine's first layer that differs by more than rounding, if a cause explains it: else rounding may be all there is."""
+    def _beyond_rounding(
+        self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput
+    ) -> dict[str, Any] | None:
+        """An inexact engine's first layer that differs by more than rounding, if a cause explains
+        it: else rounding may be all there is.
+        """
         samples = range(min(2, len(frames)))
         for layer in self.program.layers:
             if layer.fires and layer.name not in found.spikes:
@@ -112,14 +148,28 @@ class Comparison:
             at = _largest_gap(layer, samples, frames, found, expected)
             if at is None:
                 continue
-            first = _divergence(self.program, layer, begin, at, frames, found, expected, not layer.fires, exact=False)
+            first = _divergence(
+                self.program,
+                layer,
+                begin,
+                at,
+                frames,
+                found,
+                expected,
+                not layer.fires,
+                exact=False,
+            )
             if first["cause"] != UNKNOWN:
                 return first
         return None
 
 
-def _sources(layer: Layer, sample: int, steps: int, frames: NDArray[np.uint8], *outputs: EngineOutput) -> dict[str, Any]:
-    """What a layer is given in a sample, [T, *shape] by source: the spikes of the first output that shows them."""
+def _sources(
+    layer: Layer, sample: int, steps: int, frames: NDArray[np.uint8], *outputs: EngineOutput
+) -> dict[str, Any]:
+    """What a layer is given in a sample, [T, *shape] by source: the spikes of the first output that
+    shows them.
+    """
     sources = {INPUT: frames[sample, :steps]}
     for name in {synapse.source for synapse in layer.synapses} - {INPUT}:
         shown = next((output.spikes[name] for output in outputs if name in output.spikes), None)
@@ -144,33 +194,64 @@ def _divergence(
     is_readout: bool,
     exact: bool = True,
 ) -> dict[str, Any]:
-    """The divergence at (sample, step, neuron) of a batch that begins with sample `begin`, with its diagnosis."""
+    """The divergence at (sample, step, neuron) of a batch that begins with sample `begin`, with its
+    diagnosis.
+    """
     sample, step, neuron = at
-    pair = [output.readout if is_readout else output.spikes[layer.name] for output in (found, expected)]
-    theirs, ours = (values[sample].reshape(-1, layer.neurons)[-1 if is_readout else step, neuron].item() for values in pair)
+    pair = [
+        output.readout if is_readout else output.spikes[layer.name] for output in (found, expected)
+    ]
+    theirs, ours = (
+        values[sample].reshape(-1, layer.neurons)[-1 if is_readout else step, neuron].item()
+        for values in pair
+    )
     place = [int(i) for i in np.unravel_index(neuron, layer.shape)]
-    first = {"sample": begin + sample, "layer": layer.name, "step": step, "neuron": place, "found": theirs, "expected": ours}
+    first = {
+        "sample": begin + sample,
+        "layer": layer.name,
+        "step": step,
+        "neuron": place,
+        "found": theirs,
+        "expected": ours,
+    }
     if is_readout and layer.fires:
         counted = "the spikes that the engine shows agree, its counts of them do not"
         return {**first, "cause": "spike count", "explanation": counted, "candidates": []}
-    steps = frames.shape[1] if is_readout else min(frames.shape[1], max(step + AFTER, MOST_VALUES // layer.neurons))
+    steps = (
+        frames.shape[1]
+        if is_readout
+        else min(frames.shape[1], max(step + AFTER, MOST_VALUES // layer.neurons))
+    )
     axes = tuple(range(1, pair[0].ndim))
     others = np.flatnonzero((pair[0] != pair[1]).any(axes) & (np.arange(len(frames)) > sample))
-    samples = [sample, *(int(i) for i in others[: MOST_SAMPLES - 1])][: MOST_SAMPLES if exact else 2]
+    samples = [sample, *(int(i) for i in others[: MOST_SAMPLES - 1])][
+        : MOST_SAMPLES if exact else 2
+    ]
     evidence = Evidence(
         program,
         layer,
         [_sources(layer, i, steps, frames, found, expected) for i in samples],
-        [pair[0][i] if is_readout else pair[0][i, :steps].reshape(-1, layer.neurons) for i in samples],
+        [
+            pair[0][i] if is_readout else pair[0][i, :steps].reshape(-1, layer.neurons)
+            for i in samples
+        ],
         exact,
         _unit(layer, exact) or 1.0,
     )
     return {**first, **diagnose(evidence, step, neuron), "samples_examined": len(samples)}
 
 
-def _largest_gap(layer: Layer, samples: range, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput) -> tuple[int, int, int] | None:
-    """(sample, step, neuron) where an inexact engine first leaves what the program makes of its own spikes, in the first of `samples`
-    in which it does so by more than rounding; None if in none."""
+def _largest_gap(
+    layer: Layer,
+    samples: range,
+    frames: NDArray[np.uint8],
+    found: EngineOutput,
+    expected: EngineOutput,
+) -> tuple[int, int, int] | None:
+    """(sample, step, neuron) where an inexact engine first leaves what the program makes of its own
+        spikes, in the first of `samples`
+    in which it does so by more than rounding; None if in none.
+    """
     unit = _unit(layer, exact=False)
     for sample in samples:
         steps = frames.shape[1]

@@ -1,4 +1,6 @@
-"""What may have gone wrong in a layer: each hypothesis is a rule or weights that differ from the program's in one point."""
+"""What may have gone wrong in a layer: each hypothesis is a rule or weights that differ from the
+program's in one point.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +16,9 @@ Weights = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """`cause` in a word or two, `explanation` in a clause on what the other side seems to do, and the rule and layer to run instead."""
+    """`cause` in a word or two, `explanation` in a clause on what the other side seems to do, and
+    the rule and layer to run instead.
+    """
 
     cause: str
     explanation: str
@@ -23,31 +27,65 @@ class Hypothesis:
 
 
 def hypotheses(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesis]:
-    """What can be tried without knowing how the layer behaves, the most specific first: it wins where several explain the same."""
+    """What can be tried without knowing how the layer behaves, the most specific first: it wins
+    where several explain the same.
+    """
 
     def altered(cause: str, explanation: str, **fields: object) -> Hypothesis:
         return Hypothesis(cause, explanation, replace(rule, **fields), layer)  # type: ignore[arg-type]
 
     if layer.fires:
-        yield altered("threshold rule", "fires at the threshold (>=), not only above it (>)", at_threshold=True)
+        yield altered(
+            "threshold rule",
+            "fires at the threshold (>=), not only above it (>)",
+            at_threshold=True,
+        )
     yield altered("rounding", "decays round down (floor), not toward zero", rounding="floor")
-    yield altered("rounding", "decays round to the nearest integer, not toward zero", rounding="nearest")
-    yield altered("saturation", "the membrane has no limit, expected saturation at +-(2^23 - 1)", membrane="unbounded")
-    yield altered("saturation", "the membrane wraps at 24 bits, expected saturation", membrane="wraps")
-    yield altered("saturation", "the current has no limit, expected a wrap at 24 bits", current="unbounded")
-    yield altered("saturation", "the current saturates, expected a wrap at 24 bits", current="saturates")
+    yield altered(
+        "rounding", "decays round to the nearest integer, not toward zero", rounding="nearest"
+    )
+    yield altered(
+        "saturation",
+        "the membrane has no limit, expected saturation at +-(2^23 - 1)",
+        membrane="unbounded",
+    )
+    yield altered(
+        "saturation", "the membrane wraps at 24 bits, expected saturation", membrane="wraps"
+    )
+    yield altered(
+        "saturation", "the current has no limit, expected a wrap at 24 bits", current="unbounded"
+    )
+    yield altered(
+        "saturation", "the current saturates, expected a wrap at 24 bits", current="saturates"
+    )
     if layer.fires:
-        yield altered("reset", "a spike subtracts the threshold (soft reset), expected a reset to 0", reset="subtract")
-        yield altered("reset", "a spike does not reset the membrane, expected a reset to 0", reset="none")
+        yield altered(
+            "reset",
+            "a spike subtracts the threshold (soft reset), expected a reset to 0",
+            reset="subtract",
+        )
+        yield altered(
+            "reset", "a spike does not reset the membrane, expected a reset to 0", reset="none"
+        )
     else:
         for threshold in {layer.threshold, MAX_THRESHOLD}:
-            yield altered("reset", f"the read-out fires above {threshold} and resets, expected an integrator", fires=True, threshold=threshold << 6)
+            yield altered(
+                "reset",
+                f"the read-out fires above {threshold} and resets, expected an integrator",
+                fires=True,
+                threshold=threshold << 6,
+            )
     for steps, word in ((1, "late"), (-1, "early")):
         yield altered("delay", f"its input comes one step too {word}", late=steps)
         yield altered("delay", f"the layer runs one step too {word}", all_late=steps)
     if any(synapse.delays is not None for synapse in layer.synapses):
         undelayed = tuple(replace(synapse, delays=None) for synapse in layer.synapses)
-        yield Hypothesis("delay", "the synapses' delays are not applied", rule, replace(layer, synapses=undelayed))
+        yield Hypothesis(
+            "delay",
+            "the synapses' delays are not applied",
+            rule,
+            replace(layer, synapses=undelayed),
+        )
     yield altered("bias", "the bias is not added", biased=False)
     yield from _reweighted(program, layer, rule)
 
@@ -57,7 +95,9 @@ def _reweighted(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothes
         """Weights of a dense synapse for a source read as H, W, C instead of C, H, W."""
         channels, height, width = program.shape_of(synapse.source)
         inner = (height // synapse.pool, width // synapse.pool, channels)
-        return synapse.weight.reshape(-1, *inner).transpose(0, 3, 1, 2).reshape(synapse.weight.shape)
+        return (
+            synapse.weight.reshape(-1, *inner).transpose(0, 3, 1, 2).reshape(synapse.weight.shape)
+        )
 
     def is_conv(synapse: Synapse) -> bool:
         return synapse.kind == "conv"
@@ -66,32 +106,61 @@ def _reweighted(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothes
         return is_conv(synapse) and synapse.weight.shape[2] == synapse.weight.shape[3]
 
     def is_flattened(synapse: Synapse) -> bool:
-        return synapse.kind == "dense" and synapse.delays is None and len(program.shape_of(synapse.source)) == 3
+        return (
+            synapse.kind == "dense"
+            and synapse.delays is None
+            and len(program.shape_of(synapse.source)) == 3
+        )
 
     def sees_polarity(synapse: Synapse) -> bool:
-        return is_conv(synapse) and synapse.source == INPUT and program.input_shape[0] == 2 and synapse.groups == 1
+        return (
+            is_conv(synapse)
+            and synapse.source == INPUT
+            and program.input_shape[0] == 2
+            and synapse.groups == 1
+        )
 
     def always(_synapse: Synapse) -> bool:
         return True
 
     changes: list[tuple[str, str, Callable[[Synapse], bool], Callable[[Synapse], Weights]]] = [
-        ("kernel flip", "the kernel is flipped in both axes (convolution, not cross-correlation)", is_conv, lambda s: s.weight[:, :, ::-1, ::-1]),
+        (
+            "kernel flip",
+            "the kernel is flipped in both axes (convolution, not cross-correlation)",
+            is_conv,
+            lambda s: s.weight[:, :, ::-1, ::-1],
+        ),
         ("kernel flip", "the kernel is flipped in y", is_conv, lambda s: s.weight[:, :, ::-1]),
         ("kernel flip", "the kernel is flipped in x", is_conv, lambda s: s.weight[..., ::-1]),
-        ("axis order", "the kernel's x and y are swapped", is_square, lambda s: s.weight.swapaxes(2, 3)),
-        ("axis order", "its input is flattened as H, W, C, expected C, H, W", is_flattened, last_first),
+        (
+            "axis order",
+            "the kernel's x and y are swapped",
+            is_square,
+            lambda s: s.weight.swapaxes(2, 3),
+        ),
+        (
+            "axis order",
+            "its input is flattened as H, W, C, expected C, H, W",
+            is_flattened,
+            last_first,
+        ),
         ("polarity", "on and off events are swapped", sees_polarity, lambda s: s.weight[:, ::-1]),
         ("weight scale", "the weights are halved", always, lambda s: s.weight >> 1),
         ("weight scale", "the weights are doubled", always, lambda s: s.weight << 1),
     ]
     for cause, explanation, applies, change in changes:
         synapses = tuple(replace(s, weight=change(s)) if applies(s) else s for s in layer.synapses)
-        if any(not np.array_equal(new.weight, old.weight) for new, old in zip(synapses, layer.synapses, strict=True)):
+        if any(
+            not np.array_equal(new.weight, old.weight)
+            for new, old in zip(synapses, layer.synapses, strict=True)
+        ):
             yield Hypothesis(cause, explanation, rule, replace(layer, synapses=synapses))
 
 
 def other_decay(layer: Layer, rule: Rule, which: str, decays: NDArray[np.int64]) -> Hypothesis:
-    """The decay (`which`: voltage or current) is one of `decays` [D], in order; the one in the middle is run."""
+    """The decay (`which`: voltage or current) is one of `decays` [D], in order; the one in the
+    middle is run.
+    """
     right, found = getattr(layer, f"{which}_decay"), int(decays[len(decays) // 2])
     span = f"{found}" if len(decays) == 1 else f"{decays[0]} to {decays[-1]}"
     explanation = f"the {which} decay is {span} of {DECAY_ONE}, expected {right}"
@@ -106,5 +175,13 @@ def other_threshold(layer: Layer, rule: Rule, low: int, high: int | None) -> Hyp
     if high is None:
         span, run = f"at least {low / 64:g}, or nothing fires", low
     else:
-        span, run = f"{low / 64:g}" + ("" if low >> 6 == high >> 6 else f" to {high / 64:g}"), (low + high) // 2
-    return Hypothesis("threshold", f"the threshold is {span}, expected {layer.threshold}", replace(rule, threshold=run), layer)
+        span, run = (
+            f"{low / 64:g}" + ("" if low >> 6 == high >> 6 else f" to {high / 64:g}"),
+            (low + high) // 2,
+        )
+    return Hypothesis(
+        "threshold",
+        f"the threshold is {span}, expected {layer.threshold}",
+        replace(rule, threshold=run),
+        layer,
+    )

@@ -1,4 +1,5 @@
-"""One layer, one sample, computed plainly by the rule of docs/program.md or by a wrong one: what a divergence is explained with.
+"""One layer, one sample, computed plainly by the rule of docs/program.md or by a wrong one: what a
+divergence is explained with.
 
 Independent of the simulator, which is one of the two sides that differ.
 """
@@ -19,9 +20,11 @@ RAIL = 2**23 - 1  # of the membrane
 
 @dataclass(frozen=True)
 class Rule:
-    """How a layer's neurons are updated; the defaults are the integer program's. Decays may be arrays [D, 1], to run D rules at once.
+    """How a layer's neurons are updated; the defaults are the integer program's. Decays may be
+    arrays [D, 1], to run D rules at once.
 
-    `threshold` is in units of the membrane (64 times the layer's). `late`: steps by which the synapses' input comes too late (negative:
+    `threshold` is in units of the membrane (64 times the layer's). `late`: steps by which the
+        synapses' input comes too late (negative:
     too early); `all_late`: by which the whole layer does, so that its bias waits too.
     """
 
@@ -50,20 +53,31 @@ def bias_of(layer: Layer) -> Integers:
 
 
 def run(rule: Rule, sums: NDArray[Any], bias: Integers) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Spikes and membranes before the reset, [T, N] each, of neurons with synaptic sums [T, N] and bias [N]."""
-    spikes, membranes = (np.stack(values) for values in zip(*updates(rule, sums, bias), strict=True))
+    """Spikes and membranes before the reset, [T, N] each, of neurons with synaptic sums [T, N] and
+    bias [N].
+    """
+    spikes, membranes = (
+        np.stack(values) for values in zip(*updates(rule, sums, bias), strict=True)
+    )
     return spikes, membranes
 
 
-def updates(rule: Rule, sums: NDArray[Any], bias: Integers, given: NDArray[Any] | None = None) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
-    """Step by step what `run` gives together; `given` [T, N]: spikes that reset the neurons instead of their own."""
+def updates(
+    rule: Rule, sums: NDArray[Any], bias: Integers, given: NDArray[Any] | None = None
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
+    """Step by step what `run` gives together; `given` [T, N]: spikes that reset the neurons instead
+    of their own.
+    """
     u: Any = np.zeros(sums.shape[1:], np.int64)
     v: Any = np.zeros(sums.shape[1:], np.int64)
     for t in range(min(0, rule.all_late), len(sums)):
         arrived = arriving(rule, sums, t) << 6
         biased = rule.biased and t - rule.all_late >= 0
         u = _bounded(_decayed(u, rule.current_decay, rule.rounding) + arrived, rule.current)
-        h = _bounded(_decayed(v, rule.voltage_decay, rule.rounding) + u + ((bias << 6) if biased else 0), rule.membrane)
+        h = _bounded(
+            _decayed(v, rule.voltage_decay, rule.rounding) + u + ((bias << 6) if biased else 0),
+            rule.membrane,
+        )
         fired = (h >= rule.threshold if rule.at_threshold else h > rule.threshold) & rule.fires
         if t >= 0:
             yield fired, h
@@ -93,7 +107,9 @@ def _bounded(x: Any, how: str) -> Any:
 
 
 def synaptic_sums(layer: Layer, sources: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.int32]:
-    """a of one sample, int32 [T, neurons]: the input's frames or a layer's spikes [T, *shape] by name; a source that is not there is silent."""
+    """a of one sample, int32 [T, neurons]: the input's frames or a layer's spikes [T, *shape] by
+    name; a source that is not there is silent.
+    """
     steps = len(sources[INPUT])
     total = np.zeros((steps, layer.neurons), np.int32)
     for synapse in layer.synapses:
@@ -118,18 +134,26 @@ def _pooled(x: NDArray[np.uint8], pool: int) -> NDArray[np.float64]:
     return np.asarray(windows.sum((3, 5)), np.float64)
 
 
-def _convolved(x: NDArray[np.float64], synapse: Synapse, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Cross-correlation, a step at a time; float64 holds every sum of a program (below 2^23) exactly."""
+def _convolved(
+    x: NDArray[np.float64], synapse: Synapse, shape: tuple[int, ...]
+) -> NDArray[np.int32]:
+    """Cross-correlation, a step at a time; float64 holds every sum of a program (below 2^23)
+    exactly.
+    """
     (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
     ky, kx = synapse.weight.shape[2:]
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
+    )
     windows = windows[:, :, ::sy, ::sx, ::dy, ::dx][:, :, : shape[1], : shape[2]]
     weights = np.split(synapse.weight.astype(np.float64), synapse.groups)
     out = np.empty((len(x), *shape), np.int32)
     for t, step in enumerate(windows):
         parts = zip(weights, np.split(step, synapse.groups), strict=True)
-        out[t] = np.concatenate([np.tensordot(w, part, ((1, 2, 3), (0, 3, 4))) for w, part in parts])
+        out[t] = np.concatenate(
+            [np.tensordot(w, part, ((1, 2, 3), (0, 3, 4))) for w, part in parts]
+        )
     return out.reshape(len(x), -1)
 
 

@@ -16,18 +16,29 @@ Report = dict[str, Any]
 Predictions = NDArray[np.int64] | None
 
 
-def compare(first: Report, second: Report, answers: tuple[Predictions, Predictions], labels: Predictions) -> Report:
-    """What two reports differ in: `first` and `second` as they are, and `accuracy`, `recipe` and `energy` of both.
+def compare(
+    first: Report, second: Report, answers: tuple[Predictions, Predictions], labels: Predictions
+) -> Report:
+    """What two reports differ in: `first` and `second` as they are, and `accuracy`, `recipe` and
+    `energy` of both.
 
-    `answers` and `labels` int64 [N] over the same recordings; None where none were given. `accuracy`: recordings that only one of them
-    has right, and the exact two-sided p-value of McNemar's test that both are equally often right. `recipe`: settings that differ.
+    `answers` and `labels` int64 [N] over the same recordings; None where none were given.
+        `accuracy`: recordings that only one of them
+    has right, and the exact two-sided p-value of McNemar's test that both are equally often right.
+        `recipe`: settings that differ.
     `energy`: central values by estimator and their ratio, second over first.
     """
     accuracy = None
     a, b = answers
     if a is not None and b is not None and labels is not None:
         only_first, only_second, p = mcnemar(a == labels, b == labels)
-        accuracy = {"samples": len(labels), "only_first": only_first, "only_second": only_second, "p": p, "same": int((a == b).sum())}
+        accuracy = {
+            "samples": len(labels),
+            "only_first": only_first,
+            "only_second": only_second,
+            "p": p,
+            "same": int((a == b).sum()),
+        }
     return {
         "first": first,
         "second": second,
@@ -53,7 +64,11 @@ def _differing(first: str | None, second: str | None) -> list[dict[str, str | No
     a, b = _settings(first), _settings(second)
     if not a or not b:
         return []
-    return [{"setting": key, "first": a.get(key), "second": b.get(key)} for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
+    return [
+        {"setting": key, "first": a.get(key), "second": b.get(key)}
+        for key in dict.fromkeys([*a, *b])
+        if a.get(key) != b.get(key)
+    ]
 
 
 def _energy(first: Report, second: Report) -> list[dict[str, Any]]:
@@ -65,7 +80,15 @@ def _energy(first: Report, second: Report) -> list[dict[str, Any]]:
         other = others.get((e["estimator"], e["device"]))
         if other is not None:
             ratio = other["energy_j"] / e["energy_j"] if e["energy_j"] > 0 else None
-            found.append({"estimator": e["estimator"], "device": e["device"], "first": _figures(e), "second": _figures(other), "ratio": ratio})
+            found.append(
+                {
+                    "estimator": e["estimator"],
+                    "device": e["device"],
+                    "first": _figures(e),
+                    "second": _figures(other),
+                    "ratio": ratio,
+                }
+            )
     return found
 
 
@@ -74,7 +97,9 @@ def _figures(e: dict[str, Any]) -> dict[str, float]:
 
 
 def names(comparison: Report) -> list[str]:
-    """What the two are called in tables: their folders, or all of the paths where those are the same."""
+    """What the two are called in tables: their folders, or all of the paths where those are the
+    same.
+    """
     given = [comparison[side]["name"] for side in ("first", "second")]
     short = [Path(name).name for name in given]
     return short if short[0] != short[1] else given
@@ -84,24 +109,49 @@ def tables(comparison: Report) -> dict[str, Table]:
     """The tables of the page, by id."""
     sides = [comparison["first"], comparison["second"]]
     columns = names(comparison)
-    found = [Table("figures", ["", *columns], [[name, *(shown(side) for side in sides)] for name, shown in FIGURES])]
+    found = [
+        Table(
+            "figures",
+            ["", *columns],
+            [[name, *(shown(side) for side in sides)] for name, shown in FIGURES],
+        )
+    ]
     engines = [{e["name"]: e for p in side["parity"] or [] for e in p["engines"]} for side in sides]
     if any(engines):
-        rows = [[name, *(_parity(of.get(name)) for of in engines)] for name in dict.fromkeys([*engines[0], *engines[1]])]
+        rows = [
+            [name, *(_parity(of.get(name)) for of in engines)]
+            for name in dict.fromkeys([*engines[0], *engines[1]])
+        ]
         found.append(Table("parity", ["engine", *columns], rows))
     firing = [{layer["name"] for layer in side["network"] if layer["fires"]} for side in sides]
-    layers = [{layer["name"]: layer for layer in side["rates"] or [] if layer["name"] in of} for side, of in zip(sides, firing, strict=True)]
+    layers = [
+        {layer["name"]: layer for layer in side["rates"] or [] if layer["name"] in of}
+        for side, of in zip(sides, firing, strict=True)
+    ]
     if any(layers):
-        rows = [[name, *(_rate(of.get(name)) for of in layers)] for name in dict.fromkeys([*layers[0], *layers[1]])]
+        rows = [
+            [name, *(_rate(of.get(name)) for of in layers)]
+            for name in dict.fromkeys([*layers[0], *layers[1]])
+        ]
         found.append(Table("rates", ["layer", *columns], rows))
     if comparison["recipe"]:
-        rows = [[entry["setting"], entry["first"] or DASH, entry["second"] or DASH] for entry in comparison["recipe"]]
+        rows = [
+            [entry["setting"], entry["first"] or DASH, entry["second"] or DASH]
+            for entry in comparison["recipe"]
+        ]
         found.append(Table("recipe", ["setting", *columns], rows))
     if comparison["energy"]:
         rows = []
         for e in comparison["energy"]:
             ratio = DASH if e["ratio"] is None else f"{e['ratio']:.3g}"
-            rows.append([f"{e['estimator']} ({e['device']})", energy_of(e["first"]), energy_of(e["second"]), ratio])
+            rows.append(
+                [
+                    f"{e['estimator']} ({e['device']})",
+                    energy_of(e["first"]),
+                    energy_of(e["second"]),
+                    ratio,
+                ]
+            )
         found.append(Table("energy", ["estimator", *columns, "second / first"], rows))
     return {table.id: table for table in found}
 
@@ -110,11 +160,17 @@ def _parity(engine: dict[str, Any] | None) -> str:
     if engine is None:
         return DASH
     differing = engine["spike_mismatches"]
-    return f"{percent(engine['prediction_agreement'])} same answers, {count(differing)} spikes differ"
+    return (
+        f"{percent(engine['prediction_agreement'])} same answers, {count(differing)} spikes differ"
+    )
 
 
 def _rate(layer: dict[str, Any] | None) -> str:
-    return DASH if layer is None else f"{percent(layer['rate'])} ({count(layer['spikes_per_sample'])} spikes)"
+    return (
+        DASH
+        if layer is None
+        else f"{percent(layer['rate'])} ({count(layer['spikes_per_sample'])} spikes)"
+    )
 
 
 def _of(side: Report, key: str) -> Any:
@@ -122,7 +178,9 @@ def _of(side: Report, key: str) -> Any:
 
 
 def _float_accuracy(side: Report) -> str:
-    return DASH if side["training"] is None else percent(side["training"]["test"]["accuracy"]) or DASH
+    return (
+        DASH if side["training"] is None else percent(side["training"]["test"]["accuracy"]) or DASH
+    )
 
 
 def _cores(side: Report) -> str:
@@ -130,14 +188,19 @@ def _cores(side: Report) -> str:
 
 
 def _first_energy(side: Report) -> str:
-    return DASH if not side["energy"] else joules(side["energy"]["estimates"][0]["energy_j"]) or DASH
+    return (
+        DASH if not side["energy"] else joules(side["energy"]["estimates"][0]["energy_j"]) or DASH
+    )
 
 
 FIGURES: list[tuple[str, Callable[[Report], str]]] = [
     ("data set", lambda side: side["title"]),
     ("method", lambda side: side["training"]["method"] if side["training"] else DASH),
     ("accuracy in float, its own test", _float_accuracy),
-    ("accuracy (95 % interval)", lambda side: percent(_of(side, "accuracy"), _of(side, "accuracy_ci95")) or DASH),
+    (
+        "accuracy (95 % interval)",
+        lambda side: percent(_of(side, "accuracy"), _of(side, "accuracy_ci95")) or DASH,
+    ),
     ("recordings", lambda side: count(_of(side, "samples"))),
     ("neurons", lambda side: count(sum(layer["neurons"] for layer in side["network"]) or None)),
     ("weights", lambda side: count(sum(layer["weights"] for layer in side["network"]) or None)),
@@ -153,6 +216,23 @@ def write_comparison(path: Path, comparison: Report) -> None:
     trained = [comparison[side]["training"] for side in ("first", "second")]
     curves = [{} if of is None else of["curves"] for of in trained]
     metrics = [
-        (name, [(label, of[name]) for label, of in zip(names(comparison), curves, strict=True) if name in of]) for name in {**curves[0], **curves[1]}
+        (
+            name,
+            [
+                (label, of[name])
+                for label, of in zip(names(comparison), curves, strict=True)
+                if name in of
+            ],
+        )
+        for name in {**curves[0], **curves[1]}
     ]
-    write(path, "compare.html", {"c": comparison, "names": names(comparison), "tables": tables(comparison), "metrics": metrics})
+    write(
+        path,
+        "compare.html",
+        {
+            "c": comparison,
+            "names": names(comparison),
+            "tables": tables(comparison),
+            "metrics": metrics,
+        },
+    )

@@ -1,4 +1,6 @@
-"""Collects what a report says: one dictionary, which is `tmkt report --json`; every table and plot of the page is made of it alone."""
+"""Collects what a report says: one dictionary, which is `tmkt report --json`; every table and plot
+of the page is made of it alone.
+"""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -32,7 +34,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Samples:
-    """Recordings of a split, read: frames uint8 [N, T, 2, H, W], labels int64 [N]. `data` is their folder."""
+    """Recordings of a split, read: frames uint8 [N, T, 2, H, W], labels int64 [N]. `data` is their
+    folder.
+    """
 
     recordings: Sequence[Recording]
     frames: NDArray[np.uint8]
@@ -43,9 +47,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a deployment is reported: engines for the parity, devices for cores and energy, points of accuracy that may be lost.
+    """What of a deployment is reported: engines for the parity, devices for cores and energy,
+    points of accuracy that may be lost.
 
-    `parity` and `energy` are reports that were made already, over the same recordings; they are taken as they are.
+    `parity` and `energy` are reports that were made already, over the same recordings; they are
+    taken as they are.
     """
 
     engines: Sequence[str] = ("simulator", "onnx", "float")
@@ -56,13 +62,21 @@ class Wanted:
 
 
 def gather(
-    bundle: Bundle, run: Run | None, samples: Samples | None, wanted: Wanted, name: str, progress: Progress | None = None
+    bundle: Bundle,
+    run: Run | None,
+    samples: Samples | None,
+    wanted: Wanted,
+    name: str,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
-    """The report of a bundle, of the run that it was made from where that is given, and over recordings where they are given; beside it the
+    """The report of a bundle, of the run that it was made from where that is given, and over
+        recordings where they are given; beside it the
     simulator's answers int64 [N], None without recordings.
 
-    Keys are listed in docs/report.md; what is not known is None. The same input gives the same report: it holds no times. Raises
-    InputError as the parts do: for an engine or a device that is not known or not installed. `progress` is told the recordings done, of all,
+    Keys are listed in docs/report.md; what is not known is None. The same input gives the same
+        report: it holds no times. Raises
+    InputError as the parts do: for an engine or a device that is not known or not installed.
+        `progress` is told the recordings done, of all,
     by each part in turn.
     """
 
@@ -71,7 +85,11 @@ def gather(
             progress(done, total)
 
     origin, program = bundle.manifest["origin"], bundle.program
-    measured = None if samples is None else measure(bundle, open_engine(REFERENCE, bundle), samples.frames, _done(tell, samples))
+    measured = (
+        None
+        if samples is None
+        else measure(bundle, open_engine(REFERENCE, bundle), samples.frames, _done(tell, samples))
+    )
     found = None if samples is None or measured is None else _evaluation(bundle, measured, samples)
     report = {
         "name": name,
@@ -91,7 +109,11 @@ def gather(
         "quantisation": bundle.manifest["quantisation"],
         "parity": _parity(bundle, samples, wanted, tell),
         "fit": [_fit(bundle, device, samples, tell) for device in wanted.devices],
-        "energy": wanted.energy or (samples and energy(bundle, wanted.devices, samples.frames, samples.labels, _done(tell, samples))),
+        "energy": wanted.energy
+        or (
+            samples
+            and energy(bundle, wanted.devices, samples.frames, samples.labels, _done(tell, samples))
+        ),
         "samples": [],
         "commands": commands(bundle, None if samples is None else samples.data),
         "versions": _versions(),
@@ -100,9 +122,16 @@ def gather(
 
 
 def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
-    """The report of a run whose network does not become integers, for the reason `refused`: the same keys, what a bundle knows None or empty."""
+    """The report of a run whose network does not become integers, for the reason `refused`: the
+    same keys, what a bundle knows None or empty.
+    """
     info, data = run.info, run.recipe.data
-    contract = {"sensor": info["sensor"], "bins": data.bins, "bin_us": data.bin_us, "max_count": data.max_count}
+    contract = {
+        "sensor": info["sensor"],
+        "bins": data.bins,
+        "bin_us": data.bin_us,
+        "max_count": data.max_count,
+    }
     return {
         "name": name,
         "dataset": data.name,
@@ -122,7 +151,11 @@ def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {"tmkt": __version__, "python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
+    return {
+        "tmkt": __version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }
 
 
 def _done(tell: Progress, samples: Samples) -> Callable[[int], None]:
@@ -134,14 +167,20 @@ def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
     if run is not None:
         return dump_recipe(run.recipe)
     known = origin.get("recipe")
-    if not isinstance(known, dict) or not all(isinstance(values, dict) for values in known.values()):
+    if not isinstance(known, dict) or not all(
+        isinstance(values, dict) for values in known.values()
+    ):
         return None
-    return "\n".join(dump_section(name, values) for name, values in known.items())  # as it is: a bundle may be older than this tmkt
+    return "\n".join(
+        dump_section(name, values) for name, values in known.items()
+    )  # as it is: a bundle may be older than this tmkt
 
 
 def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict[str, Any]:
     """That of `tmkt evaluate`, without the time, which is another every time."""
-    found = evaluate(REFERENCE, bundle.program.classes, answers_of(measured), samples.labels).to_json()
+    found = evaluate(
+        REFERENCE, bundle.program.classes, answers_of(measured), samples.labels
+    ).to_json()
     del found["seconds_per_sample"]
     return found
 
@@ -171,26 +210,58 @@ def _synapse(synapse: Any) -> str:
 
 
 def rates(measured: Measurement) -> list[dict[str, Any]]:
-    """What every layer does in a recording: mean spikes, their share of all neurons and steps, and synaptic operations."""
+    """What every layer does in a recording: mean spikes, their share of all neurons and steps, and
+    synaptic operations.
+    """
     trace, found = measured.trace.to_json(), []
     for layer in trace["layers"]:
         share = layer["spikes_per_sample"] / (layer["neurons"] * trace["steps"])
-        kept = {key: layer[key] for key in ("name", "neurons", "spikes_per_sample", "spikes_sd", "synops_per_sample", "source_spikes_per_sample")}
+        kept = {
+            key: layer[key]
+            for key in (
+                "name",
+                "neurons",
+                "spikes_per_sample",
+                "spikes_sd",
+                "synops_per_sample",
+                "source_spikes_per_sample",
+            )
+        }
         found.append({**kept, "rate": share})
     return found
 
 
-def _parity(bundle: Bundle, samples: Samples | None, wanted: Wanted, tell: Progress) -> list[dict[str, Any]] | None:
+def _parity(
+    bundle: Bundle, samples: Samples | None, wanted: Wanted, tell: Progress
+) -> list[dict[str, Any]] | None:
     if wanted.parity:
         return list(wanted.parity)
     if samples is None:
         return None
-    return [parity(bundle, wanted.engines, samples.frames, samples.labels, wanted.max_drop, lambda done, total, _: tell(done, total))]
+    return [
+        parity(
+            bundle,
+            wanted.engines,
+            samples.frames,
+            samples.labels,
+            wanted.max_drop,
+            lambda done, total, _: tell(done, total),
+        )
+    ]
 
 
 def _fit(bundle: Bundle, name: str, samples: Samples | None, tell: Progress) -> dict[str, Any]:
     """That of `tmkt fit`, and the mesh that its cores lie on."""
     device = load_device(name)
     done = None if samples is None else _done(tell, samples)
-    found = fit(from_program(bundle.program), device, bundle=bundle, frames=None if samples is None else samples.frames, progress=done)
-    return {**found, "mesh": {"rows": device.limits.mesh_rows, "cores_per_node": device.limits.cores_per_tile}}
+    found = fit(
+        from_program(bundle.program),
+        device,
+        bundle=bundle,
+        frames=None if samples is None else samples.frames,
+        progress=done,
+    )
+    return {
+        **found,
+        "mesh": {"rows": device.limits.mesh_rows, "cores_per_node": device.limits.cores_per_tile},
+    }

@@ -12,32 +12,75 @@ from tmkt.deploy.report import plots, quantisation
 from tmkt.deploy.report.tables import count, divergence, metric, tables
 from tmkt.files import writing
 
-MOST_EMBEDDED = 1_000_000  # bytes of the report's JSON in the page; a larger one (thousands of classes or steps) is left to --json
+# bytes of the report's JSON in the page; a larger one (thousands of classes or steps) is left to
+# --json
+MOST_EMBEDDED = 1_000_000
 
 
 def environment() -> Environment:
-    """Templates that escape everything that is no markup of ours, and fail on a name that is not there."""
-    env = Environment(loader=PackageLoader("tmkt.deploy.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"count": count, "joules": joules, "percent": percent, "metric": metric, "embedded": embedded}
-    env.globals |= {"plots": plots, "energy_rows": energy_rows, "divergence": divergence, "quantisation": quantisation}
+    """Templates that escape everything that is no markup of ours, and fail on a name that is not
+    there.
+    """
+    env = Environment(
+        loader=PackageLoader("tmkt.deploy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "count": count,
+        "joules": joules,
+        "percent": percent,
+        "metric": metric,
+        "embedded": embedded,
+    }
+    env.globals |= {
+        "plots": plots,
+        "energy_rows": energy_rows,
+        "divergence": divergence,
+        "quantisation": quantisation,
+    }
     return env
 
 
 def embedded(value: Any) -> Markup:
     """JSON for a script element: no text in it can end the element."""
-    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(
+        json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    )
 
 
 def energy_rows(*reports: dict[str, Any]) -> list[tuple[str, list[dict[str, float]]]]:
     """For `plots.intervals`: a row an estimator, a figure a report that has it."""
-    names = dict.fromkeys((e["estimator"], e["device"]) for report in reports for e in report["estimates"])
-    found = [[e for report in reports for e in report["estimates"] if (e["estimator"], e["device"]) == name] for name in names]
-    return [(f"{estimator} ({device})", figures) for (estimator, device), figures in zip(names, found, strict=True)]
+    names = dict.fromkeys(
+        (e["estimator"], e["device"]) for report in reports for e in report["estimates"]
+    )
+    found = [
+        [
+            e
+            for report in reports
+            for e in report["estimates"]
+            if (e["estimator"], e["device"]) == name
+        ]
+        for name in names
+    ]
+    return [
+        (f"{estimator} ({device})", figures)
+        for (estimator, device), figures in zip(names, found, strict=True)
+    ]
 
 
 def write_page(path: Path, report: dict[str, Any], player: dict[str, Any] | None) -> None:
-    """Writes the page of a report; `player` is what `samples.pack_samples` gives. InputError where the disk refuses."""
-    shown = {"report": report, "tables": tables(report), "player": player, "embed": len(json.dumps(report)) <= MOST_EMBEDDED}
+    """Writes the page of a report; `player` is what `samples.pack_samples` gives. InputError where
+    the disk refuses.
+    """
+    shown = {
+        "report": report,
+        "tables": tables(report),
+        "player": player,
+        "embed": len(json.dumps(report)) <= MOST_EMBEDDED,
+    }
     write(path, "report.html", shown)
 
 

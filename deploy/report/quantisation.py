@@ -4,7 +4,8 @@ from typing import Any
 
 from tmkt.console import percent
 
-# Column, key of the report, how it is shown. Error: relative; rate: spikes per neuron and step; silent, saturated: share of the neurons.
+# Column, key of the report, how it is shown. Error: relative; rate: spikes per neuron and step;
+# silent, saturated: share of the neurons.
 COLUMNS = (
     ("layer", "layer", str),
     ("bits", "bits", str),
@@ -23,9 +24,16 @@ COLUMNS = (
 
 
 def layer_table(layers: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
-    """Columns and one row a layer; a column that no layer has a value for is left out, other unknowns are None."""
-    columns = [column for column in COLUMNS if any(row.get(column[1]) is not None for row in layers)]
-    return [name for name, _, _ in columns], [[None if row.get(key) is None else show(row[key]) for _, key, show in columns] for row in layers]
+    """Columns and one row a layer; a column that no layer has a value for is left out, other
+    unknowns are None.
+    """
+    columns = [
+        column for column in COLUMNS if any(row.get(column[1]) is not None for row in layers)
+    ]
+    return [name for name, _, _ in columns], [
+        [None if row.get(key) is None else show(row[key]) for _, key, show in columns]
+        for row in layers
+    ]
 
 
 def answers(layers: list[dict[str, Any]]) -> str | None:
@@ -43,4 +51,6 @@ def answers(layers: list[dict[str, Any]]) -> str | None:
 
 def warnings(layers: list[dict[str, Any]]) -> list[str]:
     """A line for each layer that died, is dying, or fires all the time."""
-    return [f"warning: layer {row['layer']} is {row['warning']}" for row in layers if row.get("warning")]
+    return [
+        f"warning: layer {row['layer']} is {row['warning']}" for row in layers if row.get("warning")
+    ]

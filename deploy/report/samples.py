@@ -1,4 +1,6 @@
-"""Sample recordings for the player: their events, every layer's spikes, and the read-out step by step, packed for the page."""
+"""Sample recordings for the player: their events, every layer's spikes, and the read-out step by
+step, packed for the page.
+"""
 
 import json
 import math
@@ -18,25 +20,36 @@ from tmkt.program.model import Layer
 from tmkt.program.simulator.simulator import Simulator
 
 MOST_SAMPLES, MOST_WRONG = 12, 4
-MOST_PACKED = 2_400_000  # bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB
+# bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB
+MOST_PACKED = 2_400_000
 MOST_EVENTS = 60_000  # of a recording: with more, every second, third, ... is shown
-MOST_SPIKE_BYTES = 60_000  # of a layer and recording, before compression: of a larger layer, the first channels are shown
-MOST_STEPS, MOST_READOUT = 2_000, 150_000  # steps that are shown, and values of the read-out in them
+# of a layer and recording, before compression: of a larger layer, the first channels are shown
+MOST_SPIKE_BYTES = 60_000
+MOST_STEPS, MOST_READOUT = (
+    2_000,
+    150_000,
+)  # steps that are shown, and values of the read-out in them
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A recording as the network met it: `spikes` uint8 [T, *shape] by layer, `readout` int64 [T, K] after every step."""
+    """A recording as the network met it: `spikes` uint8 [T, *shape] by layer, `readout` int64 [T,
+    K] after every step.
+    """
 
     spikes: dict[str, NDArray[np.uint8]]
     readout: NDArray[np.int64]
 
 
 def choose(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> list[int]:
-    """Which recordings are shown: up to MOST_WRONG wrong answers, then right ones, class after class. In the order of the recordings."""
+    """Which recordings are shown: up to MOST_WRONG wrong answers, then right ones, class after
+    class. In the order of the recordings.
+    """
     wrong = np.flatnonzero(labels != predictions)[:MOST_WRONG].tolist()
     right = np.flatnonzero(labels == predictions)
-    of_class = {int(label): right[labels[right] == label].tolist() for label in np.unique(labels[right])}
+    of_class = {
+        int(label): right[labels[right] == label].tolist() for label in np.unique(labels[right])
+    }
     chosen: list[int] = list(wrong)
     while len(chosen) < MOST_SAMPLES and any(of_class.values()):
         for found in of_class.values():
@@ -51,13 +64,20 @@ def shown_steps(bundle: Bundle) -> int:
 
 
 def replay(simulator: Simulator, frames: NDArray[np.uint8]) -> Replay:
-    """Runs one recording, uint8 [T, 2, H, W], a step at a time: the membranes between the steps are what a run as a whole does not show."""
+    """Runs one recording, uint8 [T, 2, H, W], a step at a time: the membranes between the steps are
+    what a run as a whole does not show.
+    """
     parts = []
     state = simulator.zero_state(1)
     for step in range(len(frames)):
         result = simulator.run(frames[None, step : step + 1], state)
         state = result.state
-        parts.append((result.readout[0], {name: spikes[0, 0].copy() for name, spikes in result.spikes.items()}))
+        parts.append(
+            (
+                result.readout[0],
+                {name: spikes[0, 0].copy() for name, spikes in result.spikes.items()},
+            )
+        )
     readout = np.stack([part[0] for part in parts])
     if simulator.program.readout == "spikes":
         readout = np.cumsum(readout, axis=0)
@@ -65,8 +85,11 @@ def replay(simulator: Simulator, frames: NDArray[np.uint8]) -> Replay:
     return Replay(spikes, readout)
 
 
-def pack_samples(bundle: Bundle, samples: Samples, predictions: NDArray[np.int64]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The report's entries for the chosen recordings (name, label, prediction, events, read-out), and what the player needs beside.
+def pack_samples(
+    bundle: Bundle, samples: Samples, predictions: NDArray[np.int64]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The report's entries for the chosen recordings (name, label, prediction, events, read-out),
+    and what the player needs beside.
 
     As many as MOST_PACKED holds, one at least.
     """
@@ -83,12 +106,27 @@ def pack_samples(bundle: Bundle, samples: Samples, predictions: NDArray[np.int64
         if size > MOST_PACKED and entries:
             break
         name = "/".join(recording.path.parts[-3:])
-        seen = int(np.count_nonzero(events.t - events.t[0] < bundle.contract.bins * bundle.contract.bin_us))
-        names = {"label": bundle.classes[recording.label], "prediction": bundle.classes[int(predictions[i])]}
-        entries.append({"recording": name, **names, "events": seen, "readout": shown.readout[-1].tolist()})
+        seen = int(
+            np.count_nonzero(events.t - events.t[0] < bundle.contract.bins * bundle.contract.bin_us)
+        )
+        names = {
+            "label": bundle.classes[recording.label],
+            "prediction": bundle.classes[int(predictions[i])],
+        }
+        entries.append(
+            {"recording": name, **names, "events": seen, "readout": shown.readout[-1].tolist()}
+        )
         region = recording.view.region if recording.view else None
         box = None if region is None else [region[1], region[0], region[3], region[2]]
-        packed.append({**block, "label": recording.label, "prediction": int(predictions[i]), "sensor": list(events.sensor), "box": box})
+        packed.append(
+            {
+                **block,
+                "label": recording.label,
+                "prediction": int(predictions[i]),
+                "sensor": list(events.sensor),
+                "box": box,
+            }
+        )
     return entries, {**_layers(bundle, steps), "samples": packed}
 
 
@@ -96,20 +134,43 @@ def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
     """What is common to all samples."""
     last = bundle.program.layers[-1]
     unit = 64.0 * last.scale if last.scale and bundle.program.readout == "membrane" else 1.0
-    kind = "spikes so far" if bundle.program.readout == "spikes" else "membrane, in thresholds" if unit > 1 else "membrane"
+    kind = (
+        "spikes so far"
+        if bundle.program.readout == "spikes"
+        else "membrane, in thresholds"
+        if unit > 1
+        else "membrane"
+    )
     layers = []
     for layer in bundle.program.layers:
         if layer.fires:
             shape = _picture(layer)
             kept = _channels(shape, steps)
             neurons = min(layer.neurons, kept * shape[1] * shape[2])
-            layers.append({"name": layer.name, "channels": shape[0], "neurons": neurons, "shape": [kept, *shape[1:]]})
+            layers.append(
+                {
+                    "name": layer.name,
+                    "channels": shape[0],
+                    "neurons": neurons,
+                    "shape": [kept, *shape[1:]],
+                }
+            )
     contract = bundle.contract
-    return {"shown": steps, "bins": contract.bins, "bin_us": contract.bin_us, "classes": bundle.classes, "layers": layers, "unit": unit, "kind": kind}
+    return {
+        "shown": steps,
+        "bins": contract.bins,
+        "bin_us": contract.bin_us,
+        "classes": bundle.classes,
+        "layers": layers,
+        "unit": unit,
+        "kind": kind,
+    }
 
 
 def _picture(layer: Layer) -> tuple[int, int, int]:
-    """(channels, rows, columns) of a layer's picture: a square, not all of it used, of neurons that lie nowhere."""
+    """(channels, rows, columns) of a layer's picture: a square, not all of it used, of neurons that
+    lie nowhere.
+    """
     if len(layer.shape) == 3:
         channels, rows, columns = layer.shape
         return channels, rows, columns
@@ -123,18 +184,29 @@ def _channels(shape: tuple[int, ...], steps: int) -> int:
 
 
 def _pack(events: Events, bundle: Bundle, shown: Replay, steps: int) -> dict[str, Any]:
-    """Steps between stamps as uint32, x and y as uint16, polarities as uint8, then bit-packed spikes, layer by layer: one deflated block."""
+    """Steps between stamps as uint32, x and y as uint16, polarities as uint8, then bit-packed
+    spikes, layer by layer: one deflated block.
+    """
     inside = events.t - events.t[0] < steps * bundle.contract.bin_us
     every = int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS))
     kept = np.flatnonzero(inside)[::every]
     t = events.t[kept] - events.t[0]
-    parts = [np.diff(t, prepend=0).astype("<u4"), events.x[kept].astype("<u2"), events.y[kept].astype("<u2"), events.p[kept].astype(np.uint8)]
+    parts = [
+        np.diff(t, prepend=0).astype("<u4"),
+        events.x[kept].astype("<u2"),
+        events.y[kept].astype("<u2"),
+        events.p[kept].astype(np.uint8),
+    ]
     for layer in bundle.program.layers:
         if layer.fires:
             shape = _picture(layer)
             spikes = shown.spikes[layer.name][:steps].reshape(steps, -1)
             size = _channels(shape, steps) * shape[1] * shape[2]
-            parts.append(np.packbits(np.pad(spikes[:, :size], ((0, 0), (0, max(0, size - layer.neurons)))), axis=1))
+            parts.append(
+                np.packbits(
+                    np.pad(spikes[:, :size], ((0, 0), (0, max(0, size - layer.neurons)))), axis=1
+                )
+            )
     block = zlib.compress(b"".join(part.tobytes() for part in parts), 9)
     return {
         "bytes": len(block),

@@ -22,7 +22,9 @@ class Table:
     rows: list[list[str]]
 
     def kind(self, column: int) -> str:
-        """ "figure" for a column without words, which is aligned right; "wide" for one of long text, which wraps; else nothing."""
+        """ "figure" for a column without words, which is aligned right; "wide" for one of long text,
+        which wraps; else nothing.
+        """
         cells = [row[column] for row in self.rows]
         if any(len(cell) > WIDE for cell in cells):
             return "wide"
@@ -36,13 +38,25 @@ def count(value: float | None) -> str:
 
 def energy_of(figures: dict[str, float]) -> str:
     """ "1.2 µJ (1 µJ to 2 µJ)"."""
-    return f"{joules(figures['energy_j'])} ({joules(figures['low_j'])} to {joules(figures['high_j'])})"
+    return (
+        f"{joules(figures['energy_j'])} ({joules(figures['low_j'])} to {joules(figures['high_j'])})"
+    )
 
 
 def tables(report: dict[str, Any]) -> dict[str, Table]:
     """All tables that the report has figures for, by id."""
-    found = [_training(report["training"]), _network(report), _evaluation(report["evaluation"]), _confusion(report)]
-    found += [_quantisation(report["quantisation"]), _parity(report["parity"]), _energy(report["energy"]), _energy_layers(report["energy"])]
+    found = [
+        _training(report["training"]),
+        _network(report),
+        _evaluation(report["evaluation"]),
+        _confusion(report),
+    ]
+    found += [
+        _quantisation(report["quantisation"]),
+        _parity(report["parity"]),
+        _energy(report["energy"]),
+        _energy_layers(report["energy"]),
+    ]
     found += [_ann(report["energy"]), *(_cores(fit) for fit in report["fit"])]
     return {table.id: table for table in found if table is not None}
 
@@ -53,12 +67,19 @@ def _training(training: dict[str, Any] | None) -> Table | None:
     rows = []
     for name, line in training["curves"].items():
         values = [value for _, value in line]
-        rows.append([metric(name), *(f"{value:.4g}" for value in (values[0], min(values), max(values), values[-1]))])
+        rows.append(
+            [
+                metric(name),
+                *(f"{value:.4g}" for value in (values[0], min(values), max(values), values[-1])),
+            ]
+        )
     return Table("curves", ["metric", "first", "lowest", "highest", "last"], rows)
 
 
 def metric(name: str) -> str:
-    """A metric as people read it: "loss_ratio_perception" is the part "ratio perception" of the loss, "spike_rates.conv1" a layer's rate."""
+    """A metric as people read it: "loss_ratio_perception" is the part "ratio perception" of the
+    loss, "spike_rates.conv1" a layer's rate.
+    """
     if "." in name:
         return name.replace("_", " ").replace("rates.", "rate: ").replace(".", ": ")
     kind, _, part = name.partition("_")
@@ -75,8 +96,28 @@ def _network(report: dict[str, Any]) -> Table:
         shape = " x ".join(map(str, layer["shape"]))
         fed = "; ".join(layer["synapses"])
         synops = None if rate is None else rate["synops_per_sample"]
-        rows.append([layer["name"], fed, shape, count(layer["neurons"]), count(layer["weights"]), count(spikes), fired, count(synops)])
-    columns = ["layer", "fed by", "shape", "neurons", "weights", "spikes", "spike rate", "synaptic operations"]
+        rows.append(
+            [
+                layer["name"],
+                fed,
+                shape,
+                count(layer["neurons"]),
+                count(layer["weights"]),
+                count(spikes),
+                fired,
+                count(synops),
+            ]
+        )
+    columns = [
+        "layer",
+        "fed by",
+        "shape",
+        "neurons",
+        "weights",
+        "spikes",
+        "spike rate",
+        "synaptic operations",
+    ]
     return Table("layers", columns, rows)
 
 
@@ -103,13 +144,23 @@ def _confusion(report: dict[str, Any]) -> Table | None:
         return Table("confusion", ["recorded", *classes], rows)
     wrong = [(n, i, k) for i, row in enumerate(matrix) for k, n in enumerate(row) if n and i != k]
     wrong.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
-    rows = [[classes[i], classes[k], str(n), str(sum(matrix[i]))] for n, i, k in wrong[:MOST_CONFUSIONS]]
+    rows = [
+        [classes[i], classes[k], str(n), str(sum(matrix[i]))] for n, i, k in wrong[:MOST_CONFUSIONS]
+    ]
     return Table("confusions", ["recorded", "taken for", "recordings", "of"], rows)
 
 
 def _quantisation(entries: list[dict[str, Any]]) -> Table | None:
     columns, rows = layer_table(entries)
-    return Table("quantisation", columns, [[DASH if cell is None else str(cell) for cell in row] for row in rows]) if columns else None
+    return (
+        Table(
+            "quantisation",
+            columns,
+            [[DASH if cell is None else str(cell) for cell in row] for row in rows],
+        )
+        if columns
+        else None
+    )
 
 
 def _parity(reports: list[dict[str, Any]] | None) -> Table | None:
@@ -120,13 +171,35 @@ def _parity(reports: list[dict[str, Any]] | None) -> Table | None:
         for engine in report["engines"]:
             compared, differing = engine["spikes_compared"], engine["spike_mismatches"]
             accuracy = percent(engine["accuracy"], engine["accuracy_ci95"]) or DASH
-            agreement = percent(engine["prediction_agreement"], engine["prediction_agreement_ci95"]) or DASH
+            agreement = (
+                percent(engine["prediction_agreement"], engine["prediction_agreement_ci95"]) or DASH
+            )
             p = f"{engine['mcnemar']['p']:.2g}"
             kind = "integers" if engine["exact"] else "float"
-            rows.append([engine["name"], kind, count(report["samples"]), accuracy, agreement, p, count(compared), count(differing)])
+            rows.append(
+                [
+                    engine["name"],
+                    kind,
+                    count(report["samples"]),
+                    accuracy,
+                    agreement,
+                    p,
+                    count(compared),
+                    count(differing),
+                ]
+            )
             rows[-1].append(count(engine["membrane_mismatches"]))
-    columns = ["engine", "computes in", "recordings", "accuracy (95 %)", "same answer (95 %)", "McNemar's p"]
-    return Table("parity", [*columns, "spikes compared", "spikes that differ", "read-outs that differ"], rows)
+    columns = [
+        "engine",
+        "computes in",
+        "recordings",
+        "accuracy (95 %)",
+        "same answer (95 %)",
+        "McNemar's p",
+    ]
+    return Table(
+        "parity", [*columns, "spikes compared", "spikes that differ", "read-outs that differ"], rows
+    )
 
 
 def divergence(engine: dict[str, Any]) -> Table:
@@ -136,17 +209,45 @@ def divergence(engine: dict[str, Any]) -> Table:
         for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
             if compared := layer[f"{what}_compared"]:
                 differing = layer[f"{kind}_mismatches"]
-                rows.append([layer["name"], what, count(compared), count(differing), f"{100 * differing / compared:.3g} %"])
-    return Table(f"divergence-{engine['name']}", ["layer", "what", "compared", "differ", "share"], rows)
+                rows.append(
+                    [
+                        layer["name"],
+                        what,
+                        count(compared),
+                        count(differing),
+                        f"{100 * differing / compared:.3g} %",
+                    ]
+                )
+    return Table(
+        f"divergence-{engine['name']}", ["layer", "what", "compared", "differ", "share"], rows
+    )
 
 
 def _cores(fit: dict[str, Any]) -> Table:
     rows = []
     for i, layer in enumerate(fit["layers"]):
-        use = [f"{count(layer['use'][name]['used'])} of {count(layer['use'][name]['limit'])}" for name in ("neurons", "synapse memory", "axons in")]
-        decided = "does not fit: " + ", ".join(layer["over"]) if layer["over"] else layer["binding_limit"] or DASH
-        rows.append([str(i + 1), layer["name"], count(layer["cores"]), layer["tile"] or DASH, *use, decided])
-    columns = ["no.", "layer", "cores", "tile (C x H x W)", "neurons", "synapse memory", "axons in", "decided by"]
+        use = [
+            f"{count(layer['use'][name]['used'])} of {count(layer['use'][name]['limit'])}"
+            for name in ("neurons", "synapse memory", "axons in")
+        ]
+        decided = (
+            "does not fit: " + ", ".join(layer["over"])
+            if layer["over"]
+            else layer["binding_limit"] or DASH
+        )
+        rows.append(
+            [str(i + 1), layer["name"], count(layer["cores"]), layer["tile"] or DASH, *use, decided]
+        )
+    columns = [
+        "no.",
+        "layer",
+        "cores",
+        "tile (C x H x W)",
+        "neurons",
+        "synapse memory",
+        "axons in",
+        "decided by",
+    ]
     return Table(f"cores-{fit['device']}", columns, rows)
 
 
@@ -156,9 +257,27 @@ def _energy(energy: dict[str, Any] | None) -> Table | None:
     rows = []
     for e in energy["estimates"]:
         interval = f"{joules(e['low_j'])} to {joules(e['high_j'])}"
-        rows.append([e["estimator"], e["device"], joules(e["energy_j"]) or DASH, interval, joules(e["sd_j"]) or DASH])
+        rows.append(
+            [
+                e["estimator"],
+                e["device"],
+                joules(e["energy_j"]) or DASH,
+                interval,
+                joules(e["sd_j"]) or DASH,
+            ]
+        )
     rows += [[e["estimator"], e["device"], "unknown", e["reason"], DASH] for e in energy["unknown"]]
-    return Table("energy", ["estimator", "device", "an inference", "interval of its assumptions", "sd over recordings"], rows)
+    return Table(
+        "energy",
+        [
+            "estimator",
+            "device",
+            "an inference",
+            "interval of its assumptions",
+            "sd over recordings",
+        ],
+        rows,
+    )
 
 
 def _energy_layers(energy: dict[str, Any] | None) -> Table | None:
@@ -174,9 +293,33 @@ def _energy_layers(energy: dict[str, Any] | None) -> Table | None:
 def _ann(energy: dict[str, Any] | None) -> Table | None:
     if energy is None or not energy["ann"]:
         return None
-    verdicts = {True: "spiking costs less", False: "the ANN costs less", None: "undecided: inside the interval"}
+    verdicts = {
+        True: "spiking costs less",
+        False: "the ANN costs less",
+        None: "undecided: inside the interval",
+    }
     rows = []
     for c in energy["ann"]:
         crossover = percent(c["crossover"], [c["crossover_low"], c["crossover_high"]]) or DASH
-        rows.append([c["comparison"], c["device"], energy_of(c), percent(c["rate"]) or DASH, crossover, verdicts[c["spiking_wins"]]])
-    return Table("ann", ["comparison", "device", "the ANN's energy", "synapses that spikes reach", "crossover (interval)", "verdict"], rows)
+        rows.append(
+            [
+                c["comparison"],
+                c["device"],
+                energy_of(c),
+                percent(c["rate"]) or DASH,
+                crossover,
+                verdicts[c["spiking_wins"]],
+            ]
+        )
+    return Table(
+        "ann",
+        [
+            "comparison",
+            "device",
+            "the ANN's energy",
+            "synapses that spikes reach",
+            "crossover (interval)",
+            "verdict",
+        ],
+        rows,
+    )

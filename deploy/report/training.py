@@ -10,9 +10,11 @@ MOST_POINTS = 400  # of a curve: more than a plot's pixels can tell apart
 
 
 def training(run: Run) -> dict[str, Any]:
-    """The method and its data, the test result and versions of run.json, and every metric of metrics.jsonl as [step, value] pairs.
+    """The method and its data, the test result and versions of run.json, and every metric of
+    metrics.jsonl as [step, value] pairs.
 
-    Of a long training, every k-th row is kept, and the last. Values that are no finite numbers are left out.
+    Of a long training, every k-th row is kept, and the last. Values that are no finite numbers are
+    left out.
     """
     info, recipe = run.info, run.recipe
     return {
@@ -31,15 +33,21 @@ def training(run: Run) -> dict[str, Any]:
 
 
 def curves(run: Run) -> dict[str, list[list[float]]]:
-    """By metric, losses first: [step, value] pairs; the spike rate of a layer is "spike_rates.conv1". Empty where the run's
-    metrics.jsonl is gone."""
+    """By metric, losses first: [step, value] pairs; the spike rate of a layer is
+        "spike_rates.conv1". Empty where the run's
+    metrics.jsonl is gone.
+    """
     path = run.path / METRICS
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    lines = (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    )
     rows = [row for row in map(_row, lines) if row is not None]
     every = math.ceil(len(rows) / MOST_POINTS)
     kept = [row for i, row in enumerate(rows) if i % every == 0 or i == len(rows) - 1]
     names = dict.fromkeys(name for row in kept for name in row if name not in ("step", "epoch"))
-    ordered = sorted(names, key=lambda name: (not name.startswith("loss"), name.startswith("spike_rates")))
+    ordered = sorted(
+        names, key=lambda name: (not name.startswith("loss"), name.startswith("spike_rates"))
+    )
     return {name: [[row["step"], row[name]] for row in kept if name in row] for name in ordered}
 
 
@@ -53,6 +61,14 @@ def _row(line: str) -> dict[str, float] | None:
         return None
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, dict) else {name: value}
-    row = {name: value for name, value in flat.items() if isinstance(value, int | float) and math.isfinite(value)}
+        flat |= (
+            {f"{name}.{part}": v for part, v in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    row = {
+        name: value
+        for name, value in flat.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
     return row if "step" in row else None

@@ -14,8 +14,10 @@ MOST_CANDIDATES = 500  # margins that are tried: finer than a margin is known
 
 @dataclass(frozen=True)
 class Chosen:
-    """A margin, and what it does to the recordings that it was chosen on: the share that is decided, the share of these that is right, and
-    the mean bins that a decision takes (None where nothing is decided)."""
+    """A margin, and what it does to the recordings that it was chosen on: the share that is
+        decided, the share of these that is right, and
+    the mean bins that a decision takes (None where nothing is decided).
+    """
 
     margin: float
     decided: float
@@ -23,16 +25,28 @@ class Chosen:
     mean_bins: float | None
 
 
-def choose_margin(program: Program, frames: NDArray[np.uint8], labels: NDArray[np.int64], target: float, hold: int = 1) -> Chosen:
-    """The smallest margin with which at least a share `target` of the decisions is right; the largest that any read-out has if none does.
+def choose_margin(
+    program: Program,
+    frames: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    target: float,
+    hold: int = 1,
+) -> Chosen:
+    """The smallest margin with which at least a share `target` of the decisions is right; the
+    largest that any read-out has if none does.
 
-    frames uint8 [N, bins, 2, H, W], a window each, with labels int64 [N]. Give recordings that were trained on, or others that nothing is
+    frames uint8 [N, bins, 2, H, W], a window each, with labels int64 [N]. Give recordings that were
+        trained on, or others that nothing is
     measured on afterwards. The method is ours: decisions come as early as the share allows.
     """
-    leads = np.array([[leader(step) for step in _readouts(program, sample)] for sample in frames], np.int64)  # [N, bins, 2]
+    leads = np.array(
+        [[leader(step) for step in _readouts(program, sample)] for sample in frames], np.int64
+    )  # [N, bins, 2]
     candidates = np.unique(np.maximum(leads[:, :, 1], 0))
     if len(candidates) > MOST_CANDIDATES:
-        candidates = candidates[np.linspace(0, len(candidates) - 1, MOST_CANDIDATES).astype(np.int64)]
+        candidates = candidates[
+            np.linspace(0, len(candidates) - 1, MOST_CANDIDATES).astype(np.int64)
+        ]
     for candidate in candidates:
         found = _decide(leads, labels, int(candidate), hold)
         if found[1] is not None and found[1] >= target:
@@ -41,8 +55,11 @@ def choose_margin(program: Program, frames: NDArray[np.uint8], labels: NDArray[n
 
 
 def choose_min_events(frames: NDArray[np.uint8]) -> int:
-    """Half of what the emptiest recording has, in counts of frames uint8 [N, bins, 2, H, W]; at least 1. Ours: what has fewer events than any
-    recording that was trained on is not taken for one. It keeps out sparse noise, not dense (docs/results.md)."""
+    """Half of what the emptiest recording has, in counts of frames uint8 [N, bins, 2, H, W]; at
+        least 1. Ours: what has fewer events than any
+    recording that was trained on is not taken for one. It keeps out sparse noise, not dense
+        (docs/results.md).
+    """
     return max(1, int(frames.sum(axis=(1, 2, 3, 4), dtype=np.int64).min()) // 2)
 
 
@@ -57,7 +74,9 @@ def _readouts(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
     return readouts.cumsum(0) if program.readout == "spikes" else readouts
 
 
-def _decide(leads: NDArray[np.int64], labels: NDArray[np.int64], margin: int, hold: int) -> tuple[float, float | None, float | None]:
+def _decide(
+    leads: NDArray[np.int64], labels: NDArray[np.int64], margin: int, hold: int
+) -> tuple[float, float | None, float | None]:
     best, enough = leads[:, :, 0], leads[:, :, 1] >= margin
     held = np.zeros(len(leads), np.int64)
     bins, classes = np.full(len(leads), -1), np.full(len(leads), -1)
@@ -69,4 +88,8 @@ def _decide(leads: NDArray[np.int64], labels: NDArray[np.int64], margin: int, ho
     decided = bins > 0
     if not decided.any():
         return 0.0, None, None
-    return float(decided.mean()), float((classes == labels)[decided].mean()), float(bins[decided].mean())
+    return (
+        float(decided.mean()),
+        float((classes == labels)[decided].mean()),
+        float(bins[decided].mean()),
+    )

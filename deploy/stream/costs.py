@@ -1,4 +1,6 @@
-"""What an answer costs on a chip: how late it is, and its energy, from the spikes of the steps that ran for it."""
+"""What an answer costs on a chip: how late it is, and its energy, from the spikes of the steps that
+ran for it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +28,11 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Cost:
-    """Least and most. `step_us`: what a step takes, mean over the answer's steps; `latency_us`: from its last bin being complete to the
-    answer; both None where the network does not fit. `energy_j` by estimator, empty where none knows the device."""
+    """Least and most. `step_us`: what a step takes, mean over the answer's steps; `latency_us`:
+        from its last bin being complete to the
+    answer; both None where the network does not fit. `energy_j` by estimator, empty where none
+        knows the device.
+    """
 
     step_us: Interval | None
     latency_us: Interval | None
@@ -37,11 +42,16 @@ class Cost:
 class Costs:
     """A bundle on a device, placed once. InputError for a device that is not known.
 
-    `receipts`: what each estimator includes and leaves out, and its source, once a first answer was costed.
+    `receipts`: what each estimator includes and leaves out, and its source, once a first answer was
+    costed.
     """
 
     def __init__(self, bundle: Bundle, device: str) -> None:
-        self.program, self.classes, self.bin_us = bundle.program, bundle.classes, bundle.contract.bin_us
+        self.program, self.classes, self.bin_us = (
+            bundle.program,
+            bundle.classes,
+            bundle.contract.bin_us,
+        )
         self.placement = place(from_program(bundle.program), load_device(device))
         self.device = self.placement.device.name
         self.fits = self.placement.fits()
@@ -49,39 +59,65 @@ class Costs:
         self.receipts: dict[str, dict[str, Any]] = {}
 
     def of(self, answer: Answer) -> Cost:
-        """The cost of an answer. A step takes what its own spikes say. The answer is late by the steps that are still to run when the last
-        bin is complete (`Answer.behind`), and by the steps that a spike takes through the layers, one each (`depth`).
+        """The cost of an answer. A step takes what its own spikes say. The answer is late by the
+            steps that are still to run when the last
+        bin is complete (`Answer.behind`), and by the steps that a spike takes through the layers,
+            one each (`depth`).
 
-        Energy is that of all steps of the answer; what the chip takes while it waits, and the steps in which the pipeline drains, are not in it.
+        Energy is that of all steps of the answer; what the chip takes while it waits, and the steps
+        in which the pipeline drains, are not in it.
         """
-        frames, spikes = answer.frames[None], {name: array[None] for name, array in answer.spikes.items()}
+        frames, spikes = (
+            answer.frames[None],
+            {name: array[None] for name, array in answer.spikes.items()},
+        )
         trace = count(self.program, frames, spikes)
         step_us = latency_us = None
         on: OnChip | str = "does not fit"
         if self.fits:
             moved = traffic(self.placement, frames, spikes)
-            low, high = step_time(self.placement.device, work_of(self.placement, moved), self.placement.tiles_used)
+            low, high = step_time(
+                self.placement.device, work_of(self.placement, moved), self.placement.tiles_used
+            )
             step_us = (float(low.mean()) * MICRO, float(high.mean()) * MICRO)
-            latency_us = (step_us[0] * (answer.behind + self.depth), step_us[1] * (answer.behind + self.depth))
+            latency_us = (
+                step_us[0] * (answer.behind + self.depth),
+                step_us[1] * (answer.behind + self.depth),
+            )
             unused = np.zeros(1)  # messages and hops: only reports show them
             on = OnChip(self.placement, low, high, unused, unused, unused, parts_j=None)
         return Cost(step_us, latency_us, self._energy(trace, on))
 
     def _energy(self, trace: Trace, on: OnChip | str) -> dict[str, Interval]:
-        """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the one that is calibrated core by core needs
-        updates that only a run from zero counts, and power that is always on belongs to no answer. Every neuron is taken to be updated:
-        of an interval that is only the centre."""
+        """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the
+            one that is calibrated core by core needs
+        updates that only a run from zero counts, and power that is always on belongs to no answer.
+            Every neuron is taken to be updated:
+        of an interval that is only the centre.
+        """
         known = estimators(self.device) if self.device in described() else []
         if not known:
             return {}
         updates = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
         where = "left to tmkt energy" if CALIBRATED in known else on
-        counted = Counted(self.program, trace, updates, {self.device: where}, np.zeros(1, np.int64), self.classes, self.bin_us)
+        counted = Counted(
+            self.program,
+            trace,
+            updates,
+            {self.device: where},
+            np.zeros(1, np.int64),
+            self.classes,
+            self.bin_us,
+        )
         found, _ = estimates(counted, [self.device])
         out = {}
         for e in found:
             if e.device == self.device and e.always_on is None:
                 figure = e.figure([float(reading[0]) for reading in e.per_sample()])
                 out[e.estimator] = (figure["low_j"], figure["high_j"])
-                self.receipts[e.estimator] = {"includes": list(e.includes), "excludes": list(e.excludes), "source": e.source}
+                self.receipts[e.estimator] = {
+                    "includes": list(e.includes),
+                    "excludes": list(e.excludes),
+                    "source": e.source,
+                }
         return out

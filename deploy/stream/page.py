@@ -1,4 +1,6 @@
-"""A stream as a page to look at: events as they come, spikes of a layer, decisions over time; one HTML file that needs nothing else."""
+"""A stream as a page to look at: events as they come, spikes of a layer, decisions over time; one
+HTML file that needs nothing else.
+"""
 
 import json
 import zlib
@@ -18,7 +20,9 @@ from tmkt.events.types import Events
 from tmkt.files import writing
 from tmkt.program.model import Layer, Program
 
-MOST_PACKED = 3_000_000  # bytes of compressed arrays, 4 MB as text: with the rest a page stays below 5 MB
+MOST_PACKED = (
+    3_000_000  # bytes of compressed arrays, 4 MB as text: with the rest a page stays below 5 MB
+)
 MOST_DECISIONS = 5_000
 MOST_STEPS = 20_000
 SLICE = 4096  # events that are packed at once
@@ -27,18 +31,23 @@ ARRAYS = ("t", "x", "y", "p", "spikes")
 
 
 def choose_layer(program: Program, name: str | None) -> Layer:
-    """The layer whose spikes are shown; None: the first that fires. InputError for a name that is none of those."""
+    """The layer whose spikes are shown; None: the first that fires. InputError for a name that is
+    none of those.
+    """
     firing = {layer.name: layer for layer in program.layers if layer.fires}
     if name is None and firing:
         return next(iter(firing.values()))
     if name not in firing:
         hint = nearest(name, list(firing)) if name else ""
-        raise InputError(f"layer {name!r}: has no spikes to show, expected one of {', '.join(firing) or '(none fires)'}{hint}; change --page-layer")
+        raise InputError(
+            f"layer {name!r}: has no spikes to show, expected one of {', '.join(firing) or '(none fires)'}{hint}; change --page-layer"
+        )
     return firing[name]
 
 
 class Page:
-    """Keeps what the page shows, from the stream's beginning until the page is full; memory does not grow beyond that.
+    """Keeps what the page shows, from the stream's beginning until the page is full; memory does
+    not grow beyond that.
 
     Give the stream's chunks through `watch`, each decision to `add`, then `write`.
     """
@@ -63,7 +72,13 @@ class Page:
                 self._keep(*(getattr(events, name)[i : i + SLICE] for name in "txyp"))
             yield events
 
-    def _keep(self, t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> None:
+    def _keep(
+        self,
+        t: NDArray[np.int64],
+        x: NDArray[np.uint16],
+        y: NDArray[np.uint16],
+        p: NDArray[np.uint8],
+    ) -> None:
         if self._first_us is None:
             self._first_us = self._last_us = int(t[0])
         if int(t[-1]) - self._first_us > LONGEST_US:
@@ -109,32 +124,54 @@ class Page:
     def write(self, path: Path, source: str) -> None:
         """Writes the page; `source` is the stream's name. The same stream gives the same bytes."""
         stream, mapping, first = self.stream, self.stream.mapping, self._first_us or 0
-        arrays = {name: b64encode(b"".join(self._packed[name]) + self._packers[name].flush()).decode("ascii") for name in ARRAYS}
+        arrays = {
+            name: b64encode(b"".join(self._packed[name]) + self._packers[name].flush()).decode(
+                "ascii"
+            )
+            for name in ARRAYS
+        }
         origin = first if stream.binner.origin_us is None else stream.binner.origin_us
         end = max([self._last_us - first, *(d["time_us"] for d in self._decisions)], default=0) + 1
-        shown = f"The page is full: it shows the first {self._events:,} events and {len(self._decisions):,} decisions." if self._full else ""
+        shown = (
+            f"The page is full: it shows the first {self._events:,} events and {len(self._decisions):,} decisions."
+            if self._full
+            else ""
+        )
         rule = stream.settings.rule
-        decides = "at its end" if rule.margin is None else f"at a margin of {rule.margin:.3g}, held for {rule.hold} of them"
+        decides = (
+            "at its end"
+            if rule.margin is None
+            else f"at a margin of {rule.margin:.3g}, held for {rule.hold} of them"
+        )
         bins = f"{stream.window} bins of {stream.bundle.contract.bin_us / 1e3:g} ms, every {stream.stride}, state {stream.settings.state}"
         data = {
             "title": f"{stream.bundle.path.name} on {source}",
             "rule": f"{mapping.describe()}. Windows of {bins}; a window decides {decides}, with {rule.min_events} events or more.",
             "cut": shown,
             "sensor": mapping.sensor,
-            "box": [mapping.left, mapping.top, mapping.factor * mapping.input[1], mapping.factor * mapping.input[0]],
+            "box": [
+                mapping.left,
+                mapping.top,
+                mapping.factor * mapping.input[1],
+                mapping.factor * mapping.input[0],
+            ],
             "bin_us": stream.bundle.contract.bin_us,
             "window_us": stream.window * stream.bundle.contract.bin_us,
             "origin_us": origin - first,
             "end_us": end,
             "classes": stream.bundle.classes,
             "layer": self.layer.name,
-            "layer_shape": self.layer.shape if len(self.layer.shape) == 3 else (1, 1, self.layer.neurons),
+            "layer_shape": self.layer.shape
+            if len(self.layer.shape) == 3
+            else (1, 1, self.layer.neurons),
             "decisions": self._decisions,
             "step_bins": self._step_bins,
             "arrays": arrays,
         }
         template = Template((files("tmkt.deploy.stream") / "page.html").read_text(encoding="utf-8"))
         drawing = (files("tmkt.deploy.report.templates") / "drawing.js").read_text(encoding="utf-8")
-        text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no name ends the script
+        text = json.dumps(data, ensure_ascii=False).replace(
+            "<", "\\u003c"
+        )  # no name ends the script
         with writing(path) as beside:
             beside.write_text(template.substitute(DATA=text, DRAWING=drawing), encoding="utf-8")

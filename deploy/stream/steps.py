@@ -17,8 +17,10 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Step:
-    """What a bin gave: the read-out int64 [K] (the membranes after the bin, or the bin's spikes), the spikes uint8 [*shape] of every layer
-    that fires, and the state after it."""
+    """What a bin gave: the read-out int64 [K] (the membranes after the bin, or the bin's spikes),
+        the spikes uint8 [*shape] of every layer
+    that fires, and the state after it.
+    """
 
     readout: NDArray[np.int64]
     spikes: dict[str, NDArray[np.uint8]]
@@ -26,7 +28,9 @@ class Step:
 
 
 class Steps(Protocol):
-    """An engine that can go on from a state. `faults` of all steps so far; None where the engine counts none."""
+    """An engine that can go on from a state. `faults` of all steps so far; None where the engine
+    counts none.
+    """
 
     faults: dict[str, int] | None
 
@@ -49,7 +53,9 @@ def open_steps(name: str, bundle: Bundle) -> Steps:
         return SimulatorSteps(bundle)
     if name == "onnx":
         return OnnxSteps(bundle)
-    raise InputError(f"engine {name!r}: does not run streams, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}")
+    raise InputError(
+        f"engine {name!r}: does not run streams, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
+    )
 
 
 class SimulatorSteps:
@@ -67,7 +73,11 @@ class SimulatorSteps:
         assert self.faults is not None
         for name, n in result.faults.items():
             self.faults[name] += n
-        return Step(result.readout[0], {name: spikes[0, 0] for name, spikes in result.spikes.items()}, result.state)
+        return Step(
+            result.readout[0],
+            {name: spikes[0, 0] for name, spikes in result.spikes.items()},
+            result.state,
+        )
 
     def without_readout(self, state: Any) -> Any:
         return replace(state, v=(*state.v[:-1], np.zeros_like(state.v[-1])))
@@ -87,9 +97,18 @@ class OnnxSteps(OnnxEngine):
         return {name: np.zeros((1, *shape), kind) for name, (kind, shape) in self._states.items()}
 
     def step(self, frame: Frame, state: Any) -> Step:
-        found = self._session.run(self._all_outputs, {"x": np.ascontiguousarray(frame)[None, None], **state})
-        spikes = {name.removesuffix(".spikes"): array[0, 0] for name, array in zip(self._outputs[1:], found[1:], strict=False)}
-        return Step(found[0].reshape(-1).astype(np.int64), spikes, dict(zip(self._names, found[len(self._outputs) :], strict=True)))
+        found = self._session.run(
+            self._all_outputs, {"x": np.ascontiguousarray(frame)[None, None], **state}
+        )
+        spikes = {
+            name.removesuffix(".spikes"): array[0, 0]
+            for name, array in zip(self._outputs[1:], found[1:], strict=False)
+        }
+        return Step(
+            found[0].reshape(-1).astype(np.int64),
+            spikes,
+            dict(zip(self._names, found[len(self._outputs) :], strict=True)),
+        )
 
     def without_readout(self, state: Any) -> Any:
         return {**state, f"{self._last}.v": np.zeros_like(state[f"{self._last}.v"])}

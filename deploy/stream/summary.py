@@ -62,25 +62,49 @@ class Summary:
                 self._energy_j.setdefault(name, [0.0, 0.0])[end] += interval[end]
 
     def to_json(self) -> dict[str, Any]:
-        return {"answers": self.answers, "decided": self.answers - self.undecided, "undecided": self.undecided, "classes": self.classes}
+        return {
+            "answers": self.answers,
+            "decided": self.answers - self.undecided,
+            "undecided": self.undecided,
+            "classes": self.classes,
+        }
 
     def chip(self, costs: Costs, seen_us: int, steps_run: int) -> dict[str, Any]:
-        """Means over the answers. `keeps_up`: whether the slowest estimate of a step leaves time for all steps of the stream."""
-        report: dict[str, Any] = {"device": costs.device, "fits": costs.fits, "depth_steps": costs.depth}
+        """Means over the answers. `keeps_up`: whether the slowest estimate of a step leaves time
+        for all steps of the stream.
+        """
+        report: dict[str, Any] = {
+            "device": costs.device,
+            "fits": costs.fits,
+            "depth_steps": costs.depth,
+        }
         timed = costs.fits and self._steps > 0
         step = [total / self._steps for total in self._step_us] if timed else None
         report["step_us"] = step
-        report["latency_us"] = [total / self.answers for total in self._latency_us] if timed else None
-        report["keeps_up"] = None if step is None else step[1] * steps_run <= max(seen_us, costs.bin_us)
+        report["latency_us"] = (
+            [total / self.answers for total in self._latency_us] if timed else None
+        )
+        report["keeps_up"] = (
+            None if step is None else step[1] * steps_run <= max(seen_us, costs.bin_us)
+        )
         report["energy_per_answer"] = [
-            {"estimator": name, "low_j": low / self.answers, "high_j": high / self.answers, **costs.receipts[name]}
+            {
+                "estimator": name,
+                "low_j": low / self.answers,
+                "high_j": high / self.answers,
+                **costs.receipts[name],
+            }
             for name, (low, high) in self._energy_j.items()
         ]
         return report
 
     def times(self, events: int, seen_s: float, live: bool) -> dict[str, Any]:
-        """What depends on this host. `real_time_factor`: seconds of stream a second; it and the rate are None where the stream was waited for."""
-        host = {name: self.host_us.quantile(share) for name, share in QUANTILES.items()} | {"max": self.host_us.largest}
+        """What depends on this host. `real_time_factor`: seconds of stream a second; it and the
+        rate are None where the stream was waited for.
+        """
+        host = {name: self.host_us.quantile(share) for name, share in QUANTILES.items()} | {
+            "max": self.host_us.largest
+        }
         rated = self.elapsed_s > 0 and not live
         return {
             "host_us": host,

@@ -1,4 +1,6 @@
-"""What layers meet on calibration recordings: the inputs of their synapses, and the spikes that integers give there."""
+"""What layers meet on calibration recordings: the inputs of their synapses, and the spikes that
+integers give there.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,33 +22,48 @@ _CHUNK_BYTES = 2**25  # of unrolled inputs at a time
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """Of the inputs of one group's neurons, K weights each: `mean` [K], and the second moments of blocks of inputs, [k, k] each, in order.
+    """Of the inputs of one group's neurons, K weights each: `mean` [K], and the second moments of
+    blocks of inputs, [k, k] each, in order.
 
-    What inputs of different blocks have to do with each other is left out: all moments of thousands of inputs would take minutes.
+    What inputs of different blocks have to do with each other is left out: all moments of thousands
+    of inputs would take minutes.
     """
 
     mean: Doubles
     second: list[Doubles]
 
 
-def input_statistics(synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources) -> list[InputStatistics]:
-    """The statistics of each group. `synapses`: those that share a weight array of shape `kernels`, whose inputs add up; `shape` is the layer's.
+def input_statistics(
+    synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
+) -> list[InputStatistics]:
+    """The statistics of each group. `synapses`: those that share a weight array of shape `kernels`,
+    whose inputs add up; `shape` is the layer's.
 
-    Delays are left out: they change when inputs arrive, not what arrives. From at most ROWS neurons, steps and samples, evenly drawn.
+    Delays are left out: they change when inputs arrive, not what arrives. From at most ROWS
+    neurons, steps and samples, evenly drawn.
     """
     found = []
     for group in _rows(synapses, kernels, shape, sources):
         blocks = [group[:, start : start + BLOCK] for start in range(0, group.shape[1], BLOCK)]
-        found.append(InputStatistics(group.mean(0, dtype=np.float64), [(block.T @ block).astype(np.float64) / len(block) for block in blocks]))
+        found.append(
+            InputStatistics(
+                group.mean(0, dtype=np.float64),
+                [(block.T @ block).astype(np.float64) / len(block) for block in blocks],
+            )
+        )
     return found
 
 
-def mean_inputs(synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources) -> list[Doubles]:
+def mean_inputs(
+    synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
+) -> list[Doubles]:
     """The means of `input_statistics` alone."""
     return [group.mean(0, dtype=np.float64) for group in _rows(synapses, kernels, shape, sources)]
 
 
-def _rows(synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources) -> Floats:
+def _rows(
+    synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
+) -> Floats:
     """Inputs of neurons, [groups, rows, K]."""
     together = [sources(synapse.source) for synapse in synapses]
     samples, steps = together[0].shape[:2]
@@ -54,31 +71,51 @@ def _rows(synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[in
     frames = max(1, min(samples * steps, ROWS // per_step))
     chosen = np.arange(frames) * (samples * steps) // frames
     flat = [spikes.reshape(-1, *spikes.shape[2:])[chosen] for spikes in together]
-    rows = [_inputs(spikes, synapse, kernels, shape) for spikes, synapse in zip(flat, synapses, strict=True)]
+    rows = [
+        _inputs(spikes, synapse, kernels, shape)
+        for spikes, synapse in zip(flat, synapses, strict=True)
+    ]
     return np.sum(rows, axis=0, dtype=np.float32) if len(rows) > 1 else rows[0]
 
 
-def _inputs(spikes: Bytes, synapse: Synapse, kernels: tuple[int, ...], shape: tuple[int, ...]) -> Floats:
+def _inputs(
+    spikes: Bytes, synapse: Synapse, kernels: tuple[int, ...], shape: tuple[int, ...]
+) -> Floats:
     """What the neurons of each group see of sources [M, ...]: [groups, M * positions, K]."""
     flat = spikes.astype(np.float32)
     if synapse.pool > 1:
         k = synapse.pool
         channels, height, width = pooled(flat.shape[1:], k)
-        flat = flat[:, :, : height * k, : width * k].reshape(-1, channels, height, k, width, k).sum((3, 5))
+        flat = (
+            flat[:, :, : height * k, : width * k]
+            .reshape(-1, channels, height, k, width, k)
+            .sum((3, 5))
+        )
     if synapse.kind == "dense":
         return flat.reshape(1, len(flat), -1)
-    (py, px), (sy, sx), (dy, dx), groups = synapse.padding, synapse.stride, synapse.dilation, synapse.groups
+    (py, px), (sy, sx), (dy, dx), groups = (
+        synapse.padding,
+        synapse.stride,
+        synapse.dilation,
+        synapse.groups,
+    )
     ky, kx = kernels[2:]
     padded = np.pad(flat, ((0, 0), (0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
+    )
     windows = windows[:, :, ::sy, ::sx, ::dy, ::dx][:, :, : shape[1], : shape[2]]
-    parted = windows.reshape(len(flat), groups, -1, *windows.shape[2:]).transpose(1, 0, 3, 4, 2, 5, 6)
+    parted = windows.reshape(len(flat), groups, -1, *windows.shape[2:]).transpose(
+        1, 0, 3, 4, 2, 5, 6
+    )
     return np.ascontiguousarray(parted).reshape(groups, -1, flat.shape[1] // groups * ky * kx)
 
 
 @dataclass(frozen=True)
 class LayerRun:
-    """What a layer of integers does: `spikes` uint8 [N, T, *shape], or the `membrane` after the last step, int64 [N, neurons], if it never fires."""
+    """What a layer of integers does: `spikes` uint8 [N, T, *shape], or the `membrane` after the
+    last step, int64 [N, neurons], if it never fires.
+    """
 
     spikes: Bytes
     membrane: NDArray[np.int64]
@@ -89,12 +126,19 @@ def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> Layer
     spikes = np.zeros((samples, steps, layer.neurons if layer.fires else 0), np.uint8)
     membrane = np.zeros((samples, layer.neurons), np.float64)
     forward = [synapse for synapse in layer.synapses if synapse.source != layer.name]
-    loops = [(synapse, _delays(synapse)) for synapse in layer.synapses if synapse.source == layer.name]
+    loops = [
+        (synapse, _delays(synapse)) for synapse in layer.synapses if synapse.source == layer.name
+    ]
     bias = np.repeat(layer.bias.astype(np.float64), layer.neurons // len(layer.bias))
     keeps = float(DECAY_ONE - layer.current_decay), float(DECAY_ONE - layer.voltage_decay)
     for part in _chunks(layer, samples, steps):
-        sums = sum((_sums(synapse, sources(synapse.source)[part], layer.shape) for synapse in forward), np.zeros(1))
-        sums = np.broadcast_to(sums, (part.stop - part.start, steps, layer.neurons)).astype(np.float64)
+        sums = sum(
+            (_sums(synapse, sources(synapse.source)[part], layer.shape) for synapse in forward),
+            np.zeros(1),
+        )
+        sums = np.broadcast_to(sums, (part.stop - part.start, steps, layer.neurons)).astype(
+            np.float64
+        )
         u, v = (np.zeros(sums[:, 0].shape) for _ in range(2))
         for t in range(steps):
             now = np.ascontiguousarray(sums[:, t])
@@ -103,7 +147,9 @@ def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> Layer
                     if t - delay - 1 >= 0:
                         late = spikes[part, t - delay - 1].reshape(-1, *layer.shape)
                         [seen] = _inputs(late, synapse, synapse.weight.shape, layer.shape)
-                        now += seen @ np.where(delays == delay, synapse.weight, 0).astype(np.float64).T
+                        now += (
+                            seen @ np.where(delays == delay, synapse.weight, 0).astype(np.float64).T
+                        )
             fired = np.zeros(now.shape, np.uint8)
             threshold = float(layer.threshold << 6) if layer.fires else np.inf
             _step(now, bias, *keeps, threshold, u, v, fired)  # type: ignore[no-untyped-call]
@@ -133,28 +179,42 @@ def _step(sums, bias, keep_current, keep, threshold, u, v, fired):  # type: igno
 
 
 def _chunks(layer: Layer, samples: int, steps: int) -> Iterator[slice]:
-    values = max(synapse.weight[0].size for synapse in layer.synapses) * (layer.neurons // layer.shape[0]) + layer.neurons
+    values = (
+        max(synapse.weight[0].size for synapse in layer.synapses)
+        * (layer.neurons // layer.shape[0])
+        + layer.neurons
+    )
     at_once = max(1, _CHUNK_BYTES // (8 * steps * values))
     return (slice(start, min(start + at_once, samples)) for start in range(0, samples, at_once))
 
 
 def _delays(synapse: Synapse) -> NDArray[np.int64]:
-    return np.zeros(synapse.weight.shape, np.int64) if synapse.delays is None else synapse.delays.astype(np.int64)
+    return (
+        np.zeros(synapse.weight.shape, np.int64)
+        if synapse.delays is None
+        else synapse.delays.astype(np.int64)
+    )
 
 
 def _sums(synapse: Synapse, spikes: Bytes, shape: tuple[int, ...]) -> Doubles:
-    """What a synapse delivers, [n, T, neurons]. Sums are exact: below 2^23, in float32 products of small integers."""
+    """What a synapse delivers, [n, T, neurons]. Sums are exact: below 2^23, in float32 products of
+    small integers.
+    """
     n, steps = spikes.shape[:2]
     inputs = _inputs(spikes.reshape(-1, *spikes.shape[2:]), synapse, synapse.weight.shape, shape)
     groups = synapse.groups if synapse.kind == "conv" else 1
     weights = synapse.weight.reshape(groups, len(synapse.weight) // groups, -1).astype(np.float32)
     if synapse.delays is None:
-        out = np.stack([rows @ weight.T for rows, weight in zip(inputs, weights, strict=True)])  # [groups, M * positions, outputs]
+        out = np.stack(
+            [rows @ weight.T for rows, weight in zip(inputs, weights, strict=True)]
+        )  # [groups, M * positions, outputs]
         out = out.reshape(groups, n, steps, -1, weights.shape[1]).transpose(1, 2, 0, 4, 3)
         return out.reshape(n, steps, -1).astype(np.float64)
     late = np.zeros((n, steps, len(synapse.weight)))
     for delay in np.unique(synapse.delays):
-        part = (inputs[0] @ np.where(synapse.delays == delay, synapse.weight, 0).astype(np.float32).T).reshape(n, steps, -1)
+        part = (
+            inputs[0] @ np.where(synapse.delays == delay, synapse.weight, 0).astype(np.float32).T
+        ).reshape(n, steps, -1)
         if delay < steps:
             late[:, int(delay) :] += part[:, : steps - int(delay)]
     return late

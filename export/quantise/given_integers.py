@@ -1,4 +1,6 @@
-"""The integers of a network that was quantised before, as they are; and a program as NIR, whose integers come back that way."""
+"""The integers of a network that was quantised before, as they are; and a program as NIR, whose
+integers come back that way.
+"""
 
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -14,16 +16,22 @@ from tmkt.program.model import DECAY_ONE, MAX_THRESHOLD, Layer, Program
 if TYPE_CHECKING:
     import nir
 
-TOLERANCE = 2e-3  # how far float32 may have moved an integer: r, tau and dt are in the file as such, the largest bias is 4096
+# how far float32 may have moved an integer: r, tau and dt are in the file as such, the largest bias
+# is 4096
+TOLERANCE = 2e-3
 GRID = 64  # membranes are multiples of 1 / 64 of a weight's unit
 
 
 def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[dict[str, Any]]]:
-    """Gives the program of a graph whose numbers are its integers, and a report per layer; nothing is rounded.
+    """Gives the program of a graph whose numbers are its integers, and a report per layer; nothing
+    is rounded.
 
-    Weights (times the gain of r and dt / tau), biases and 4096 times the decays must be whole. A threshold T becomes the integer S for
-    which v > S / 1 says of every membrane on the grid of 1/64 what the graph's rule says of T: S = T for a strict rule; for >= T must lie
-    above S, as S + 1/128 does, unless nothing leaks, when all membranes are whole. InputError, naming layer and number, otherwise.
+    Weights (times the gain of r and dt / tau), biases and 4096 times the decays must be whole. A
+        threshold T becomes the integer S for
+    which v > S / 1 says of every membrane on the grid of 1/64 what the graph's rule says of T: S =
+        T for a strict rule; for >= T must lie
+    above S, as S + 1/128 does, unless nothing leaks, when all membranes are whole. InputError,
+        naming layer and number, otherwise.
     """
     network = FloatNetwork(graph)
     nodes = {node.name: node for node in network.graph.nodes}
@@ -31,25 +39,51 @@ def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[
     layers = []
     for layer in lower(network):
         node = nodes[layer.name]
-        unit = float(node.operation.threshold.flat[0]) if isinstance(node.operation, Neuron) and layer.fires else 1.0
+        unit = (
+            float(node.operation.threshold.flat[0])
+            if isinstance(node.operation, Neuron) and layer.fires
+            else 1.0
+        )
         layers.append(_layer(layer, node, unit))
-    program = Program((shape[0], shape[1], shape[2]), max_count, tuple(layers), "spikes" if layers[-1].fires else "membrane")
+    program = Program(
+        (shape[0], shape[1], shape[2]),
+        max_count,
+        tuple(layers),
+        "spikes" if layers[-1].fires else "membrane",
+    )
     return program, [_entry(layer) for layer in layers]
 
 
 def _layer(layer: FloatLayer, node: Node, unit: float) -> Layer:
-    whole = {id(weight): _whole(node, "weight", weight * unit).astype(np.int64) for weight in layer.weights}
+    whole = {
+        id(weight): _whole(node, "weight", weight * unit).astype(np.int64)
+        for weight in layer.weights
+    }
     for weight in whole.values():
         if np.abs(weight).max(initial=0) > np.iinfo(np.int16).max:
-            raise refuse(node, f"a weight of {np.abs(weight).max()}", "at most 254", "quantise it here: leave out --bits none")
+            raise refuse(
+                node,
+                f"a weight of {np.abs(weight).max()}",
+                "at most 254",
+                "quantise it here: leave out --bits none",
+            )
     synapses = tuple(
         type(synapse)(**{**vars(synapse), "weight": whole[id(weight)].astype(np.int16)})
         for synapse, weight in zip(layer.synapses, layer.weights, strict=True)
     )
-    decays = [int(_whole(node, f"4096 dt / {tau}", np.array(DECAY_ONE * decay))) for tau, decay in _decays(layer)]
+    decays = [
+        int(_whole(node, f"4096 dt / {tau}", np.array(DECAY_ONE * decay)))
+        for tau, decay in _decays(layer)
+    ]
     bias = _whole(node, "bias", layer.bias * unit).astype(np.int32)
-    threshold = _threshold(node, unit, leaks=any(0 < decay < DECAY_ONE for decay in decays)) if layer.fires else MAX_THRESHOLD
-    return Layer(layer.name, layer.shape, synapses, bias, threshold, decays[0], decays[1], layer.fires)
+    threshold = (
+        _threshold(node, unit, leaks=any(0 < decay < DECAY_ONE for decay in decays))
+        if layer.fires
+        else MAX_THRESHOLD
+    )
+    return Layer(
+        layer.name, layer.shape, synapses, bias, threshold, decays[0], decays[1], layer.fires
+    )
 
 
 def _decays(layer: FloatLayer) -> list[tuple[str, float]]:
@@ -61,7 +95,12 @@ def _whole(node: Node, what: str, values: NDArray[Any]) -> NDArray[np.float64]:
     far = np.abs(values - whole)
     if far.max(initial=0) > TOLERANCE:
         found = f"a {what} of {values.reshape(-1)[far.argmax()]:.6g}"
-        raise refuse(node, found, "whole numbers", "quantise it here: leave out --bits none (or correct --dt, which scales them)")
+        raise refuse(
+            node,
+            found,
+            "whole numbers",
+            "quantise it here: leave out --bits none (or correct --dt, which scales them)",
+        )
     return whole
 
 
@@ -74,7 +113,12 @@ def _threshold(node: Node, found: float, leaks: bool) -> int:
     if leaks and not fine:
         rule = ">" if strict else ">="
         way_out = "write whole + 1/128, where both rules agree, or say --fires-at '>' if ties do not matter"
-        raise refuse(node, f"threshold {found:g} with v {rule} threshold", "one that a whole number stands for", way_out)
+        raise refuse(
+            node,
+            f"threshold {found:g} with v {rule} threshold",
+            "one that a whole number stands for",
+            way_out,
+        )
     return whole
 
 
@@ -87,7 +131,9 @@ def _entry(layer: Layer) -> dict[str, Any]:
         "largest_weight": max(int(np.abs(weight).max(initial=0)) for weight in weights),
         "largest_bias": int(np.abs(layer.bias).max(initial=0)),
         "threshold": layer.threshold if layer.fires else None,
-        "zero_weights": float(np.mean(np.concatenate([weight.reshape(-1) for weight in weights]) == 0)),
+        "zero_weights": float(
+            np.mean(np.concatenate([weight.reshape(-1) for weight in weights]) == 0)
+        ),
         "silent_channels": int((~np.concatenate(weights, 1).any(1)).sum()),
         "voltage_decay": layer.voltage_decay,
         "current_decay": layer.current_decay,

@@ -1,4 +1,6 @@
-"""From a float network in NIR to the integer program: one integer scale a layer, chosen on calibration recordings."""
+"""From a float network in NIR to the integer program: one integer scale a layer, chosen on
+calibration recordings.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.export.quantise.calibration import Sources, input_statistics, mean_inputs, run_layer, source_of
+from tmkt.export.quantise.calibration import (
+    Sources,
+    input_statistics,
+    mean_inputs,
+    run_layer,
+    source_of,
+)
 from tmkt.export.quantise.report import describe_answers, describe_spikes, describe_weights
 from tmkt.export.quantise.rounding import Rounding, choose_grid
 from tmkt.nir.float_network import FloatNetwork
@@ -20,7 +28,9 @@ from tmkt.program.weight_grid import Grid, bits_of, scale_bounds
 if TYPE_CHECKING:
     import nir
 
-CALIBRATION_OPERATIONS = 1e11  # multiplications of the float network, ours: 7 recordings of VGGSNN; all of it takes 20 s on one core (measured)
+# multiplications of the float network, ours: 7 recordings of VGGSNN; all of it takes 20 s on one
+# core (measured)
+CALIBRATION_OPERATIONS = 1e11
 Bytes = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
 
@@ -34,29 +44,45 @@ def quantize(
     grids: Mapping[str, Grid] | None = None,
     labels: NDArray[np.int64] | None = None,
 ) -> tuple[Program, list[dict[str, Any]]]:
-    """Gives the integer program of convolutions, dense layers, LIF or IF neurons and pools, branches that add included, and a report per layer.
+    """Gives the integer program of convolutions, dense layers, LIF or IF neurons and pools,
+    branches that add included, and a report per layer.
 
-    Weights are integers of `bits` bits (tmkt.program.weight_grid.bits_of: one number, one a layer, or by name), even, at most 254. The scale S of a layer
-    is the integer at which its synaptic sums lose least on `calibration`, uint8 [N, T, *input_shape], among those that keep threshold, bias and
-    membrane within their widths; weights beyond the grid are clipped, and rounded so that they make up for each other's errors
-    (export/quantise/rounding.py). The threshold becomes S exactly, as it is divided out before. The bias takes what is left of the mean error, of
-    this layer and of those before it, on the integers' own spikes. With `grids`, by layer (of a network that was trained on integers), these are used
-    instead of `bits`, and each weight goes to its nearest level. Reads nothing but the calibration recordings, of which a network so large that
+    Weights are integers of `bits` bits (tmkt.program.weight_grid.bits_of: one number, one a layer,
+        or by name), even, at most 254. The scale S of a layer
+    is the integer at which its synaptic sums lose least on `calibration`, uint8 [N, T,
+        *input_shape], among those that keep threshold, bias and
+    membrane within their widths; weights beyond the grid are clipped, and rounded so that they make
+        up for each other's errors
+    (export/quantise/rounding.py). The threshold becomes S exactly, as it is divided out before. The
+        bias takes what is left of the mean error, of
+    this layer and of those before it, on the integers' own spikes. With `grids`, by layer (of a
+        network that was trained on integers), these are used
+    instead of `bits`, and each weight goes to its nearest level. Reads nothing but the calibration
+        recordings, of which a network so large that
     all would take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
 
-    The report is export/quantise/report.py's; `labels` int64 [N] of the recordings, where known, add accuracies to it. Raises InputError
+    The report is export/quantise/report.py's; `labels` int64 [N] of the recordings, where known,
+        add accuracies to it. Raises InputError
     for what a Loihi-style chip cannot hold.
     """
     if calibration.ndim != 5 or len(calibration) == 0:
-        raise InputError(f"calibration: frames of shape {calibration.shape}, expected [N, T, C, H, W] with N > 0; give the training recordings")
+        raise InputError(
+            f"calibration: frames of shape {calibration.shape}, expected [N, T, C, H, W] with N > 0; give the training recordings"
+        )
     network = FloatNetwork(graph)
-    if network.graph.input_shape != tuple(input_shape) or calibration.shape[2:] != tuple(input_shape):
+    if network.graph.input_shape != tuple(input_shape) or calibration.shape[2:] != tuple(
+        input_shape
+    ):
         found = f"{network.graph.input_shape}, calibration frames {calibration.shape[2:]}"
-        raise InputError(f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that the network was trained on")
+        raise InputError(
+            f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that the network was trained on"
+        )
     lowered = lower(network)
     if grids is not None and set(grids) != {layer.name for layer in lowered}:
         found, wanted = ", ".join(grids), ", ".join(layer.name for layer in lowered)
-        raise InputError(f"grids of the layers {found}, expected those of {wanted}; train again, or give --bits")
+        raise InputError(
+            f"grids of the layers {found}, expected those of {wanted}; train again, or give --bits"
+        )
     names = [layer.name for layer in lowered]
     bits_by_layer = [grids[name].bits for name in names] if grids else bits_of(bits, names)
     chosen = _affordable(network, calibration)
@@ -68,7 +94,9 @@ def quantize(
     membrane = np.zeros((len(frames), 1), np.int64)
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
         integers = source_of(frames, own)
-        layer, grid, limited_by = _quantize(float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers)
+        layer, grid, limited_by = _quantize(
+            float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers
+        )
         run = run_layer(layer, integers, len(frames), frames.shape[1])
         entry = describe_weights(float_layer, layer, grid, limited_by)
         if layer.fires:
@@ -79,29 +107,54 @@ def quantize(
         report.append(entry)
     last = layers[-1]
     assert last.scale is not None
-    answers = own[last.name].sum(1, dtype=np.int64).reshape(len(frames), -1) if last.fires else membrane / (64 * last.scale)
-    report[-1] |= describe_answers(expected.readout, answers, None if labels is None else labels[chosen])
-    return Program(input_shape, max_count, tuple(layers), "spikes" if last.fires else "membrane"), report
+    answers = (
+        own[last.name].sum(1, dtype=np.int64).reshape(len(frames), -1)
+        if last.fires
+        else membrane / (64 * last.scale)
+    )
+    report[-1] |= describe_answers(
+        expected.readout, answers, None if labels is None else labels[chosen]
+    )
+    return Program(
+        input_shape, max_count, tuple(layers), "spikes" if last.fires else "membrane"
+    ), report
 
 
 def _affordable(network: FloatNetwork, calibration: Bytes) -> NDArray[np.int64]:
-    """As many samples as CALIBRATION_OPERATIONS allow, at least one, spread evenly: recordings are in order of their class or instance."""
+    """As many samples as CALIBRATION_OPERATIONS allow, at least one, spread evenly: recordings are
+    in order of their class or instance.
+    """
     operations = 0
     for node in network.graph.nodes:
         if isinstance(node.operation, Conv | Dense):
             operations += node.operation.weight[0].size * int(np.prod(node.shape))
-    most = max(1, min(len(calibration), int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1]))))
+    most = max(
+        1,
+        min(
+            len(calibration),
+            int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1])),
+        ),
+    )
     return np.arange(most) * len(calibration) // most
 
 
 def _quantize(
-    layer: FloatLayer, peak: float, bits: int, grids: Mapping[str, Grid] | None, floats: Sources, integers: Sources
+    layer: FloatLayer,
+    peak: float,
+    bits: int,
+    grids: Mapping[str, Grid] | None,
+    floats: Sources,
+    integers: Sources,
 ) -> tuple[Layer, Grid, str]:
-    """A layer's integers, their grid, and what limited its scale: "weight", or one of tmkt.program.weight_grid.scale_bounds. Sources: of the float network's
+    """A layer's integers, their grid, and what limited its scale: "weight", or one of
+        tmkt.program.weight_grid.scale_bounds. Sources: of the float network's
     spikes, and of the integers' own.
     """
     shared = _shared(layer)
-    statistics = [None if grids else input_statistics(synapses, weight.shape, layer.shape, floats) for weight, synapses in shared]
+    statistics = [
+        None if grids else input_statistics(synapses, weight.shape, layer.shape, floats)
+        for weight, synapses in shared
+    ]
     roundings = [Rounding(weight, one) for (weight, _), one in zip(shared, statistics, strict=True)]
     bounds = scale_bounds(float(np.abs(layer.bias).max(initial=0.0)), peak, layer.fires)
     limited_by = min(bounds, key=lambda what: bounds[what], default="weight")
@@ -109,18 +162,32 @@ def _quantize(
     grid = grids[layer.name] if grids else choose_grid(roundings, bits, most)
     weights = [rounding.integers(grid) for rounding in roundings] if grid else []
     if grid is None or not any(weight.any() for weight in weights):
-        way_out = "use more bits or train the network again" if bits < 8 else "train the network again, with weight decay or a higher threshold"
+        way_out = (
+            "use more bits or train the network again"
+            if bits < 8
+            else "train the network again, with weight decay or a higher threshold"
+        )
         found = f"no weight is left, its scale {most:.3g} is limited by the {limited_by}"
-        raise InputError(f"layer {layer.name!r}: {found}, expected one that turns the largest weight into at least 2; {way_out}")
+        raise InputError(
+            f"layer {layer.name!r}: {found}, expected one that turns the largest weight into at least 2; {way_out}"
+        )
     scale = grid.scale
     bias = layer.bias.copy()
     if not grids and layer.current_decay == 1:
         for (weight, synapses), rounded, known in zip(shared, weights, statistics, strict=True):
             means = [group.mean for group in known or []]
-            own = means if any(synapse.source == layer.name for synapse in synapses) else mean_inputs(synapses, weight.shape, layer.shape, integers)
+            own = (
+                means
+                if any(synapse.source == layer.name for synapse in synapses)
+                else mean_inputs(synapses, weight.shape, layer.shape, integers)
+            )
             error = _mean_sums(weight, means) - _mean_sums(rounded / scale, own)
             bias += error.reshape(len(bias), -1).mean(1)
-    in_synapses = {id(synapse): weight for (_, synapses), weight in zip(shared, weights, strict=True) for synapse in synapses}
+    in_synapses = {
+        id(synapse): weight
+        for (_, synapses), weight in zip(shared, weights, strict=True)
+        for synapse in synapses
+    }
     quantised = Layer(
         layer.name,
         layer.shape,
@@ -133,12 +200,16 @@ def _quantize(
         scale,
     )
     largest = max(float(np.abs(weight).max()) for weight, _ in shared)
-    bound = scale == int(most) != int(grid.limit / largest) or (not grids and grid.step < 2 ** (9 - bits))
+    bound = scale == int(most) != int(grid.limit / largest) or (
+        not grids and grid.step < 2 ** (9 - bits)
+    )
     return quantised, grid, limited_by if bound else "weight"
 
 
 def _shared(layer: FloatLayer) -> list[tuple[Doubles, list[Synapse]]]:
-    """Each weight array once, with the synapses that have it: those from the terms of a sum share theirs."""
+    """Each weight array once, with the synapses that have it: those from the terms of a sum share
+    theirs.
+    """
     found: dict[int, tuple[Doubles, list[Synapse]]] = {}
     for synapse, weight in zip(layer.synapses, layer.weights, strict=True):
         found.setdefault(id(weight), (weight, []))[1].append(synapse)

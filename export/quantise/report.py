@@ -9,18 +9,34 @@ from tmkt.nir.lower import FloatLayer
 from tmkt.program.model import DECAY_ONE, Layer
 from tmkt.program.weight_grid import Grid
 
-DEAD, SATURATED = 0.1, 0.9  # share of the float network's spikes below which a layer is dying, of the steps above which a neuron always fires; ours
+DEAD, SATURATED = (
+    0.1,
+    0.9,
+    # share of the float network's spikes below which a layer is dying, of the steps above which a
+    # neuron always fires; ours
+)
 
 
-def describe_weights(exact: FloatLayer, layer: Layer, grid: Grid, limited_by: str) -> dict[str, Any]:
-    """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.Grid), `limited_by` (what decided the scale), `largest_weight`,
-    `grid_used` (share of the grid's levels that occur), `clipped_weights` (share more than half a step beyond its end), `largest_bias`,
-    `weight_error_rms` (relative), `zero_weights` (share), `silent_channels` (outputs without any weight but zero), `voltage_decay`,
+def describe_weights(
+    exact: FloatLayer, layer: Layer, grid: Grid, limited_by: str
+) -> dict[str, Any]:
+    """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.Grid),
+        `limited_by` (what decided the scale), `largest_weight`,
+    `grid_used` (share of the grid's levels that occur), `clipped_weights` (share more than half a
+        step beyond its end), `largest_bias`,
+    `weight_error_rms` (relative), `zero_weights` (share), `silent_channels` (outputs without any
+        weight but zero), `voltage_decay`,
     `current_decay`, `decay_error` (relative).
     """
     assert layer.scale is not None
-    distinct = {id(weight): (weight, synapse.weight) for weight, synapse in zip(exact.weights, layer.synapses, strict=True)}.values()
-    wanted, found = (np.concatenate([pair[i].reshape(len(pair[i]), -1) for pair in distinct], 1) for i in range(2))
+    distinct = {
+        id(weight): (weight, synapse.weight)
+        for weight, synapse in zip(exact.weights, layer.synapses, strict=True)
+    }.values()
+    wanted, found = (
+        np.concatenate([pair[i].reshape(len(pair[i]), -1) for pair in distinct], 1)
+        for i in range(2)
+    )
     return {
         "layer": layer.name,
         "bits": grid.bits,
@@ -29,21 +45,30 @@ def describe_weights(exact: FloatLayer, layer: Layer, grid: Grid, limited_by: st
         "limited_by": limited_by,
         "largest_weight": int(np.abs(found).max()),
         "grid_used": len(np.unique(found)) / (2**grid.bits - 1),
-        "clipped_weights": float((np.abs(wanted * layer.scale) > grid.limit + grid.step / 2).mean()),
+        "clipped_weights": float(
+            (np.abs(wanted * layer.scale) > grid.limit + grid.step / 2).mean()
+        ),
         "largest_bias": int(np.abs(layer.bias).max(initial=0)),
-        "weight_error_rms": float(np.sqrt(((found / layer.scale - wanted) ** 2).mean() / (wanted**2).mean())),
+        "weight_error_rms": float(
+            np.sqrt(((found / layer.scale - wanted) ** 2).mean() / (wanted**2).mean())
+        ),
         "zero_weights": float((found == 0).mean()),
         "silent_channels": int((~found.any(1)).sum()),
         "voltage_decay": layer.voltage_decay,
         "current_decay": layer.current_decay,
-        "decay_error": 0.0 if exact.decay == 0 else abs(layer.voltage_decay / DECAY_ONE / exact.decay - 1),
+        "decay_error": 0.0
+        if exact.decay == 0
+        else abs(layer.voltage_decay / DECAY_ONE / exact.decay - 1),
     }
 
 
 def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> dict[str, Any]:
-    """Of a layer's spikes on the calibration recordings, [N, T, ...]: `spike_rate` and `spike_rate_float` (per neuron and step),
-    `spike_rate_change` (relative; None where the float network is silent), `silent_neurons`, `silent_neurons_float`,
-    `saturated_neurons` (shares: never, and nearly always firing), `warning` (None, or what is wrong).
+    """Of a layer's spikes on the calibration recordings, [N, T, ...]: `spike_rate` and
+        `spike_rate_float` (per neuron and step),
+    `spike_rate_change` (relative; None where the float network is silent), `silent_neurons`,
+        `silent_neurons_float`,
+    `saturated_neurons` (shares: never, and nearly always firing), `warning` (None, or what is
+        wrong).
     """
     if found.ndim == 5:
         expected = expected[..., : found.shape[-2], : found.shape[-1]]
@@ -53,7 +78,9 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
     warning = None
     if not counts.any():
         warning = "dead: no neuron ever fires" + (
-            "" if wanted == 0 else f", of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
+            ""
+            if wanted == 0
+            else f", of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
         )
     elif rate < DEAD * wanted:
         warning = f"dying: {100 * rate:.2g} % of neurons and steps spike, of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
@@ -70,9 +97,13 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
     }
 
 
-def describe_answers(expected: NDArray[Any], found: NDArray[Any], labels: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Of the read-out on the calibration recordings, [N, K]: `logit_error` (root mean square, relative), `same_class` (share of answers that
-    are the float network's), `accuracy` and `accuracy_float` (None where the labels are not known), `calibration_recordings`.
+def describe_answers(
+    expected: NDArray[Any], found: NDArray[Any], labels: NDArray[np.int64] | None
+) -> dict[str, Any]:
+    """Of the read-out on the calibration recordings, [N, K]: `logit_error` (root mean square,
+        relative), `same_class` (share of answers that
+    are the float network's), `accuracy` and `accuracy_float` (None where the labels are not known),
+        `calibration_recordings`.
     """
     size = float((expected.astype(np.float64) ** 2).mean())
     return {

@@ -7,23 +7,33 @@ from tmkt.export.quantise.calibration import BLOCK, InputStatistics
 from tmkt.program.weight_grid import Grid, scales_to_try
 
 Doubles = NDArray[np.float64]
-DAMPING = 0.01  # of the mean second moment, added to all: the published choice (GPTQ, arXiv 2210.17323)
+DAMPING = (
+    0.01  # of the mean second moment, added to all: the published choice (GPTQ, arXiv 2210.17323)
+)
 TRIED_ROWS = 16  # neurons (channels) that a scale is tried on, ours
 
 
 class Rounding:
-    """Rounds one weight array, [rows, ...], of a layer whose inputs have these statistics (one a group).
+    """Rounds one weight array, [rows, ...], of a layer whose inputs have these statistics (one a
+    group).
 
-    The squared error of a neuron's synaptic sum on those inputs is d H d for errors d of its weights and second moments H. Weights are
-    rounded one after the other, and each error is made up for by those that are still to be rounded (optimal brain quantisation as GPTQ
-    does it, arXiv 2210.17323; here most active inputs first). Without `statistics` each goes to its nearest level.
+    The squared error of a neuron's synaptic sum on those inputs is d H d for errors d of its
+        weights and second moments H. Weights are
+    rounded one after the other, and each error is made up for by those that are still to be rounded
+        (optimal brain quantisation as GPTQ
+    does it, arXiv 2210.17323; here most active inputs first). Without `statistics` each goes to its
+        nearest level.
     """
 
     def __init__(self, weight: Doubles, statistics: list[InputStatistics] | None) -> None:
         self.weight = weight
         groups = len(statistics) if statistics else 1
         self.rows = weight.reshape(groups, len(weight) // groups, -1)
-        self.blocks = [[_Block(second) for second in group.second] for group in statistics] if statistics else None
+        self.blocks = (
+            [[_Block(second) for second in group.second] for group in statistics]
+            if statistics
+            else None
+        )
 
     def integers(self, grid: Grid) -> NDArray[np.int16]:
         """The weights on a grid, of their own shape."""
@@ -37,7 +47,10 @@ class Rounding:
             return float((errors**2).sum(2).mean())
         total = 0.0
         for group, blocks in zip(errors, self.blocks, strict=True):
-            total += sum(float(((part @ block.second) * part).sum()) for part, block in zip(_parts(group), blocks, strict=True))
+            total += sum(
+                float(((part @ block.second) * part).sum())
+                for part, block in zip(_parts(group), blocks, strict=True)
+            )
         return total / int(errors.shape[0] * errors.shape[1])
 
     def _round(self, rows: Doubles, grid: Grid) -> Doubles:
@@ -76,13 +89,17 @@ _STRIP = 64  # weights whose errors are passed on together to those beyond
 
 
 class _Block:
-    """`order`: inputs, most active first; `factor`: upper Cholesky factor of the inverse second moments in that order."""
+    """`order`: inputs, most active first; `factor`: upper Cholesky factor of the inverse second
+    moments in that order.
+    """
 
     def __init__(self, second: Doubles) -> None:
         self.second = second
         self.order = np.argsort(-np.diag(second), kind="stable")
         mean = float(np.trace(second)) / len(second)
-        damped = second[np.ix_(self.order, self.order)] + (DAMPING * mean or 1.0) * np.eye(len(second))
+        damped = second[np.ix_(self.order, self.order)] + (DAMPING * mean or 1.0) * np.eye(
+            len(second)
+        )
         self.factor = np.linalg.cholesky(np.linalg.inv(damped)).T
 
 
@@ -91,8 +108,12 @@ def _parts(rows: Doubles) -> list[Doubles]:
 
 
 def choose_grid(roundings: list[Rounding], bits: int, most: float) -> Grid | None:
-    """The grid with a scale of at most `most` on which a layer's weight arrays together lose least; None where no scale is above 0."""
-    tried = scales_to_try(bits, max(float(np.abs(rounding.weight).max()) for rounding in roundings), most)
+    """The grid with a scale of at most `most` on which a layer's weight arrays together lose least;
+    None where no scale is above 0.
+    """
+    tried = scales_to_try(
+        bits, max(float(np.abs(rounding.weight).max()) for rounding in roundings), most
+    )
     if len(tried) < 2:
         return tried[0] if tried else None
     return min(tried, key=lambda grid: sum(rounding.error(grid) for rounding in roundings))

@@ -7,12 +7,16 @@ WRAP = 2**23  # of the current, once
 
 
 def check_32_bits(program: Program, layer: Layer) -> None:
-    """InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound` after its wrap, and grows by `most` before
-    the next."""
+    """InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound` after
+        its wrap, and grows by `most` before
+    the next.
+    """
     for synapse in layer.synapses:
         counts = synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1)
         if counts >= 2**30:
-            raise InputError(f"layer {layer.name!r}: pools counts up to {counts}, expected below 2^30 for C; use smaller pools")
+            raise InputError(
+                f"layer {layer.name!r}: pools counts up to {counts}, expected below 2^30 for C; use smaller pools"
+            )
     most = 64 * largest_sum(program, layer)
     if layer.current_decay == DECAY_ONE or most <= 2 * WRAP:
         return

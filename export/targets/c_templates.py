@@ -1,4 +1,6 @@
-"""The pieces of C99 that export/targets/c.py fills in: one for what a program may need, so that a file holds nothing that it does not use."""
+"""The pieces of C99 that export/targets/c.py fills in: one for what a program may need, so that a
+file holds nothing that it does not use.
+"""
 
 from string import Template
 

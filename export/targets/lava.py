@@ -1,4 +1,6 @@
-"""Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py), with h5py alone."""
+"""Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0,
+lava/lib/dl/netx/hdf5.py), with h5py alone.
+"""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +16,15 @@ from tmkt.program.model import INPUT, MAX_THRESHOLD, Layer, Program, Synapse
 
 
 def write_lava(program: Program, path: Path) -> None:
-    """Writes `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled into their weights.
+    """Writes `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled
+    into their weights.
 
-    netx runs chains only: InputError for a layer that reads anything but the layer before it, through one synapse, and for what netx
-    cannot load. A dense layer may have delays, or read itself as well (`dense_rec`); not both, as netx would give both synapses the same
-    delays and lose their exponent (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py). Sums of event counts above 1 need
+    netx runs chains only: InputError for a layer that reads anything but the layer before it,
+        through one synapse, and for what netx
+    cannot load. A dense layer may have delays, or read itself as well (`dense_rec`); not both, as
+        netx would give both synapses the same
+    delays and lose their exponent (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py). Sums of
+        event counts above 1 need
     `input_message_bits=8` when it is loaded. The same program gives the same bytes.
     """
     entries: list[dict[str, Any]] = [{"type": b"input", "shape": np.array(program.input_shape)}]
@@ -27,7 +33,9 @@ def write_lava(program: Program, path: Path) -> None:
     for layer in program.layers:
         synapse, recurrent = _synapses(layer, source)
         if not synapse.weight.any() and not (recurrent and recurrent.weight.any()):
-            raise InputError(f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read, expected at least one other; train again")
+            raise InputError(
+                f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read, expected at least one other; train again"
+            )
         if synapse.kind == "dense" and not flat:
             entries.append({"type": b"flatten"})
             flat = True
@@ -51,12 +59,18 @@ def _synapses(layer: Layer, source: str) -> tuple[Synapse, Synapse | None]:
     if found == [source]:
         return layer.synapses[0], None
     if sorted(found) != sorted([source, layer.name]):
-        raise InputError(f"layer {layer.name!r}: reads {found}, expected {source!r} alone or with itself, as Lava's netx runs chains only; {way_out}")
+        raise InputError(
+            f"layer {layer.name!r}: reads {found}, expected {source!r} alone or with itself, as Lava's netx runs chains only; {way_out}"
+        )
     synapse, recurrent = sorted(layer.synapses, key=lambda synapse: synapse.source == layer.name)
     if synapse.kind != "dense" or recurrent.pool > 1:
-        raise InputError(f"layer {layer.name!r}: a convolution or a pool beside a recurrent synapse, expected dense ones for Lava's netx; {way_out}")
+        raise InputError(
+            f"layer {layer.name!r}: a convolution or a pool beside a recurrent synapse, expected dense ones for Lava's netx; {way_out}"
+        )
     if synapse.delays is not None or recurrent.delays is not None:
-        raise InputError(f"layer {layer.name!r}: delays and a recurrent synapse, expected one of them for Lava's netx; {way_out}")
+        raise InputError(
+            f"layer {layer.name!r}: delays and a recurrent synapse, expected one of them for Lava's netx; {way_out}"
+        )
     return synapse, recurrent
 
 
@@ -75,10 +89,14 @@ def _entry(layer: Layer, synapse: Synapse) -> dict[str, Any]:
         "neuron": neuron,
     }
     if synapse.kind == "conv":
-        pairs = {name: np.array(getattr(synapse, name)) for name in ("stride", "padding", "dilation")}
+        pairs = {
+            name: np.array(getattr(synapse, name)) for name in ("stride", "padding", "dilation")
+        }
         return {**entry, **pairs, "groups": synapse.groups}
     if len(layer.shape) == 3:
-        raise InputError(f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava; flatten it")
+        raise InputError(
+            f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava; flatten it"
+        )
     return entry if synapse.delays is None else {**entry, "delay": synapse.delays.astype(np.int32)}
 
 
@@ -91,4 +109,6 @@ def _fill(group: Any, entry: dict[str, Any]) -> None:
         elif isinstance(value, int):
             group.create_dataset(name, data=value)
         else:
-            group.create_dataset(name, data=value, compression="gzip" if value.size > 1000 else None)
+            group.create_dataset(
+                name, data=value, compression="gzip" if value.size > 1000 else None
+            )

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from tmkt.files import writing
 from tmkt.nir.file import import_nir
-from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale, Shape
+from tmkt.nir.graph import (
+    Conv,
+    Delay,
+    Dense,
+    Flatten,
+    Neuron,
+    Node,
+    OrderedGraph,
+    Pool,
+    Scale,
+    Shape,
+)
 
 if TYPE_CHECKING:
     import nir
@@ -24,25 +35,33 @@ def write_nir(graph: "nir.NIRGraph", path: Path) -> None:
 
 
 def metadata(dt: float, strict: bool) -> dict[str, Any]:
-    """What NIR has no fields for: a time step in seconds, whether a spike needs v > threshold or v >= threshold, and the rest of our form."""
+    """What NIR has no fields for: a time step in seconds, whether a spike needs v > threshold or v
+    >= threshold, and the rest of our form.
+    """
     rule = ">" if strict else ">="
     return {"dt": dt, "reset": "hard", "threshold_rule": rule, "discretisation": "euler"}
 
 
 def flatten_node(shape: Shape) -> "nir.Flatten":
-    """[C, H, W] to [C * H * W], with axes counted from the end: right with a batch axis before them (snnTorch, Norse) and without (NIR)."""
+    """[C, H, W] to [C * H * W], with axes counted from the end: right with a batch axis before them
+    (snnTorch, Norse) and without (NIR).
+    """
     return import_nir().Flatten({"input": np.array(shape)}, -len(shape), -1)
 
 
 def ordered_to_nir(graph: OrderedGraph) -> "nir.NIRGraph":
-    """An ordered graph as NIR, its input called "input" and its output "output", time constants for steps of `graph.dt`. Float32 arrays.
+    """An ordered graph as NIR, its input called "input" and its output "output", time constants for
+    steps of `graph.dt`. Float32 arrays.
 
     Neurons must rest and reset at what NIR can say; all must fire by one rule.
     """
     nir = import_nir()
     names = _names(graph)
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(graph.input_shape)})}
-    shapes = {graph.input_name: graph.input_shape, **{node.name: node.shape for node in graph.nodes}}
+    shapes = {
+        graph.input_name: graph.input_shape,
+        **{node.name: node.shape for node in graph.nodes},
+    }
     edges: list[tuple[str, str]] = []
     rules = set()
     for node in graph.nodes:
@@ -59,7 +78,9 @@ def ordered_to_nir(graph: OrderedGraph) -> "nir.NIRGraph":
 
 
 def _names(graph: OrderedGraph) -> dict[str, str]:
-    """New names: the input is "input", none else is, and none has a slash, which HDF5 and programs give a meaning."""
+    """New names: the input is "input", none else is, and none has a slash, which HDF5 and programs
+    give a meaning.
+    """
     names = {graph.input_name: "input"}
     taken = {"input", "output"}
     for node in graph.nodes:
@@ -106,7 +127,13 @@ def _nir_neuron(neuron: Neuron, dt: float) -> Any:
         return nir.LI(tau(neuron.decay), neuron.r, neuron.leak)
     # snnTorch takes r = tau_mem / dt alone: all gain goes to the current's input.
     w_in = neuron.gain / neuron.current_decay * neuron.r * neuron.decay
-    given = {"tau_syn": tau(neuron.current_decay), "tau_mem": tau(neuron.decay), "r": 1 / neuron.decay, "v_leak": neuron.leak, "w_in": w_in}
+    given = {
+        "tau_syn": tau(neuron.current_decay),
+        "tau_mem": tau(neuron.decay),
+        "r": 1 / neuron.decay,
+        "v_leak": neuron.leak,
+        "w_in": w_in,
+    }
     if neuron.fires:
         return nir.CubaLIF(**given, v_threshold=neuron.threshold, v_reset=neuron.reset)
     return nir.CubaLI(**given)

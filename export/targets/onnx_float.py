@@ -1,4 +1,6 @@
-"""Writes the float network of a NIR graph as an ONNX graph that carries its states, for hosts with a floating-point unit and no chip."""
+"""Writes the float network of a NIR graph as an ONNX graph that carries its states, for hosts with
+a floating-point unit and no chip.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
 
 
 def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | None = None) -> None:
-    """Writes `network-float.onnx` (opset 21): what `FloatNetwork` computes. The same graph gives the same bytes.
+    """Writes `network-float.onnx` (opset 21): what `FloatNetwork` computes. The same graph gives
+    the same bytes.
 
-    Inputs: `x` uint8 [T, B, C, H, W], and the states, zeros to start a sample: `<neuron node>.v` float32 [B, *shape], and `readout.sum` [B, K].
-    Outputs: `readout` float32 [B, K], the last node's outputs summed over all steps so far (spike counts where it spikes);
-    `<neuron node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic. `metadata_props["tmkt"]` is JSON
-    {"readout", "classes"}. Sums are float32 in whatever order ONNX Runtime adds them, so that a spike at a tie may differ from
+    Inputs: `x` uint8 [T, B, C, H, W], and the states, zeros to start a sample: `<neuron node>.v`
+        float32 [B, *shape], and `readout.sum` [B, K].
+    Outputs: `readout` float32 [B, K], the last node's outputs summed over all steps so far (spike
+        counts where it spikes);
+    `<neuron node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic.
+        `metadata_props["tmkt"]` is JSON
+    {"readout", "classes"}. Sums are float32 in whatever order ONNX Runtime adds them, so that a
+        spike at a tie may differ from
     other float engines. InputError for a graph that FloatNetwork cannot run.
     """
     ordered = order(graph)
@@ -42,10 +49,20 @@ def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | Non
 def _check(node: Node) -> None:
     """Refuses what has states that this graph does not carry."""
     operation = node.operation
-    current = isinstance(operation, Neuron) and (operation.current_decay is not None or not operation.fires)
+    current = isinstance(operation, Neuron) and (
+        operation.current_decay is not None or not operation.fires
+    )
     if node.past or current or isinstance(operation, Delay | Scale):
-        what = "is in a loop" if node.past else "has a current or never fires" if current else f"is a {type(operation).__name__}"
-        raise InputError(f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave out --precision float")
+        what = (
+            "is in a loop"
+            if node.past
+            else "has a current or never fires"
+            if current
+            else f"is a {type(operation).__name__}"
+        )
+        raise InputError(
+            f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave out --precision float"
+        )
 
 
 class _Builder(Graph):
@@ -53,17 +70,32 @@ class _Builder(Graph):
         """One operation on float32 [T * B, *source shape]: [T * B, *node.shape]."""
         operation, add = node.operation, self.main.add
         if isinstance(operation, Neuron):
-            return self._neurons(node.name, operation, add("Reshape", x, self.over_steps(node.shape)), node.shape)
+            return self._neurons(
+                node.name, operation, add("Reshape", x, self.over_steps(node.shape)), node.shape
+            )
         if isinstance(operation, Conv):
-            settings: dict[str, Any] = {"strides": operation.stride, "dilations": operation.dilation, "group": operation.groups}
-            given = [self._weight(f"{node.name}.weight", operation.weight), self._weight(f"{node.name}.bias", operation.bias)]
+            settings: dict[str, Any] = {
+                "strides": operation.stride,
+                "dilations": operation.dilation,
+                "group": operation.groups,
+            }
+            given = [
+                self._weight(f"{node.name}.weight", operation.weight),
+                self._weight(f"{node.name}.bias", operation.bias),
+            ]
             return add("Conv", x, *given, pads=[*operation.padding, *operation.padding], **settings)
         if isinstance(operation, Dense):
             x = add("MatMul", x, self._weight(f"{node.name}.weight", operation.weight.T))
             return add("Add", x, self._weight(f"{node.name}.bias", operation.bias))
         if isinstance(operation, Pool):
-            x = add("AveragePool", x, kernel_shape=[operation.size] * 2, strides=[operation.size] * 2)
-            return x if operation.average else add("Mul", x, self.constant(operation.size**2, np.float32))
+            x = add(
+                "AveragePool", x, kernel_shape=[operation.size] * 2, strides=[operation.size] * 2
+            )
+            return (
+                x
+                if operation.average
+                else add("Mul", x, self.constant(operation.size**2, np.float32))
+            )
         return add("Reshape", x, self.shape(-1, *node.shape))
 
     def readout(self, values: str, classes: int) -> None:
@@ -80,19 +112,33 @@ class _Builder(Graph):
 
     def _parameter(self, name: str, value: Floats) -> str:
         """A neuron's parameter: one number where all neurons share it."""
-        return self._weight(name, value.reshape(-1)[0] if np.all(value == value.reshape(-1)[0]) else value)
+        return self._weight(
+            name, value.reshape(-1)[0] if np.all(value == value.reshape(-1)[0]) else value
+        )
 
     def _neurons(self, name: str, neuron: Neuron, x: str, shape: tuple[int, ...]) -> str:
-        """Euler steps in one Scan, in the order of additions that FloatNetwork has: float32 [T, B, *shape] to [T * B, *shape]."""
+        """Euler steps in one Scan, in the order of additions that FloatNetwork has: float32 [T, B,
+        *shape] to [T * B, *shape].
+        """
         driven = self.main.add("Mul", self._parameter(f"{name}.r", neuron.r), x)
         body = Nodes(f"{name}/")
         v, driven_now = f"{name}/v", f"{name}/i"
         if neuron.decay is not None:
             pull = body.add("Sub", self._parameter(f"{name}.leak", neuron.leak), v)
-            driven_now = body.add("Mul", self._parameter(f"{name}.decay", neuron.decay), body.add("Add", pull, driven_now))
+            driven_now = body.add(
+                "Mul",
+                self._parameter(f"{name}.decay", neuron.decay),
+                body.add("Add", pull, driven_now),
+            )
         v = body.add("Add", v, driven_now)
-        fired = body.add("Greater" if neuron.strict else "GreaterOrEqual", v, self._parameter(f"{name}.threshold", neuron.threshold))
-        body.add("Where", fired, self._parameter(f"{name}.reset", neuron.reset), v, out=f"{name}/v_next")
+        fired = body.add(
+            "Greater" if neuron.strict else "GreaterOrEqual",
+            v,
+            self._parameter(f"{name}.threshold", neuron.threshold),
+        )
+        body.add(
+            "Where", fired, self._parameter(f"{name}.reset", neuron.reset), v, out=f"{name}/v_next"
+        )
         body.add("Cast", fired, to=TensorProto.FLOAT, out=f"{name}/s")
         inputs: list[Any] = []
         outputs: list[Any] = []
@@ -102,7 +148,16 @@ class _Builder(Graph):
         step = helper.make_graph(body.nodes, f"{name} step", inputs, outputs)
         self.state(f"{name}.v", TensorProto.FLOAT, *shape)
         results = [f"{name}.v_out", f"{name}/spikes"]
-        self.main.nodes.append(helper.make_node("Scan", [f"{name}.v", driven], results, name=f"{name} steps", num_scan_inputs=1, body=step))
+        self.main.nodes.append(
+            helper.make_node(
+                "Scan",
+                [f"{name}.v", driven],
+                results,
+                name=f"{name} steps",
+                num_scan_inputs=1,
+                body=step,
+            )
+        )
         self.value(self.outputs, f"{name}.spikes", TensorProto.UINT8, "T", "B", *shape)
         self.main.add("Cast", f"{name}/spikes", to=TensorProto.UINT8, out=f"{name}.spikes")
         return self.main.add("Reshape", f"{name}/spikes", self.shape(-1, *shape))

@@ -1,4 +1,6 @@
-"""What ONNX graphs are built of: nodes with names, constants, inputs, outputs, states that go in and come out."""
+"""What ONNX graphs are built of: nodes with names, constants, inputs, outputs, states that go in
+and come out.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -28,7 +30,9 @@ class Nodes:
 
 
 class Graph:
-    """The outer graph: x uint8 [T, B, *input shape] in, T and B symbolic; whatever else its methods add."""
+    """The outer graph: x uint8 [T, B, *input shape] in, T and B symbolic; whatever else its methods
+    add.
+    """
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self.main = Nodes()
@@ -49,9 +53,13 @@ class Graph:
         self.value(self.outputs, f"{name}_out", dtype, "B", *shape)
 
     def constant(self, value: Any, dtype: type[np.generic], name: str = "") -> str:
-        """The name of an initializer, which the bodies of Scans see too; one for equal values unless it has a name of its own."""
+        """The name of an initializer, which the bodies of Scans see too; one for equal values
+        unless it has a name of its own.
+        """
         array = np.asarray(value, dtype)
-        name = name or f"{array.dtype}_" + "_".join(str(n) for n in array.reshape(-1)) + ("" if array.ndim == 0 else "_list")
+        name = name or f"{array.dtype}_" + "_".join(str(n) for n in array.reshape(-1)) + (
+            "" if array.ndim == 0 else "_list"
+        )
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
@@ -73,9 +81,18 @@ class Graph:
         return self.main.add("Concat", "steps_batch", self.shape(*shape), axis=0)
 
     def save(self, path: Path, info: dict[str, Any]) -> None:
-        """Checks the graph and writes it, with `info` as JSON in metadata_props["tmkt"]. The same graph gives the same bytes."""
-        graph = helper.make_graph(self.main.nodes, "tmkt", self.inputs, self.outputs, list(self.constants.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="tmkt")
+        """Checks the graph and writes it, with `info` as JSON in metadata_props["tmkt"]. The same
+        graph gives the same bytes.
+        """
+        graph = helper.make_graph(
+            self.main.nodes, "tmkt", self.inputs, self.outputs, list(self.constants.values())
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR,
+            producer_name="tmkt",
+        )
         helper.set_model_props(model, {"tmkt": json.dumps(info)})
         onnx.checker.check_model(model, full_check=True)
         with writing(path) as beside:

@@ -1,4 +1,6 @@
-"""Synapses of one layer that differ in their source alone, as the terms of a sum have them: files hold their weights once."""
+"""Synapses of one layer that differ in their source alone, as the terms of a sum have them: files
+hold their weights once.
+"""
 
 import numpy as np
 
@@ -6,7 +8,8 @@ from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
 def first_alike(program: Program, layer: Layer) -> list[int]:
-    """For each of the layer's synapses, the first that does the same to a source of the same shape: its own place where there is none before.
+    """For each of the layer's synapses, the first that does the same to a source of the same shape:
+    its own place where there is none before.
 
     Only among synapses that read layers, and without delays.
     """
@@ -20,5 +23,19 @@ def first_alike(program: Program, layer: Layer) -> list[int]:
 def _alike(program: Program, layer: Layer, a: Synapse, b: Synapse) -> bool:
     if INPUT in (a.source, b.source) or layer.steps_back(a) or layer.steps_back(b):
         return False
-    settings = [(s.kind, s.stride, s.padding, s.dilation, s.groups, s.pool, program.shape_of(s.source), s.weight.shape) for s in (a, b)]
-    return settings[0] == settings[1] and (a.weight is b.weight or np.array_equal(a.weight, b.weight))
+    settings = [
+        (
+            s.kind,
+            s.stride,
+            s.padding,
+            s.dilation,
+            s.groups,
+            s.pool,
+            program.shape_of(s.source),
+            s.weight.shape,
+        )
+        for s in (a, b)
+    ]
+    return settings[0] == settings[1] and (
+        a.weight is b.weight or np.array_equal(a.weight, b.weight)
+    )

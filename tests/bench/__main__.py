@@ -1,4 +1,6 @@
-"""All benchmarks, side by side in one run: `make bench` (tables), `make bench-json` (JSON lines). docs/benchmarks.md says what each does."""
+"""All benchmarks, side by side in one run: `make bench` (tables), `make bench-json` (JSON lines).
+docs/benchmarks.md says what each does.
+"""
 
 import frames
 import nmnist
@@ -9,4 +11,11 @@ import vggsnn
 from report import main
 
 if __name__ == "__main__":
-    main(nmnist.benchmark, vggsnn.benchmark, scaling.benchmark, frames.benchmark, stream_memory.benchmark, train_step.benchmark)
+    main(
+        nmnist.benchmark,
+        vggsnn.benchmark,
+        scaling.benchmark,
+        frames.benchmark,
+        stream_memory.benchmark,
+        train_step.benchmark,
+    )

@@ -1,4 +1,6 @@
-"""The simulator's two loops against each other: from which activity on the dense one is faster (`DENSE_ABOVE` in tmkt/program/simulator/delivery.py)."""
+"""The simulator's two loops against each other: from which activity on the dense one is faster
+(`DENSE_ABOVE` in tmkt/program/simulator/delivery.py).
+"""
 
 import time
 
@@ -19,20 +21,48 @@ def main() -> None:
     for inputs, outputs in ((16, 32), (64, 64), (256, 256)):
         rng = np.random.default_rng(0)
         weight = (2 * rng.integers(-127, 128, (outputs, inputs, 3, 3))).astype(np.int16)
-        layer = Layer("n", (outputs, SIZE, SIZE), (Synapse(INPUT, "conv", weight, padding=(1, 1), pool=POOL),), np.zeros(outputs, np.int32), 1, 2048)
+        layer = Layer(
+            "n",
+            (outputs, SIZE, SIZE),
+            (Synapse(INPUT, "conv", weight, padding=(1, 1), pool=POOL),),
+            np.zeros(outputs, np.int32),
+            1,
+            2048,
+        )
         program = Program((inputs, POOL * SIZE, POOL * SIZE), 1, (layer,), "spikes")
         [group] = groups_of(program, layer, layer.synapses[0], 1)
         dense = group.shape.copy()
         dense[Shape._fields.index("graded")] = 1  # counts are always multiplied
         for spikes in SPIKES_A_SITE:
-            values = (rng.random((4, (POOL * SIZE) ** 2 * inputs)) < spikes / POOL**2).astype(np.uint8)
-            event_s, dense_s = (_seconds(values, group.weight, shape, outputs) for shape in (group.shape, dense))
-            rows.append([f"{inputs} to {outputs}", spikes, f"{1e3 * event_s / 4:.2f}", f"{1e3 * dense_s / 4:.2f}", f"{dense_s / event_s:.2f}"])
-    console.table(f"3x3 convolution of {SIZE}x{SIZE} sites, ms a step", ["channels", "spikes a site", "as chosen", "dense", "dense / chosen"], rows)
+            values = (rng.random((4, (POOL * SIZE) ** 2 * inputs)) < spikes / POOL**2).astype(
+                np.uint8
+            )
+            event_s, dense_s = (
+                _seconds(values, group.weight, shape, outputs) for shape in (group.shape, dense)
+            )
+            rows.append(
+                [
+                    f"{inputs} to {outputs}",
+                    spikes,
+                    f"{1e3 * event_s / 4:.2f}",
+                    f"{1e3 * dense_s / 4:.2f}",
+                    f"{dense_s / event_s:.2f}",
+                ]
+            )
+    console.table(
+        f"3x3 convolution of {SIZE}x{SIZE} sites, ms a step",
+        ["channels", "spikes a site", "as chosen", "dense", "dense / chosen"],
+        rows,
+    )
 
 
-def _seconds(values: NDArray[np.uint8], weight: NDArray[np.int8], shape: NDArray[np.int64], outputs: int) -> float:
-    sums, touched = np.zeros((len(values), SIZE**2 * outputs), np.int32), np.zeros((len(values), SIZE**2, 0), np.uint8)
+def _seconds(
+    values: NDArray[np.uint8], weight: NDArray[np.int8], shape: NDArray[np.int64], outputs: int
+) -> float:
+    sums, touched = (
+        np.zeros((len(values), SIZE**2 * outputs), np.int32),
+        np.zeros((len(values), SIZE**2, 0), np.uint8),
+    )
     best = float("inf")
     for _ in range(8):
         begin = time.thread_time()

@@ -1,5 +1,6 @@
-"""From events to frames: ours against tonic's ToFrame, events already in memory, each in its own form: real recordings, and uniform
-random events (the worst for caches) on sensors of three sizes."""
+"""From events to frames: ours against tonic's ToFrame, events already in memory, each in its own
+form: real recordings, and uniform random events (the worst for caches) on sensors of three sizes.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,9 +29,20 @@ def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
         return
     contests = [(_random(sensor), InputContract(sensor, 10, 100_000, 255)) for sensor in SENSORS]
     names = [f"frames-{height}x{width}" for height, width in SENSORS]
-    shown = [f"{RANDOM_EVENTS / 1e6:g} M random events, {height} x {width}" for height, width in SENSORS]
+    shown = [
+        f"{RANDOM_EVENTS / 1e6:g} M random events, {height} x {width}" for height, width in SENSORS
+    ]
     if DATA.is_dir():
-        contests.insert(0, ([read_bin(recording.path, SENSOR) for recording in find_recordings(DATA)[:RECORDINGS]], NMNIST))
+        contests.insert(
+            0,
+            (
+                [
+                    read_bin(recording.path, SENSOR)
+                    for recording in find_recordings(DATA)[:RECORDINGS]
+                ],
+                NMNIST,
+            ),
+        )
         names.insert(0, "frames")
         shown.insert(0, f"{RECORDINGS} N-MNIST recordings")
     else:
@@ -40,10 +52,34 @@ def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
         comparison = _compare(f"{name}/ours-vs-tonic", recordings, contract)
         comparisons.append(comparison)
         events = sum(len(recording) for recording in recordings)
-        speeds = [f"{events / len(recordings) / s / 1e6:.0f}" for s in (comparison.ours_s, comparison.theirs_s)]
-        rows.append([what, ms(comparison.ours_s), ms(comparison.theirs_s), *speeds, f"{comparison.ratio:.1f}"])
-    columns = ["events", "ours, ms a recording", "tonic, ms", "ours, M events/s", "tonic, M events/s", "times as fast"]
-    yield Table("Events to frames, 10 bins", columns, rows, comparisons, ["one thread; both give the same frames"])
+        speeds = [
+            f"{events / len(recordings) / s / 1e6:.0f}"
+            for s in (comparison.ours_s, comparison.theirs_s)
+        ]
+        rows.append(
+            [
+                what,
+                ms(comparison.ours_s),
+                ms(comparison.theirs_s),
+                *speeds,
+                f"{comparison.ratio:.1f}",
+            ]
+        )
+    columns = [
+        "events",
+        "ours, ms a recording",
+        "tonic, ms",
+        "ours, M events/s",
+        "tonic, M events/s",
+        "times as fast",
+    ]
+    yield Table(
+        "Events to frames, 10 bins",
+        columns,
+        rows,
+        comparisons,
+        ["one thread; both give the same frames"],
+    )
 
 
 def _random(sensor: tuple[int, int]) -> list[Events]:
@@ -59,10 +95,15 @@ def _compare(name: str, recordings: Sequence[Events], contract: InputContract) -
     from tonic.transforms import ToFrame
 
     height, width = contract.sensor
-    to_frame = ToFrame(sensor_size=(width, height, 2), time_window=contract.bin_us, include_incomplete=True)
+    to_frame = ToFrame(
+        sensor_size=(width, height, 2), time_window=contract.bin_us, include_incomplete=True
+    )
     theirs = [_as_tonic(events) for events in recordings]
     for events, array in zip(recordings, theirs, strict=True):
-        found, expected = events_to_frames(events, contract), to_frame(array)  # tonic gives no frames after the last event
+        found, expected = (
+            events_to_frames(events, contract),
+            to_frame(array),
+        )  # tonic gives no frames after the last event
         np.testing.assert_array_equal(found[: len(expected)], expected)
         assert not found[len(expected) :].any()
     runs = {
@@ -74,7 +115,9 @@ def _compare(name: str, recordings: Sequence[Events], contract: InputContract) -
 
 
 def _as_tonic(events: Events) -> Any:
-    array = np.empty(len(events), [("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])  # as tonic's own readers give them
+    array = np.empty(
+        len(events), [("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)]
+    )  # as tonic's own readers give them
     array["x"], array["y"], array["t"], array["p"] = events.x, events.y, events.t, events.p
     return array
 

@@ -1,9 +1,11 @@
-"""Makes a small data set of the seven DVS Gesture recordings: clips of 50 ms of each one's last second, images of its first 0.4 s.
+"""Makes a small data set of the seven DVS Gesture recordings: clips of 50 ms of each one's last
+second, images of its first 0.4 s.
 
 python tests/bench/gesture_clips.py --data ../shared/data/dvsgesture --out runs/clips
 
-An image counts the events of 100 ms at each pixel, whatever their polarity. So it is no photograph: what moved is bright, and nothing in it
-moves as a still picture before a shaken camera does. OUT/events and OUT/images are for a recipe with data.name=folders, --data and --static.
+An image counts the events of 100 ms at each pixel, whatever their polarity. So it is no photograph:
+what moved is bright, and nothing in it moves as a still picture before a shaken camera does.
+OUT/events and OUT/images are for a recipe with data.name=folders, --data and --static.
 """
 
 import argparse
@@ -27,18 +29,24 @@ CLIP_US = 50_000
 def between(events: Events, start_us: int, end_us: int) -> Events:
     """The events with start <= t < end, with stamps from the start."""
     kept = slice(*np.searchsorted(events.t, (start_us, end_us)))
-    return Events(events.t[kept] - start_us, events.x[kept], events.y[kept], events.p[kept], events.sensor)
+    return Events(
+        events.t[kept] - start_us, events.x[kept], events.y[kept], events.p[kept], events.sensor
+    )
 
 
 def image(events: Events) -> Image.Image:
     """Counts of events at each pixel; 255 is the count that one active pixel of a hundred exceeds."""
     counts = np.zeros(SENSOR)
     np.add.at(counts, (events.y, events.x), 1)
-    return Image.fromarray(np.clip(255 * counts / np.quantile(counts[counts > 0], 0.99), 0, 255).astype(np.uint8))
+    return Image.fromarray(
+        np.clip(255 * counts / np.quantile(counts[counts > 0], 0.99), 0, 255).astype(np.uint8)
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -49,9 +57,14 @@ def main() -> None:
         for folder in (clips, images):
             folder.mkdir(parents=True, exist_ok=True)
         for start_us in range(0, IMAGES_US - IMAGE_US + 1, IMAGE_STEP_US):
-            image(between(events, start_us, start_us + IMAGE_US)).save(images / f"image-{start_us // 1000:04d}ms.png")
+            image(between(events, start_us, start_us + IMAGE_US)).save(
+                images / f"image-{start_us // 1000:04d}ms.png"
+            )
         for start_us in range(IMAGES_US, int(events.t[-1]) + 1 - CLIP_US, CLIP_US):
-            write_bin(between(events, start_us, start_us + CLIP_US), clips / f"clip-{start_us // 1000:04d}ms.bin")
+            write_bin(
+                between(events, start_us, start_us + CLIP_US),
+                clips / f"clip-{start_us // 1000:04d}ms.bin",
+            )
     (options.out / "events" / "camera.toml").write_text('sensor = "128x128"\n', encoding="utf-8")
 
 

@@ -11,7 +11,11 @@ RESULTS = "results.jsonl"
 def results(out: Path) -> list[dict[str, Any]]:
     """The lines that OUT holds."""
     path = out / RESULTS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.is_file()
+        else []
+    )
 
 
 def add(out: Path, entry: dict[str, Any]) -> None:
@@ -24,4 +28,6 @@ def add(out: Path, entry: dict[str, Any]) -> None:
 
 def spread(values: list[float], digits: int = 1) -> str:
     """Mean and sample standard deviation."""
-    return f"{statistics.mean(values):.{digits}f}" + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
+    return f"{statistics.mean(values):.{digits}f}" + (
+        f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    )

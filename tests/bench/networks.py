@@ -1,6 +1,8 @@
-"""The benchmarks' networks: each as a float network in SpikingJelly and as the integer program that our exporter makes of it.
+"""The benchmarks' networks: each as a float network in SpikingJelly and as the integer program that
+our exporter makes of it.
 
-The N-MNIST network has the weights of a training; VGGSNN is untrained, every layer's batch norm shifted until the layer spikes at a given rate.
+The N-MNIST network has the weights of a training; VGGSNN is untrained, every layer's batch norm
+shifted until the layer spikes at a given rate.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +29,19 @@ from tmkt.recipe import NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "nmnist"
-TRAINED = Path(__file__).with_name("nmnist.safetensors")  # model.safetensors of: tmkt train nmnist-fewshot, seed 0
+TRAINED = Path(__file__).with_name(
+    "nmnist.safetensors"
+)  # model.safetensors of: tmkt train nmnist-fewshot, seed 0
 NMNIST_DENSITY = 0.08  # of N-MNIST's frames (measured)
-# Knowledge Transfer's VGGSNN (arXiv 2303.13077, model_zoo/vgg_snn.py) at 48x48, T = 10, 101 classes.
-VGGSNN = NetworkRecipe(channels=[64, 128, 256, 256, 512, 512, 512, 512], strides=[1] * 8, pools=[1, 2, 1, 2, 1, 2, 1, 2], tau=2.0, threshold=0.5)
+# Knowledge Transfer's VGGSNN (arXiv 2303.13077, model_zoo/vgg_snn.py) at 48x48, T = 10, 101
+# classes.
+VGGSNN = NetworkRecipe(
+    channels=[64, 128, 256, 256, 512, 512, 512, 512],
+    strides=[1] * 8,
+    pools=[1, 2, 1, 2, 1, 2, 1, 2],
+    tau=2.0,
+    threshold=0.5,
+)
 VGGSNN_SHAPE, VGGSNN_STEPS, VGGSNN_CLASSES = (2, 48, 48), 10, 101
 
 
@@ -50,7 +61,9 @@ class Contest:
 
 
 def nmnist_frames(samples: int) -> NDArray[np.uint8]:
-    """Real recordings as the N-MNIST recipe's frames, or random ones as dense where there are no recordings."""
+    """Real recordings as the N-MNIST recipe's frames, or random ones as dense where there are no
+    recordings.
+    """
     data = load_recipe("nmnist-fewshot", RECIPES).data
     contract = InputContract(SENSOR, data.bins, data.bin_us, data.max_count)
     if not DATA.is_dir():
@@ -114,14 +127,18 @@ def _set_rates(net: SpikingNetwork, frames: NDArray[np.uint8], rates: Sequence[f
 
 @torch.no_grad()
 def sequential(net: SpikingNetwork, folded: bool) -> nn.Sequential:
-    """The network in SpikingJelly's own layers, multi-step: float [T, N, 2, H, W] to logits [T, N, classes].
+    """The network in SpikingJelly's own layers, multi-step: float [T, N, 2, H, W] to logits [T, N,
+    classes].
 
-    `folded`: batch norm goes into the convolution, which spares SpikingJelly the work; else as a user has the network after training.
+    `folded`: batch norm goes into the convolution, which spares SpikingJelly the work; else as a
+    user has the network after training.
     """
     modules: list[nn.Module] = []
     for block in net.blocks:
         old = block.conv
-        conv = layer.Conv2d(old.in_channels, old.out_channels, 3, stride=old.stride, padding=1, bias=folded)
+        conv = layer.Conv2d(
+            old.in_channels, old.out_channels, 3, stride=old.stride, padding=1, bias=folded
+        )
         gain = block.bn.weight / torch.sqrt(block.bn.running_var + block.bn.eps)
         conv.weight.copy_(old.weight * gain.view(-1, 1, 1, 1) if folded else old.weight)
         modules.append(conv)
@@ -132,7 +149,9 @@ def sequential(net: SpikingNetwork, folded: bool) -> nn.Sequential:
             norm.load_state_dict(block.bn.state_dict())
             modules.append(norm)
         old = block.neuron
-        lif = neuron.LIFNode(old.tau, True, old.v_threshold, 0.0, old.surrogate_function, detach_reset=True)
+        lif = neuron.LIFNode(
+            old.tau, True, old.v_threshold, 0.0, old.surrogate_function, detach_reset=True
+        )
         modules.append(lif)
         if block.pool > 1:
             modules.append(layer.AvgPool2d(block.pool))
@@ -157,18 +176,27 @@ def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.T
 
 
 def onnx_runtime(contest: Contest, folder: Path, threads: int) -> Callable[[], list[NDArray[Any]]]:
-    """The program in ONNX Runtime with that many threads, all samples as one batch; gives its read-out and spikes."""
+    """The program in ONNX Runtime with that many threads, all samples as one batch; gives its
+    read-out and spikes.
+    """
     import onnxruntime
 
     path = folder / "network.onnx"
     write_onnx(contest.program, path)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 3, threads, 1
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = (
+        3,
+        threads,
+        1,
+    )
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {"x": np.ascontiguousarray(contest.frames.swapaxes(0, 1))}
     for one in contest.program.layers:
         states = ["v"] + ["u"] * (one.current_decay != DECAY_ONE)
-        feed |= {f"{one.name}.{state}": np.zeros((len(contest.frames), *one.shape), np.int32) for state in states}
+        feed |= {
+            f"{one.name}.{state}": np.zeros((len(contest.frames), *one.shape), np.int32)
+            for state in states
+        }
     outputs = ["readout", *(f"{one.name}.spikes" for one in contest.program.layers if one.fires)]
 
     def run() -> list[NDArray[Any]]:

@@ -1,4 +1,6 @@
-"""Speed of the engines on the N-MNIST recipe's network, batch 32: our simulator, ONNX Runtime, SpikingJelly eager, stock Lava."""
+"""Speed of the engines on the N-MNIST recipe's network, batch 32: our simulator, ONNX Runtime,
+SpikingJelly eager, stock Lava.
+"""
 
 import tempfile
 import time
@@ -23,17 +25,31 @@ SAMPLES, ROUNDS, LAVA_SAMPLES = 32, 9, 3
 def benchmark(options: Options) -> Iterator[Table]:
     threads = options.threads
     contest = nmnist(SAMPLES)
-    simulator, jelly, x = Simulator(contest.program, threads=threads), eager(contest.net, folded=False), contest.input
+    simulator, jelly, x = (
+        Simulator(contest.program, threads=threads),
+        eager(contest.net, folded=False),
+        contest.input,
+    )
     with tempfile.TemporaryDirectory() as folder:
         onnx = onnx_runtime(contest, Path(folder), threads)
         found = simulator.run(contest.frames)
         np.testing.assert_array_equal(found.readout, onnx()[0])
         alike = float(np.corrcoef(found.readout.ravel(), jelly(x).numpy().ravel())[0, 1])
-        runs = {"simulator": lambda: simulator.run(contest.frames), "ONNX Runtime": onnx, "SpikingJelly eager": lambda: jelly(x)}
+        runs = {
+            "simulator": lambda: simulator.run(contest.frames),
+            "ONNX Runtime": onnx,
+            "SpikingJelly eager": lambda: jelly(x),
+        }
         seconds = {name: s / SAMPLES for name, s in alternate(runs, ROUNDS).items()}
-        exact = {"simulator": "yes", "ONNX Runtime": "yes", "SpikingJelly eager": f"float, read-outs correlate {alike:.3f}"}
+        exact = {
+            "simulator": "yes",
+            "ONNX Runtime": "yes",
+            "SpikingJelly eager": f"float, read-outs correlate {alike:.3f}",
+        }
         if installed() and not options.quick:
-            console.note(f"Lava runs {LAVA_SAMPLES} samples and twice as many (the difference leaves out its start) ...")
+            console.note(
+                f"Lava runs {LAVA_SAMPLES} samples and twice as many (the difference leaves out its start) ..."
+            )
             seconds["Lava (stock)"] = _lava_seconds(contest, Path(folder), found.readout)
             exact["Lava (stock)"] = "yes"
         else:
@@ -66,7 +82,14 @@ def _lava_seconds(contest: Contest, folder: Path, expected: np.ndarray) -> float
     origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
     contract, classes = InputContract((height, width), steps, 1000, 1), [str(i) for i in range(10)]
     writers = {bundles.LAVA: lambda path: write_lava(contest.program, path)}
-    engine, seconds = LavaEngine(bundles.write(folder / "bundle", contest.program, contract, classes, origin, [], writers)), []
+    engine, seconds = (
+        LavaEngine(
+            bundles.write(
+                folder / "bundle", contest.program, contract, classes, origin, [], writers
+            )
+        ),
+        [],
+    )
     for samples in (LAVA_SAMPLES, 2 * LAVA_SAMPLES):
         begin = time.perf_counter()
         readout = engine.run(contest.frames[:samples]).readout

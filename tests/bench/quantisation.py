@@ -1,8 +1,11 @@
-"""What quantisation costs: accuracy and spikes of finished runs at several widths, post-training and trained on integers, on their test recordings.
+"""What quantisation costs: accuracy and spikes of finished runs at several widths, post-training
+and trained on integers, on their test recordings.
 
-python tests/bench/quantisation.py runs/nmnist-{0,1,2,3,4} --data ../shared/data/nmnist --static ../shared/data/mnist --out runs/quantisation
+python tests/bench/quantisation.py runs/nmnist-{0,1,2,3,4} --data ../shared/data/nmnist --static
+../shared/data/mnist --out runs/quantisation
 
-One JSON line a network in OUT/results.jsonl, then a table of them all. What is in there is not done again, and an interrupted training goes on.
+One JSON line a network in OUT/results.jsonl, then a table of them all. What is in there is not done
+again, and an interrupted training goes on.
 """
 
 import argparse
@@ -30,14 +33,25 @@ from tmkt.train.trainer import train
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="float runs of one recipe and different seeds")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="float runs of one recipe and different seeds"
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--static", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--bits", nargs="*", default=["8", "6", "4", "3", "2"], help="post-training")
+    parser.add_argument(
+        "--bits", nargs="*", default=["8", "6", "4", "3", "2"], help="post-training"
+    )
     parser.add_argument("--qat", nargs="*", default=["4", "3", "2"], help="trained on integers")
-    parser.add_argument("--set", action="append", default=[], help="section.key=value of the training on integers; others need another --out")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help="section.key=value of the training on integers; others need another --out",
+    )
     return parser.parse_args()
 
 
@@ -46,29 +60,58 @@ def measured(run: Run, kind: str, bits: str, options: argparse.Namespace) -> dic
     data = run.recipe.data
     contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
     found = dataset(data.name, tuple(run.info["classes"])).find_recordings(options.data)
-    frames, labels = load_frames(choose(found, "test", run.info["trained_on"], from_ranges(run.info["images_trained_on"])), contract)
-    entry: dict[str, Any] = {"run": run.path.name, "kind": kind, "bits": bits, "samples": len(labels)}
+    frames, labels = load_frames(
+        choose(found, "test", run.info["trained_on"], from_ranges(run.info["images_trained_on"])),
+        contract,
+    )
+    entry: dict[str, Any] = {
+        "run": run.path.name,
+        "kind": kind,
+        "bits": bits,
+        "samples": len(labels),
+    }
     if kind == "float":
         network = FloatNetwork(network_to_nir(run.load_network()))
         exact, shapes = network.run(frames), {layer.name: layer.shape for layer in lower(network)}
-        spikes = {name: found[..., : shapes[name][1], : shapes[name][2]] for name, found in exact.spikes.items()}  # cropped as the program
+        spikes = {
+            name: found[..., : shapes[name][1], : shapes[name][2]]
+            for name, found in exact.spikes.items()
+        }  # cropped as the program
         readout, faults = exact.readout, dict[str, int]()
     else:
         grids = None
         if kind == "trained":
             folder = options.out / f"{run.path.name}-{bits.replace(',', '_')}"
-            run = train(qat_recipe(run, bits, options.set), options.data, options.static, folder, resume=True, start=run)
+            run = train(
+                qat_recipe(run, bits, options.set),
+                options.data,
+                options.static,
+                folder,
+                resume=True,
+                start=run,
+            )
             grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
-        program, _ = quantize(network_to_nir(run.load_network()), contract.shape, contract.max_count, run.load_calibration(), bits, grids)
+        program, _ = quantize(
+            network_to_nir(run.load_network()),
+            contract.shape,
+            contract.max_count,
+            run.load_calibration(),
+            bits,
+            grids,
+        )
         result = Simulator(program, 1).run(frames)
         readout, spikes, faults = result.readout, result.spikes, result.faults
     entry["accuracy"] = float((readout.argmax(1) == labels).mean())
-    entry["spikes"] = float(sum(layer.sum(dtype=np.int64) for layer in spikes.values()) / len(labels))
+    entry["spikes"] = float(
+        sum(layer.sum(dtype=np.int64) for layer in spikes.values()) / len(labels)
+    )
     return {**entry, "faults": {name: n for name, n in faults.items() if n}}
 
 
 def show(lines: list[dict[str, Any]]) -> None:
-    """One row a kind and width: accuracy in %, points lost run by run, spikes relative to the float network's."""
+    """One row a kind and width: accuracy in %, points lost run by run, spikes relative to the float
+    network's.
+    """
     exact = {line["run"]: line for line in lines if line["kind"] == "float"}
     rows: list[list[object]] = []
     for kind, bits in dict.fromkeys((line["kind"], line["bits"]) for line in lines):
@@ -76,7 +119,16 @@ def show(lines: list[dict[str, Any]]) -> None:
         lost = [100 * (exact[line["run"]]["accuracy"] - line["accuracy"]) for line in own]
         more = [100 * (line["spikes"] / exact[line["run"]]["spikes"] - 1) for line in own]
         each = " ".join(f"{100 * line['accuracy']:.1f}" for line in own)
-        rows.append([kind, bits, each, spread([100 * line["accuracy"] for line in own]), spread(lost, 2), spread(more)])
+        rows.append(
+            [
+                kind,
+                bits,
+                each,
+                spread([100 * line["accuracy"] for line in own]),
+                spread(lost, 2),
+                spread(more),
+            ]
+        )
     columns = ["", "bits", "accuracy, %", "mean ± sd", "points lost", "spikes, % more"]
     console.table(f"{len(exact)} runs, {lines[0]['samples']} test recordings each", columns, rows)
 
@@ -84,11 +136,18 @@ def show(lines: list[dict[str, Any]]) -> None:
 def main() -> None:
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    wanted = [("float", "32"), *(("post-training", bits) for bits in options.bits), *(("trained", bits) for bits in options.qat)]
+    wanted = [
+        ("float", "32"),
+        *(("post-training", bits) for bits in options.bits),
+        *(("trained", bits) for bits in options.qat),
+    ]
     for kind, bits in wanted:
         for path in options.runs:
             run = load_run(path)
-            if any((line["run"], line["kind"], line["bits"]) == (path.name, kind, bits) for line in results(options.out)):
+            if any(
+                (line["run"], line["kind"], line["bits"]) == (path.name, kind, bits)
+                for line in results(options.out)
+            ):
                 continue
             add(options.out, measured(run, kind, bits, options))
     show(results(options.out))

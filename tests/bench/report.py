@@ -1,6 +1,8 @@
-"""How the benchmarks measure and what they print: tables for people, or one JSON line a comparison (`--json`).
+"""How the benchmarks measure and what they print: tables for people, or one JSON line a comparison
+(`--json`).
 
-Contestants take turns, round after round, and each figure is the median over the rounds: a machine that slows down slows all of them. Read ratios.
+Contestants take turns, round after round, and each figure is the median over the rounds: a machine
+that slows down slows all of them. Read ratios.
 """
 
 import argparse
@@ -41,7 +43,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Options:
-    """`threads` of every contestant; `quick` leaves out what takes longest (Lava, all spike rates but 5 %); `long` runs a whole hour of stream."""
+    """`threads` of every contestant; `quick` leaves out what takes longest (Lava, all spike rates
+    but 5 %); `long` runs a whole hour of stream.
+    """
 
     threads: int = 1
     quick: bool = False
@@ -52,7 +56,9 @@ Benchmark = Callable[[Options], Iterable[Table]]
 
 
 def alternate(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Calls every run once a round, after a first round that warms up; seconds a call, the median over the rounds."""
+    """Calls every run once a round, after a first round that warms up; seconds a call, the median
+    over the rounds.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
@@ -72,7 +78,12 @@ def show(tables: Iterable[Table], as_json: bool) -> None:
     for table in tables:
         if as_json:
             for c in table.comparisons:
-                line = {"name": c.name, "ratio": round(c.ratio, 3), "ours_s": c.ours_s, "theirs_s": c.theirs_s}
+                line = {
+                    "name": c.name,
+                    "ratio": round(c.ratio, 3),
+                    "ours_s": c.ours_s,
+                    "theirs_s": c.theirs_s,
+                }
                 print(json.dumps(line), flush=True)
         else:
             console.table(table.title, list(table.columns), [list(row) for row in table.rows])
@@ -83,11 +94,29 @@ def show(tables: Iterable[Table], as_json: bool) -> None:
 
 def main(*benchmarks: Benchmark) -> None:
     """The command line of one benchmark or of all."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="JSON lines on standard output and nothing else there")
-    parser.add_argument("--threads", type=int, default=1, help="of every contestant (default 1: a core against a core)")
-    parser.add_argument("--quick", action="store_true", help="leave out what takes longest: Lava, and all spike rates but 5 %%")
-    parser.add_argument("--long", action="store_true", help="a whole hour of stream, 10^9 events, instead of a tenth of it")
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="JSON lines on standard output and nothing else there"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of every contestant (default 1: a core against a core)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what takes longest: Lava, and all spike rates but 5 %%",
+    )
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="a whole hour of stream, 10^9 events, instead of a tenth of it",
+    )
     options = parser.parse_args()
     import torch
 

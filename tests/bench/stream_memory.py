@@ -1,5 +1,7 @@
-"""Whether a stream's memory stays flat: synthetic `.bin` records without end, through the reader, its check, the bins, a small network and the
-costs of its answers, all in a process of its own. An hour of stream is 10^9 events (`--long`); `make bench` runs a tenth of it."""
+"""Whether a stream's memory stays flat: synthetic `.bin` records without end, through the reader,
+its check, the bins, a small network and the costs of its answers, all in a process of its own. An
+hour of stream is 10^9 events (`--long`); `make bench` runs a tenth of it.
+"""
 
 import io
 import multiprocessing
@@ -30,7 +32,9 @@ RATE = 277_778  # events a second: 10^9 in an hour
 BIN_US, BINS = 10_000, 100  # an answer a second
 EVENTS, LONG, QUICK = 100_000_000, 1_000_000_000, 10_000_000
 POINTS = 10
-MOST_GROWN = 8 << 20  # bytes between the first point and the last: the noise of an allocator, not 8 bytes an event
+MOST_GROWN = (
+    8 << 20
+)  # bytes between the first point and the last: the noise of an allocator, not 8 bytes an event
 
 
 def benchmark(options: Options) -> Iterator[Table]:
@@ -38,16 +42,30 @@ def benchmark(options: Options) -> Iterator[Table]:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         points, report = pool.apply(measure, (events,))
     rows = [
-        [f"{p.events / 1e6:,.0f} M", f"{p.stream_s:,.0f}", f"{p.resident / 2**20:.1f}", f"{p.peak / 2**20:.1f}", f"{p.elapsed_s:.0f}"] for p in points
+        [
+            f"{p.events / 1e6:,.0f} M",
+            f"{p.stream_s:,.0f}",
+            f"{p.resident / 2**20:.1f}",
+            f"{p.peak / 2**20:.1f}",
+            f"{p.elapsed_s:.0f}",
+        ]
+        for p in points
     ]
     grown = points[-1].resident - points[0].resident
     notes = [
         f"{grown / 2**20:+.1f} MB from the first point to the last; {report['steps']:,} steps, {report['answers']:,} answers, "
         f"{report['events'] / points[-1].elapsed_s / 1e6:.1f} M events/s in all"
     ]
-    yield Table("Memory of a stream", ["events", "s of stream", "MB resident", "MB at the peak so far", "s on this host"], rows, notes=notes)
+    yield Table(
+        "Memory of a stream",
+        ["events", "s of stream", "MB resident", "MB at the peak so far", "s on this host"],
+        rows,
+        notes=notes,
+    )
     if grown > MOST_GROWN:
-        raise SystemExit(f"stream memory: grew by {grown} bytes over {events} events, expected at most {MOST_GROWN}")
+        raise SystemExit(
+            f"stream memory: grew by {grown} bytes over {events} events, expected at most {MOST_GROWN}"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,9 @@ class Point:
 def measure(events: int) -> tuple[list[Point], dict[str, Any]]:
     """Runs a stream of so many events; its memory at points that are evenly spread, and its report."""
     source = FileSource("atis", *_opened(events))
-    stream = Stream(small_bundle(), SENSOR, Settings(rule=Rule(margin=0.0, hold=BINS, min_events=100)))
+    stream = Stream(
+        small_bundle(), SENSOR, Settings(rule=Rule(margin=0.0, hold=BINS, min_events=100))
+    )
     points: list[Point] = []
     begin = time.perf_counter()
 
@@ -83,7 +103,9 @@ def measure(events: int) -> tuple[list[Point], dict[str, Any]]:
 
 
 class Endless(io.RawIOBase):
-    """One turn of the sensor's 23-bit clock (8.4 s) of random events, again and again, as a file of so many records."""
+    """One turn of the sensor's 23-bit clock (8.4 s) of random events, again and again, as a file of
+    so many records.
+    """
 
     def __init__(self, records: int) -> None:
         rng = np.random.default_rng(0)
@@ -109,24 +131,40 @@ def _opened(events: int) -> tuple[Any, Input, Any]:
 
 
 def small_bundle() -> Bundle:
-    """16 channels of 3 x 3, every second pixel, and a read-out of 4 classes; random weights. It lies nowhere: only what runs it needs is there."""
+    """16 channels of 3 x 3, every second pixel, and a read-out of 4 classes; random weights. It
+    lies nowhere: only what runs it needs is there.
+    """
     rng = np.random.default_rng(0)
 
     def even(*shape: int) -> NDArray[np.int16]:
         return (2 * rng.integers(-60, 61, shape)).astype(np.int16)
 
     conv = Synapse("input", "conv", even(16, 2, 3, 3), stride=(2, 2), padding=(1, 1))
-    hidden = Layer("hidden", (16, 16, 16), (conv,), np.zeros(16, np.int32), threshold=200, voltage_decay=2048)
+    hidden = Layer(
+        "hidden", (16, 16, 16), (conv,), np.zeros(16, np.int32), threshold=200, voltage_decay=2048
+    )
     dense = Synapse("hidden", "dense", even(4, 16 * 16 * 16), pool=1)
-    readout = Layer("readout", (4,), (dense,), np.zeros(4, np.int32), threshold=131071, voltage_decay=0, fires=False)
+    readout = Layer(
+        "readout",
+        (4,),
+        (dense,),
+        np.zeros(4, np.int32),
+        threshold=131071,
+        voltage_decay=0,
+        fires=False,
+    )
     program = Program((2, *SENSOR), 1, (hidden, readout), "membrane")
-    return Bundle(Path("small"), {"classes": list("abcd")}, InputContract(SENSOR, BINS, BIN_US, 1), program)
+    return Bundle(
+        Path("small"), {"classes": list("abcd")}, InputContract(SENSOR, BINS, BIN_US, 1), program
+    )
 
 
 def _memory() -> tuple[int, int]:
     """Bytes: resident now, and the most so far (Linux alone tells)."""
     kb = {
-        line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(("VmRSS", "VmHWM"))
+        line.split(":")[0]: int(line.split()[1])
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(("VmRSS", "VmHWM"))
     }
     return kb["VmRSS"] << 10, kb["VmHWM"] << 10
 

@@ -9,7 +9,13 @@ BENCH = Path(__file__).parent
 
 
 def run(*arguments: str) -> str:
-    return subprocess.run([sys.executable, str(BENCH / "frames.py"), *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(
+        [sys.executable, str(BENCH / "frames.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
 
 
 def test_json_lines_alone_are_on_standard_output(shared_data: Path) -> None:
@@ -30,5 +36,11 @@ def test_tables_show_every_contestant(shared_data: Path) -> None:
 
 
 def test_the_memory_of_a_stream_is_measured_at_ten_points() -> None:
-    done = subprocess.run([sys.executable, str(BENCH / "stream_memory.py"), "--quick"], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "stream_memory.py"), "--quick"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     assert done.stdout.count(" M │") == 10

@@ -8,7 +8,16 @@ from pathlib import Path
 from tmkt.datasets.digits import simulate_digits
 
 SCRIPT = Path(__file__).parent / "fewshot.py"
-SHORT = ["--recipe", "digits", "--set", "train.steps=2", "--set", "train.batch=10", "--set", "train.threads=1"]
+SHORT = [
+    "--recipe",
+    "digits",
+    "--set",
+    "train.steps=2",
+    "--set",
+    "train.batch=10",
+    "--set",
+    "train.threads=1",
+]
 
 
 def _run(*arguments: object) -> str:
@@ -18,13 +27,31 @@ def _run(*arguments: object) -> str:
 
 def test_the_grid_is_trained_once_in_parts_and_shown_as_a_table(tmp_path: Path) -> None:
     simulate_digits(tmp_path / "data", 3, 0)
-    grid = ["--out", tmp_path / "out", "--data", tmp_path / "data", *SHORT, "--shots", 1, 2, "--seeds", 0]
+    grid = [
+        "--out",
+        tmp_path / "out",
+        "--data",
+        tmp_path / "data",
+        *SHORT,
+        "--shots",
+        1,
+        2,
+        "--seeds",
+        0,
+    ]
     wanted = ["--variants", "target-only", "kt method.heads=1"]
     _run(*grid, *wanted, "--part", "1/2")
     out = _run(*grid, *wanted, "--part", "2/2", "--against", "target-only")
-    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    ]
     done = [(line["variant"], line["shots"]) for line in lines]
-    assert sorted(done) == [("kt method.heads=1", 1), ("kt method.heads=1", 2), ("target-only", 1), ("target-only", 2)]
+    assert sorted(done) == [
+        ("kt method.heads=1", 1),
+        ("kt method.heads=1", 2),
+        ("target-only", 1),
+        ("target-only", 2),
+    ]
     for line in lines:
         assert line["samples"] == 30 - 10 * line["shots"]
         assert line["spikes_per_inference"] > 0

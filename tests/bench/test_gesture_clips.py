@@ -11,9 +11,15 @@ from tmkt.datasets.folders import class_names
 from tmkt.datasets.reading import read_recording
 
 
-def test_clips_and_images_are_of_the_same_gestures_and_of_other_moments(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_and_images_are_of_the_same_gestures_and_of_other_moments(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = Path(__file__).with_name("gesture_clips.py")
-    monkeypatch.setattr(sys, "argv", [str(script), "--data", str(shared_data / "dvsgesture"), "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [str(script), "--data", str(shared_data / "dvsgesture"), "--out", str(tmp_path)],
+    )
     runpy.run_path(str(script), run_name="__main__")
     source = dataset("folders", class_names(tmp_path / "events"))
     clips = source.find_recordings(tmp_path / "events")

@@ -15,12 +15,31 @@ SCRIPT = Path(__file__).parent / "quantisation.py"
 
 def test_each_network_is_measured_once_and_shown(tmp_path: Path) -> None:
     simulate_digits(tmp_path / "data", 3, 0)
-    recipe = load_recipe("digits", RECIPES, ["data.shots=2", "train.steps=2", "train.batch=10", "train.threads=1"])
+    recipe = load_recipe(
+        "digits", RECIPES, ["data.shots=2", "train.steps=2", "train.batch=10", "train.threads=1"]
+    )
     train(recipe, tmp_path / "data", None, tmp_path / "run")
-    words = [tmp_path / "run", "--data", tmp_path / "data", "--out", tmp_path / "out", "--bits", 8, "--qat", 3, "--set", "train.steps=2"]
+    words = [
+        tmp_path / "run",
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--bits",
+        8,
+        "--qat",
+        3,
+        "--set",
+        "train.steps=2",
+    ]
     command = [sys.executable, str(SCRIPT), *map(str, words)]
-    first, again = (subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout for _ in range(2))
-    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    first, again = (
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        for _ in range(2)
+    )
+    lines = [
+        json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    ]
     assert [(line["kind"], line["bits"], line["samples"]) for line in lines] == [
         ("float", "32", 10),
         ("post-training", "8", 10),

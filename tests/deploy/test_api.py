@@ -1,4 +1,6 @@
-"""`from tmkt import ...`, on a small bundle and frames at random; docs/python.md runs it on real recordings."""
+"""`from tmkt import ...`, on a small bundle and frames at random; docs/python.md runs it on real
+recordings.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +17,9 @@ from tmkt.errors import InputError
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    opened = tmkt.load(write_example(tmp_path_factory.mktemp("api") / "bundle", example_parts()).path)
+    opened = tmkt.load(
+        write_example(tmp_path_factory.mktemp("api") / "bundle", example_parts()).path
+    )
     assert isinstance(opened, Bundle)
     return opened
 
@@ -31,7 +35,9 @@ def test_what_runs_is_what_is_counted_and_summed_up(bundle: Bundle, samples: Rec
     assert evaluation.accuracy == np.mean(output.predictions == samples.labels)
     for layer in trace.layers:
         if layer.name in output.spikes:
-            np.testing.assert_array_equal(layer.spikes, output.spikes[layer.name].reshape(5, 6, -1).sum(2))
+            np.testing.assert_array_equal(
+                layer.spikes, output.spikes[layer.name].reshape(5, 6, -1).sum(2)
+            )
     np.testing.assert_array_equal(tmkt.run(bundle, samples.frames).readout, output.readout)
 
 

@@ -1,4 +1,6 @@
-"""The engine `c`: the bundle's own C, compiled here, against the simulator on real recordings; and what a user is told where it cannot be."""
+"""The engine `c`: the bundle's own C, compiled here, against the simulator on real recordings; and
+what a user is told where it cannot be.
+"""
 
 import json
 import shutil
@@ -30,13 +32,22 @@ ORIGIN: dict[str, Any] = {"dataset": "nmnist", "trained_on": [], "images_trained
 
 
 def write(path: Path, program: Program, contract: InputContract) -> Bundle:
-    writers = {bundles.C_SOURCE: lambda file: write_c(program, file), bundles.C_HEADER: lambda file: write_c_header(program, file)}
-    return bundles.write(path, program, contract, [str(i) for i in range(program.classes)], ORIGIN, [], writers)
+    writers = {
+        bundles.C_SOURCE: lambda file: write_c(program, file),
+        bundles.C_HEADER: lambda file: write_c_header(program, file),
+    }
+    return bundles.write(
+        path, program, contract, [str(i) for i in range(program.classes)], ORIGIN, [], writers
+    )
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write(tmp_path_factory.mktemp("c") / "bundle", example_parts()[1], InputContract(SHAPE[1:], STEPS, 1000, 1))
+    return write(
+        tmp_path_factory.mktemp("c") / "bundle",
+        example_parts()[1],
+        InputContract(SHAPE[1:], STEPS, 1000, 1),
+    )
 
 
 def edit(bundle: Bundle, path: Path, change: Callable[[str], str]) -> Bundle:
@@ -45,16 +56,23 @@ def edit(bundle: Bundle, path: Path, change: Callable[[str], str]) -> Bundle:
     source = path / bundles.C_SOURCE
     source.write_text(change(source.read_text()))
     manifest = json.loads((path / bundles.MANIFEST).read_text())
-    manifest["files"][bundles.C_SOURCE] = {"sha256": bundles.sha256(source), "bytes": source.stat().st_size}
+    manifest["files"][bundles.C_SOURCE] = {
+        "sha256": bundles.sha256(source),
+        "bytes": source.stat().st_size,
+    }
     (path / bundles.MANIFEST).write_text(json.dumps(manifest))
     return bundles.load(path)
 
 
 @needs_cc
-def test_real_recordings_give_the_spikes_and_membranes_of_the_simulator(shared_data: Path, tmp_path: Path) -> None:
+def test_real_recordings_give_the_spikes_and_membranes_of_the_simulator(
+    shared_data: Path, tmp_path: Path
+) -> None:
     contract = InputContract((34, 34), 10, 31_600, 2)
     frames, _ = load_frames(find_recordings(shared_data / "nmnist")[::25], contract)
-    program, _ = quantize(network_to_nir(make_network()), contract.shape, contract.max_count, frames[:4])
+    program, _ = quantize(
+        network_to_nir(make_network()), contract.shape, contract.max_count, frames[:4]
+    )
     opened = write(tmp_path / "bundle", program, contract)
     simulator, found = (open_engine(name, opened).run(frames) for name in ("simulator", "c"))
     np.testing.assert_array_equal(found.readout, simulator.readout)
@@ -68,14 +86,31 @@ def test_real_recordings_give_the_spikes_and_membranes_of_the_simulator(shared_d
 
 @needs_cc
 def test_parity_takes_it(tmkt: Any, pipeline: Any) -> None:
-    report = tmkt("parity", pipeline.bundle, "--engines", "simulator,c", "--data", pipeline.data, "--limit", 8, "--json").json
+    report = tmkt(
+        "parity",
+        pipeline.bundle,
+        "--engines",
+        "simulator,c",
+        "--data",
+        pipeline.data,
+        "--limit",
+        8,
+        "--json",
+    ).json
     engine = next(engine for engine in report["engines"] if engine["name"] == "c")
-    assert (report["passed"], engine["exact"], engine["spike_mismatches"], engine["membrane_mismatches"]) == (True, True, 0, 0)
+    assert (
+        report["passed"],
+        engine["exact"],
+        engine["spike_mismatches"],
+        engine["membrane_mismatches"],
+    ) == (True, True, 0, 0)
     assert engine["spikes_compared"] > 0
 
 
 @needs_cc
-def test_what_it_compiles_is_taken_away_again(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_compiles_is_taken_away_again(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
     engine = open_engine("c", bundle)
     assert engine.run(example_frames(1)).readout.shape == (1, 4)
@@ -84,9 +119,13 @@ def test_what_it_compiles_is_taken_away_again(bundle: Bundle, tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_compiler_it_says_what_to_install(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_says_what_to_install(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="engine 'c': found no C compiler called cc; install a C compiler"):
+    with pytest.raises(
+        InputError, match="engine 'c': found no C compiler called cc; install a C compiler"
+    ):
         open_engine("c", bundle)
     [finding] = [finding for finding in examine() if finding["part"] == "C compiler"]
     assert (finding["found"], finding["required"]) == (None, False)
@@ -94,24 +133,47 @@ def test_without_a_compiler_it_says_what_to_install(bundle: Bundle, tmp_path: Pa
 
 
 @needs_cc
-def test_a_file_that_does_not_compile_is_named_with_the_compilers_error(bundle: Bundle, tmp_path: Path) -> None:
-    edited = edit(bundle, tmp_path / "bundle", lambda text: text.replace("int32_t best = 0;", "int32_t best = zero;"))
-    with pytest.raises(InputError, match=r"network\.c: .*cc cannot compile it \(network\.c:\d+:\d+: error: .*zero.*\); export the network again"):
+def test_a_file_that_does_not_compile_is_named_with_the_compilers_error(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    edited = edit(
+        bundle,
+        tmp_path / "bundle",
+        lambda text: text.replace("int32_t best = 0;", "int32_t best = zero;"),
+    )
+    with pytest.raises(
+        InputError,
+        match=r"network\.c: .*cc cannot compile it \(network\.c:\d+:\d+: error: .*zero.*\); export the network again",
+    ):
         open_engine("c", edited)
 
 
 @needs_cc
 @pytest.mark.parametrize(
-    ("line", "why"), [("*(volatile int *)0 = 1;", "ended by signal"), ("{ extern void exit(int); exit(3); }", "exit code 3, 0 bytes")]
+    ("line", "why"),
+    [
+        ("*(volatile int *)0 = 1;", "ended by signal"),
+        ("{ extern void exit(int); exit(3); }", "exit code 3, 0 bytes"),
+    ],
 )
-def test_a_program_that_crashes_or_stops_does_not_take_the_engine_along(bundle: Bundle, tmp_path: Path, line: str, why: str) -> None:
-    edited = edit(bundle, tmp_path / "bundle", lambda text: text.replace("    clear(state->sums", f"    {line}\n    clear(state->sums", 1))
-    with pytest.raises(InputError, match=f"network.c: the compiled program failed .{why}.*export the network again"):
+def test_a_program_that_crashes_or_stops_does_not_take_the_engine_along(
+    bundle: Bundle, tmp_path: Path, line: str, why: str
+) -> None:
+    edited = edit(
+        bundle,
+        tmp_path / "bundle",
+        lambda text: text.replace("    clear(state->sums", f"    {line}\n    clear(state->sums", 1),
+    )
+    with pytest.raises(
+        InputError, match=f"network.c: the compiled program failed .{why}.*export the network again"
+    ):
         open_engine("c", edited).run(example_frames(3))
 
 
 @needs_cc
-def test_a_change_by_hand_that_the_manifest_does_not_know_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_change_by_hand_that_the_manifest_does_not_know_is_refused(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     shutil.copytree(bundle.path, tmp_path / "bundle")
     with open(tmp_path / "bundle" / bundles.C_SOURCE, "a") as file:
         file.write("\n")
@@ -120,6 +182,8 @@ def test_a_change_by_hand_that_the_manifest_does_not_know_is_refused(bundle: Bun
 
 
 def test_a_bundle_without_the_file_says_how_to_get_it(bundle: Bundle, tmp_path: Path) -> None:
-    bare = bundles.write(tmp_path / "bundle", bundle.program, bundle.contract, bundle.classes, ORIGIN, [], {})
+    bare = bundles.write(
+        tmp_path / "bundle", bundle.program, bundle.contract, bundle.classes, ORIGIN, [], {}
+    )
     with pytest.raises(InputError, match=r"holds no network\.c; export again with --target all"):
         open_engine("c", bare)

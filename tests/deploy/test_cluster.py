@@ -28,7 +28,9 @@ from tmkt.deploy.shares import in_this_process, run_recordings
 from tmkt.errors import InputError
 
 INSTALLED = importlib.util.find_spec("ray") is not None
-needs_ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed (pip install 'tmkt[ray]')")
+needs_ray = pytest.mark.skipif(
+    not INSTALLED, reason="Ray is not installed (pip install 'tmkt[ray]')"
+)
 FRAMES = example_frames(30)
 FRAMES[:, 0, 0, 0, 0] = 1  # a recording starts with its first event
 
@@ -58,7 +60,10 @@ class Cluster:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if entry.joinpath("cmdline").read_bytes().startswith(b"ray::run_share") and os.getsid(int(entry.name)) == self.session:
+                if (
+                    entry.joinpath("cmdline").read_bytes().startswith(b"ray::run_share")
+                    and os.getsid(int(entry.name)) == self.session
+                ):
                     found.append(int(entry.name))
         return found
 
@@ -70,7 +75,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     token = folder / "token"
     token.touch(0o600)
     token.write_text(secrets.token_hex(32))
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
         port, client_port = one.getsockname()[1], other.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
@@ -86,7 +94,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         ]
         start += ["--disable-usage-stats", "--include-dashboard=false"]
         with open(folder / "log", "w") as log:
-            head = subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", *start], stdout=log, stderr=log, start_new_session=True)
+            head = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", *start],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         while "Ray runtime started" not in (folder / "log").read_text():
             assert head.poll() is None, (folder / "log").read_text()
             time.sleep(0.2)
@@ -98,13 +111,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.mark.ray
 @needs_ray
 def test_a_cluster_writes_the_same_bytes(
-    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording], cluster: Cluster, tmp_path: Path
+    tmkt: Any,
+    bundle: Bundle,
+    data: Path,
+    recordings: list[Recording],
+    cluster: Cluster,
+    tmp_path: Path,
 ) -> None:
     reports = []
     for place, option in (("here", ()), ("ray", ("--ray", cluster.address))):
-        done = tmkt("evaluate", bundle.path, "--data", data, "--results", tmp_path / place, "--json", *option)
+        done = tmkt(
+            "evaluate",
+            bundle.path,
+            "--data",
+            data,
+            "--results",
+            tmp_path / place,
+            "--json",
+            *option,
+        )
         assert done.code == 0, done.err
-        reports.append({key: value for key, value in done.json.items() if key not in ("seconds_per_sample", "elapsed_s")})
+        reports.append(
+            {
+                key: value
+                for key, value in done.json.items()
+                if key not in ("seconds_per_sample", "elapsed_s")
+            }
+        )
     assert reports[0] == reports[1]
     assert (tmp_path / "here").read_bytes() == (tmp_path / "ray").read_bytes()
     assert len((tmp_path / "ray").read_text().splitlines()) == len(recordings)
@@ -112,7 +145,9 @@ def test_a_cluster_writes_the_same_bytes(
 
 @pytest.mark.ray
 @needs_ray
-def test_a_damaged_recording_is_named_by_a_cluster(tmkt: Any, bundle: Bundle, recordings: list[Recording], cluster: Cluster, tmp_path: Path) -> None:
+def test_a_damaged_recording_is_named_by_a_cluster(
+    tmkt: Any, bundle: Bundle, recordings: list[Recording], cluster: Cluster, tmp_path: Path
+) -> None:
     damaged = tmp_path / "Test" / "3" / "00099.bin"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(recordings[0].path.read_bytes()[:-2])
@@ -147,7 +182,9 @@ def test_a_killed_worker_of_a_cluster_loses_nothing(
 
 @pytest.mark.ray
 @needs_ray
-def test_a_share_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(bundle: Bundle, recordings: list[Recording], cluster: Cluster) -> None:
+def test_a_share_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(
+    bundle: Bundle, recordings: list[Recording], cluster: Cluster
+) -> None:
     stop = threading.Event()
 
     def kill_all() -> None:
@@ -158,7 +195,10 @@ def test_a_share_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(bu
     killer = threading.Thread(target=kill_all)
     killer.start()
     try:
-        with pytest.raises(InputError, match=r"3 died .* over the recordings .*00001\.bin to .*00030\.bin; use fewer workers"):
+        with pytest.raises(
+            InputError,
+            match=r"3 died .* over the recordings .*00001\.bin to .*00030\.bin; use fewer workers",
+        ):
             run_recordings(bundle, "simulator", recordings, on_ray(cluster.address), 1)
     finally:
         stop.set()
@@ -167,8 +207,13 @@ def test_a_share_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(bu
 
 @pytest.mark.ray
 @needs_ray
-@pytest.mark.parametrize(("address", "says"), [("127.0.0.1:1", "does not answer"), ("nonsense", "does not answer"), ("127.0.0.1:x", "'x'")])
-def test_an_address_without_cluster_is_one_line(tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording], address: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("127.0.0.1:1", "does not answer"), ("nonsense", "does not answer"), ("127.0.0.1:x", "'x'")],
+)
+def test_an_address_without_cluster_is_one_line(
+    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording], address: str, says: str
+) -> None:
     assert recordings
     done = tmkt("evaluate", bundle.path, "--data", data, "--ray", address)
     assert done.code == 2
@@ -177,13 +222,20 @@ def test_an_address_without_cluster_is_one_line(tmkt: Any, bundle: Bundle, data:
 
 
 @pytest.mark.skipif(INSTALLED, reason="Ray is installed")
-def test_without_ray_the_extra_is_named(tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]) -> None:
+def test_without_ray_the_extra_is_named(
+    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]
+) -> None:
     assert recordings
     done = tmkt("evaluate", bundle.path, "--data", data, "--ray", "auto")
-    assert (done.code, done.err) == (2, "tmkt: --ray: Ray is not installed; run: pip install 'tmkt[ray]'\n")
+    assert (done.code, done.err) == (
+        2,
+        "tmkt: --ray: Ray is not installed; run: pip install 'tmkt[ray]'\n",
+    )
 
 
-def test_workers_and_ray_exclude_each_other(tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]) -> None:
+def test_workers_and_ray_exclude_each_other(
+    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]
+) -> None:
     assert recordings
     done = tmkt("evaluate", bundle.path, "--data", data, "--ray", "auto", "--workers", 2)
     assert done.code == 2

@@ -1,4 +1,6 @@
-"""Files of a bundle, damaged while their hashes say that they are right: engines end in one clear line, or run something else."""
+"""Files of a bundle, damaged while their hashes say that they are right: engines end in one clear
+line, or run something else.
+"""
 
 import resource
 import subprocess
@@ -19,7 +21,8 @@ from tmkt.export.targets.lava import write_lava
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.program import model as programs
 
-# Runs the damaged files of a folder through an engine, one after the other, in a process whose memory is bounded; prints how many were refused.
+# Runs the damaged files of a folder through an engine, one after the other, in a process whose
+# memory is bounded; prints how many were refused.
 SCRIPT = """
 import sys, warnings
 from pathlib import Path
@@ -67,13 +70,17 @@ def assert_lines(refusals: list[str | None], least: int) -> None:
 
 
 @pytest.mark.parametrize(("engine", "name"), [("onnx", bundles.ONNX), ("float", bundles.NIR)])
-def test_engines_refuse_damaged_files_in_one_line(bundle: Bundle, tmp_path: Path, engine: str, name: str) -> None:
+def test_engines_refuse_damaged_files_in_one_line(
+    bundle: Bundle, tmp_path: Path, engine: str, name: str
+) -> None:
     write_example(tmp_path / "bundle", example_parts())
     np.save(tmp_path / "frames.npy", example_frames(1))
     (tmp_path / "damaged").mkdir()
     for i, content in enumerate(damaged((bundle.path / name).read_bytes(), 80)):
         (tmp_path / "damaged" / f"{i:03}").write_bytes(content)
-    memory = 16 * 2**30  # of addresses, of which most are never touched: libraries reserve gigabytes
+    memory = (
+        16 * 2**30
+    )  # of addresses, of which most are never touched: libraries reserve gigabytes
     done = subprocess.run(
         [sys.executable, "-P", "-c", SCRIPT, tmp_path, engine, name],
         capture_output=True,
@@ -87,15 +94,21 @@ def test_engines_refuse_damaged_files_in_one_line(bundle: Bundle, tmp_path: Path
     assert 40 <= int(done.stdout) <= 80
 
 
-def test_a_nir_file_whose_strings_would_hang_libhdf5_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_nir_file_whose_strings_would_hang_libhdf5_is_refused(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     content = bytearray((bundle.path / bundles.NIR).read_bytes())
     at = content.index(b"GCOL") + 16
     content[at : at + 16] = bytes(16)  # no object, but free space of no size
     (tmp_path / "network.nir").write_bytes(content)
-    assert "damaged heap of strings" in str(refusal(lambda: FloatNetwork.load(tmp_path / "network.nir")))
+    assert "damaged heap of strings" in str(
+        refusal(lambda: FloatNetwork.load(tmp_path / "network.nir"))
+    )
 
 
-def test_a_damaged_program_is_refused_in_one_line_or_within_all_ranges(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_damaged_program_is_refused_in_one_line_or_within_all_ranges(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     refusals = []
     for content in damaged((bundle.path / bundles.PROGRAM).read_bytes(), 400):
         (tmp_path / "program").write_bytes(content)

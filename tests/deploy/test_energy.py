@@ -1,4 +1,6 @@
-"""Energy from counts: the formulas by hand and against published figures, the report, and units that refuse nonsense."""
+"""Energy from counts: the formulas by hand and against published figures, the report, and units
+that refuse nonsense.
+"""
 
 import json
 import shutil
@@ -59,11 +61,15 @@ def test_loihi_1_by_hand() -> None:
 
 def test_the_arithmetic_proxy_by_hand() -> None:
     found = figures(by_hand([1000, 3000], 100, 60), horowitz45nm, "45nm-cmos-proxy")
-    assert (found["energy_j"], found["low_j"], found["high_j"]) == pytest.approx((200e-12, 60e-12, 1800e-12))
+    assert (found["energy_j"], found["low_j"], found["high_j"]) == pytest.approx(
+        (200e-12, 60e-12, 1800e-12)
+    )
 
 
 def test_the_published_dvs_gesture_counts_give_the_published_estimates() -> None:
-    """Counts of SANA-FE's DVS-Gesture example; measured: 2.656 mJ by the keras-spiking formula, 46.4 and 1.5 uJ by fp32 and int8 additions."""
+    """Counts of SANA-FE's DVS-Gesture example; measured: 2.656 mJ by the keras-spiking formula,
+    46.4 and 1.5 uJ by fp32 and int8 additions.
+    """
     counted = by_hand([51_549_374], 15_539_753, 15_539_753)
     assert figures(counted, davies2018, "loihi1")["high_j"] == pytest.approx(2.656e-3, rel=1e-3)
     proxy = figures(counted, horowitz45nm, "45nm-cmos-proxy")
@@ -71,24 +77,41 @@ def test_the_published_dvs_gesture_counts_give_the_published_estimates() -> None
 
 
 def test_lemaire_by_hand(counted: Counted) -> None:
-    """The model written out for the first layer: 2 x 13 x 13 into 6 x 12 x 12 (13 cropped), 3 x 3, with biases and leak."""
+    """The model written out for the first layer: 2 x 13 x 13 into 6 x 12 x 12 (13 cropped), 3 x 3,
+    with biases and leak.
+    """
     layer, trace = counted.program.layers[0], counted.trace.layers[0]
-    synops, arriving, spikes = (float(x.sum(1).mean()) for x in (trace.synops, trace.source_spikes, trace.spikes))
+    synops, arriving, spikes = (
+        float(x.sum(1).mean()) for x in (trace.synops, trace.source_spikes, trace.spikes)
+    )
     updates = layer.neurons * STEPS
     small = 10 / 8192  # pJ an access and byte below 8 KB
     assert layer.neurons * 4 < 8192
     adds = synops + 2 * updates + spikes + synops + 2 * arriving
     multiplications = updates + 2 * arriving
-    accesses = synops * 4 * layer.synapses[0].weight.size + updates * 4 * 6 + 2 * (synops + updates) * 4 * layer.neurons + 4096 * (arriving + spikes)
+    accesses = (
+        synops * 4 * layer.synapses[0].weight.size
+        + updates * 4 * 6
+        + 2 * (synops + updates) * 4 * layer.neurons
+        + 4096 * (arriving + spikes)
+    )
     found = figures(counted, lemaire2022, "45nm-cmos-proxy")
-    assert found["layers"][0]["energy_j"] == pytest.approx(1e-12 * (0.1 * adds + 3.1 * multiplications + small * accesses))
+    assert found["layers"][0]["energy_j"] == pytest.approx(
+        1e-12 * (0.1 * adds + 3.1 * multiplications + small * accesses)
+    )
     assert sum(part["energy_j"] for part in found["parts"]) == pytest.approx(found["energy_j"])
     assert found["low_j"] < found["energy_j"] < found["high_j"]
 
 
 def test_no_number_stands_without_interval_exclusions_and_source(report: dict[str, Any]) -> None:
     names = [e["estimator"] for e in report["estimates"]]
-    assert names == ["davies2018", "loihi1-calibrated", "loihi1-static", "horowitz45nm", "lemaire2022"]
+    assert names == [
+        "davies2018",
+        "loihi1-calibrated",
+        "loihi1-static",
+        "horowitz45nm",
+        "lemaire2022",
+    ]
     for e in report["estimates"]:
         assert e.keys() >= RECEIPT
         assert 0 < e["low_j"] < e["energy_j"] < e["high_j"]
@@ -113,7 +136,11 @@ def test_layers_classes_and_steps_add_up_to_the_inference(report: dict[str, Any]
             assert sum(entry["energy_j"] for entry in e[key]) == pytest.approx(e["energy_j"])
         by_class = sum(entry["energy_j"] * entry["samples"] for entry in e["classes"])
         assert by_class / 6 == pytest.approx(e["energy_j"])
-        assert [entry["name"] for entry in e["classes"]] == ["0", "1", "2"]  # class 3 has no recording
+        assert [entry["name"] for entry in e["classes"]] == [
+            "0",
+            "1",
+            "2",
+        ]  # class 3 has no recording
 
 
 def test_a_second_of_stream_is_as_many_inferences_as_fit_into_it(report: dict[str, Any]) -> None:
@@ -128,12 +155,19 @@ def test_the_trace_is_given_a_sample_with_its_spread(report: dict[str, Any]) -> 
     assert report["samples"] == trace["samples"] == 6
     assert [layer["name"] for layer in trace["layers"]] == ["conv1", "conv2", "readout"]
     assert trace["synops_sd"] > 0
-    assert trace["state_accesses_per_sample"] == 2 * (trace["synops_per_sample"] + trace["updates_per_sample"])
+    assert trace["state_accesses_per_sample"] == 2 * (
+        trace["synops_per_sample"] + trace["updates_per_sample"]
+    )
     biased = STEPS * (6 * 12 * 12 + trace["layers"][1]["neurons"] + trace["layers"][2]["neurons"])
     assert trace["weight_accesses_per_sample"] == trace["synops_per_sample"] + biased
     e = report["estimates"][0]
-    active, idle = trace["active_updates_per_sample"], trace["updates_per_sample"] - trace["active_updates_per_sample"]
-    assert e["energy_j"] == pytest.approx(1e-12 * (23.6 * trace["synops_per_sample"] + 81 * active + 52 * idle))
+    active, idle = (
+        trace["active_updates_per_sample"],
+        trace["updates_per_sample"] - trace["active_updates_per_sample"],
+    )
+    assert e["energy_j"] == pytest.approx(
+        1e-12 * (23.6 * trace["synops_per_sample"] + 81 * active + 52 * idle)
+    )
 
 
 def test_active_updates_are_those_that_the_simulator_counts(tmp_path: Path) -> None:
@@ -151,16 +185,26 @@ def test_active_updates_are_those_that_the_simulator_counts(tmp_path: Path) -> N
 
 def test_neurobench_counts_are_the_traces(report: dict[str, Any]) -> None:
     counts = report["neurobench"]
-    assert counts["SynapticOperations"]["Effective_ACs"] == pytest.approx(report["trace"]["nonzero_synops_per_sample"])
+    assert counts["SynapticOperations"]["Effective_ACs"] == pytest.approx(
+        report["trace"]["nonzero_synops_per_sample"]
+    )
     assert counts["SynapticOperations"]["Effective_MACs"] == 0
     assert counts["SynapticOperations"]["Dense"] > report["trace"]["synops_per_sample"]
     firing = sum(layer["neurons"] for layer in report["trace"]["layers"][:2])
-    assert counts["ActivationSparsity"] == pytest.approx(1 - report["trace"]["spikes_per_sample"] / (firing * STEPS))
+    assert counts["ActivationSparsity"] == pytest.approx(
+        1 - report["trace"]["spikes_per_sample"] / (firing * STEPS)
+    )
 
 
-def test_a_network_that_does_not_fit_leaves_the_placed_estimates_unknown_and_says_why(counted: Counted) -> None:
+def test_a_network_that_does_not_fit_leaves_the_placed_estimates_unknown_and_says_why(
+    counted: Counted,
+) -> None:
     found = reports.report(replace(counted, on={"loihi1": "conv1 does not fit"}), ["loihi1"])
-    assert [e["estimator"] for e in found["estimates"]] == ["davies2018", "horowitz45nm", "lemaire2022"]
+    assert [e["estimator"] for e in found["estimates"]] == [
+        "davies2018",
+        "horowitz45nm",
+        "lemaire2022",
+    ]
     assert [(e["estimator"], e["reason"]) for e in found["unknown"]] == [
         ("loihi1-calibrated", "conv1 does not fit"),
         ("loihi1-static", "conv1 does not fit"),
@@ -168,11 +212,15 @@ def test_a_network_that_does_not_fit_leaves_the_placed_estimates_unknown_and_say
 
 
 def test_an_unknown_device_names_the_nearest(bundle: Bundle) -> None:
-    with pytest.raises(InputError, match=r"unknown, known are .*loihi1, loihi2; did you mean 'loihi"):
+    with pytest.raises(
+        InputError, match=r"unknown, known are .*loihi1, loihi2; did you mean 'loihi"
+    ):
         reports.energy(bundle, ["loihi"], FRAMES, LABELS)
 
 
-@pytest.mark.parametrize(("device", "estimator"), [(d, e) for d in devices() for e in estimators(d)])
+@pytest.mark.parametrize(
+    ("device", "estimator"), [(d, e) for d in devices() for e in estimators(d)]
+)
 def test_every_constant_of_an_estimator_has_source_and_status(device: str, estimator: str) -> None:
     found = load_constants(device, estimator)
     assert found.values
@@ -193,10 +241,20 @@ def test_spikes_times_energy_a_synaptic_operation_is_an_error() -> None:
     for other in wrong:
         with pytest.raises(TypeError):
             synop * other
-    for left, right in ((Watts(1.0), Spikes(1.0)), (Joules(1.0), Joules(1.0)), (np.ones(2), synop), (Spikes(1.0), synop)):
+    for left, right in (
+        (Watts(1.0), Spikes(1.0)),
+        (Joules(1.0), Joules(1.0)),
+        (np.ones(2), synop),
+        (Spikes(1.0), synop),
+    ):
         with pytest.raises(TypeError):
             left * right
-    for left, right in ((Joules(1.0), Synops(1.0)), (Synops(1.0), Updates(1.0)), (synop, update), (Joules(1.0), Watts(1.0))):
+    for left, right in (
+        (Joules(1.0), Synops(1.0)),
+        (Synops(1.0), Updates(1.0)),
+        (synop, update),
+        (Joules(1.0), Watts(1.0)),
+    ):
         with pytest.raises(TypeError):
             left + right
         with pytest.raises(TypeError):
@@ -207,11 +265,25 @@ def test_spikes_times_energy_a_synaptic_operation_is_an_error() -> None:
 
 def test_the_type_checker_refuses_it_too(tmp_path: Path) -> None:
     shutil.copy(tmkt.deploy.energy.units.__file__, tmp_path / "units.py")
-    (tmp_path / "right.py").write_text("from units import *\nx: Joules = JoulesPer(1.0, Synops) * Synops(1.0)\n")
-    (tmp_path / "wrong.py").write_text("from units import *\nx: Joules = JoulesPer(1.0, Synops) * Spikes(1.0)\n")
+    (tmp_path / "right.py").write_text(
+        "from units import *\nx: Joules = JoulesPer(1.0, Synops) * Synops(1.0)\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "from units import *\nx: Joules = JoulesPer(1.0, Synops) * Spikes(1.0)\n"
+    )
     found = {}
     for name in ("right", "wrong"):
-        command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), f"{name}.py"]
-        found[name] = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            f"{name}.py",
+        ]
+        found[name] = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
     assert found["right"].returncode == 0, found["right"].stdout
     assert "Unsupported operand types" in found["wrong"].stdout

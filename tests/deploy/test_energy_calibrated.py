@@ -1,4 +1,6 @@
-"""The calibrated Loihi 1 model: its counts against the simulator's, and its formulas by hand. SANA-FE itself: test_energy_sanafe.py."""
+"""The calibrated Loihi 1 model: its counts against the simulator's, and its formulas by hand.
+SANA-FE itself: test_energy_sanafe.py.
+"""
 
 from dataclasses import replace
 
@@ -31,21 +33,30 @@ def small(program: Program) -> Placement:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), programs(temporal=True))
-def test_updates_of_the_cores_add_up_to_the_simulators(data: st.DataObject, program: Program) -> None:
+def test_updates_of_the_cores_add_up_to_the_simulators(
+    data: st.DataObject, program: Program
+) -> None:
     frames = data.draw(frames_for(program))
     placement = small(program)
     busy, spikes = updated(program, placement, frames)
     expected = Simulator(program).run(frames)
     for layer in program.layers:
         placed = placement.by_name[layer.name]
-        assert busy[:, :, placed.first_core : placed.first_core + placed.cores].sum() == expected.active_updates[layer.name]
-        assert layer.name not in spikes or np.array_equal(spikes[layer.name], expected.spikes[layer.name])
+        assert (
+            busy[:, :, placed.first_core : placed.first_core + placed.cores].sum()
+            == expected.active_updates[layer.name]
+        )
+        assert layer.name not in spikes or np.array_equal(
+            spikes[layer.name], expected.spikes[layer.name]
+        )
     assert (busy <= neurons_by_core(placement)).all()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.data(), programs(chain=True))
-def test_a_pipelined_sample_takes_as_many_more_steps_as_there_are_layers(data: st.DataObject, program: Program) -> None:
+def test_a_pipelined_sample_takes_as_many_more_steps_as_there_are_layers(
+    data: st.DataObject, program: Program
+) -> None:
     frames = data.draw(frames_for(program))
     placement = small(program)
     late, spikes, busy = pipelined(program, placement, frames)
@@ -60,7 +71,9 @@ def test_a_pipelined_sample_takes_as_many_more_steps_as_there_are_layers(data: s
 
 @settings(max_examples=20, deadline=None)
 @given(st.data(), programs(temporal=True))
-def test_time_lies_in_the_interval_of_fit_and_energy_is_the_formula_of_totals(data: st.DataObject, program: Program) -> None:
+def test_time_lies_in_the_interval_of_fit_and_energy_is_the_formula_of_totals(
+    data: st.DataObject, program: Program
+) -> None:
     frames = data.draw(frames_for(program))
     placement = small(program)
     busy, spikes = updated(program, placement, frames)
@@ -75,14 +88,21 @@ def test_time_lies_in_the_interval_of_fit_and_energy_is_the_formula_of_totals(da
     neurons = sum(layer.neurons for layer in program.layers) * busy.shape[0] * busy.shape[1]
     pj = 24.0 * counted.synops["conv"].sum() + 35.5 * counted.synops["dense"].sum()
     pj += 51.2 * neurons + 21.6 * busy.sum() + 69.3 * fired
-    pj += sum((111 * link.messages + 3.0 * link.hops_x + 4.2 * link.hops_y).sum() for link in counted.links)
+    pj += sum(
+        (111 * link.messages + 3.0 * link.hops_x + 4.2 * link.hops_y).sum()
+        for link in counted.links
+    )
     assert found.energy_j.sum() == pytest.approx(pj * 1e-12)
 
 
 def test_a_step_by_hand() -> None:
-    """Two neurons on core 1, input on core 0: 5 messages of 5.1 ns leave, 16 ns each to take in, 3.8 ns for each of 10 operations."""
+    """Two neurons on core 1, input on core 0: 5 messages of 5.1 ns leave, 16 ns each to take in,
+    3.8 ns for each of 10 operations.
+    """
     synapse = Synapse(INPUT, "dense", np.ones((2, 5), np.int16))
-    program = Program((5, 1, 1), 1, (Layer("n", (2,), (synapse,), np.zeros(2, np.int32), 0, 0),), "spikes")
+    program = Program(
+        (5, 1, 1), 1, (Layer("n", (2,), (synapse,), np.zeros(2, np.int32), 0, 0),), "spikes"
+    )
     placement = place(from_program(program), LOIHI1)
     frames = np.ones((1, 1, 5, 1, 1), np.uint8)
     busy, spikes = updated(program, placement, frames)
@@ -97,11 +117,31 @@ def test_a_step_by_hand() -> None:
 
 
 def test_hops_are_charged_by_direction() -> None:
-    program = Program((1, 1, 1), 1, (Layer("n", (1,), (Synapse(INPUT, "dense", np.ones((1, 1), np.int16)),), np.zeros(1, np.int32), 0, 0),), "spikes")
+    program = Program(
+        (1, 1, 1),
+        1,
+        (
+            Layer(
+                "n",
+                (1,),
+                (Synapse(INPUT, "dense", np.ones((1, 1), np.int16)),),
+                np.zeros(1, np.int32),
+                0,
+                0,
+            ),
+        ),
+        "spikes",
+    )
     placement = place(from_program(program), LOIHI1)
     zeros = np.zeros((1, 1, 2))
     one, two, three = (np.array([n]) for n in (1.0, 2.0, 3.0))
-    counted = Traffic({"conv": zeros, "dense": zeros}, zeros, zeros, zeros, (Link(INPUT, "n", one, two, three, one * 0),))
+    counted = Traffic(
+        {"conv": zeros, "dense": zeros},
+        zeros,
+        zeros,
+        zeros,
+        (Link(INPUT, "n", one, two, three, one * 0),),
+    )
     found = cost(placement, counted, zeros, CONSTANTS)
     assert found.hop_j.item() == pytest.approx((2 * 3.0 + 3 * 4.2) * 1e-12)
     assert [owners(placed).tolist() for placed in placement.layers] == [[[[0]]], [[[1]]]]

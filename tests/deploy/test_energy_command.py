@@ -20,11 +20,25 @@ from tmkt.errors import InputError
 @pytest.fixture(scope="module")
 def shown(tmkt: Any, pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     folder = tmp_path_factory.mktemp("energy")
-    options = ("--device", "loihi1", "--device", "loihi2", "--limit", 8, "--csv", folder / "e.csv", "--plot", folder / "e.svg", "--json")
+    options = (
+        "--device",
+        "loihi1",
+        "--device",
+        "loihi2",
+        "--limit",
+        8,
+        "--csv",
+        folder / "e.csv",
+        "--plot",
+        folder / "e.svg",
+        "--json",
+    )
     return tmkt("energy", pipeline.bundle, "--data", pipeline.data, *options), folder
 
 
-def test_one_json_object_with_every_estimator_of_the_chosen_devices(shown: tuple[Any, Path]) -> None:
+def test_one_json_object_with_every_estimator_of_the_chosen_devices(
+    shown: tuple[Any, Path],
+) -> None:
     done, _ = shown
     assert done.code == 0, done.err
     found = [(e["estimator"], e["device"]) for e in done.json["estimates"]]
@@ -42,7 +56,9 @@ def test_one_json_object_with_every_estimator_of_the_chosen_devices(shown: tuple
     assert [a["comparison"] for a in done.json["ann"]] == ["same chip", "yan2024"]
 
 
-def test_the_csv_has_the_jsons_figures_each_with_interval_exclusions_and_source(shown: tuple[Any, Path]) -> None:
+def test_the_csv_has_the_jsons_figures_each_with_interval_exclusions_and_source(
+    shown: tuple[Any, Path],
+) -> None:
     done, folder = shown
     with open(folder / "e.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -58,7 +74,9 @@ def test_the_csv_has_the_jsons_figures_each_with_interval_exclusions_and_source(
         assert all(row[key] for key in ("includes", "excludes", "source", "samples"))
 
 
-def test_the_plot_shows_every_estimator_and_is_the_same_each_time(shown: tuple[Any, Path], tmp_path: Path) -> None:
+def test_the_plot_shows_every_estimator_and_is_the_same_each_time(
+    shown: tuple[Any, Path], tmp_path: Path
+) -> None:
     done, folder = shown
     picture = (folder / "e.svg").read_bytes()
     assert picture.count(b"LineCollection") >= 2  # error bars
@@ -69,9 +87,18 @@ def test_the_plot_shows_every_estimator_and_is_the_same_each_time(shown: tuple[A
     assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(shown: tuple[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(
+    shown: tuple[Any, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     report = shown[0].json
-    measured = {"engine": "onnx", "energy_j": 0.01, "low_j": 0.008, "high_j": 0.012, "idle_w": 20.0, "reason": None}
+    measured = {
+        "engine": "onnx",
+        "energy_j": 0.01,
+        "low_j": 0.008,
+        "high_j": 0.012,
+        "idle_w": 20.0,
+        "reason": None,
+    }
     measured |= {"includes": ["processor packages"], "excludes": ["memory chips"], "source": "RAPL"}
     console.energy_table({**report, "measured": measured})
     out = capsys.readouterr().out
@@ -80,16 +107,22 @@ def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(shown:
     assert "leaves out: memory chips" in out
     many = [{**e, "steps": e["steps"] * 41} for e in report["estimates"]]
     console.energy_table({**report, "estimates": many})
-    assert f"By step: {41 * report['steps']} of them, see --csv or --json" in capsys.readouterr().out
+    assert (
+        f"By step: {41 * report['steps']} of them, see --csv or --json" in capsys.readouterr().out
+    )
 
 
-def test_without_matplotlib_a_plot_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_matplotlib_a_plot_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install 'tmkt\[plot\]'"):
         check_plot(tmp_path / "e.svg")
 
 
-def test_two_bundles_are_compared_over_the_same_recordings(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+def test_two_bundles_are_compared_over_the_same_recordings(
+    tmkt: Any, pipeline: Any, tmp_path: Path
+) -> None:
     other = tmp_path / "three-bits"
     assert tmkt("export", pipeline.run, "--target", "nir", "--bits", 3, "--out", other).code == 0
     arguments = ("--data", pipeline.data, "--limit", 8)
@@ -111,14 +144,18 @@ def test_two_bundles_are_compared_over_the_same_recordings(tmkt: Any, pipeline: 
 
 
 def test_the_same_bundle_twice_differs_by_nothing(tmkt: Any, pipeline: Any) -> None:
-    report = tmkt("energy", pipeline.bundle, pipeline.bundle, "--data", pipeline.data, "--limit", 4, "--json").json
+    report = tmkt(
+        "energy", pipeline.bundle, pipeline.bundle, "--data", pipeline.data, "--limit", 4, "--json"
+    ).json
     for c in report["comparisons"]:
         assert c["difference_ci95_j"] == [0, 0]
         assert c["ratio_ci95"] == [1, 1]
 
 
 def test_the_interval_over_recordings_is_that_of_pairs() -> None:
-    """Pairs that always differ by one part in ten, whatever their size, leave nothing open but the size; the exact figures do not either."""
+    """Pairs that always differ by one part in ten, whatever their size, leave nothing open but the
+    size; the exact figures do not either.
+    """
     first = np.array([1.0, 5.0, 9.0, 2.0])
     difference, ratio = resampled(first, 1.1 * first)
     assert ratio == pytest.approx([1.1, 1.1])
@@ -145,15 +182,25 @@ def test_the_interval_over_recordings_is_that_of_pairs() -> None:
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmkt: Any, pipeline: Any, tmp_path: Path, options: tuple[str, ...], expected: str) -> None:
-    done = tmkt("energy", pipeline.bundle, "--data", pipeline.data, *(o.format(tmp=tmp_path, bundle=pipeline.bundle) for o in options))
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmkt: Any, pipeline: Any, tmp_path: Path, options: tuple[str, ...], expected: str
+) -> None:
+    done = tmkt(
+        "energy",
+        pipeline.bundle,
+        "--data",
+        pipeline.data,
+        *(o.format(tmp=tmp_path, bundle=pipeline.bundle) for o in options),
+    )
     assert done.code == 2
     assert expected in done.err
     assert "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1
 
 
-def test_without_energy_counters_the_processors_energy_is_unknown_and_says_why(pipeline: Any, tmp_path: Path) -> None:
+def test_without_energy_counters_the_processors_energy_is_unknown_and_says_why(
+    pipeline: Any, tmp_path: Path
+) -> None:
     bundle = load(pipeline.bundle)
     frames = np.zeros((2, bundle.contract.bins, *bundle.contract.shape), np.uint8)
     found = measure_onnx(open_engine("onnx", bundle), bundle.program, frames, 0.1, tmp_path)

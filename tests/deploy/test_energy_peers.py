@@ -1,6 +1,8 @@
-"""What is counted, against the counters of others on the same float network: SpikingJelly's, and NeuroBench's where it is installed.
+"""What is counted, against the counters of others on the same float network: SpikingJelly's, and
+NeuroBench's where it is installed.
 
-NeuroBench: make test-peers. Where a count differs, the difference is a formula, and the formula is tested.
+NeuroBench: make test-peers. Where a count differs, the difference is a formula, and the formula is
+tested.
 """
 
 from dataclasses import replace
@@ -28,7 +30,9 @@ STEPS = 5
 class Example:
     """An untrained float network, what it does on random frames, and our count of that."""
 
-    def __init__(self, shape: tuple[int, int, int], strides: tuple[int, ...], pools: tuple[int, ...]) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], strides: tuple[int, ...], pools: tuple[int, ...]
+    ) -> None:
         self.net: SpikingNetwork = make_network(shape, (6, 8, 8), strides, pools, classes=4)
         with torch.no_grad():
             for module in (*(block.conv for block in self.net.blocks), self.net.head):
@@ -37,15 +41,24 @@ class Example:
         _, self.spikes = torch_run(self.net, self.frames)
         program, _ = quantize(network_to_nir(self.net), shape, 1, self.frames)
         weights = [block.conv.weight for block in self.net.blocks] + [self.net.head.weight]
-        signs = [np.where(w.detach().numpy() != 0, 2, 0).astype(np.int16) for w in weights]  # rounding makes zeros that the float network has not
-        layers = [replace(layer, synapses=(replace(layer.synapses[0], weight=w),)) for layer, w in zip(program.layers, signs, strict=True)]
+        signs = [
+            np.where(w.detach().numpy() != 0, 2, 0).astype(np.int16) for w in weights
+        ]  # rounding makes zeros that the float network has not
+        layers = [
+            replace(layer, synapses=(replace(layer.synapses[0], weight=w),))
+            for layer, w in zip(program.layers, signs, strict=True)
+        ]
         self.program = replace(program, layers=tuple(layers))
         self.input = torch.from_numpy(self.frames).float().transpose(0, 1)
 
     def trace(self) -> Trace:
         """What the chip does: rows and columns that no pooling window reads are not computed."""
         shapes = {layer.name: layer.shape for layer in self.program.layers if layer.fires}
-        return count(self.program, self.frames, {n: s[..., : shapes[n][1], : shapes[n][2]] for n, s in self.spikes.items()})
+        return count(
+            self.program,
+            self.frames,
+            {n: s[..., : shapes[n][1], : shapes[n][2]] for n, s in self.spikes.items()},
+        )
 
     def whole(self) -> tuple[Program, Trace]:
         """As the float network computes it, maps whole."""
@@ -53,7 +66,11 @@ class Example:
         shapes = {"input": self.program.input_shape}
         for layer in self.program.layers:
             synapse = layer.synapses[0]
-            shape = conv_shape(synapse, shapes[synapse.source]) if synapse.kind == "conv" else layer.shape
+            shape = (
+                conv_shape(synapse, shapes[synapse.source])
+                if synapse.kind == "conv"
+                else layer.shape
+            )
             shapes[layer.name] = shape
             layers.append(replace(layer, shape=shape))
         program = replace(self.program, layers=tuple(layers))
@@ -64,13 +81,20 @@ class Example:
         counters = [SynOpCounter(), MACCounter()]
         with torch.no_grad(), DispatchCounterMode(counters):
             self.net(self.input)
-        names = [*(f"SpikingNetwork.blocks.{i}.conv" for i in range(len(self.net.blocks))), "SpikingNetwork.head"]
-        synops, macs = ([sum(counter.records[name].values()) for name in names] for counter in counters)
+        names = [
+            *(f"SpikingNetwork.blocks.{i}.conv" for i in range(len(self.net.blocks))),
+            "SpikingNetwork.head",
+        ]
+        synops, macs = (
+            [sum(counter.records[name].values()) for name in names] for counter in counters
+        )
         return synops, macs
 
     def neurobench(self) -> dict[str, Any]:
         """Its counts a sample, and the sparsity of activations."""
-        models = pytest.importorskip("neurobench.models", reason="NeuroBench is not installed; run make test-peers")
+        models = pytest.importorskip(
+            "neurobench.models", reason="NeuroBench is not installed; run make test-peers"
+        )
         metrics = pytest.importorskip("neurobench.metrics.workload")
         model = models.TorchModel(self.net)
         model.add_activation_module(neuron.LIFNode)
@@ -78,7 +102,10 @@ class Example:
         with torch.no_grad():
             answer = model(self.input)
             data = (torch.zeros(len(self.frames)),)
-            return {**metrics.SynapticOperations()(model, answer, data), "sparsity": metrics.ActivationSparsity()(model, answer, data)}
+            return {
+                **metrics.SynapticOperations()(model, answer, data),
+                "sparsity": metrics.ActivationSparsity()(model, answer, data),
+            }
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +120,9 @@ def pooling() -> Example:
     return Example((2, 13, 13), strides=(1, 1, 1), pools=(1, 2, 2))
 
 
-def test_spikingjelly_counts_the_same_synaptic_operations_where_nothing_is_pooled(plain: Example) -> None:
+def test_spikingjelly_counts_the_same_synaptic_operations_where_nothing_is_pooled(
+    plain: Example,
+) -> None:
     synops, macs = plain.spikingjelly()
     assert synops == [int(layer.synops.sum()) for layer in plain.trace().layers]
     assert min(synops) > 0
@@ -105,40 +134,65 @@ def test_neurobench_counts_the_same_without_weights_of_zero(plain: Example) -> N
     assert found["Effective_ACs"] == trace.per_sample("nonzero_synops").mean()
     assert found["Effective_MACs"] == 0
     assert found["Effective_ACs"] < trace.per_sample("synops").mean()
-    synapses = sum(int(fan(plain.program, layer, layer.synapses[0]).synapses().sum()) for layer in plain.program.layers)
+    synapses = sum(
+        int(fan(plain.program, layer, layer.synapses[0]).synapses().sum())
+        for layer in plain.program.layers
+    )
     assert found["Dense"] == STEPS * synapses
 
 
 def test_the_report_under_neurobench_names_says_what_neurobench_says(plain: Example) -> None:
     trace = plain.trace()
     active = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
-    counted = Counted(plain.program, trace, active, {}, np.zeros(trace.samples, np.int64), ["a", "b", "c", "d"], 1000)
+    counted = Counted(
+        plain.program,
+        trace,
+        active,
+        {},
+        np.zeros(trace.samples, np.int64),
+        ["a", "b", "c", "d"],
+        1000,
+    )
     found = plain.neurobench()
-    assert by_name(counted)["SynapticOperations"] == {name: found[name] for name in ("Effective_MACs", "Effective_ACs", "Dense")}
+    assert by_name(counted)["SynapticOperations"] == {
+        name: found[name] for name in ("Effective_MACs", "Effective_ACs", "Dense")
+    }
 
 
 def test_neurobench_counts_the_same_spikes(plain: Example) -> None:
     layers = [layer for layer in plain.trace().layers if layer.spikes.any()]
-    spikes, updates = (sum(int(getattr(layer, what).sum()) for layer in layers) for what in ("spikes", "updates"))
+    spikes, updates = (
+        sum(int(getattr(layer, what).sum()) for layer in layers) for what in ("spikes", "updates")
+    )
     assert plain.neurobench()["sparsity"] == pytest.approx(1 - spikes / updates, abs=1e-12)
 
 
 def test_a_pooled_map_is_no_spikes_to_spikingjelly(pooling: Example) -> None:
-    """It counts the layer behind as dense multiply-accumulates; the chip delivers each spike to the unrolled kernel."""
+    """It counts the layer behind as dense multiply-accumulates; the chip delivers each spike to the
+    unrolled kernel.
+    """
     synops, macs = pooling.spikingjelly()
     program, whole = pooling.whole()
     assert synops[:2] == [int(layer.synops.sum()) for layer in whole.layers[:2]]
     assert synops[2:] == [0, 0]
     conv = program.layers[2]
     per_output = conv.synapses[0].weight[0].size
-    assert macs == [0, 0, per_output * conv.neurons * STEPS * 2, program.layers[3].synapses[0].weight.size * STEPS * 2]
+    assert macs == [
+        0,
+        0,
+        per_output * conv.neurons * STEPS * 2,
+        program.layers[3].synapses[0].weight.size * STEPS * 2,
+    ]
 
 
 def test_rows_that_no_pooling_reads_are_the_difference_to_the_chip(pooling: Example) -> None:
     ours, (program, whole) = pooling.trace(), pooling.whole()
     source, cut = program.layers[0], pooling.program.layers[1]
     assert (program.layers[1].shape, cut.shape) == ((8, 13, 13), (8, 12, 12))
-    lost = fan(program, program.layers[1], cut.synapses[0]).synapses() - fan(pooling.program, cut, cut.synapses[0]).synapses()
+    lost = (
+        fan(program, program.layers[1], cut.synapses[0]).synapses()
+        - fan(pooling.program, cut, cut.synapses[0]).synapses()
+    )
     difference = (pooling.spikes[source.name].sum((0, 1), dtype=np.int64) * lost).sum()
     assert whole.layers[1].synops.sum() - ours.layers[1].synops.sum() == difference > 0
     for i in (0, 2, 3):
@@ -152,7 +206,9 @@ def test_neurobench_counts_a_pooling_window_once_and_the_chip_its_spikes(pooling
     for layer in program.layers[2:]:
         synapse = layer.synapses[0]
         in_window = _windows(pooling.spikes[synapse.source].astype(np.int64), synapse.pool)
-        synapses = fan(program, layer, synapse).nonzero_synapses()[:, :: synapse.pool, :: synapse.pool][:, : in_window.shape[3], : in_window.shape[4]]
+        synapses = fan(program, layer, synapse).nonzero_synapses()[
+            :, :: synapse.pool, :: synapse.pool
+        ][:, : in_window.shape[3], : in_window.shape[4]]
         once += int(((in_window > 0) * synapses).sum())
         more += int(((in_window - 1).clip(0) * synapses).sum())
     ours = [int(layer.nonzero_synops.sum()) for layer in whole.layers]

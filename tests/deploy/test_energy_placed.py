@@ -1,4 +1,6 @@
-"""Estimators that know a placement, and the quantised ANN: against published figures, and against the traffic that they are made of."""
+"""Estimators that know a placement, and the quantised ANN: against published figures, and against
+the traffic that they are made of.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +20,25 @@ from tmkt.deploy.fit.traffic import traffic
 
 FRAMES = example_frames(4)
 LABELS = np.array([0, 1, 2, 3], np.int64)
-# N-MNIST network 2x34x34 -> 16@34 -> 32@16 -> 32@8 -> 10, pools unrolled; measured: the crossovers below
-NMNIST = ann.Size({"conv": 6_826_496, "dense": 20_480}, 320_000 + (4_524_032 + 1_982_464 + 20_480) / 4, 2312, 28_746, 28_736)
+# N-MNIST network 2x34x34 -> 16@34 -> 32@16 -> 32@8 -> 10, pools unrolled; measured: the crossovers
+# below
+NMNIST = ann.Size(
+    {"conv": 6_826_496, "dense": 20_480},
+    320_000 + (4_524_032 + 1_982_464 + 20_480) / 4,
+    2312,
+    28_746,
+    28_736,
+)
 
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
-    return run(write_example(tmp_path_factory.mktemp("bundle") / "b", example_parts()), FRAMES, LABELS, ["loihi1", "loihi2"])
+    return run(
+        write_example(tmp_path_factory.mktemp("bundle") / "b", example_parts()),
+        FRAMES,
+        LABELS,
+        ["loihi1", "loihi2"],
+    )
 
 
 def chip(counted: Counted, device: str) -> OnChip:
@@ -33,30 +47,45 @@ def chip(counted: Counted, device: str) -> OnChip:
     return on
 
 
-def test_the_calibrated_energy_is_that_of_the_formula_split_by_layer_and_step(counted: Counted, tmp_path: Path) -> None:
+def test_the_calibrated_energy_is_that_of_the_formula_split_by_layer_and_step(
+    counted: Counted, tmp_path: Path
+) -> None:
     bundle = write_example(tmp_path / "b", example_parts())
     on, c = chip(counted, "loihi1"), load_constants("loihi1", "loihi1-calibrated")
     moved = traffic(on.placement, FRAMES, open_engine("simulator", bundle).run(FRAMES).spikes)
-    busy = np.broadcast_to(neurons_by_core(on.placement), (4, STEPS, on.placement.cores))  # every neuron has a bias
+    busy = np.broadcast_to(
+        neurons_by_core(on.placement), (4, STEPS, on.placement.cores)
+    )  # every neuron has a bias
     expected = cost(on.placement, moved, busy, c)
     found = placed.calibrated(counted, on, c)
     assert found.per_sample()[0] == pytest.approx(expected.energy_j)
     report = to_json(found, counted)
     assert {part["name"]: part["energy_j"] for part in report["parts"]} == pytest.approx(
-        {"synapse": expected.synapse_j.sum() / 4, "soma": expected.soma_j.sum() / 4, "network": expected.network_j.mean()}
+        {
+            "synapse": expected.synapse_j.sum() / 4,
+            "soma": expected.soma_j.sum() / 4,
+            "network": expected.network_j.mean(),
+        }
     )
-    assert (report["low_j"], report["high_j"]) == pytest.approx((0.883 * report["energy_j"], 1.117 * report["energy_j"]))
+    assert (report["low_j"], report["high_j"]) == pytest.approx(
+        (0.883 * report["energy_j"], 1.117 * report["energy_j"])
+    )
 
 
 def test_pilotnets_own_activity_gives_its_measured_power(counted: Counted) -> None:
-    """2.29 M operations a step are 68.3 uJ, and 74 cores 0.447 W: what the constants were made from."""
+    """2.29 M operations a step are 68.3 uJ, and 74 cores 0.447 W: what the constants were made
+    from.
+    """
     c = load_constants("loihi2", "loihi2-pilotnet")
     assert c["all_in_synop"] * 2.29e6 == pytest.approx(0.447 * 152.8e-6, rel=5e-3)
     assert c["active_core"] * 74 == pytest.approx(0.447, rel=5e-3)
     on = chip(counted, "loihi2")
     found = to_json(placed.pilotnet(counted, on, c), counted)
     by_synops = c["all_in_synop"] * counted.trace.per_sample("synops").mean()
-    by_time = [c["active_core"] * on.placement.cores * float(step.sum(1).mean()) for step in (on.step_low_s, on.step_high_s)]
+    by_time = [
+        c["active_core"] * on.placement.cores * float(step.sum(1).mean())
+        for step in (on.step_low_s, on.step_high_s)
+    ]
     assert found["low_j"] == pytest.approx(min(by_synops, *by_time))
     assert found["high_j"] == pytest.approx(max(by_synops, *by_time))
     assert found["energy_j"] == pytest.approx(by_synops / 2 + sum(by_time) / 4)
@@ -67,21 +96,32 @@ def test_static_power_counts_by_time_and_in_a_stream_all_the_time(counted: Count
     found = to_json(placed.static(counted, on, load_constants("loihi2", "loihi2-static")), counted)
     assert found["low_j"] == pytest.approx(0.232 * on.step_low_s.sum(1).mean())
     assert found["high_j"] == pytest.approx(0.282 * on.step_high_s.sum(1).mean())
-    assert (found["per_second"]["low_j"], found["per_second"]["high_j"]) == pytest.approx((0.232, 0.282))
+    assert (found["per_second"]["low_j"], found["per_second"]["high_j"]) == pytest.approx(
+        (0.232, 0.282)
+    )
     assert [layer["name"] for layer in found["layers"]] == ["chip"]
     first = chip(counted, "loihi1")
-    found = to_json(placed.static(counted, first, load_constants("loihi1", "loihi1-static")), counted)
-    assert found["low_j"] == pytest.approx(0.815e-3 * first.placement.cores * first.step_low_s.sum(1).mean())
+    found = to_json(
+        placed.static(counted, first, load_constants("loihi1", "loihi1-static")), counted
+    )
+    assert found["low_j"] == pytest.approx(
+        0.815e-3 * first.placement.cores * first.step_low_s.sum(1).mean()
+    )
     assert found["high_j"] == pytest.approx(0.104 * first.step_high_s.sum(1).mean())
 
 
 @pytest.mark.parametrize(
-    ("steps", "density", "expected"), [(10, 1.0, 8.9), (10, 0.5, 3.9), (10, 0.3, 1.9), (5, 1.0, 19.0), (5, 0.5, 9.0), (5, 0.3, 5.0)]
+    ("steps", "density", "expected"),
+    [(10, 1.0, 8.9), (10, 0.5, 3.9), (10, 0.3, 1.9), (5, 1.0, 19.0), (5, 0.5, 9.0), (5, 0.3, 5.0)],
 )
-def test_the_crossover_on_one_chip_is_the_measured_one(steps: int, density: float, expected: float) -> None:
+def test_the_crossover_on_one_chip_is_the_measured_one(
+    steps: int, density: float, expected: float
+) -> None:
     """N-MNIST: 6.847 M synapses, 28,746 neurons; a spike costs 69.3 pJ, its messages and hops."""
     ann_pj = 24 * 6.847e6 + 500 * 28_746
-    assert 100 * ann.same_chip_crossover(ann_pj, 72.8 * 28_746, steps, density, 1.0) == pytest.approx(expected, abs=0.1)
+    assert 100 * ann.same_chip_crossover(
+        ann_pj, 72.8 * 28_746, steps, density, 1.0
+    ) == pytest.approx(expected, abs=0.1)
 
 
 def test_the_published_crossovers_come_out() -> None:
@@ -94,12 +134,22 @@ def test_the_published_crossovers_come_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "memory", "expected"), [(None, "dram_bit", (20, 14, 10)), (4, "dram_bit", (15, 11, 10)), (8, "sram_bit", (7.9, 5.3, 4.9))]
+    ("bits", "memory", "expected"),
+    [
+        (None, "dram_bit", (20, 14, 10)),
+        (4, "dram_bit", (15, 11, 10)),
+        (8, "sram_bit", (7.9, 5.3, 4.9)),
+    ],
 )
-def test_what_the_published_crossover_rests_on(bits: int | None, memory: str, expected: tuple[float, ...]) -> None:
+def test_what_the_published_crossover_rests_on(
+    bits: int | None, memory: str, expected: tuple[float, ...]
+) -> None:
     c = load_constants("22nm-cmos-proxy", "yan2024")
     size = ann.Size({"conv": 0, "dense": 256 * 128 + 128 * 10}, 256 * 128 + 128 * 10, 256, 138, 128)
-    rates = [100 * ann.yan_crossover(c, size, steps, memory, bits or ann.bits(steps)) for steps in (5, 7, 10)]
+    rates = [
+        100 * ann.yan_crossover(c, size, steps, memory, bits or ann.bits(steps))
+        for steps in (5, 7, 10)
+    ]
     assert rates == pytest.approx(expected, abs=0.5)
 
 
@@ -116,7 +166,11 @@ def test_a_program_is_counted_as_its_synapses_are_driven(counted: Counted) -> No
     from tmkt.deploy.trace import count
 
     program = counted.program
-    full = {layer.name: np.ones((1, 1, *layer.shape), np.uint8) for layer in program.layers if layer.fires}
+    full = {
+        layer.name: np.ones((1, 1, *layer.shape), np.uint8)
+        for layer in program.layers
+        if layer.fires
+    }
     trace = count(program, np.ones((1, 1, *program.input_shape), np.uint8), full)
     size = ann.size_of(program)
     assert size.all_synapses == trace.per_sample("synops")[0]
@@ -134,11 +188,17 @@ def test_the_verdict_is_open_inside_the_interval(rate: float, wins: bool | None)
 
 
 def test_the_ann_of_the_same_chip_has_an_interval_and_a_verdict(counted: Counted) -> None:
-    c, assumed = load_constants("loihi1", "loihi1-calibrated"), load_constants("loihi1", "bit-matched-ann")
+    c, assumed = (
+        load_constants("loihi1", "loihi1-calibrated"),
+        load_constants("loihi1", "bit-matched-ann"),
+    )
     found = ann.same_chip(counted, chip(counted, "loihi1"), c, assumed)
     assert found["low_j"] < found["energy_j"] < found["high_j"]
     assert found["crossover_low"] < found["crossover"] < found["crossover_high"]
-    assert found["rate"] == pytest.approx(counted.trace.per_sample("synops").mean() / (STEPS * ann.size_of(counted.program).all_synapses))
+    assert found["rate"] == pytest.approx(
+        counted.trace.per_sample("synops").mean()
+        / (STEPS * ann.size_of(counted.program).all_synapses)
+    )
     assert found["activation_bits"] == 3
 
 
@@ -152,4 +212,9 @@ def test_a_single_recording_has_no_spread() -> None:
     from tmkt.deploy.energy.counts_based import horowitz45nm
 
     counted = by_hand([1000], 10, 1)
-    assert to_json(horowitz45nm(counted, load_constants("45nm-cmos-proxy", "horowitz45nm")), counted)["sd_j"] is None
+    assert (
+        to_json(horowitz45nm(counted, load_constants("45nm-cmos-proxy", "horowitz45nm")), counted)[
+            "sd_j"
+        ]
+        is None
+    )

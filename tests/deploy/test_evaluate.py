@@ -26,7 +26,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_wilson_gives_published_intervals() -> None:
     # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
-    for correct, samples, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):
+    for correct, samples, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
         assert wilson(correct, samples) == pytest.approx((low, high), abs=5e-5)
     assert wilson(5, 5)[1] == 1.0
 
@@ -39,10 +44,20 @@ def test_every_engine_is_scored_on_its_own_predictions(bundle: Bundle, engine: s
     labels = predictions.copy()
     labels[:3] = (labels[:3] + 1) % 4
     report = evaluate(engine, 4, answers, labels).to_json()
-    assert {"engine", "samples", "accuracy", "accuracy_ci95", "spikes_per_sample", "synops_per_sample", "seconds_per_sample"} <= report.keys()
+    assert {
+        "engine",
+        "samples",
+        "accuracy",
+        "accuracy_ci95",
+        "spikes_per_sample",
+        "synops_per_sample",
+        "seconds_per_sample",
+    } <= report.keys()
     assert (report["engine"], report["samples"], report["accuracy"]) == (engine, 11, 8 / 11)
     assert report["accuracy_ci95"] == list(wilson(8, 11))
-    assert report["neuron_updates_per_sample"] == 6 * sum(layer.neurons for layer in bundle.program.layers)
+    assert report["neuron_updates_per_sample"] == 6 * sum(
+        layer.neurons for layer in bundle.program.layers
+    )
     assert report["seconds_per_sample"] > 0
     assert told[-1] == 11
     confusion = np.array(report["confusion"])
@@ -55,7 +70,12 @@ def test_every_engine_is_scored_on_its_own_predictions(bundle: Bundle, engine: s
 def test_answers_joined_equal_the_whole(bundle: Bundle) -> None:
     engine = open_engine("simulator", bundle)
     whole = measure(bundle, engine, FRAMES)
-    joined = join_answers([answers_of(measure(bundle, engine, FRAMES[part])) for part in (slice(0, 4), slice(4, 5), slice(5, 11))])
+    joined = join_answers(
+        [
+            answers_of(measure(bundle, engine, FRAMES[part]))
+            for part in (slice(0, 4), slice(4, 5), slice(5, 11))
+        ]
+    )
     np.testing.assert_array_equal(joined.predictions, whole.predictions)
     np.testing.assert_array_equal(joined.readout, whole.readout)
     for kind in ("spikes", "synops", "updates"):
@@ -64,12 +84,21 @@ def test_answers_joined_equal_the_whole(bundle: Bundle) -> None:
     assert joined.seconds > 0
 
 
-def test_results_name_every_recording_wherever_the_data_lies(bundle: Bundle, tmp_path: Path) -> None:
+def test_results_name_every_recording_wherever_the_data_lies(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     m = measure(bundle, open_engine("simulator", bundle), FRAMES[:2])
     for root in ("a", "elsewhere/b"):
-        recordings = [Recording(tmp_path / root / "Test" / str(label) / "00007.bin", label, f"mnist-test-{label}") for label in (3, 5)]
+        recordings = [
+            Recording(
+                tmp_path / root / "Test" / str(label) / "00007.bin", label, f"mnist-test-{label}"
+            )
+            for label in (3, 5)
+        ]
         write_results(tmp_path / root / "answers.jsonl", recordings, answers_of(m))
-    first, second = ((tmp_path / root / "answers.jsonl").read_bytes() for root in ("a", "elsewhere/b"))
+    first, second = (
+        (tmp_path / root / "answers.jsonl").read_bytes() for root in ("a", "elsewhere/b")
+    )
     assert first == second
     lines = [json.loads(line) for line in first.splitlines()]
     assert [line["recording"] for line in lines] == ["Test/3/00007.bin", "Test/5/00007.bin"]
@@ -89,7 +118,10 @@ def test_small_batches_change_nothing(bundle: Bundle, monkeypatch: pytest.Monkey
 
 
 def test_a_batch_is_bounded_in_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [b.stop - b.start for b in module.batches(bundle.program, np.broadcast_to(FRAMES[0], (450, *FRAMES[0].shape)))] == [200, 200, 50]
+    assert [
+        b.stop - b.start
+        for b in module.batches(bundle.program, np.broadcast_to(FRAMES[0], (450, *FRAMES[0].shape)))
+    ] == [200, 200, 50]
     monkeypatch.setattr(module, "BATCH_BYTES", 1)
     assert [b.stop - b.start for b in module.batches(bundle.program, FRAMES)] == [1] * 11
 
@@ -125,14 +157,30 @@ def test_an_onnx_file_that_is_none_or_of_another_network_is_refused(tmp_path: Pa
     graph, program, report = example_parts()
     origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
     args = (bundles.InputContract((13, 13), 6, 1000, 1), ["a", "b", "c", "d"], origin, report)
-    broken = bundles.write(tmp_path / "b", program, *args, {bundles.ONNX: lambda path: path.write_bytes(b"no model")})
+    broken = bundles.write(
+        tmp_path / "b", program, *args, {bundles.ONNX: lambda path: path.write_bytes(b"no model")}
+    )
     with pytest.raises(InputError, match="ONNX Runtime cannot load it"):
         open_engine("onnx", broken)
-    renamed = replace(program, layers=(replace(program.layers[0], name="x"), *_rename(program.layers[1:], program.layers[0].name)))
+    renamed = replace(
+        program,
+        layers=(
+            replace(program.layers[0], name="x"),
+            *_rename(program.layers[1:], program.layers[0].name),
+        ),
+    )
     other = write_example(tmp_path / "c", (graph, program, report), onnx=renamed)
     with pytest.raises(InputError, match="do not fit the program"):
         open_engine("onnx", other)
 
 
 def _rename(layers: tuple, old: str) -> tuple:
-    return tuple(replace(layer, synapses=tuple(replace(s, source="x" if s.source == old else s.source) for s in layer.synapses)) for layer in layers)
+    return tuple(
+        replace(
+            layer,
+            synapses=tuple(
+                replace(s, source="x" if s.source == old else s.source) for s in layer.synapses
+            ),
+        )
+        for layer in layers
+    )

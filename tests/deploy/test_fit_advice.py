@@ -20,12 +20,16 @@ def vgg(pools: list[int]) -> Network:
 
 def test_a_wide_layer_behind_a_pool_does_not_fit_and_a_stride_makes_it_fit() -> None:
     network = vgg([1, 2, 1, 2, 1, 2, 1, 1])
-    network = replace(network, layers=network.layers[:-1])  # its read-out of 18,432 inputs is a misfit of its own
+    network = replace(
+        network, layers=network.layers[:-1]
+    )  # its read-out of 18,432 inputs is a misfit of its own
     placement = place(network, LOIHI2)
     assert [(p.layer.name, p.over) for p in placement.misfits] == [("conv7", ("synapse memory",))]
     assert placement.misfits[0].used["synapse memory"] == 6 * 6 * 512
     changes, changed = advise(placement)
-    assert [(c.layer, c.text, c.weights_lost) for c in changes] == [("conv7", "conv7: stride 2 instead of pooling conv6 by 2", 0.0)]
+    assert [(c.layer, c.text, c.weights_lost) for c in changes] == [
+        ("conv7", "conv7: stride 2 instead of pooling conv6 by 2", 0.0)
+    ]
     assert changed is not None
     assert changed.fits()
     assert [p.layer.shape for p in changed.layers] == [p.layer.shape for p in placement.layers]
@@ -35,7 +39,9 @@ def test_a_dense_layer_of_a_pooled_map_gets_a_stride_before_it() -> None:
     network = Network(
         (2, 48, 48),
         (
-            Population("conv1", (256, 12, 12), (Connection("input", "conv", (3, 3), (4, 4), (1, 1)),)),
+            Population(
+                "conv1", (256, 12, 12), (Connection("input", "conv", (3, 3), (4, 4), (1, 1)),)
+            ),
             Population("readout", (10,), (Connection("conv1", "dense", pool=2),)),
         ),
     )
@@ -58,7 +64,9 @@ def test_fewer_channels_are_the_most_that_fit() -> None:
 
 
 def test_longer_delays_than_the_chips_are_shortened() -> None:
-    network = Network((10,), (Population("l", (10,), (Connection("input", "dense", delay_steps=100),)),))
+    network = Network(
+        (10,), (Population("l", (10,), (Connection("input", "dense", delay_steps=100),)),)
+    )
     changes, changed = advise(place(network, LOIHI2))
     assert [c.text for c in changes] == ["l: synaptic delays of at most 62 steps"]
     assert changed is not None
@@ -79,17 +87,23 @@ def test_too_many_chips_shrink_the_network() -> None:
 
 def test_what_no_change_mends_is_not_given_advice() -> None:
     layer = Population("l", (10,), (Connection("input", "dense"),))
-    placement = place(Network((20_000,), (layer,)), LOIHI2)  # more inputs than a core has axons; nothing before it can change
+    placement = place(
+        Network((20_000,), (layer,)), LOIHI2
+    )  # more inputs than a core has axons; nothing before it can change
     assert placement.misfits
     assert advise(placement) == ([], None)
 
 
 def test_weights_are_counted_once_whatever_the_pooling() -> None:
-    network = from_recipe(NetworkRecipe(channels=[4, 8], strides=[1, 1], pools=[2, 2]), (2, 16, 16), 10)
+    network = from_recipe(
+        NetworkRecipe(channels=[4, 8], strides=[1, 1], pools=[2, 2]), (2, 16, 16), 10
+    )
     assert weight_bits(network) == 8 * (4 * 2 * 9 + 8 * 4 * 9 + 10 * 8 * 4 * 4)
 
 
 @pytest.mark.parametrize("device", [LOIHI1, LOIHI2], ids=lambda device: device.name)
 def test_a_network_that_fits_gets_none(device: Device) -> None:
-    network = from_recipe(NetworkRecipe(channels=[4, 8], strides=[1, 1], pools=[2, 2]), (2, 16, 16), 10)
+    network = from_recipe(
+        NetworkRecipe(channels=[4, 8], strides=[1, 1], pools=[2, 2]), (2, 16, 16), 10
+    )
     assert advise(place(network, device)) == ([], None)

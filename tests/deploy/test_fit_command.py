@@ -9,25 +9,52 @@ import pytest
 
 
 def test_a_recipe_a_run_a_nir_file_and_a_bundle_are_all_placed(tmkt: Any, pipeline: Any) -> None:
-    reports = [tmkt("fit", target, "--json").json for target in ("digits", pipeline.run, pipeline.bundle / "network.nir", pipeline.bundle)]
+    reports = [
+        tmkt("fit", target, "--json").json
+        for target in ("digits", pipeline.run, pipeline.bundle / "network.nir", pipeline.bundle)
+    ]
     for report in reports:
         assert report["fits"]
         assert report["device"] == "loihi2"
-        assert report["cores"] == reports[0]["cores"] == sum(layer["cores"] for layer in report["layers"])
+        assert (
+            report["cores"]
+            == reports[0]["cores"]
+            == sum(layer["cores"] for layer in report["layers"])
+        )
         assert report["chips"] == 1
-        assert [layer["name"] for layer in report["layers"]] == ["conv1", "conv2", "conv3", "readout"]
+        assert [layer["name"] for layer in report["layers"]] == [
+            "conv1",
+            "conv2",
+            "conv3",
+            "readout",
+        ]
         assert report["traffic"] is None  # nothing was run
         assert report["step_time"]["assumed_rates"] == [0.01, 0.1]
         assert all(row["source"] for row in report["limits"])
 
 
 def test_recordings_give_traffic_and_a_narrower_time(tmkt: Any, pipeline: Any) -> None:
-    counted = tmkt("fit", pipeline.bundle, "--device", "loihi1", "--data", pipeline.data, "--limit", 4, "--json").json
+    counted = tmkt(
+        "fit",
+        pipeline.bundle,
+        "--device",
+        "loihi1",
+        "--data",
+        pipeline.data,
+        "--limit",
+        4,
+        "--json",
+    ).json
     traffic, time = counted["traffic"], counted["step_time"]
     assert traffic["samples"] == 4
-    assert [(link["source"], link["target"]) for link in traffic["links"]][:2] == [("input", "conv1"), ("conv1", "conv2")]
+    assert [(link["source"], link["target"]) for link in traffic["links"]][:2] == [
+        ("input", "conv1"),
+        ("conv1", "conv2"),
+    ]
     assert traffic["hops_per_sample"] > 0
-    assert traffic["messages_per_sample"] == sum(link["messages_per_sample"] for link in traffic["links"])
+    assert traffic["messages_per_sample"] == sum(
+        link["messages_per_sample"] for link in traffic["links"]
+    )
     assert time["assumed_rates"] is None
     assert 0 < time["low_us"] < time["high_us"] <= time["slowest_high_us"]
     shown = tmkt("fit", pipeline.bundle, "--data", pipeline.data, "--limit", 2)
@@ -37,7 +64,10 @@ def test_recordings_give_traffic_and_a_narrower_time(tmkt: Any, pipeline: Any) -
 
 
 def test_spreading_is_faster(tmkt: Any, pipeline: Any) -> None:
-    few, many = (tmkt("fit", pipeline.bundle, "--data", pipeline.data, "--limit", 4, "--json", *more).json for more in ((), ("--spread", 60)))
+    few, many = (
+        tmkt("fit", pipeline.bundle, "--data", pipeline.data, "--limit", 4, "--json", *more).json
+        for more in ((), ("--spread", 60))
+    )
     assert few["cores"] < many["cores"] <= 60
     assert many["step_time"]["high_us"] < few["step_time"]["high_us"]
 
@@ -69,7 +99,9 @@ def test_a_misfit_ends_with_exit_code_1_and_what_to_change(tmkt: Any, tmp_path: 
         (("digits", "--chips", "0"), "--chips"),
     ],
 )
-def test_bad_input_ends_with_exit_code_2_in_one_line(tmkt: Any, arguments: tuple[str, ...], said: str) -> None:
+def test_bad_input_ends_with_exit_code_2_in_one_line(
+    tmkt: Any, arguments: tuple[str, ...], said: str
+) -> None:
     done = tmkt("fit", *arguments)
     assert done.code == 2
     assert said in done.err
@@ -83,9 +115,17 @@ def test_help_shows_an_example(tmkt: Any) -> None:
 
 def test_placing_loads_no_torch() -> None:
     code = "import sys; import tmkt.cli.fit, tmkt.deploy.fit.report; print(sorted({'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_the_same_command_gives_the_same_bytes(tmkt: Any, pipeline: Any) -> None:
-    first, second = (tmkt("fit", pipeline.bundle, "--data", pipeline.data, "--limit", 3, "--json").out for _ in range(2))
+    first, second = (
+        tmkt("fit", pipeline.bundle, "--data", pipeline.data, "--limit", 3, "--json").out
+        for _ in range(2)
+    )
     assert first == second

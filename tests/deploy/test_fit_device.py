@@ -16,14 +16,24 @@ def test_the_devices_are_those_with_limits() -> None:
 def test_every_value_has_a_status_and_a_source(name: str) -> None:
     device = load_device(name)
     what = {row[0] for row in device.sources}
-    assert {"neurons", "axons_in", "synapse_words", "delay_steps", "cores", "sharing", "time of synop_conv"} <= what
+    assert {
+        "neurons",
+        "axons_in",
+        "synapse_words",
+        "delay_steps",
+        "cores",
+        "sharing",
+        "time of synop_conv",
+    } <= what
     for row in device.sources:
         assert row[2] in ("measured", "published", "derived", "assumed")
         assert len(row[3]) > 5
 
 
 def test_a_file_of_ones_own_is_a_device(tmp_path: Path) -> None:
-    text = (DEVICES / "loihi2.toml").read_text(encoding="utf-8").replace("value = 4095", "value = 100")
+    text = (
+        (DEVICES / "loihi2.toml").read_text(encoding="utf-8").replace("value = 4095", "value = 100")
+    )
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     device = load_device(str(tmp_path / "mine.toml"))
     assert (device.name, device.limits.neurons) == ("mine", 100)

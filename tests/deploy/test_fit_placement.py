@@ -1,4 +1,6 @@
-"""Placement: limits hold, memory is what counting by hand gives, spreading is faster, descriptions agree."""
+"""Placement: limits hold, memory is what counting by hand gives, spreading is faster, descriptions
+agree.
+"""
 
 import math
 from dataclasses import replace
@@ -14,7 +16,15 @@ from random_programs import programs
 
 from tmkt.deploy.fit.device import Device, load_device
 from tmkt.deploy.fit.memory import index_bits, list_words, neurons, synapse_words
-from tmkt.deploy.fit.network import Connection, Network, Population, from_nir, from_program, from_recipe, volume
+from tmkt.deploy.fit.network import (
+    Connection,
+    Network,
+    Population,
+    from_nir,
+    from_program,
+    from_recipe,
+    volume,
+)
 from tmkt.deploy.fit.placement import capacity, place
 from tmkt.deploy.fit.traffic import expected
 from tmkt.errors import InputError
@@ -25,71 +35,113 @@ from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
-NMNIST = from_recipe(NetworkRecipe(channels=[16, 32, 32], strides=[1, 1, 1], pools=[2, 2, 2]), (2, 34, 34), 10)
+NMNIST = from_recipe(
+    NetworkRecipe(channels=[16, 32, 32], strides=[1, 1, 1], pools=[2, 2, 2]), (2, 34, 34), 10
+)
 
 
 @pytest.mark.parametrize("device", [LOIHI1, LOIHI2], ids=lambda device: device.name)
 @settings(max_examples=15, deadline=None)
 @given(programs(temporal=True), st.integers(16, 200))
-def test_every_neuron_is_on_one_core_and_no_limit_is_broken(device: Device, program: Program, most: int) -> None:
-    placement = place(from_program(program), replace(device, limits=replace(device.limits, neurons=most)))
+def test_every_neuron_is_on_one_core_and_no_limit_is_broken(
+    device: Device, program: Program, most: int
+) -> None:
+    placement = place(
+        from_program(program), replace(device, limits=replace(device.limits, neurons=most))
+    )
     held = capacity(placement.device)
     for placed in placement.layers:
         shape = volume(placed.layer.shape)
-        assert all((cores - 1) * size < n <= cores * size for cores, size, n in zip(placed.grid, placed.tile, shape, strict=True))
+        assert all(
+            (cores - 1) * size < n <= cores * size
+            for cores, size, n in zip(placed.grid, placed.tile, shape, strict=True)
+        )
         assert neurons(placed.tile) <= most
         assert not placed.over
         assert all(placed.used[name] <= limit for name, limit in held.items())
-    assert [placed.first_core for placed in placement.layers] == list(np.cumsum([0, *(placed.cores for placed in placement.layers)])[:-1])
+    assert [placed.first_core for placed in placement.layers] == list(
+        np.cumsum([0, *(placed.cores for placed in placement.layers)])[:-1]
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_loihi_1_memory_is_that_of_counting_every_list(data: st.DataObject) -> None:
-    """Without sharing: one list a source neuron, of the synapses that it has in the tile; in blocks of 64 weights."""
-    channels, out, pool = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 2]))
-    kernel, stride, padding = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2)), data.draw(st.integers(0, 1))
+    """Without sharing: one list a source neuron, of the synapses that it has in the tile; in blocks
+    of 64 weights.
+    """
+    channels, out, pool = (
+        data.draw(st.integers(1, 3)),
+        data.draw(st.integers(1, 5)),
+        data.draw(st.sampled_from([1, 2])),
+    )
+    kernel, stride, padding = (
+        data.draw(st.integers(1, 3)),
+        data.draw(st.integers(1, 2)),
+        data.draw(st.integers(0, 1)),
+    )
     size = data.draw(st.integers(kernel * pool, 9))
     rows = (size // pool + 2 * padding - kernel) // stride + 1
-    layer = Population("l", (out, rows, rows), (Connection("input", "conv", (kernel,) * 2, (stride,) * 2, (padding,) * 2, pool=pool),))
+    layer = Population(
+        "l",
+        (out, rows, rows),
+        (Connection("input", "conv", (kernel,) * 2, (stride,) * 2, (padding,) * 2, pool=pool),),
+    )
     tile = (
         data.draw(st.sampled_from([n for n in range(1, out + 1) if out % n == 0])),
         data.draw(st.integers(1, rows)),
         data.draw(st.integers(1, rows)),
     )
-    found = synapse_words(Network((channels, size, size), (layer,)), layer, tile, "none", LOIHI1.limits)
+    found = synapse_words(
+        Network((channels, size, size), (layer,)), layer, tile, "none", LOIHI1.limits
+    )
     words = {}
-    for y, x, c, o, oy, ox in product(range(size), range(size), range(channels), range(out), range(rows), range(rows)):
+    for y, x, c, o, oy, ox in product(
+        range(size), range(size), range(channels), range(out), range(rows), range(rows)
+    ):
         inside = y // pool < size // pool and x // pool < size // pool
         tap = (y // pool + padding - oy * stride, x // pool + padding - ox * stride)
         if inside and all(0 <= t < kernel for t in tap):
             core = (o // tile[0], oy // tile[1], ox // tile[2])
             words.setdefault(core, {}).setdefault((c, y, x), []).append(o)
     bits = 8 + index_bits(tile)
-    expected_words = max((sum(list_words(len(n), bits, 64) for n in core.values()) for core in words.values()), default=0)
+    expected_words = max(
+        (sum(list_words(len(n), bits, 64) for n in core.values()) for core in words.values()),
+        default=0,
+    )
     assert found == expected_words
 
 
 def test_a_kernel_shared_by_border_patterns_is_stored_once_a_pattern() -> None:
-    """3 x 3 at stride 1: source positions over a tile that has neighbours on all sides meet 1, 2, 3, 2 or 1 of the taps along an axis,
-    (2 K - 1)^2 patterns that hold (K^2)^2 taps in all."""
+    """3 x 3 at stride 1: source positions over a tile that has neighbours on all sides meet 1, 2,
+        3, 2 or 1 of the taps along an axis,
+    (2 K - 1)^2 patterns that hold (K^2)^2 taps in all.
+    """
     layer = Population("l", (1, 24, 24), (Connection("input", "conv", (3, 3), padding=(1, 1)),))
     taps = [a * b for a, b in product([1, 2, 3, 2, 1], repeat=2)]
     assert (len(taps), sum(taps)) == (25, 81)
-    found = synapse_words(Network((1, 24, 24), (layer,)), layer, (1, 8, 8), "patterns", LOIHI1.limits)
+    found = synapse_words(
+        Network((1, 24, 24), (layer,)), layer, (1, 8, 8), "patterns", LOIHI1.limits
+    )
     assert found == sum(list_words(n, 8 + 6, 64) for n in taps)  # 64 neurons: an index of 6 bits
 
 
 def test_the_fan_in_that_a_loihi_2_core_holds() -> None:
-    """A kernel takes K_y * K_x * C_in words at least, pooling unrolled: 3 x 3 up to 1333 channels of 12,000 words, 6 x 6 up to 333."""
+    """A kernel takes K_y * K_x * C_in words at least, pooling unrolled: 3 x 3 up to 1333 channels
+    of 12,000 words, 6 x 6 up to 333.
+    """
     for pool, most in ((1, 1333), (2, 333)):
         for channels, fits in ((most, True), (most + 1, False)):
-            layer = Population("l", (8, 4, 4), (Connection("input", "conv", (3, 3), padding=(1, 1), pool=pool),))
+            layer = Population(
+                "l", (8, 4, 4), (Connection("input", "conv", (3, 3), padding=(1, 1), pool=pool),)
+            )
             assert place(Network((channels, 4 * pool, 4 * pool), (layer,)), LOIHI2).fits() == fits
 
 
 def test_loihi_1_places_the_nmnist_network() -> None:
-    network = from_recipe(NetworkRecipe(channels=[16, 32, 32], strides=[1, 1, 1], pools=[2, 2, 2]), (2, 34, 34), 10)
+    network = from_recipe(
+        NetworkRecipe(channels=[16, 32, 32], strides=[1, 1, 1], pools=[2, 2, 2]), (2, 34, 34), 10
+    )
     best = place(network, LOIHI1)
     assert best.cores <= 128
     assert best.by_name["conv1"].used["axons out"] <= 4096
@@ -98,17 +150,29 @@ def test_loihi_1_places_the_nmnist_network() -> None:
 
 def test_delays_and_wide_weights_are_limits_too() -> None:
     def network(**settings: int) -> Network:
-        return Network((100,), (Population("l", (100,), (Connection("input", "dense", **settings),)),))
+        return Network(
+            (100,), (Population("l", (100,), (Connection("input", "dense", **settings),)),)
+        )
 
     assert place(network(delay_steps=62), LOIHI2).fits()
     assert place(network(delay_steps=63), LOIHI2).layers[0].over == ("delay",)
     assert place(network(weight_bits=9), LOIHI2).layers[0].over == ("weight bits",)
-    plain, delayed = (place(network(delay_steps=steps), LOIHI2).layers[0].used["synapse memory"] for steps in (0, 62))
-    assert delayed == 100 * math.ceil((100 * 21 + 10) / 64) > plain == 100 * math.ceil((100 * 15 + 10) / 64)
+    plain, delayed = (
+        place(network(delay_steps=steps), LOIHI2).layers[0].used["synapse memory"]
+        for steps in (0, 62)
+    )
+    assert (
+        delayed
+        == 100 * math.ceil((100 * 21 + 10) / 64)
+        > plain
+        == 100 * math.ceil((100 * 15 + 10) / 64)
+    )
 
 
 @pytest.mark.parametrize("device", [LOIHI1, LOIHI2], ids=lambda device: device.name)
-def test_spreading_over_more_cores_keeps_the_limits_and_shortens_the_busiest_core(device: Device) -> None:
+def test_spreading_over_more_cores_keeps_the_limits_and_shortens_the_busiest_core(
+    device: Device,
+) -> None:
     few = place(NMNIST, device)
     for cores in (few.cores, few.cores + 1, 2 * few.cores, 128):
         spread = place(NMNIST, device, cores=cores)
@@ -139,7 +203,14 @@ def test_a_recipe_a_nir_file_and_the_program_describe_one_network(tmp_path: Path
 
 
 def test_weight_bits_are_those_that_the_integers_need() -> None:
-    for weights, bits in (([-254, 2], 8), ([127, 1], 8), ([64, -64], 2), ([32, 96], 3), ([0, 0], 1), ([-12, 4], 3)):
+    for weights, bits in (
+        ([-254, 2], 8),
+        ([127, 1], 8),
+        ([64, -64], 2),
+        ([32, 96], 3),
+        ([0, 0], 1),
+        ([-12, 4], 3),
+    ):
         synapse = Synapse("input", "dense", np.array([weights], np.int16))
         layer = Layer("l", (1,), (synapse,), np.zeros(1, np.int32), 1, 0, fires=False)
         program = Program((2, 1, 1), 1, (layer,), "membrane")

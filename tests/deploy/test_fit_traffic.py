@@ -1,4 +1,6 @@
-"""Traffic: counted from spikes as one would by following each spike, and never more or less synaptic operations than the trace has."""
+"""Traffic: counted from spikes as one would by following each spike, and never more or less
+synaptic operations than the trace has.
+"""
 
 from dataclasses import replace
 
@@ -23,13 +25,20 @@ LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
 
 def small(device: Device, neurons: int) -> Device:
     """Cores and chips so small that little networks need many."""
-    return replace(device, limits=replace(device.limits, neurons=neurons, cores=8, cores_per_tile=2, mesh_rows=2))
+    return replace(
+        device,
+        limits=replace(device.limits, neurons=neurons, cores=8, cores_per_tile=2, mesh_rows=2),
+    )
 
 
 def spikes_for(program: Program, samples: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """Random spikes of every layer that fires: traffic does not care where they come from."""
     rng = np.random.default_rng(seed)
-    return {layer.name: (rng.random((samples, steps, *layer.shape)) < 0.3).astype(np.uint8) for layer in program.layers if layer.fires}
+    return {
+        layer.name: (rng.random((samples, steps, *layer.shape)) < 0.3).astype(np.uint8)
+        for layer in program.layers
+        if layer.fires
+    }
 
 
 def owners(placed: LayerPlacement) -> np.ndarray:
@@ -43,7 +52,9 @@ def owners(placed: LayerPlacement) -> np.ndarray:
 @pytest.mark.parametrize("device", [LOIHI1, LOIHI2], ids=lambda device: device.name)
 @settings(max_examples=12, deadline=None)
 @given(st.data(), programs(temporal=True), st.integers(16, 60))
-def test_messages_and_hops_are_those_of_following_every_spike(device: Device, data: st.DataObject, program: Program, neurons: int) -> None:
+def test_messages_and_hops_are_those_of_following_every_spike(
+    device: Device, data: st.DataObject, program: Program, neurons: int
+) -> None:
     placement = place(from_program(program), small(device, neurons))
     frames = data.draw(frames_for(program))
     samples, steps = frames.shape[:2]
@@ -58,36 +69,51 @@ def test_messages_and_hops_are_those_of_following_every_spike(device: Device, da
         for i, synapse in enumerate(layer.synapses):
             if synapse.source not in values:
                 continue
-            ones = replace(layer, synapses=(replace(synapse, weight=np.ones_like(synapse.weight), delays=None),))
+            ones = replace(
+                layer,
+                synapses=(replace(synapse, weight=np.ones_like(synapse.weight), delays=None),),
+            )
             shape = program.shape_of(synapse.source)
-            home = owners(placement.by_name[synapse.source]).reshape(shape) if synapse.source in placement.by_name else None
+            home = (
+                owners(placement.by_name[synapse.source]).reshape(shape)
+                if synapse.source in placement.by_name
+                else None
+            )
             total = np.zeros((4, samples))
             for site in np.ndindex(*shape):
                 one = np.zeros(shape, np.int64)
                 one[site] = 1
                 targets = np.unique(owner[synaptic_sum(ones, [{synapse.source: one}] * 2) != 0])
-                sent = (values[synapse.source][(slice(None), slice(None), *site)] != 0).astype(float)
+                sent = (values[synapse.source][(slice(None), slice(None), *site)] != 0).astype(
+                    float
+                )
                 for target in targets:
                     into[:, :, target] += sent
                     total[0] += sent.sum(1)
                     if home is None:
                         continue
                     out[:, :, home[site]] += sent
-                    (chip_a, node_a), (chip_b, node_b) = (((core // 8), core % 8 // 2) for core in (int(home[site]), int(target)))
+                    (chip_a, node_a), (chip_b, node_b) = (
+                        ((core // 8), core % 8 // 2) for core in (int(home[site]), int(target))
+                    )
                     total[1] += sent.sum(1) * (chip_a == chip_b) * abs(node_a // 2 - node_b // 2)
                     total[2] += sent.sum(1) * (chip_a == chip_b) * abs(node_a % 2 - node_b % 2)
                     total[3] += sent.sum(1) * (chip_a != chip_b)
             links[layer.name, i] = total
     np.testing.assert_allclose(counted.messages_in, into)
     np.testing.assert_allclose(counted.messages_out, out)
-    found = np.array([[link.messages, link.hops_x, link.hops_y, link.between_chips] for link in counted.links])
+    found = np.array(
+        [[link.messages, link.hops_x, link.hops_y, link.between_chips] for link in counted.links]
+    )
     np.testing.assert_allclose(found, np.array(list(links.values())))
 
 
 @pytest.mark.parametrize("device", [LOIHI1, LOIHI2], ids=lambda device: device.name)
 @settings(max_examples=15, deadline=None)
 @given(st.data(), programs(temporal=True), st.integers(16, 60))
-def test_synaptic_operations_and_spikes_add_up_to_the_trace(device: Device, data: st.DataObject, program: Program, neurons: int) -> None:
+def test_synaptic_operations_and_spikes_add_up_to_the_trace(
+    device: Device, data: st.DataObject, program: Program, neurons: int
+) -> None:
     placement = place(from_program(program), small(device, neurons))
     frames = data.draw(frames_for(program))
     spikes = spikes_for(program, *frames.shape[:2], 1)
@@ -135,10 +161,18 @@ def test_time_is_an_interval_that_grows_with_activity(device: Device) -> None:
 
 
 def test_the_step_of_one_core_by_hand() -> None:
-    """Loihi 1, one core: 16 ns a message, 3.8 ns a dense operation; 6.0 to 9.7 ns a neuron, 30 a spike; barrier 0.6 us; model error."""
+    """Loihi 1, one core: 16 ns a message, 3.8 ns a dense operation; 6.0 to 9.7 ns a neuron, 30 a
+    spike; barrier 0.6 us; model error.
+    """
     from tmkt.deploy.fit.latency import Work
 
-    work = Work(np.array([100.0]), np.array([5.0]), np.array([0.0]), np.array([20.0]), {"dense": np.array([2000.0])})
+    work = Work(
+        np.array([100.0]),
+        np.array([5.0]),
+        np.array([0.0]),
+        np.array([20.0]),
+        {"dense": np.array([2000.0])},
+    )
     low, high = step_time(LOIHI1, work, tiles_used=1)
     processing = 20 * 16 + 2000 * 3.8
     assert low == pytest.approx(0.757e-9 * (processing + 600))

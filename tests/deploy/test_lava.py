@@ -26,7 +26,9 @@ real_lava = [pytest.mark.lava, pytest.mark.skipif(not installed(), reason="Lava 
 
 
 def make_program(max_count: int = 3) -> Program:
-    """Two convolutions and a read-out; both maps are pooled, the first is cropped from 13 x 11 to 12 x 10."""
+    """Two convolutions and a read-out; both maps are pooled, the first is cropped from 13 x 11 to
+    12 x 10.
+    """
     rng = np.random.default_rng(3)
 
     def even(*shape: int) -> NDArray[np.int16]:
@@ -54,7 +56,9 @@ def make_bundle(path: Path, program: Program, with_lava: bool = True) -> Bundle:
 def make_frames(samples: int, program: Program, steps: int = 6) -> NDArray[np.uint8]:
     rng = np.random.default_rng(4)
     shape = (samples, steps, *program.input_shape)
-    return ((rng.random(shape) < 0.2) * rng.integers(1, program.max_count + 1, shape)).astype(np.uint8)
+    return ((rng.random(shape) < 0.2) * rng.integers(1, program.max_count + 1, shape)).astype(
+        np.uint8
+    )
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -62,7 +66,10 @@ def processes_of(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if str(folder).encode() in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
+            if (
+                str(folder).encode() in (entry / "cmdline").read_bytes()
+                and int(entry.name) != os.getpid()
+            ):
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -79,8 +86,12 @@ def wait_until_gone(folder: Path) -> None:
 class TestRealLava:
     pytestmark = real_lava
 
-    def test_spikes_and_membranes_equal_the_plain_reference(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tmkt.deploy.engines.lava.MAX_SAMPLES", 3)  # two runs of Lava: the second begins at sample 3
+    def test_spikes_and_membranes_equal_the_plain_reference(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "tmkt.deploy.engines.lava.MAX_SAMPLES", 3
+        )  # two runs of Lava: the second begins at sample 3
         program = make_program()
         frames = make_frames(5, program)
         done: list[int] = []
@@ -98,7 +109,9 @@ class TestRealLava:
         assert done == [1, 2, 3, 4, 5]
         assert output.faults is None
 
-    def test_runs_without_torch_and_matplotlib_and_with_warnings_as_errors(self, tmp_path: Path) -> None:
+    def test_runs_without_torch_and_matplotlib_and_with_warnings_as_errors(
+        self, tmp_path: Path
+    ) -> None:
         program = make_program(max_count=1)
         write_lava(program, tmp_path / "loihi.net")
         frames = make_frames(1, program)
@@ -118,16 +131,26 @@ class TestRealLava:
             f"code = runner.main(Path({str(tmp_path)!r}))\n"
             "print(code, sorted({'torch', 'matplotlib', 'cv2', 'spikingjelly'} & set(sys.modules)))"
         )
-        done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", script],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.stdout.strip().endswith("0 []"), done.stderr
         assert done.stderr.split("\n") == ["done 1", ""]
-        np.testing.assert_array_equal(np.load(tmp_path / "membrane.npy"), run_plain(program, frames)[0])
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "membrane.npy"), run_plain(program, frames)[0]
+        )
 
     def test_file_that_is_no_netx_file_is_refused_in_one_line(self, tmp_path: Path) -> None:
         bundle = make_bundle(tmp_path / "bundle", make_program())
         net = bundle.path / bundles.LAVA
         net.write_bytes(net.read_bytes()[:200])
-        with pytest.raises(InputError, match=r"loihi\.net: Lava cannot run it \(OSError: .*\); export the network again") as error:
+        with pytest.raises(
+            InputError,
+            match=r"loihi\.net: Lava cannot run it \(OSError: .*\); export the network again",
+        ) as error:
             LavaEngine(bundle).run(make_frames(1, bundle.program))
         assert "\n" not in str(error.value)
 
@@ -136,14 +159,27 @@ class TestRealLava:
         rng = np.random.default_rng(0)
         dense = Synapse("input", "dense", (2 * rng.integers(-50, 60, (3, 286))).astype(np.int16))
         write_lava(
-            Program((2, 13, 11), 3, (Layer("readout", (3,), (dense,), np.zeros(3, np.int32), 0, 0, fires=False),), "membrane"),
+            Program(
+                (2, 13, 11),
+                3,
+                (Layer("readout", (3,), (dense,), np.zeros(3, np.int32), 0, 0, fires=False),),
+                "membrane",
+            ),
             bundle.path / bundles.LAVA,
         )
-        with pytest.raises(InputError, match=r"has layers of shape \[\(3,\)\], the program \[\(4, 12, 10\), \(6, 6, 5\), \(3,\)\]"):
+        with pytest.raises(
+            InputError,
+            match=r"has layers of shape \[\(3,\)\], the program \[\(4, 12, 10\), \(6, 6, 5\), \(3,\)\]",
+        ):
             LavaEngine(bundle).run(make_frames(1, bundle.program))
 
-    @pytest.mark.parametrize(("sign", "victim"), [(signal.SIGINT, "engine"), (signal.SIGKILL, "engine"), (signal.SIGKILL, "child")])
-    def test_nothing_is_left_behind(self, tmp_path: Path, sign: signal.Signals, victim: str) -> None:
+    @pytest.mark.parametrize(
+        ("sign", "victim"),
+        [(signal.SIGINT, "engine"), (signal.SIGKILL, "engine"), (signal.SIGKILL, "child")],
+    )
+    def test_nothing_is_left_behind(
+        self, tmp_path: Path, sign: signal.Signals, victim: str
+    ) -> None:
         bundle = make_bundle(tmp_path / "bundle", make_program())
         jobs = tmp_path / "jobs"
         jobs.mkdir()
@@ -153,7 +189,13 @@ class TestRealLava:
             "engine.run(np.zeros((500, 40, 2, 13, 11), np.uint8))"
         )
         environment = {**os.environ, "TMPDIR": str(jobs)}
-        engine = subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        engine = subprocess.Popen(
+            [sys.executable, "-P", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
         assert engine.stdout is not None
         assert engine.stdout.readline() == "1\n"
         assert len(processes_of(jobs)) > 5
@@ -191,8 +233,16 @@ try:
 except InputError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.count("\n") == 1
     assert "Lava is not installed" in done.stdout
-    assert "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0" in done.stdout
+    assert (
+        "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
+        in done.stdout
+    )
     assert "pip install 'tmkt[lava]'" in done.stdout

@@ -1,4 +1,6 @@
-"""What a report says: its figures are those of the other commands, and its player holds what really happened."""
+"""What a report says: its figures are those of the other commands, and its player holds what really
+happened.
+"""
 
 import json
 import re
@@ -28,21 +30,41 @@ LIMIT = 25
 
 
 @pytest.fixture(scope="module")
-def made(tmkt: Any, pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def made(
+    tmkt: Any, pipeline: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """The page of a bundle with its run, and its JSON."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    options = ("--run", pipeline.run, "--data", pipeline.data, "--limit", LIMIT, "--device", "loihi1", "--out", out, "--json")
+    options = (
+        "--run",
+        pipeline.run,
+        "--data",
+        pipeline.data,
+        "--limit",
+        LIMIT,
+        "--device",
+        "loihi1",
+        "--out",
+        out,
+        "--json",
+    )
     done = tmkt("report", pipeline.bundle, *options)
     assert done.code == 0, done.err
     return out, done.json
 
 
 def embedded(page: Path, name: str) -> Any:
-    (text,) = re.findall(f'<script type="application/json" id="{name}">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)
+    (text,) = re.findall(
+        f'<script type="application/json" id="{name}">(.*?)</script>',
+        page.read_text(encoding="utf-8"),
+        re.S,
+    )
     return json.loads(text)
 
 
-def test_its_figures_are_those_of_the_other_commands(tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]]) -> None:
+def test_its_figures_are_those_of_the_other_commands(
+    tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]]
+) -> None:
     report = made[1]
     same = (pipeline.bundle, "--data", pipeline.data, "--limit", LIMIT, "--json")
     evaluation = tmkt("evaluate", *same).json
@@ -52,10 +74,17 @@ def test_its_figures_are_those_of_the_other_commands(tmkt: Any, pipeline: Any, m
     parity = tmkt("parity", *same).json
     assert report["parity"] == [{key: parity[key] for key in report["parity"][0]}]
     fit = tmkt("fit", *same, "--device", "loihi1").json
-    assert report["fit"] == [{**{key: value for key, value in fit.items() if key != "network"}, "mesh": report["fit"][0]["mesh"]}]
+    assert report["fit"] == [
+        {
+            **{key: value for key, value in fit.items() if key != "network"},
+            "mesh": report["fit"][0]["mesh"],
+        }
+    ]
 
 
-def test_it_says_what_was_trained_on_what_with_every_loss(pipeline: Any, made: tuple[Path, dict[str, Any]]) -> None:
+def test_it_says_what_was_trained_on_what_with_every_loss(
+    pipeline: Any, made: tuple[Path, dict[str, Any]]
+) -> None:
     training = made[1]["training"]
     rows = [json.loads(line) for line in (pipeline.run / METRICS).read_text().splitlines()]
     losses = {name for row in rows for name in row if name.startswith("loss")}
@@ -73,19 +102,41 @@ def test_the_page_needs_nothing_else_and_stays_small(made: tuple[Path, dict[str,
     text = made[0].read_text(encoding="utf-8")
     assert len(text.encode()) < 5_000_000
     assert not re.search(r"""(src|href)=["'](?!#)""", text)
-    assert "http" not in re.sub(r'<script type="application/json".*?</script>|http-equiv|<details>.*?</details>', "", text, flags=re.S)
+    assert "http" not in re.sub(
+        r'<script type="application/json".*?</script>|http-equiv|<details>.*?</details>',
+        "",
+        text,
+        flags=re.S,
+    )
     assert embedded(made[0], "report-data") == made[1]
 
 
-def test_the_same_command_gives_the_same_bytes(tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    options = ("--run", pipeline.run, "--data", pipeline.data, "--limit", LIMIT, "--device", "loihi1", "--out", tmp_path / "again.html")
+def test_the_same_command_gives_the_same_bytes(
+    tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    options = (
+        "--run",
+        pipeline.run,
+        "--data",
+        pipeline.data,
+        "--limit",
+        LIMIT,
+        "--device",
+        "loihi1",
+        "--out",
+        tmp_path / "again.html",
+    )
     assert tmkt("report", pipeline.bundle, *options).code == 0
     assert (tmp_path / "again.html").read_bytes() == made[0].read_bytes()
 
 
-def test_the_player_holds_events_spikes_and_read_out_as_they_were(pipeline: Any, made: tuple[Path, dict[str, Any]]) -> None:
+def test_the_player_holds_events_spikes_and_read_out_as_they_were(
+    pipeline: Any, made: tuple[Path, dict[str, Any]]
+) -> None:
     bundle, player, report = load(pipeline.bundle), embedded(made[0], "player-data"), made[1]
-    recordings = {"/".join(r.path.parts[-3:]): r for r in dataset("digits").find_recordings(pipeline.data)}
+    recordings = {
+        "/".join(r.path.parts[-3:]): r for r in dataset("digits").find_recordings(pipeline.data)
+    }
     assert len(player["samples"]) == len(report["samples"]) > 3
     for entry, sample in zip(report["samples"], player["samples"], strict=True):
         recording = recordings[entry["recording"]]
@@ -96,14 +147,20 @@ def test_the_player_holds_events_spikes_and_read_out_as_they_were(pipeline: Any,
         assert sample["every"] == 1
         inside = events.t - events.t[0] < bundle.contract.bins * bundle.contract.bin_us
         assert n == entry["events"] == np.count_nonzero(inside)
-        np.testing.assert_array_equal(np.cumsum(np.frombuffer(block, "<u4", n)), (events.t - events.t[0])[inside])
+        np.testing.assert_array_equal(
+            np.cumsum(np.frombuffer(block, "<u4", n)), (events.t - events.t[0])[inside]
+        )
         for name, kind, at in (("x", "<u2", 4), ("y", "<u2", 6), ("p", "u1", 8)):
-            np.testing.assert_array_equal(np.frombuffer(block, kind, n, at * n), getattr(events, name)[inside])
+            np.testing.assert_array_equal(
+                np.frombuffer(block, kind, n, at * n), getattr(events, name)[inside]
+            )
         at = 9 * n
         for layer in player["layers"]:
             spikes = expected.spikes[layer["name"]][0].reshape(player["shown"], -1)
             size = (spikes.shape[1] + 7) // 8 * player["bins"]
-            bits = np.unpackbits(np.frombuffer(block, np.uint8, size, at).reshape(player["shown"], -1), axis=1)
+            bits = np.unpackbits(
+                np.frombuffer(block, np.uint8, size, at).reshape(player["shown"], -1), axis=1
+            )
             np.testing.assert_array_equal(bits[:, : spikes.shape[1]], spikes)
             at += size
         assert at == len(block)
@@ -123,7 +180,9 @@ def test_wrong_answers_are_among_the_samples_and_every_class_gets_its_turn() -> 
     assert len(set(right)) == len(right)
 
 
-def test_a_full_page_shows_fewer_recordings_and_thinner_events(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_page_shows_fewer_recordings_and_thinner_events(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = load(pipeline.bundle)
     recordings = dataset("digits").find_recordings(pipeline.data)[:6]
     frames, labels = load_frames(recordings, bundle.contract)
@@ -139,12 +198,20 @@ def test_a_full_page_shows_fewer_recordings_and_thinner_events(pipeline: Any, mo
     assert player["layers"][0]["shape"][0] < player["layers"][0]["channels"]
 
 
-def test_of_many_classes_the_most_frequent_confusions_are_listed(made: tuple[Path, dict[str, Any]]) -> None:
+def test_of_many_classes_the_most_frequent_confusions_are_listed(
+    made: tuple[Path, dict[str, Any]],
+) -> None:
     classes = 100
     matrix = np.eye(classes, dtype=int) * 5
     matrix[7, 3], matrix[2, 90] = 4, 2
     matrix[:, 50] += 1
-    found = tables({**made[1], "classes": [f"c{i}" for i in range(classes)], "evaluation": {**made[1]["evaluation"], "confusion": matrix.tolist()}})
+    found = tables(
+        {
+            **made[1],
+            "classes": [f"c{i}" for i in range(classes)],
+            "evaluation": {**made[1]["evaluation"], "confusion": matrix.tolist()},
+        }
+    )
     assert "confusion" not in found
     assert found["confusions"].rows[:2] == [["c7", "c3", "4", "10"], ["c2", "c90", "2", "8"]]
     assert len(found["confusions"].rows) == MOST_CONFUSIONS
@@ -160,28 +227,48 @@ def test_names_from_files_stay_text(made: tuple[Path, dict[str, Any]], tmp_path:
 def test_a_comparison_counts_who_alone_was_right(made: tuple[Path, dict[str, Any]]) -> None:
     labels = np.array([0, 1, 2, 3, 4, 5])
     other = {**made[1], "recipe": made[1]["recipe"].replace("shots = 2", "shots = 3")}
-    found = compare(made[1], other, (np.array([0, 1, 2, 9, 9, 9]), np.array([0, 9, 9, 3, 4, 9])), labels)
-    assert found["accuracy"] == {"samples": 6, "only_first": 2, "only_second": 2, "p": 1.0, "same": 2}
+    found = compare(
+        made[1], other, (np.array([0, 1, 2, 9, 9, 9]), np.array([0, 9, 9, 3, 4, 9])), labels
+    )
+    assert found["accuracy"] == {
+        "samples": 6,
+        "only_first": 2,
+        "only_second": 2,
+        "p": 1.0,
+        "same": 2,
+    }
     assert found["recipe"] == [{"setting": "data.shots", "first": "2", "second": "3"}]
     assert {e["ratio"] for e in found["energy"]} == {1.0}
 
 
-def test_a_bundle_alone_without_recordings_says_what_is_missing(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+def test_a_bundle_alone_without_recordings_says_what_is_missing(
+    tmkt: Any, pipeline: Any, tmp_path: Path
+) -> None:
     done = tmkt("report", pipeline.bundle, "--out", tmp_path / "r.html", "--json")
     assert done.code == 0, done.err
-    assert done.json["evaluation"] is done.json["training"] is done.json["parity"] is done.json["energy"] is None
+    assert (
+        done.json["evaluation"]
+        is done.json["training"]
+        is done.json["parity"]
+        is done.json["energy"]
+        is None
+    )
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "add <code>--data DIR</code>" in text
     assert "tmkt report BUNDLE --run RUN" in text
     assert "player-data" not in text
 
 
-def test_a_run_that_no_chip_takes_has_a_report_of_its_training(tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_run_that_no_chip_takes_has_a_report_of_its_training(
+    tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     run = tmp_path / "float <run>"
     shutil.copytree(pipeline.run, run)
     recipe = run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('frames = "counts"', 'frames = "float"'))
-    save_file({"frames": load_file(run / CALIBRATION)["frames"].astype(np.float32)}, run / CALIBRATION)
+    save_file(
+        {"frames": load_file(run / CALIBRATION)["frames"].astype(np.float32)}, run / CALIBRATION
+    )
     done = tmkt("report", run, "--data", pipeline.data, "--out", tmp_path / "r.html", "--json")
     assert done.code == 0, done.err
     assert "interpolated frames" in done.json["refused"]
@@ -194,17 +281,37 @@ def test_a_run_that_no_chip_takes_has_a_report_of_its_training(tmkt: Any, pipeli
     assert "–" in (tmp_path / "both.html").read_text(encoding="utf-8")
 
 
-def test_a_divergence_is_shown_with_its_place_and_by_layer(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_divergence_is_shown_with_its_place_and_by_layer(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     report = json.loads(json.dumps(made[1]))
     engine = report["parity"][0]["engines"][1]
     engine["layers"][0]["spike_mismatches"] = 7
-    first = {"sample": 3, "layer": "conv1", "step": 4, "neuron": [1, 2, 3], "found": 0, "expected": 1, "cause": "decay", "explanation": "leaks twice"}
-    membranes = {"incoming_sum": 90, "incoming_sum_found": None, "membrane": 12345, "membrane_found": None, "threshold": 12000}
+    first = {
+        "sample": 3,
+        "layer": "conv1",
+        "step": 4,
+        "neuron": [1, 2, 3],
+        "found": 0,
+        "expected": 1,
+        "cause": "decay",
+        "explanation": "leaks twice",
+    }
+    membranes = {
+        "incoming_sum": 90,
+        "incoming_sum_found": None,
+        "membrane": 12345,
+        "membrane_found": None,
+        "threshold": 12000,
+    }
     engine["first_divergence"] = {**first, **membranes, "candidates": []}
     report["parity"][0]["failures"] = ["onnx differs"]
     write_page(tmp_path / "r.html", report, None)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "Sample 3, layer conv1, step 4, neuron 1, 2, 3: 0, expected 1. Likely cause: decay: leaks twice." in text
+    assert (
+        "Sample 3, layer conv1, step 4, neuron 1, 2, 3: 0, expected 1. Likely cause: decay: leaks twice."
+        in text
+    )
     assert "membrane 12,345 here, – there; threshold 12,000" in text
     assert '<table id="divergence-onnx">' in text
     assert "✗ they do not" in text
@@ -215,13 +322,17 @@ def test_the_largest_page_is_below_5_mb() -> None:
     assert packing.MOST_PACKED * 4 / 3 + MOST_EMBEDDED + plots_and_tables < 5_000_000
 
 
-def test_of_very_many_steps_the_first_are_shown(monkeypatch: pytest.MonkeyPatch, pipeline: Any) -> None:
+def test_of_very_many_steps_the_first_are_shown(
+    monkeypatch: pytest.MonkeyPatch, pipeline: Any
+) -> None:
     bundle = load(pipeline.bundle)
     assert packing.shown_steps(bundle) == 10
     monkeypatch.setattr(packing, "MOST_READOUT", 45)
     recordings = dataset("digits").find_recordings(pipeline.data)[:1]
     frames, labels = load_frames(recordings, bundle.contract)
-    entries, player = packing.pack_samples(bundle, Samples(recordings, frames, labels, pipeline.data, "all"), labels)
+    entries, player = packing.pack_samples(
+        bundle, Samples(recordings, frames, labels, pipeline.data, "all"), labels
+    )
     (sample,) = player["samples"]
     assert (player["shown"], player["bins"], len(sample["readout"])) == (4, 10, 4)
     assert sample["events"] < read_recording(recordings[0], bundle.contract.sensor).t.size
@@ -240,8 +351,15 @@ def test_of_very_many_steps_the_first_are_shown(monkeypatch: pytest.MonkeyPatch,
         (("{bundle}", "--data", "{tmp}/nowhere", "--out", "{tmp}/r.html"), "no such folder"),
     ],
 )
-def test_bad_input_is_one_line(tmkt: Any, pipeline: Any, tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
-    places = {"tmp": tmp_path, "data": pipeline.data, "run": pipeline.run, "bundle": pipeline.bundle}
+def test_bad_input_is_one_line(
+    tmkt: Any, pipeline: Any, tmp_path: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    places = {
+        "tmp": tmp_path,
+        "data": pipeline.data,
+        "run": pipeline.run,
+        "bundle": pipeline.bundle,
+    }
     done = tmkt("report", *(a.format(**places) for a in arguments), cwd=tmp_path)
     assert done.code == 2
     assert len(done.err.strip().splitlines()) == 1

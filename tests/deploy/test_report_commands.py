@@ -15,13 +15,37 @@ FLOAT = {"train": {"steps": 250}, "qat": {"bits": ""}}
 @pytest.mark.parametrize(
     ("recipe", "bits", "expected"),
     [
-        (FLOAT, [8, 8], ["tmkt train recipe.toml --data DATA --out run", "tmkt export run --target nir --out bundle"]),
-        (FLOAT, [4, 4], ["tmkt train recipe.toml --data DATA --out run", "tmkt export run --target nir --bits 4 --out bundle"]),
-        ({}, [4, 8], ["tmkt train recipe.toml --data DATA --out run", "tmkt export run --target nir --bits 4,8 --out bundle"]),
+        (
+            FLOAT,
+            [8, 8],
+            [
+                "tmkt train recipe.toml --data DATA --out run",
+                "tmkt export run --target nir --out bundle",
+            ],
+        ),
+        (
+            FLOAT,
+            [4, 4],
+            [
+                "tmkt train recipe.toml --data DATA --out run",
+                "tmkt export run --target nir --bits 4 --out bundle",
+            ],
+        ),
+        (
+            {},
+            [4, 8],
+            [
+                "tmkt train recipe.toml --data DATA --out run",
+                "tmkt export run --target nir --bits 4,8 --out bundle",
+            ],
+        ),
         (
             {"train": {"steps": 60}, "qat": {"bits": "3,b=8", "transfer": 0.3}},
             [3, 8],
-            ["tmkt train START --qat 3,b=8 --set train.steps=60 --data DATA --out run", "tmkt export run --target nir --out bundle"],
+            [
+                "tmkt train START --qat 3,b=8 --set train.steps=60 --data DATA --out run",
+                "tmkt export run --target nir --out bundle",
+            ],
         ),
         (
             {"train": {"steps": 60}, "qat": {"bits": "3", "transfer": 0.0}},
@@ -30,8 +54,12 @@ FLOAT = {"train": {"steps": 250}, "qat": {"bits": ""}}
         ),
     ],
 )
-def test_a_run_is_made_again_as_it_was_made(recipe: dict[str, Any], bits: list[int], expected: list[str], tmp_path: Path) -> None:
+def test_a_run_is_made_again_as_it_was_made(
+    recipe: dict[str, Any], bits: list[int], expected: list[str], tmp_path: Path
+) -> None:
     graph, program, _ = example_parts()
-    bundle = write_example(tmp_path / "bundle", (graph, program, [{"bits": n} for n in bits]), files=[NIR])
+    bundle = write_example(
+        tmp_path / "bundle", (graph, program, [{"bits": n} for n in bits]), files=[NIR]
+    )
     bundle.manifest["origin"]["recipe"] = recipe
     assert [entry["command"] for entry in commands(bundle, None)][: len(expected)] == expected

@@ -19,7 +19,12 @@ def one_neuron(weight: int, **settings: int) -> Program:
     synapse = Synapse(INPUT, "dense", np.array([[weight]], np.int16))
     defaults = {"threshold": MAX_THRESHOLD, "voltage_decay": 0, "current_decay": 4096}
     bias = np.array([settings.pop("bias", 0)], np.int32)
-    return Program((1, 1, 1), 255, (Layer("n", (1,), (synapse,), bias, **{**defaults, **settings}, fires=False),), "membrane")
+    return Program(
+        (1, 1, 1),
+        255,
+        (Layer("n", (1,), (synapse,), bias, **{**defaults, **settings}, fires=False),),
+        "membrane",
+    )
 
 
 def counts(*values: int) -> NDArray[np.uint8]:
@@ -56,11 +61,18 @@ def test_chunks_of_steps_with_the_state_carried_equal_one_run(data: st.DataObjec
         state = part.state
         parts.append(part)
     for name, expected in whole.spikes.items():
-        np.testing.assert_array_equal(np.concatenate([part.spikes[name] for part in parts], axis=1), expected)
-    together = parts[-1].readout if program.readout == "membrane" else sum(part.readout for part in parts)
+        np.testing.assert_array_equal(
+            np.concatenate([part.spikes[name] for part in parts], axis=1), expected
+        )
+    together = (
+        parts[-1].readout if program.readout == "membrane" else sum(part.readout for part in parts)
+    )
     np.testing.assert_array_equal(together, whole.readout)
     for counter in ("faults", "active_updates"):
-        assert {key: sum(getattr(part, counter)[key] for part in parts) for key in getattr(whole, counter)} == getattr(whole, counter)
+        assert {
+            key: sum(getattr(part, counter)[key] for part in parts)
+            for key in getattr(whole, counter)
+        } == getattr(whole, counter)
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,12 +97,20 @@ def test_active_updates_are_the_neuron_steps_that_had_something_to_do(data: st.D
     for t in range(frames.shape[1]):
         _, _, before = run_plain(program, frames[:, :t])
         values = {layer.name: np.zeros(layer.shape, np.int64) for layer in program.layers}
-        values |= {INPUT: (frames[0, t] > 0).astype(np.int64), **{name: s[0, t].astype(np.int64) for name, s in spikes.items()}}
+        values |= {
+            INPUT: (frames[0, t] > 0).astype(np.int64),
+            **{name: s[0, t].astype(np.int64) for name, s in spikes.items()},
+        }
         past.append(values)
         for layer in program.layers:
-            ones = replace(layer, synapses=tuple(replace(s, weight=np.ones_like(s.weight)) for s in layer.synapses))
+            ones = replace(
+                layer,
+                synapses=tuple(replace(s, weight=np.ones_like(s.weight)) for s in layer.synapses),
+            )
             bias = layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)) != 0
-            remembered = (before[layer.name]["v"][0] != 0) | ((before[layer.name]["u"][0] != 0) & (layer.current_decay != 4096))
+            remembered = (before[layer.name]["v"][0] != 0) | (
+                (before[layer.name]["u"][0] != 0) & (layer.current_decay != 4096)
+            )
             expected[layer.name] += int(((synaptic_sum(ones, past) > 0) | bias | remembered).sum())
     assert Simulator(program, threads=1).run(frames).active_updates == expected
 
@@ -98,19 +118,28 @@ def test_active_updates_are_the_neuron_steps_that_had_something_to_do(data: st.D
 def test_a_layer_that_does_not_fire_sends_nothing() -> None:
     first = replace(one_neuron(100).layers[0], name="first")
     dense = Synapse("first", "dense", np.array([[100]], np.int16))
-    program = Program((1, 1, 1), 1, (first, Layer("last", (1,), (dense,), np.zeros(1, np.int32), 0, 0, fires=False)), "membrane")
+    program = Program(
+        (1, 1, 1),
+        1,
+        (first, Layer("last", (1,), (dense,), np.zeros(1, np.int32), 0, 0, fires=False)),
+        "membrane",
+    )
     assert Simulator(program).run(counts(1, 1, 1)).readout.tolist() == [[0]]
 
 
 def test_decay_rounds_toward_zero_on_both_sides() -> None:
     for sign in (1, -1):
         # -64, then tz(-64 * 4095 / 4096) = tz(-63.98) = -63: floor division would stay at -64
-        assert Simulator(one_neuron(sign, voltage_decay=1)).run(counts(1, 0)).readout.tolist() == [[63 * sign]]
+        assert Simulator(one_neuron(sign, voltage_decay=1)).run(counts(1, 0)).readout.tolist() == [
+            [63 * sign]
+        ]
 
 
 def test_the_membrane_saturates_on_both_rails_and_the_clips_are_counted() -> None:
     for sign in (1, -1):
-        found = Simulator(one_neuron(sign * 254)).run(counts(255, 255, 255, 0))  # 255 * 254 * 64 = 4 145 280 a step
+        found = Simulator(one_neuron(sign * 254)).run(
+            counts(255, 255, 255, 0)
+        )  # 255 * 254 * 64 = 4 145 280 a step
         assert found.readout.tolist() == [[sign * (2**23 - 1)]]
         assert found.faults["membrane_clips"] == 1
         assert found.faults["current_wraps"] == 0
@@ -127,7 +156,15 @@ def test_the_membrane_saturates_on_both_rails_and_the_clips_are_counted() -> Non
 )
 def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, wraps: int) -> None:
     weight = sign * np.array([[254, 254, 100, 2]], np.int16)
-    layer = Layer("n", (1,), (Synapse(INPUT, "dense", weight),), np.zeros(1, np.int32), MAX_THRESHOLD, 0, fires=False)
+    layer = Layer(
+        "n",
+        (1,),
+        (Synapse(INPUT, "dense", weight),),
+        np.zeros(1, np.int32),
+        MAX_THRESHOLD,
+        0,
+        fires=False,
+    )
     frames = np.array([255, 255, 15, last], np.uint8).reshape(1, 1, 1, 1, 4)
     found = Simulator(Program((1, 1, 4), 255, (layer,), "membrane")).run(frames)
     assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
@@ -147,30 +184,52 @@ def test_a_readout_over_its_threshold_is_counted() -> None:
 
 def test_current_decays_slowly_where_it_has_memory() -> None:
     # u: 640, 320, 160; v sums it
-    assert Simulator(one_neuron(10, current_decay=2048)).run(counts(1, 0, 0)).readout.tolist() == [[640 + 320 + 160]]
+    assert Simulator(one_neuron(10, current_decay=2048)).run(counts(1, 0, 0)).readout.tolist() == [
+        [640 + 320 + 160]
+    ]
 
 
 def test_bias_acts_in_every_step() -> None:
-    assert Simulator(one_neuron(0, bias=-3)).run(counts(*[0] * (STEPS_AT_ONCE + 1))).readout.tolist() == [[-3 * 64 * (STEPS_AT_ONCE + 1)]]
+    assert Simulator(one_neuron(0, bias=-3)).run(
+        counts(*[0] * (STEPS_AT_ONCE + 1))
+    ).readout.tolist() == [[-3 * 64 * (STEPS_AT_ONCE + 1)]]
 
 
 def busy_program(weights: int, inputs: int) -> Program:
-    """Every input site of a pooled convolution and of two dense layers, with weights near the largest."""
+    """Every input site of a pooled convolution and of two dense layers, with weights near the
+    largest.
+    """
     rng = np.random.default_rng(inputs)
-    draw = [rng.choice(np.array([-weights, weights - 2, weights], np.int16), shape) for shape in ((20, inputs, 3, 3), (40, 20 * 9), (3, 40))]
+    draw = [
+        rng.choice(np.array([-weights, weights - 2, weights], np.int16), shape)
+        for shape in ((20, inputs, 3, 3), (40, 20 * 9), (3, 40))
+    ]
     zero = [np.zeros(n, np.int32) for n in (20, 40, 3)]
-    conv = Layer("conv", (20, 3, 3), (Synapse(INPUT, "conv", draw[0], padding=(1, 1), pool=2),), zero[0], 2000, 1000)
+    conv = Layer(
+        "conv",
+        (20, 3, 3),
+        (Synapse(INPUT, "conv", draw[0], padding=(1, 1), pool=2),),
+        zero[0],
+        2000,
+        1000,
+    )
     dense = Layer("dense", (40,), (Synapse("conv", "dense", draw[1]),), zero[1], 3, 2048)
-    last = Layer("last", (3,), (Synapse("dense", "dense", draw[2]),), zero[2], MAX_THRESHOLD, 0, fires=False)
+    last = Layer(
+        "last", (3,), (Synapse("dense", "dense", draw[2]),), zero[2], MAX_THRESHOLD, 0, fires=False
+    )
     return Program((inputs, 6, 6), 1, (conv, dense, last), "membrane")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.45, 0.6, 1.0])
 @pytest.mark.parametrize(("weights", "inputs"), [(254, 16), (254, 40), (4, 16)])
 def test_any_density_gives_the_same_integers(share: float, weights: int, inputs: int) -> None:
-    """Few spikes and many (the dense loop), sums that fit 16 bits and sums that do not, more rows than 16 bits can add at once."""
+    """Few spikes and many (the dense loop), sums that fit 16 bits and sums that do not, more rows
+    than 16 bits can add at once.
+    """
     program = busy_program(weights, inputs)
-    frames = (np.random.default_rng(0).random((1, 3, *program.input_shape)) < share).astype(np.uint8)
+    frames = (np.random.default_rng(0).random((1, 3, *program.input_shape)) < share).astype(
+        np.uint8
+    )
     readout, spikes, _ = run_plain(program, frames)
     found = Simulator(program, threads=1).run(frames)
     np.testing.assert_array_equal(found.readout, readout)
@@ -182,12 +241,24 @@ def test_any_density_gives_the_same_integers(share: float, weights: int, inputs:
 @pytest.mark.parametrize("inputs", [257, 258, 259, 300, 515])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_sums_around_16_bits_are_exact(inputs: int, sign: int) -> None:
-    """258 weights of mantissa 127 are the most that fit; a third of the sites spike, so that the event-driven loop runs."""
+    """258 weights of mantissa 127 are the most that fit; a third of the sites spike, so that the
+    event-driven loop runs.
+    """
     spiking = np.zeros(3 * inputs, np.uint8)
     spiking[:inputs] = 1
     weight = np.where(spiking, 254 * sign, 0).astype(np.int16)[None]
-    layer = Layer("n", (1,), (Synapse(INPUT, "dense", weight),), np.zeros(1, np.int32), MAX_THRESHOLD, 0, fires=False)
-    found = Simulator(Program((3 * inputs, 1, 1), 1, (layer,), "membrane")).run(spiking.reshape(1, 1, -1, 1, 1))
+    layer = Layer(
+        "n",
+        (1,),
+        (Synapse(INPUT, "dense", weight),),
+        np.zeros(1, np.int32),
+        MAX_THRESHOLD,
+        0,
+        fires=False,
+    )
+    found = Simulator(Program((3 * inputs, 1, 1), 1, (layer,), "membrane")).run(
+        spiking.reshape(1, 1, -1, 1, 1)
+    )
     assert found.readout.tolist() == [[254 * sign * inputs << 6]]
 
 
@@ -196,7 +267,11 @@ def test_spikes_of_layers_that_fire_are_no_fault() -> None:
         layer = replace(one_neuron(10, current_decay=decay).layers[0], threshold=1, fires=True)
         found = Simulator(Program((1, 1, 1), 1, (layer,), "spikes")).run(counts(1, 1, 1))
         assert found.spikes["n"].sum() == 3
-        assert found.faults == {"current_wraps": 0, "membrane_clips": 0, "readout_over_threshold": 0}
+        assert found.faults == {
+            "current_wraps": 0,
+            "membrane_clips": 0,
+            "readout_over_threshold": 0,
+        }
 
 
 def test_counts_above_the_programs_are_refused() -> None:

@@ -29,10 +29,14 @@ GAPS = st.lists(st.sampled_from([0, 900, 5_000, 200_000]), min_size=1, max_size=
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_example(tmp_path_factory.mktemp("stream") / "bundle", example_parts(), files=[bundles.ONNX])
+    return write_example(
+        tmp_path_factory.mktemp("stream") / "bundle", example_parts(), files=[bundles.ONNX]
+    )
 
 
-def run(bundle: Bundle, chunks: list[Events], **options: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def run(
+    bundle: Bundle, chunks: list[Events], **options: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     stream = Stream(bundle, SENSOR, Settings(**{"device": None, **options}))
     lines = [decision.to_json(times=False) for decision in stream.decisions(chunks)]
     return lines, stream.report(times=False)
@@ -44,31 +48,45 @@ def settings_drawn(draw: Any) -> dict[str, Any]:
         "state": draw(st.sampled_from(["reset", "carry"])),
         "window": draw(st.sampled_from([None, 1, 4])),
         "stride": draw(st.sampled_from([None, 1, 3, 9])),
-        "rule": Rule(margin, 1 if margin is None else draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 150]))),
+        "rule": Rule(
+            margin,
+            1 if margin is None else draw(st.sampled_from([1, 2])),
+            draw(st.sampled_from([1, 150])),
+        ),
         "origin": draw(st.sampled_from(["first", "clock"])),
     }
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1), GAPS, st.lists(st.integers(0, 600), max_size=9))
-def test_same_stream_same_bytes_whatever_the_chunks(bundle: Bundle, data: Any, seed: int, gaps: list[int], ends: list[int]) -> None:
+def test_same_stream_same_bytes_whatever_the_chunks(
+    bundle: Bundle, data: Any, seed: int, gaps: list[int], ends: list[int]
+) -> None:
     options, events = settings_drawn(data.draw), make_events(seed, SENSOR, gaps)
-    whole, in_chunks = (json.dumps(run(bundle, chunks, **options)) for chunks in ([events], cut(events, ends)))
+    whole, in_chunks = (
+        json.dumps(run(bundle, chunks, **options)) for chunks in ([events], cut(events, ends))
+    )
     assert whole == in_chunks
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1), GAPS)
-def test_onnx_runtime_decides_as_the_simulator(bundle: Bundle, data: Any, seed: int, gaps: list[int]) -> None:
+def test_onnx_runtime_decides_as_the_simulator(
+    bundle: Bundle, data: Any, seed: int, gaps: list[int]
+) -> None:
     options, events = settings_drawn(data.draw), make_events(seed, SENSOR, gaps)
-    (ours, report), (theirs, other) = (run(bundle, [events], engine=engine, **options) for engine in ("simulator", "onnx"))
+    (ours, report), (theirs, other) = (
+        run(bundle, [events], engine=engine, **options) for engine in ("simulator", "onnx")
+    )
     assert ours == theirs
     assert {**report, "faults": None} == other
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), GAPS, st.sampled_from([(None, None), (4, 4), (6, 2), (3, 5)]))
-def test_windows_are_recordings_cut_out_of_the_stream(bundle: Bundle, seed: int, gaps: list[int], sizes: tuple[int | None, int | None]) -> None:
+def test_windows_are_recordings_cut_out_of_the_stream(
+    bundle: Bundle, seed: int, gaps: list[int], sizes: tuple[int | None, int | None]
+) -> None:
     """Each window with events, run alone from zero, the stream's end filled with empty bins."""
     events = make_events(seed, SENSOR, gaps)
     window, stride = sizes[0] or STEPS, sizes[1] or STEPS
@@ -77,15 +95,27 @@ def test_windows_are_recordings_cut_out_of_the_stream(bundle: Bundle, seed: int,
     expected = []
     for begin in range(0, len(frames) - window, stride):
         if frames[begin : begin + window].any():
-            best, margin = leader(Simulator(bundle.program, 1).run(frames[None, begin : begin + window]).readout[0])
-            expected.append((begin * BIN_US + int(events.t[0]), bundle.classes[best], round(margin / unit(bundle.program), 6)))
+            best, margin = leader(
+                Simulator(bundle.program, 1).run(frames[None, begin : begin + window]).readout[0]
+            )
+            expected.append(
+                (
+                    begin * BIN_US + int(events.t[0]),
+                    bundle.classes[best],
+                    round(margin / unit(bundle.program), 6),
+                )
+            )
     lines, _ = run(bundle, [events], window=sizes[0], stride=sizes[1])
     assert [(line["window_us"][0], line["class"], line["margin"]) for line in lines] == expected
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0, 900, 5_000]), min_size=1, max_size=3))
-def test_carried_state_reads_what_the_last_bins_added_to_the_membrane(bundle: Bundle, seed: int, gaps: list[int]) -> None:
+@given(
+    st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0, 900, 5_000]), min_size=1, max_size=3)
+)
+def test_carried_state_reads_what_the_last_bins_added_to_the_membrane(
+    bundle: Bundle, seed: int, gaps: list[int]
+) -> None:
     events = make_events(seed, SENSOR, gaps)
     frames = plain_frames(events, BIN_US, int(events.t[0]), bundle.program.max_count)
     membranes, state = [np.zeros(bundle.program.classes, np.int64)], None
@@ -95,7 +125,9 @@ def test_carried_state_reads_what_the_last_bins_added_to_the_membrane(bundle: Bu
         membranes.append(result.readout[0])
     expected = [leader(membranes[i] - membranes[i - STEPS]) for i in range(STEPS, len(membranes))]
     lines, _ = run(bundle, [events], state="carry")
-    assert [(line["class"], line["margin"]) for line in lines] == [(bundle.classes[b], round(m / unit(bundle.program), 6)) for b, m in expected]
+    assert [(line["class"], line["margin"]) for line in lines] == [
+        (bundle.classes[b], round(m / unit(bundle.program), 6)) for b, m in expected
+    ]
 
 
 def test_carried_state_does_not_saturate_in_a_long_stream(bundle: Bundle) -> None:
@@ -106,7 +138,9 @@ def test_carried_state_does_not_saturate_in_a_long_stream(bundle: Bundle) -> Non
 
 def test_a_recording_streams_as_it_is_evaluated(bundle: Bundle) -> None:
     events = make_events(5, SENSOR, [0])
-    readout = Simulator(bundle.program, 1).run(events_to_frames(events, bundle.contract)[None]).readout[0]
+    readout = (
+        Simulator(bundle.program, 1).run(events_to_frames(events, bundle.contract)[None]).readout[0]
+    )
     (line,), _ = run(bundle, [events])
     assert line["class"] == bundle.classes[int(np.argmax(readout))]
     assert line["time_us"] == int(events.t[0]) + STEPS * BIN_US
@@ -136,7 +170,9 @@ def test_an_early_decision_ends_its_window_and_waits_for_the_margin(bundle: Bund
 def test_with_few_events_nothing_is_decided(bundle: Bundle) -> None:
     events = make_events(1, SENSOR, [0], burst=100)
     for options in ({}, {"state": "carry", "window": 2}):
-        assert {line["class"] for line in run(bundle, [events], rule=Rule(min_events=101), **options)[0]} == {None}
+        assert {
+            line["class"] for line in run(bundle, [events], rule=Rule(min_events=101), **options)[0]
+        } == {None}
     assert run(bundle, [events], rule=Rule(min_events=100))[0][0]["class"] is not None
 
 
@@ -156,7 +192,10 @@ def test_a_decision_is_given_before_later_events_are_asked_for(bundle: Bundle) -
         yield part(events, 0, edge)
         pytest.fail("asked for more events, though a window was complete")
 
-    assert next(Stream(bundle, SENSOR, Settings(device=None)).decisions(chunks())).answer.last == STEPS - 1
+    assert (
+        next(Stream(bundle, SENSOR, Settings(device=None)).decisions(chunks())).answer.last
+        == STEPS - 1
+    )
 
 
 def test_chip_latency_and_energy_are_those_of_the_steps_that_ran(bundle: Bundle) -> None:
@@ -166,54 +205,86 @@ def test_chip_latency_and_energy_are_those_of_the_steps_that_ran(bundle: Bundle)
         (first, *_), depth = list(stream.decisions([events])), len(bundle.program.layers)
         assert first.cost is not None
         assert first.cost.step_us is not None
-        assert first.cost.latency_us == tuple(step * (behind + depth) for step in first.cost.step_us)
+        assert first.cost.latency_us == tuple(
+            step * (behind + depth) for step in first.cost.step_us
+        )
         low, high = first.cost.energy_j["davies2018"]
         assert 0 < low < high
         assert stream.report()["chip"]["keeps_up"]
-    whole, early = (next(Stream(bundle, SENSOR, Settings(rule=rule)).decisions([events])).cost for rule in (Rule(), Rule(0.0)))
+    whole, early = (
+        next(Stream(bundle, SENSOR, Settings(rule=rule)).decisions([events])).cost
+        for rule in (Rule(), Rule(0.0))
+    )
     assert whole is not None
     assert early is not None
     assert early.energy_j["davies2018"][1] < whole.energy_j["davies2018"][0]
 
 
-def test_a_network_that_does_not_fit_has_no_latency_on_the_chip(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_network_that_does_not_fit_has_no_latency_on_the_chip(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     from tmkt.deploy.fit.device import load_device
 
-    text = (Path(load_device.__code__.co_filename).parents[1] / "devices" / "loihi2.toml").read_text(encoding="utf-8")
+    text = (
+        Path(load_device.__code__.co_filename).parents[1] / "devices" / "loihi2.toml"
+    ).read_text(encoding="utf-8")
     small = tmp_path / "small.toml"
     lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if line.strip() == 'name = "synapse_words"')
     value = next(i for i in range(at, at + 4) if lines[i].startswith("value"))
     lines[value] = "value = 1"
     small.write_text("\n".join(lines), encoding="utf-8")
-    ((line, *_),) = ([d.to_json() for d in Stream(bundle, SENSOR, Settings(device=str(small))).decisions([make_events(1, SENSOR, [0])])],)
+    ((line, *_),) = (
+        [
+            d.to_json()
+            for d in Stream(bundle, SENSOR, Settings(device=str(small))).decisions(
+                [make_events(1, SENSOR, [0])]
+            )
+        ],
+    )
     assert line["chip_us"] is None
     assert line["energy_j"] == {}
 
 
 def test_a_leaking_read_out_cannot_be_carried(bundle: Bundle) -> None:
     program = bundle.program
-    leaky = replace(program, layers=(*program.layers[:-1], replace(program.layers[-1], voltage_decay=100)))
+    leaky = replace(
+        program, layers=(*program.layers[:-1], replace(program.layers[-1], voltage_decay=100))
+    )
     with pytest.raises(InputError, match="--state reset"):
         Stream(replace(bundle, program=leaky), SENSOR, Settings(state="carry"))
 
 
-@pytest.mark.parametrize(("options", "said"), [({"engine": "lava"}, "simulator, onnx"), ({"window": 2000, "stride": 1}, "--stride")])
-def test_settings_that_cannot_be_run_are_refused(bundle: Bundle, options: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"engine": "lava"}, "simulator, onnx"), ({"window": 2000, "stride": 1}, "--stride")],
+)
+def test_settings_that_cannot_be_run_are_refused(
+    bundle: Bundle, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         Stream(bundle, SENSOR, Settings(**options))
 
 
 def test_a_chosen_margin_keeps_its_promise_in_the_stream(bundle: Bundle) -> None:
-    """Recordings labelled with what the network says in the end: the margin decides the asked share of them like that."""
+    """Recordings labelled with what the network says in the end: the margin decides the asked share
+    of them like that.
+    """
     recordings = [make_events(seed, SENSOR, [0], burst=600) for seed in range(12)]
     frames = np.stack([events_to_frames(events, bundle.contract) for events in recordings])
     labels = np.argmax(Simulator(bundle.program, 1).run(frames).readout, axis=1)
     chosen = choose_margin(bundle.program, frames, labels, target=0.9)
     assert chosen.accuracy is not None
     assert chosen.accuracy >= 0.9
-    lines = [run(bundle, [part(events, 0, len(events))], rule=Rule(chosen.margin))[0][0] for events in recordings]
-    decided = [line["class"] == bundle.classes[label] for line, label in zip(lines, labels, strict=True) if line["class"] is not None]
+    lines = [
+        run(bundle, [part(events, 0, len(events))], rule=Rule(chosen.margin))[0][0]
+        for events in recordings
+    ]
+    decided = [
+        line["class"] == bundle.classes[label]
+        for line, label in zip(lines, labels, strict=True)
+        if line["class"] is not None
+    ]
     assert len(decided) / len(lines) == chosen.decided
     assert sum(decided) / len(decided) == chosen.accuracy
     assert choose_min_events(frames) == min(int(f.sum()) for f in frames) // 2

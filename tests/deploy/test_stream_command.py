@@ -39,26 +39,37 @@ def lines(done: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
 
 
-def test_json_lines_are_rules_decisions_and_summary(tmkt: Any, pipeline: Any, recording: Path) -> None:
+def test_json_lines_are_rules_decisions_and_summary(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
     header, *decisions, summary = lines(tmkt("stream", pipeline.bundle, recording, "--json"))
     assert header["stream"]["mapping"]["factor"] == 1
     assert [line["decision"] for line in decisions] == list(range(len(decisions)))
-    assert all(line["times"]["host_us"] > 0 and line["chip_us"][0] < line["chip_us"][1] for line in decisions)
+    assert all(
+        line["times"]["host_us"] > 0 and line["chip_us"][0] < line["chip_us"][1]
+        for line in decisions
+    )
     assert summary["summary"]["answers"] == len(decisions) >= 3
     assert summary["summary"]["repairs"]["dropped"] == 0
     assert summary["summary"]["times"]["real_time_factor"] > 0
 
 
-def test_the_same_command_gives_the_same_bytes_without_times(tmkt: Any, pipeline: Any, recording: Path) -> None:
+def test_the_same_command_gives_the_same_bytes_without_times(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
     command = ("stream", pipeline.bundle, recording, "--stride", 2, "--json", "--no-times")
     first, again, onnx = tmkt(*command), tmkt(*command), tmkt(*command, "--engine", "onnx")
     assert first.code == 0, first.err
     assert first.out == again.out
     assert "times" not in first.out
-    assert [line for line in first.out.splitlines() if "decision" in line] == [line for line in onnx.out.splitlines() if "decision" in line]
+    assert [line for line in first.out.splitlines() if "decision" in line] == [
+        line for line in onnx.out.splitlines() if "decision" in line
+    ]
 
 
-def test_a_rule_is_chosen_on_the_recordings_that_were_trained_on(tmkt: Any, pipeline: Any, recording: Path) -> None:
+def test_a_rule_is_chosen_on_the_recordings_that_were_trained_on(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
     auto = ("--margin", "auto", "--min-events", "auto", "--data", pipeline.data)
     done = tmkt("stream", pipeline.bundle, recording, *auto, "--json")
     rule = lines(done)[0]["stream"]["rule"]
@@ -67,7 +78,9 @@ def test_a_rule_is_chosen_on_the_recordings_that_were_trained_on(tmkt: Any, pipe
     assert "of 20 recordings trained on" in done.err
 
 
-def test_people_get_a_line_a_decision_and_a_summary(tmkt: Any, pipeline: Any, recording: Path) -> None:
+def test_people_get_a_line_a_decision_and_a_summary(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
     done = tmkt("stream", pipeline.bundle, recording, "--state", "carry", "--device", "loihi2")
     assert done.code == 0, done.err
     assert "margin" in done.out
@@ -75,7 +88,9 @@ def test_people_get_a_line_a_decision_and_a_summary(tmkt: Any, pipeline: Any, re
     assert "each pixel a site" in done.err
 
 
-def test_events_that_are_dropped_are_reported_with_the_reason(tmkt: Any, pipeline: Any, recording: Path) -> None:
+def test_events_that_are_dropped_are_reported_with_the_reason(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
     done = tmkt("stream", pipeline.bundle, recording, "--sensor", "10x10", "--repair")
     assert done.code == 0, done.err
     assert "outside the sensor; check --sensor" in done.err
@@ -83,14 +98,32 @@ def test_events_that_are_dropped_are_reported_with_the_reason(tmkt: Any, pipelin
 
 def same_decisions(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
     """Of two streams of the same events, one of which has other stamps or times."""
-    return [(line["class"], line["margin"], line["events"]) for line in a] == [(line["class"], line["margin"], line["events"]) for line in b]
+    return [(line["class"], line["margin"], line["events"]) for line in a] == [
+        (line["class"], line["margin"], line["events"]) for line in b
+    ]
 
 
-def test_a_live_stream_ends_at_ctrl_c_with_all_its_answers(tmkt: Any, pipeline: Any, recording: Path) -> None:
-    command = [sys.executable, "-m", "tmkt", "stream", str(pipeline.bundle), "udp://127.0.0.1:0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as receiver:
+def test_a_live_stream_ends_at_ctrl_c_with_all_its_answers(
+    tmkt: Any, pipeline: Any, recording: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tmkt",
+        "stream",
+        str(pipeline.bundle),
+        "udp://127.0.0.1:0",
+        "--json",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as receiver:
         assert receiver.stderr is not None
-        address = next(line.split()[4].rstrip(";") for line in receiver.stderr if line.startswith("Waiting for events"))
+        address = next(
+            line.split()[4].rstrip(";")
+            for line in receiver.stderr
+            if line.startswith("Waiting for events")
+        )
         width, height = reversed(_sensor(pipeline))
         sent = tmkt("data", "send", recording, address, "--sensor", f"{width}x{height}", "--json")
         time.sleep(0.3)
@@ -100,20 +133,29 @@ def test_a_live_stream_ends_at_ctrl_c_with_all_its_answers(tmkt: Any, pipeline: 
     *_, summary = live = [json.loads(line) for line in out.splitlines()]
     assert summary["summary"]["events"] == sent.json["events"]
     assert summary["summary"]["repairs"]["lost_events"] == 0
-    assert same_decisions(live[1:-1], lines(tmkt("stream", pipeline.bundle, recording, "--json"))[1:-1])
+    assert same_decisions(
+        live[1:-1], lines(tmkt("stream", pipeline.bundle, recording, "--json"))[1:-1]
+    )
 
 
 def test_lines_of_text_from_a_pipe_are_a_stream(tmkt: Any, pipeline: Any, recording: Path) -> None:
     events = read_bin(recording, _sensor(pipeline))
-    text = "".join(f"{t},{x},{y},{p}\n" for t, x, y, p in zip(events.t, events.x, events.y, events.p, strict=True))
+    text = "".join(
+        f"{t},{x},{y},{p}\n"
+        for t, x, y, p in zip(events.t, events.x, events.y, events.p, strict=True)
+    )
     command = [sys.executable, "-m", "tmkt", "stream", str(pipeline.bundle), "-", "--json"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     piped = [json.loads(line) for line in done.stdout.splitlines()]
-    assert same_decisions(piped[1:-1], lines(tmkt("stream", pipeline.bundle, recording, "--json"))[1:-1])
+    assert same_decisions(
+        piped[1:-1], lines(tmkt("stream", pipeline.bundle, recording, "--json"))[1:-1]
+    )
 
 
-def test_a_page_is_written_with_the_same_bytes_each_time(tmkt: Any, pipeline: Any, recording: Path, tmp_path: Path) -> None:
+def test_a_page_is_written_with_the_same_bytes_each_time(
+    tmkt: Any, pipeline: Any, recording: Path, tmp_path: Path
+) -> None:
     for name in ("a.html", "b.html"):
         done = tmkt("stream", pipeline.bundle, recording, "--page", tmp_path / name)
         assert done.code == 0, done.err
@@ -137,7 +179,9 @@ def test_a_page_is_written_with_the_same_bytes_each_time(tmkt: Any, pipeline: An
         (("--page", "page.html", "--page-layer", "conv9"), "--page-layer"),
     ],
 )
-def test_wrong_use_is_one_line(tmkt: Any, pipeline: Any, recording: Path, options: tuple[object, ...], said: str) -> None:
+def test_wrong_use_is_one_line(
+    tmkt: Any, pipeline: Any, recording: Path, options: tuple[object, ...], said: str
+) -> None:
     done = tmkt("stream", pipeline.bundle, recording, *options)
     assert done.code == 2
     assert said in done.err

@@ -23,7 +23,9 @@ def binned(binner: Binner, chunks: list[Events]) -> dict[int, tuple[int, NDArray
 def test_a_large_sensor_is_seen_from_its_centre_as_coarsely_as_it_fits() -> None:
     mapping = choose_mapping((480, 640), InputContract((34, 34), 10, 1000, 1))
     assert (mapping.factor, mapping.left, mapping.top) == (14, 82, 2)
-    assert mapping.describe().startswith("sensor 640 x 480, columns 82-557 and rows 2-477 onto 34 x 34 sites, 14 x 14 pixels a site")
+    assert mapping.describe().startswith(
+        "sensor 640 x 480, columns 82-557 and rows 2-477 onto 34 x 34 sites, 14 x 14 pixels a site"
+    )
 
 
 def test_a_small_sensor_is_centred() -> None:
@@ -45,7 +47,13 @@ def test_a_small_sensor_is_centred() -> None:
     st.integers(0, 2**32 - 1),
 )
 def test_every_event_goes_where_the_rule_says(
-    sensor: tuple[int, int], size: tuple[int, int], factor: int | None, corner: bool, combine: str, most: int, seed: int
+    sensor: tuple[int, int],
+    size: tuple[int, int],
+    factor: int | None,
+    corner: bool,
+    combine: str,
+    most: int,
+    seed: int,
 ) -> None:
     if factor is not None and factor > max(sensor):
         factor = None
@@ -65,13 +73,24 @@ def test_every_event_goes_where_the_rule_says(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0, 7, 900, 5000]), min_size=1, max_size=4), st.lists(st.integers(0, 800), max_size=8))
-def test_bins_are_those_of_plain_counting_whatever_the_chunks(seed: int, gaps: list[int], ends: list[int]) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.sampled_from([0, 7, 900, 5000]), min_size=1, max_size=4),
+    st.lists(st.integers(0, 800), max_size=8),
+)
+def test_bins_are_those_of_plain_counting_whatever_the_chunks(
+    seed: int, gaps: list[int], ends: list[int]
+) -> None:
     contract = InputContract((5, 6), 4, 300, 2)
     events = make_events(seed, contract.sensor, gaps)
-    for origin, origin_us in (("first", int(events.t[0])), ("clock", int(events.t[0]) // 300 * 300)):
+    for origin, origin_us in (
+        ("first", int(events.t[0])),
+        ("clock", int(events.t[0]) // 300 * 300),
+    ):
         expected = plain_frames(events, 300, origin_us, 2)
-        found = binned(Binner(choose_mapping(contract.sensor, contract), 300, origin), cut(events, ends))  # type: ignore[arg-type]
+        found = binned(
+            Binner(choose_mapping(contract.sensor, contract), 300, origin), cut(events, ends)
+        )  # type: ignore[arg-type]
         assert set(found) == set(np.flatnonzero(expected.any((1, 2, 3))).tolist())
         for index, (_, frame) in found.items():
             np.testing.assert_array_equal(frame, expected[index])
@@ -81,7 +100,9 @@ def test_a_recording_in_one_window_is_binned_as_an_evaluation_does() -> None:
     contract = InputContract((5, 6), 4, 1500, 1)
     events = make_events(3, contract.sensor, [0])
     frames = events_to_frames(events, contract)
-    for index, (_, frame) in binned(Binner(choose_mapping(contract.sensor, contract), 1500), [events]).items():
+    for index, (_, frame) in binned(
+        Binner(choose_mapping(contract.sensor, contract), 1500), [events]
+    ).items():
         np.testing.assert_array_equal(frame, frames[index])
 
 
@@ -94,8 +115,13 @@ def test_a_bin_is_complete_when_an_event_after_it_is_there() -> None:
     assert [bin_.index for bin_ in binner.push(part(events, first, first + 1))] == [0]
 
 
-@pytest.mark.parametrize(("corner", "factor", "said"), [((40, 3), None, "--crop"), ((0, 30), None, "--crop"), (None, 99, "--factor")])
-def test_what_leaves_nothing_to_see_is_refused(corner: tuple[int, int] | None, factor: int | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("corner", "factor", "said"),
+    [((40, 3), None, "--crop"), ((0, 30), None, "--crop"), (None, 99, "--factor")],
+)
+def test_what_leaves_nothing_to_see_is_refused(
+    corner: tuple[int, int] | None, factor: int | None, said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         choose_mapping((30, 40), InputContract((5, 6), 4, 1000, 1), corner, factor)
 

@@ -30,10 +30,14 @@ KINDS = {"t": np.uint32, "x": np.uint16, "y": np.uint16, "p": np.uint8, "spikes"
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_example(tmp_path_factory.mktemp("page") / "a <b>", example_parts(), files=[bundles.ONNX])
+    return write_example(
+        tmp_path_factory.mktemp("page") / "a <b>", example_parts(), files=[bundles.ONNX]
+    )
 
 
-def make(bundle: Bundle, path: Path, chunks: list[Events], layer: str | None = None, **options: Any) -> list[Decision]:
+def make(
+    bundle: Bundle, path: Path, chunks: list[Events], layer: str | None = None, **options: Any
+) -> list[Decision]:
     stream = Stream(bundle, chunks[0].sensor, Settings(device=None, **options))
     page, found = Page(stream, choose_layer(bundle.program, layer)), []
     for decision in stream.decisions(page.watch(chunks)):
@@ -45,9 +49,16 @@ def make(bundle: Bundle, path: Path, chunks: list[Events], layer: str | None = N
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The data in a page, and its arrays."""
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.S)
+    (text,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        path.read_text(encoding="utf-8"),
+        re.S,
+    )
     data = json.loads(text)
-    return data, {name: np.frombuffer(zlib.decompress(b64decode(data["arrays"][name])), KINDS[name]) for name in ARRAYS}
+    return data, {
+        name: np.frombuffer(zlib.decompress(b64decode(data["arrays"][name])), KINDS[name])
+        for name in ARRAYS
+    }
 
 
 def test_a_page_holds_every_event_and_decision(bundle: Bundle, tmp_path: Path) -> None:
@@ -57,7 +68,9 @@ def test_a_page_holds_every_event_and_decision(bundle: Bundle, tmp_path: Path) -
     np.testing.assert_array_equal(np.cumsum(arrays["t"], dtype=np.int64), events.t - events.t[0])
     for name in "xyp":
         np.testing.assert_array_equal(arrays[name], getattr(events, name))
-    assert [d["time_us"] for d in data["decisions"]] == [d.time_us - int(events.t[0]) for d in found]
+    assert [d["time_us"] for d in data["decisions"]] == [
+        d.time_us - int(events.t[0]) for d in found
+    ]
     assert [d["decided"] for d in data["decisions"]] == [d.decided is not None for d in found]
     assert data["cut"] == ""
 
@@ -69,13 +82,19 @@ def test_spikes_are_those_of_the_layer_and_the_bin(bundle: Bundle, tmp_path: Pat
     packed = arrays["spikes"].reshape(len(data["step_bins"]), -1)
     rows = iter(zip(data["step_bins"], packed, strict=True))
     for decision in found:
-        for index, expected in zip(range(decision.answer.begin, decision.answer.last + 1), decision.answer.spikes[name], strict=True):
+        for index, expected in zip(
+            range(decision.answer.begin, decision.answer.last + 1),
+            decision.answer.spikes[name],
+            strict=True,
+        ):
             bin_, row = next(rows)
             assert bin_ == index
             np.testing.assert_array_equal(np.unpackbits(row)[: expected.size], expected.reshape(-1))
 
 
-def test_the_same_stream_gives_the_same_page_whatever_the_chunks(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_same_stream_gives_the_same_page_whatever_the_chunks(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     events = make_events(3, SENSOR, [900, 0])
     make(bundle, tmp_path / "a.html", [events])
     make(bundle, tmp_path / "b.html", cut(events, [1, 100, 333]))
@@ -85,7 +104,9 @@ def test_the_same_stream_gives_the_same_page_whatever_the_chunks(bundle: Bundle,
         np.testing.assert_array_equal(arrays[name], others[name])
 
 
-def test_a_long_stream_fills_the_page_and_no_more(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_stream_fills_the_page_and_no_more(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pages, "MOST_PACKED", 100_000)
     events = make_events(0, SENSOR, [0] * 5, burst=20_000)
     found = make(bundle, tmp_path / "p.html", cut(events, list(range(5_000, 100_000, 5_000))))
@@ -109,14 +130,27 @@ def test_a_layer_without_spikes_is_refused(bundle: Bundle) -> None:
 
 def shown(path: Path, at_s: float) -> str:
     """The page's document once a browser has run it, at a time of the stream."""
-    options = ["--headless", *OPTIONS, "--virtual-time-budget=3000", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run([chromium(), *options, f"{path.as_uri()}#t={at_s}"], capture_output=True, text=True, timeout=60)
+    options = [
+        "--headless",
+        *OPTIONS,
+        "--virtual-time-budget=3000",
+        "--enable-logging=stderr",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [chromium(), *options, f"{path.as_uri()}#t={at_s}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
     return done.stdout
 
 
-def test_a_browser_shows_events_spikes_and_decision_of_a_time(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_browser_shows_events_spikes_and_decision_of_a_time(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     events = make_events(0, SENSOR, [0, 5_000, 0], burst=400)
     found = make(bundle, tmp_path / "p.html", [events])
     at = found[1].time_us - BIN_US // 2 - int(events.t[0])
@@ -126,6 +160,9 @@ def test_a_browser_shows_events_spikes_and_decision_of_a_time(bundle: Bundle, tm
     assert f'data-events="{np.count_nonzero((now > at - BIN_US) & (now <= at))}"' in document
     spikes = found[1].answer.spikes[bundle.program.layers[0].name][-1]
     assert f'data-spikes="{np.count_nonzero(spikes)}"' in document
-    assert f"decided for class {found[0].best} at {(found[0].time_us - events.t[0]) / 1e6:.3f} s" in document
+    assert (
+        f"decided for class {found[0].best} at {(found[0].time_us - events.t[0]) / 1e6:.3f} s"
+        in document
+    )
     assert document.count("<tr>") == 1 + len(found)
     assert "a &lt;b&gt; on &lt;/script&gt; camera" in document

@@ -11,7 +11,10 @@ from tmkt.deploy.stream.summary import Percentiles
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.01, 1e7), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 0.99, 1.0]))
+@given(
+    st.lists(st.floats(0.01, 1e7), min_size=1, max_size=300),
+    st.sampled_from([0.5, 0.95, 0.99, 1.0]),
+)
 def test_percentiles_are_right_to_one_per_cent(values: list[float], share: float) -> None:
     found = Percentiles()
     for value in values:

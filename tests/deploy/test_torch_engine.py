@@ -1,4 +1,6 @@
-"""The torch engine against what real Lava computed, against the plain program, and against the simulator on a bundle."""
+"""The torch engine against what real Lava computed, against the plain program, and against the
+simulator on a bundle.
+"""
 
 import subprocess
 import sys
@@ -28,7 +30,11 @@ def test_it_computes_what_lava_computed(path: Path) -> None:
         found = TorchEngine(program).run(golden["frames"])
         np.testing.assert_array_equal(found.readout, golden["readout"])
         for name, spikes in found.spikes.items():
-            np.testing.assert_array_equal(spikes.reshape(-1), np.unpackbits(golden[f"spikes/{name}"], count=spikes.size), err_msg=name)
+            np.testing.assert_array_equal(
+                spikes.reshape(-1),
+                np.unpackbits(golden[f"spikes/{name}"], count=spikes.size),
+                err_msg=name,
+            )
 
 
 @settings(max_examples=80, deadline=None)
@@ -54,7 +60,9 @@ def test_small_portions_of_memory_and_doubles_change_nothing(data: st.DataObject
     engine = TorchEngine(program)
     whole = engine.run(frames)
     engine.dtype = torch.float64
-    engine._layers = [_Layer(program, layer, engine.device, engine.dtype) for layer in program.layers]
+    engine._layers = [
+        _Layer(program, layer, engine.device, engine.dtype) for layer in program.layers
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "VALUES_AT_ONCE", 1)
         parts = engine.run(frames)

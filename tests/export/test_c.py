@@ -1,4 +1,6 @@
-"""The exported C, compiled with every warning an error and, where there are any, with sanitizers, against real Lava and the plain program."""
+"""The exported C, compiled with every warning an error and, where there are any, with sanitizers,
+against real Lava and the plain program.
+"""
 
 import os
 import re
@@ -61,19 +63,35 @@ def test_it_computes_what_lava_computed(tmp_path: Path, path: Path) -> None:
         found = run_c(program, golden["frames"], tmp_path)
         np.testing.assert_array_equal(found.readout, golden["readout"])
         assert found.spikes is not None
-        assert {f"spikes/{name}" for name in found.spikes} == {name for name in golden if name.startswith("spikes/")}
+        assert {f"spikes/{name}" for name in found.spikes} == {
+            name for name in golden if name.startswith("spikes/")
+        }
         for name, spikes in found.spikes.items():
-            np.testing.assert_array_equal(spikes.reshape(-1), np.unpackbits(golden[f"spikes/{name}"], count=spikes.size), err_msg=name)
+            np.testing.assert_array_equal(
+                spikes.reshape(-1),
+                np.unpackbits(golden[f"spikes/{name}"], count=spikes.size),
+                err_msg=name,
+            )
 
 
-# A compiler call an example: a file that fails is not worth the minutes that a smaller one would take to find.
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=[Phase.explicit, Phase.generate])
+# A compiler call an example: a file that fails is not worth the minutes that a smaller one would
+# take to find.
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.generate],
+)
 @given(st.data())
 @pytest.mark.usefixtures("strict")
-def test_random_programs_give_the_same_spikes_and_readout_without_undefined_behaviour(tmp_path: Path, data: st.DataObject) -> None:
+def test_random_programs_give_the_same_spikes_and_readout_without_undefined_behaviour(
+    tmp_path: Path, data: st.DataObject
+) -> None:
     program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
-    frames = np.tile(frames, (1, data.draw(st.sampled_from([1, 9])), 1, 1, 1))  # 81 steps see the longest delays
+    frames = np.tile(
+        frames, (1, data.draw(st.sampled_from([1, 9])), 1, 1, 1)
+    )  # 81 steps see the longest delays
     readout, spikes, _ = run_plain(program, frames)
     found = run_c(program, frames, tmp_path)
     np.testing.assert_array_equal(found.readout, readout)
@@ -85,22 +103,50 @@ def test_random_programs_give_the_same_spikes_and_readout_without_undefined_beha
 
 def pixel(weight: int, **fields: Any) -> Program:
     """One pixel with one weight into one integrator."""
-    settled = {"bias": np.zeros(1, np.int32), "threshold": 1000, "voltage_decay": 0, "fires": False, **fields}
+    settled = {
+        "bias": np.zeros(1, np.int32),
+        "threshold": 1000,
+        "voltage_decay": 0,
+        "fires": False,
+        **fields,
+    }
     synapse = Synapse("input", "dense", np.full((1, 1), weight, np.int16))
-    return Program((1, 1, 1), 3, (Layer("readout", (1,), (synapse,), **settled),), "spikes" if settled["fires"] else "membrane")
+    return Program(
+        (1, 1, 1),
+        3,
+        (Layer("readout", (1,), (synapse,), **settled),),
+        "spikes" if settled["fires"] else "membrane",
+    )
 
 
 @pytest.mark.usefixtures("strict")
 def test_counts_above_the_most_count_as_the_most(tmp_path: Path) -> None:
-    assert run_c(pixel(-254), np.full((1, 2, 1, 1, 1), 255, np.uint8), tmp_path).readout.item() == 2 * 3 * -254 * 64
+    assert (
+        run_c(pixel(-254), np.full((1, 2, 1, 1, 1), 255, np.uint8), tmp_path).readout.item()
+        == 2 * 3 * -254 * 64
+    )
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_network_that_reads_no_input_and_layers_with_odd_names_compile(tmp_path: Path) -> None:
-    itself = Layer("int *", (2,), (Synapse("int *", "dense", np.full((2, 2), 4, np.int16)),), np.full(2, 3, np.int32), 5, 2048)
+    itself = Layer(
+        "int *",
+        (2,),
+        (Synapse("int *", "dense", np.full((2, 2), 4, np.int16)),),
+        np.full(2, 3, np.int32),
+        5,
+        2048,
+    )
     twin = replace(itself, name="int ?", synapses=(replace(itself.synapses[0], source="int *"),))
     silent = replace(itself, name="ä", fires=False, synapses=twin.synapses)
-    last = replace(itself, name="int", synapses=(replace(itself.synapses[0], source="ä"), replace(itself.synapses[0], source="int ?")))
+    last = replace(
+        itself,
+        name="int",
+        synapses=(
+            replace(itself.synapses[0], source="ä"),
+            replace(itself.synapses[0], source="int ?"),
+        ),
+    )
     program = Program((1, 2, 2), 1, (itself, twin, silent, last), "spikes")
     frames = np.zeros((1, 12, 1, 2, 2), np.uint8)
     found = run_c(program, frames, tmp_path)
@@ -111,22 +157,45 @@ def test_a_network_that_reads_no_input_and_layers_with_odd_names_compile(tmp_pat
     assert all((found.spikes[name] == expected).all() for name, expected in spikes.items())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=[Phase.generate])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.generate],
+)
 @given(program=programs(temporal=True))
-def test_the_header_says_how_much_memory_it_takes_and_nothing_else_is_needed(tmp_path: Path, program: Program) -> None:
+def test_the_header_says_how_much_memory_it_takes_and_nothing_else_is_needed(
+    tmp_path: Path, program: Program
+) -> None:
     source, header = write(program, tmp_path)
-    said = [int(n) for n in re.findall(r"sizeof\(tmkt_state\) = (\d+) bytes. Constants: (\d+) bytes", header.read_text())[0]]
+    said = [
+        int(n)
+        for n in re.findall(
+            r"sizeof\(tmkt_state\) = (\d+) bytes. Constants: (\d+) bytes", header.read_text()
+        )[0]
+    ]
     code = source.read_text()
     tables = re.findall(r"static const u?int(\d+)_t \w+\[(\d+)\]", code)
     assert sum(int(bits) // 8 * int(count) for bits, count in tables) == said[1]
-    (tmp_path / "size.c").write_text(f'#include "network.h"\nextern char right[sizeof(tmkt_state) == {said[0]} ? 1 : -1];\n')
+    (tmp_path / "size.c").write_text(
+        f'#include "network.h"\nextern char right[sizeof(tmkt_state) == {said[0]} ? 1 : -1];\n'
+    )
     for name in ("size.c", "network.c"):
         subprocess.run(["cc", "-std=c99", *STRICT.split(), "-c", name], cwd=tmp_path, check=True)
-    assert set(re.findall(r"#include (\S+)", code + header.read_text())) == {'"network.h"', "<stddef.h>", "<stdint.h>"}
+    assert set(re.findall(r"#include (\S+)", code + header.read_text())) == {
+        '"network.h"',
+        "<stddef.h>",
+        "<stdint.h>",
+    }
     assert not re.search(r"\b(float|double|malloc|printf)\b", code)
     if shutil.which("nm"):
-        needed = subprocess.run(["nm", "-u", "network.o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-        assert set(re.findall(r"U _?(\w+)", needed)) <= {"memset", "memcpy"}  # a compiler may put them for loops, as for any C
+        needed = subprocess.run(
+            ["nm", "-u", "network.o"], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+        assert set(re.findall(r"U _?(\w+)", needed)) <= {
+            "memset",
+            "memcpy",
+        }  # a compiler may put them for loops, as for any C
 
 
 def test_the_same_program_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -141,7 +210,12 @@ def test_currents_that_could_leave_32_bits_are_refused(tmp_path: Path) -> None:
     wide = Synapse("input", "dense", np.full((1, 33000), 254, np.int16))
     readout = Layer("readout", (1,), (wide,), np.zeros(1, np.int32), 1, 0, 0, fires=False)
     program = Program((1, 1, 33000), 1, (readout,), "membrane")
-    with pytest.raises(InputError, match=r"layer 'readout': current memory \(decay 0\) with sums up to 8382000"):
+    with pytest.raises(
+        InputError, match=r"layer 'readout': current memory \(decay 0\) with sums up to 8382000"
+    ):
         write_c(program, tmp_path / "network.c")
     assert not list(tmp_path.iterdir())
-    write_c(replace(program, layers=(replace(readout, current_decay=DECAY_ONE),)), tmp_path / "network.c")
+    write_c(
+        replace(program, layers=(replace(readout, current_decay=DECAY_ONE),)),
+        tmp_path / "network.c",
+    )

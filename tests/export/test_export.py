@@ -27,19 +27,42 @@ def run(tmp_path: Path) -> Run:
     folder = tmp_path / "run"
     folder.mkdir()
     save_file(make_network().state_dict(), folder / MODEL)
-    info = {"sensor": [34, 34], "classes": [str(i) for i in range(10)], "trained_on": ["nmnist-train-21"], "images_trained_on": {}}
+    info = {
+        "sensor": [34, 34],
+        "classes": [str(i) for i in range(10)],
+        "trained_on": ["nmnist-train-21"],
+        "images_trained_on": {},
+    }
     return Run(folder, recipe, info)
 
 
 def test_a_bundle_holds_all_files_and_says_how_it_was_made(run: Run, tmp_path: Path) -> None:
     bundle = export_run(run, tmp_path / "bundle", {"all"}, 8, make_frames(2, 4, (2, 34, 34)))
-    named = {bundles.PROGRAM, bundles.LAVA, bundles.NIR, bundles.NIR_INTEGERS, bundles.ONNX, bundles.C_SOURCE, bundles.C_HEADER}
+    named = {
+        bundles.PROGRAM,
+        bundles.LAVA,
+        bundles.NIR,
+        bundles.NIR_INTEGERS,
+        bundles.ONNX,
+        bundles.C_SOURCE,
+        bundles.C_HEADER,
+    }
     assert set(bundle.manifest["files"]) == named
-    assert (bundle.contract.bins, bundle.contract.bin_us, bundle.contract.max_count, bundle.contract.sensor) == (4, 30000, 3, (34, 34))
+    assert (
+        bundle.contract.bins,
+        bundle.contract.bin_us,
+        bundle.contract.max_count,
+        bundle.contract.sensor,
+    ) == (4, 30000, 3, (34, 34))
     assert bundle.manifest["origin"]["trained_on"] == ["nmnist-train-21"]
     assert bundle.manifest["origin"]["recipe"]["data"]["shots"] == 1
     assert bundle.manifest["origin"]["model_sha256"] == bundles.sha256(run.path / MODEL)
-    assert [entry["layer"] for entry in bundle.manifest["quantisation"]] == ["conv1", "conv2", "conv3", "readout"]
+    assert [entry["layer"] for entry in bundle.manifest["quantisation"]] == [
+        "conv1",
+        "conv2",
+        "conv3",
+        "readout",
+    ]
 
 
 def test_the_same_run_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
@@ -56,20 +79,35 @@ def test_only_the_wanted_files_are_written(run: Run, tmp_path: Path) -> None:
     assert {entry["bits"] for entry in bundle.manifest["quantisation"]} == {4}
 
 
-def test_the_float_network_as_onnx_is_written_beside_the_integers_when_asked_for(run: Run, tmp_path: Path) -> None:
-    bundle = export_run(run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "float")
+def test_the_float_network_as_onnx_is_written_beside_the_integers_when_asked_for(
+    run: Run, tmp_path: Path
+) -> None:
+    bundle = export_run(
+        run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "float"
+    )
     assert set(bundle.manifest["files"]) == {bundles.PROGRAM, bundles.ONNX, bundles.ONNX_FLOAT}
 
 
 def test_an_unknown_precision_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="precision 'flaot': unknown, known are integer, float; did you mean 'float'"):
+    with pytest.raises(
+        InputError,
+        match="precision 'flaot': unknown, known are integer, float; did you mean 'float'",
+    ):
         export_run(run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "flaot")
 
 
 @pytest.mark.parametrize(
-    ("targets", "samples", "message"), [(["onx"], 2, "target 'onx': unknown.*did you mean 'onnx'"), (["all"], 0, "calibration: frames of shape")]
+    ("targets", "samples", "message"),
+    [
+        (["onx"], 2, "target 'onx': unknown.*did you mean 'onnx'"),
+        (["all"], 0, "calibration: frames of shape"),
+    ],
 )
-def test_what_cannot_be_exported_leaves_nothing(run: Run, tmp_path: Path, targets: list[str], samples: int, message: str) -> None:
+def test_what_cannot_be_exported_leaves_nothing(
+    run: Run, tmp_path: Path, targets: list[str], samples: int, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        export_run(run, tmp_path / "bundle", targets, 8, np.zeros((samples, 4, 2, 34, 34), np.uint8))
+        export_run(
+            run, tmp_path / "bundle", targets, 8, np.zeros((samples, 4, 2, 34, 34), np.uint8)
+        )
     assert not (tmp_path / "bundle").exists()

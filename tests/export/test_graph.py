@@ -19,7 +19,11 @@ from tmkt.nir.float_network import FloatNetwork
     ],
 )
 def test_the_graph_spikes_as_the_network_does(
-    shape: tuple[int, int, int], strides: tuple[int, ...], pools: tuple[int, ...], tau: float, max_count: int
+    shape: tuple[int, int, int],
+    strides: tuple[int, ...],
+    pools: tuple[int, ...],
+    tau: float,
+    max_count: int,
 ) -> None:
     net = make_network(shape, (6, 8, 10), strides, pools, tau)
     frames = make_frames(2, 6, shape, max_count)
@@ -43,10 +47,19 @@ def test_the_time_step_changes_the_file_and_not_the_network() -> None:
 def test_arrays_are_float32_and_the_rules_are_in_the_metadata() -> None:
     graph = network_to_nir(make_network())
     for name in ("conv1", "conv1_synapse", "readout"):
-        arrays = [value for value in vars(graph.nodes[name]).values() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
+        arrays = [
+            value
+            for value in vars(graph.nodes[name]).values()
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        ]
         assert arrays
         assert all(array.dtype == np.float32 for array in arrays)
-    assert graph.metadata == {"dt": 1e-4, "reset": "hard", "threshold_rule": ">=", "discretisation": "euler"}
+    assert graph.metadata == {
+        "dt": 1e-4,
+        "reset": "hard",
+        "threshold_rule": ">=",
+        "discretisation": "euler",
+    }
 
 
 def test_a_neuron_that_nir_would_misread_is_refused() -> None:

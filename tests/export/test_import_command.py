@@ -37,13 +37,34 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("nir") / "theirs.nir", (10, 12))
 
 
-def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(tmkt: Any, pipeline: Any, tmp_path: Path) -> None:
+def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(
+    tmkt: Any, pipeline: Any, tmp_path: Path
+) -> None:
     path = write(tmp_path / "fits.nir", load(pipeline.bundle).contract.sensor)
-    given = ("--dt", "1e-4", "--dataset", "digits", "--data", pipeline.data, *BINNING, "--max-count", 2)
+    given = (
+        "--dt",
+        "1e-4",
+        "--dataset",
+        "digits",
+        "--data",
+        pipeline.data,
+        *BINNING,
+        "--max-count",
+        2,
+    )
     done = tmkt("export", path, "--target", "all", *given, "--out", tmp_path / "bundle", "--json")
     assert done.code == 0, done.err
-    assert [row["node"] for row in done.json["reading"]["nodes"]] == ["conv", "lif", "pool", "flat", "out"]
-    assert done.json["reading"]["nodes"][1]["read_as"] == "LIF: membrane keeps 0.5 a step, takes 0.5 of an input; fires at 1, resets to 0"
+    assert [row["node"] for row in done.json["reading"]["nodes"]] == [
+        "conv",
+        "lif",
+        "pool",
+        "flat",
+        "out",
+    ]
+    assert (
+        done.json["reading"]["nodes"][1]["read_as"]
+        == "LIF: membrane keeps 0.5 a step, takes 0.5 of an input; fires at 1, resets to 0"
+    )
     assert "time step 0.0001 s (as asked)" in done.err
     recordings = ("--data", pipeline.data, "--split", "all", "--limit", 4, "--json")
     parity = tmkt("parity", tmp_path / "bundle", "--engines", "simulator,onnx,c", *recordings)
@@ -54,9 +75,21 @@ def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(tmkt: 
     assert shorter.json["seconds_of_stream"] == 0.06
     whole = tmkt("evaluate", tmp_path / "bundle", *recordings)
     assert fewer.json["neuron_updates_per_sample"] * 2 == whole.json["neuron_updates_per_sample"]
-    again = tmkt("export", tmp_path / "bundle" / "integers.nir", "--bits", "none", "--dataset", "digits", *BINNING, "--out", tmp_path / "again")
+    again = tmkt(
+        "export",
+        tmp_path / "bundle" / "integers.nir",
+        "--bits",
+        "none",
+        "--dataset",
+        "digits",
+        *BINNING,
+        "--out",
+        tmp_path / "again",
+    )
     assert again.code == 0, again.err
-    assert (tmp_path / "again" / "loihi.net").read_bytes() == (tmp_path / "bundle" / "loihi.net").read_bytes()
+    assert (tmp_path / "again" / "loihi.net").read_bytes() == (
+        tmp_path / "bundle" / "loihi.net"
+    ).read_bytes()
 
 
 def damaged(path: Path, what: str) -> None:
@@ -85,8 +118,16 @@ def damaged(path: Path, what: str) -> None:
         ("", "--dt 1e-4", "no --bins or --bin-us"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000", "no --data to calibrate on"),
         ("", "--dt 1e-4 --bins 4 --bin-us 1000 --bits none", "node 'lif': a weight of"),
-        ("", "--dt 1e-4 --bins 4 --bin-us 1000 --sensor 34", "--sensor '34': expected height and width"),
-        ("", "--dt 1e-4 --bins 4 --bin-us 1000 --bits none --dataset cepdvs", "the read-out has 10 values, the data set 'cepdvs'"),
+        (
+            "",
+            "--dt 1e-4 --bins 4 --bin-us 1000 --sensor 34",
+            "--sensor '34': expected height and width",
+        ),
+        (
+            "",
+            "--dt 1e-4 --bins 4 --bin-us 1000 --bits none --dataset cepdvs",
+            "the read-out has 10 values, the data set 'cepdvs'",
+        ),
         ("", "--dt 1e-4 --reset soft", "soft reset"),
         ("missing", "--dt 1e-4", "no such file"),
     ],

@@ -38,13 +38,27 @@ CHAIN = {"flat": flatten(*SHAPE), "linear": affine(5, 72), "lif": lif(5), "out":
 
 
 def test_the_time_step_is_asked_for_unless_options_metadata_or_gains_say_it() -> None:
-    with pytest.raises(InputError, match="node 'lif': a LIF whose time step nothing tells, expected --dt"):
+    with pytest.raises(
+        InputError, match="node 'lif': a LIF whose time step nothing tells, expected --dt"
+    ):
         order(graph(SHAPE, CHAIN, metadata={}), strict=True)
     for network, asked, dt, origin in (
         (graph(SHAPE, CHAIN, metadata={}), 5e-5, 5e-5, "as asked"),
         (graph(SHAPE, CHAIN, metadata={"dt": 2e-4}), None, 2e-4, "said by the file"),
-        (graph(SHAPE, {**CHAIN, "lif": lif(5, tau=2e-3, r=2.0)}, metadata={}), None, 1e-3, "told by r = tau / dt"),
-        (graph(SHAPE, {**CHAIN, "lif": nir.IF(full(1e3, 5), full(1, 5), full(0, 5))}, metadata={}), None, 1e-3, "told by r = tau / dt"),
+        (
+            graph(SHAPE, {**CHAIN, "lif": lif(5, tau=2e-3, r=2.0)}, metadata={}),
+            None,
+            1e-3,
+            "told by r = tau / dt",
+        ),
+        (
+            graph(
+                SHAPE, {**CHAIN, "lif": nir.IF(full(1e3, 5), full(1, 5), full(0, 5))}, metadata={}
+            ),
+            None,
+            1e-3,
+            "told by r = tau / dt",
+        ),
     ):
         found = order(network, Conventions(dt=asked), strict=True)
         assert found.dt == pytest.approx(dt)
@@ -52,20 +66,39 @@ def test_the_time_step_is_asked_for_unless_options_metadata_or_gains_say_it() ->
 
 
 def test_ties_fire_by_the_rule_that_is_asked_for_or_in_the_file() -> None:
-    nodes = {"flat": flatten(1, 1, 2), "linear": nir.Linear(np.eye(2, dtype=np.float32)), "lif": lif(2)}
+    nodes = {
+        "flat": flatten(1, 1, 2),
+        "linear": nir.Linear(np.eye(2, dtype=np.float32)),
+        "lif": lif(2),
+    }
     tie = np.array([2, 1], np.uint8).reshape(1, 1, 1, 1, 2)
-    for metadata, asked, fires in (({}, None, 0), ({"threshold_rule": ">="}, None, 1), ({"threshold_rule": ">="}, ">", 0), ({}, ">=", 1)):
-        assert run(graph((1, 1, 2), nodes, metadata={"dt": DT, **metadata}), tie, fires_at=asked).spikes["lif"].sum() == fires
+    for metadata, asked, fires in (
+        ({}, None, 0),
+        ({"threshold_rule": ">="}, None, 1),
+        ({"threshold_rule": ">="}, ">", 0),
+        ({}, ">=", 1),
+    ):
+        assert (
+            run(graph((1, 1, 2), nodes, metadata={"dt": DT, **metadata}), tie, fires_at=asked)
+            .spikes["lif"]
+            .sum()
+            == fires
+        )
 
 
 def test_decays_and_inputs_are_read_by_the_convention_that_is_asked_for() -> None:
     exponential = order(graph(SHAPE, CHAIN), Conventions(decay="exponential")).nodes[2].operation
     assert exponential.decay[0] == pytest.approx(1 - np.exp(-0.5))
     network = graph(SHAPE, {**CHAIN, "lif": nir.IF(full(1, 5), full(1, 5), full(0, 5))})
-    with pytest.raises(InputError, match=r"node 'lif': IF with r = 1, so that an input counts 0.0001 of itself, expected --inputs"):
+    with pytest.raises(
+        InputError,
+        match=r"node 'lif': IF with r = 1, so that an input counts 0.0001 of itself, expected --inputs",
+    ):
         order(network, strict=True)
     assert order(network, Conventions(inputs="per-step"), strict=True).nodes[2].operation.r[0] == 1
-    assert order(network, Conventions(inputs="per-second"), strict=True).nodes[2].operation.r[0] == pytest.approx(1e-4)
+    assert order(network, Conventions(inputs="per-second"), strict=True).nodes[2].operation.r[
+        0
+    ] == pytest.approx(1e-4)
 
 
 def loop(*names: str) -> list[tuple[str, str]]:
@@ -102,7 +135,10 @@ def loop(*names: str) -> list[tuple[str, str]]:
     ],
 )  # fmt: skip
 def test_what_cannot_be_lowered_is_refused_by_name_with_a_way_out(
-    nodes: dict[str, Any], edges: list[tuple[str, str]] | None, conventions: dict[str, Any], message: str
+    nodes: dict[str, Any],
+    edges: list[tuple[str, str]] | None,
+    conventions: dict[str, Any],
+    message: str,
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
         normalise(order(graph(SHAPE, nodes, edges), Conventions(**conventions), strict=True), None)

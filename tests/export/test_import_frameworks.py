@@ -1,4 +1,6 @@
-"""Networks that other frameworks made and wrote with their own exporters: the spikes here are the spikes there."""
+"""Networks that other frameworks made and wrote with their own exporters: the spikes here are the
+spikes there.
+"""
 
 import os
 import subprocess
@@ -27,9 +29,15 @@ Spikes = list[NDArray[np.uint8]]
 
 
 def check(
-    path: Path, conventions: Conventions, given: NDArray[np.uint8], expected: Spikes, report: Callable[[str, object], None], as_is: bool = True
+    path: Path,
+    conventions: Conventions,
+    given: NDArray[np.uint8],
+    expected: Spikes,
+    report: Callable[[str, object], None],
+    as_is: bool = True,
 ) -> None:
-    """No mismatch as the file has it, and none in this project's form; what the integers lose is reported, and little.
+    """No mismatch as the file has it, and none in this project's form; what the integers lose is
+    reported, and little.
 
     `as_is` False: the file's neurons do not start at 0, which only this project's form says.
     """
@@ -38,7 +46,11 @@ def check(
     shape = FloatNetwork(graph).graph.input_shape
     runs = [FloatNetwork(graph).run(given.reshape(*given.shape[:2], *shape)).spikes.values()]
     if as_is:
-        runs.append(FloatNetwork(network).run(given.reshape(*given.shape[:2], *network.input_shape)).spikes.values())
+        runs.append(
+            FloatNetwork(network)
+            .run(given.reshape(*given.shape[:2], *network.input_shape))
+            .spikes.values()
+        )
     for spikes in runs:
         assert len(spikes) == len(expected)
         for found, wanted in zip(spikes, expected, strict=True):
@@ -48,12 +60,20 @@ def check(
     out = Simulator(program, 1).run(given.reshape(*given.shape[:2], *shape))
     fires = [layer for layer in program.layers if layer.fires]
     for layer, wanted in zip(fires, expected, strict=True):
-        loss = float((out.spikes[layer.name] != wanted.reshape(len(wanted), wanted.shape[1], *layer.shape)).mean())
+        loss = float(
+            (
+                out.spikes[layer.name] != wanted.reshape(len(wanted), wanted.shape[1], *layer.shape)
+            ).mean()
+        )
         report(f"{path.stem} {layer.name}: share of differing spikes", loss)
-        assert loss < (0.02 if layer is fires[0] else 0.2)  # untrained layers with random weights pass on every difference, and add theirs
+        assert loss < (
+            0.02 if layer is fires[0] else 0.2
+        )  # untrained layers with random weights pass on every difference, and add theirs
 
 
-def spikingjelly(kind: str, settings: dict[str, Any], given: NDArray[np.uint8], path: Path) -> Spikes:
+def spikingjelly(
+    kind: str, settings: dict[str, Any], given: NDArray[np.uint8], path: Path
+) -> Spikes:
     from spikingjelly.activation_based import functional, layer, neuron
     from spikingjelly.activation_based.nir_exchange import export_to_nir
 
@@ -72,7 +92,11 @@ def spikingjelly(kind: str, settings: dict[str, Any], given: NDArray[np.uint8], 
     spikes: Spikes = []
     for module in net.modules():
         if isinstance(module, neuron.BaseNode):
-            module.register_forward_hook(lambda _m, _i, out: spikes.append(out.detach().transpose(0, 1).numpy().astype(np.uint8)))
+            module.register_forward_hook(
+                lambda _m, _i, out: spikes.append(
+                    out.detach().transpose(0, 1).numpy().astype(np.uint8)
+                )
+            )
     x = torch.from_numpy(given).float().transpose(0, 1)
     with torch.no_grad():
         net(x)
@@ -96,11 +120,20 @@ def spikingjelly(kind: str, settings: dict[str, Any], given: NDArray[np.uint8], 
     ],
     ids=str,
 )
-def test_spikingjelly(tmp_path: Path, record_property: Any, kind: str, settings: dict[str, Any], dt: float | None) -> None:
+def test_spikingjelly(
+    tmp_path: Path, record_property: Any, kind: str, settings: dict[str, Any], dt: float | None
+) -> None:
     given = frames((2, 10, 10), steps=20)
     path = tmp_path / f"{kind}.nir"
     expected = spikingjelly(kind, settings, given, path)
-    check(path, Conventions(dt=dt, fires_at=">="), given, expected, record_property, as_is="v_reset" not in settings)
+    check(
+        path,
+        Conventions(dt=dt, fires_at=">="),
+        given,
+        expected,
+        record_property,
+        as_is="v_reset" not in settings,
+    )
 
 
 def snntorch(net: torch.nn.Sequential, given: NDArray[np.uint8], path: Path) -> Spikes:
@@ -127,14 +160,21 @@ def snntorch(net: torch.nn.Sequential, given: NDArray[np.uint8], path: Path) -> 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_snntorch_convolutions_with_and_without_a_current(tmp_path: Path, record_property: Any) -> None:
+def test_snntorch_convolutions_with_and_without_a_current(
+    tmp_path: Path, record_property: Any
+) -> None:
     import snntorch as snn
 
     def set_to(value: float, *shape: int) -> torch.Tensor:
         return torch.full(shape, value)  # its exporter needs the shape of the layer
 
     def leaky(beta: float, *shape: int) -> Any:
-        return snn.Leaky(beta=set_to(beta, *shape), threshold=set_to(1.0, *shape), init_hidden=True, reset_mechanism="zero")
+        return snn.Leaky(
+            beta=set_to(beta, *shape),
+            threshold=set_to(1.0, *shape),
+            init_hidden=True,
+            reset_mechanism="zero",
+        )
 
     torch.manual_seed(0)
     shape = (4, 3, 3)
@@ -151,7 +191,13 @@ def test_snntorch_convolutions_with_and_without_a_current(tmp_path: Path, record
         torch.nn.Flatten(), torch.nn.Linear(36, 8), leaky(0.9, 8),
     )  # fmt: skip
     given = frames((2, 10, 10), steps=20)
-    check(tmp_path / "snn.nir", Conventions(), given, snntorch(net, given, tmp_path / "snn.nir"), record_property)
+    check(
+        tmp_path / "snn.nir",
+        Conventions(),
+        given,
+        snntorch(net, given, tmp_path / "snn.nir"),
+        record_property,
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -159,21 +205,46 @@ def test_snntorch_recurrent(tmp_path: Path, record_property: Any) -> None:
     import snntorch as snn
 
     torch.manual_seed(0)
-    recurrent = snn.RLeaky(beta=0.5, init_hidden=True, all_to_all=True, linear_features=12, reset_mechanism="zero", reset_delay=False)
-    last = snn.Leaky(beta=torch.full((4,), 0.9), threshold=torch.ones(4), init_hidden=True, reset_mechanism="zero")
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 12), recurrent, torch.nn.Linear(12, 4), last)
+    recurrent = snn.RLeaky(
+        beta=0.5,
+        init_hidden=True,
+        all_to_all=True,
+        linear_features=12,
+        reset_mechanism="zero",
+        reset_delay=False,
+    )
+    last = snn.Leaky(
+        beta=torch.full((4,), 0.9),
+        threshold=torch.ones(4),
+        init_hidden=True,
+        reset_mechanism="zero",
+    )
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(32, 12), recurrent, torch.nn.Linear(12, 4), last
+    )
     given = frames((2, 4, 4), steps=20)
     expected = snntorch(net, given, tmp_path / "snn.nir")
     check(tmp_path / "snn.nir", Conventions(), given, expected, record_property)
 
 
 def test_norse(record_property: Any) -> None:
-    """tests/golden/frameworks/norse.*, which tests/support/norse_process.py wrote with Norse 1.1.0: LIF, LIF with a current, IF."""
+    """tests/golden/frameworks/norse.*, which tests/support/norse_process.py wrote with Norse 1.1.0:
+    LIF, LIF with a current, IF.
+    """
     stored = np.load(GOLDEN / "norse.npz", allow_pickle=False)
-    with pytest.raises(InputError, match=r"node '5': IF with r = 1, .* --inputs per-step if it counts whole \(Norse\)"):
+    with pytest.raises(
+        InputError,
+        match=r"node '5': IF with r = 1, .* --inputs per-step if it counts whole \(Norse\)",
+    ):
         order(read_nir(GOLDEN / "norse.nir"), Conventions(dt=1e-3), strict=True)
     conventions = Conventions(dt=1e-3, inputs="per-step")
-    check(GOLDEN / "norse.nir", conventions, stored["frames"], [stored[name] for name in "135"], record_property)
+    check(
+        GOLDEN / "norse.nir",
+        conventions,
+        stored["frames"],
+        [stored[name] for name in "135"],
+        record_property,
+    )
 
 
 @pytest.mark.skipif("TMKT_NORSE_PYTHON" not in os.environ, reason="needs Norse: make test-peers")
@@ -182,4 +253,10 @@ def test_norse_itself_writes_what_is_stored(tmp_path: Path, record_property: Any
     subprocess.run([os.environ["TMKT_NORSE_PYTHON"], script, "write", tmp_path], check=True)
     stored = np.load(tmp_path / "norse.npz", allow_pickle=False)
     expected = [stored[name] for name in "135"]
-    check(tmp_path / "norse.nir", Conventions(dt=1e-3, inputs="per-step"), stored["frames"], expected, record_property)
+    check(
+        tmp_path / "norse.nir",
+        Conventions(dt=1e-3, inputs="per-step"),
+        stored["frames"],
+        expected,
+        record_property,
+    )

@@ -39,7 +39,9 @@ def read_netx(path: Path, max_count: int, readout: str) -> Program:
             assert "messageBits" not in entry["neuron"]
             assert entry["neuron/type"][0] == b"CUBA"
             source = layers[-1].name if layers else INPUT
-            synapse = Synapse(source, kind.removesuffix("_rec"), entry["weight"][()].astype(np.int16))
+            synapse = Synapse(
+                source, kind.removesuffix("_rec"), entry["weight"][()].astype(np.int16)
+            )
             synapses = [synapse]
             if kind == "dense" and "delay" in entry:
                 synapses = [replace(synapse, delays=entry["delay"][()].astype(np.uint8))]
@@ -52,7 +54,16 @@ def read_netx(path: Path, max_count: int, readout: str) -> Program:
                 assert conv_shape(synapse, shape) == tuple(entry["shape"][()])
             shape = tuple(entry["shape"][()].tolist())
             decays = int(entry["neuron/vDecay"][()]), int(entry["neuron/iDecay"][()])
-            layers.append(Layer(f"{i}", shape, tuple(synapses), entry["bias"][()], int(entry["neuron/vThMant"][()]), *decays))
+            layers.append(
+                Layer(
+                    f"{i}",
+                    shape,
+                    tuple(synapses),
+                    entry["bias"][()],
+                    int(entry["neuron/vThMant"][()]),
+                    *decays,
+                )
+            )
     if readout == "membrane":
         assert layers[-1].threshold == 131071
         layers[-1] = replace(layers[-1], fires=False)
@@ -63,13 +74,19 @@ def fits_netx(program: Program) -> bool:
     if not all(any(synapse.weight.any() for synapse in layer.synapses) for layer in program.layers):
         return False
     recurrent = [layer for layer in program.layers if len(layer.synapses) == 2]
-    if any(s.kind == "conv" or s.delays is not None or (s.source == layer.name and s.pool > 1) for layer in recurrent for s in layer.synapses):
+    if any(
+        s.kind == "conv" or s.delays is not None or (s.source == layer.name and s.pool > 1)
+        for layer in recurrent
+        for s in layer.synapses
+    ):
         return False
     convs = [layer.synapses[0] for layer in program.layers if layer.synapses[0].kind == "conv"]
     return not any(n % conv.pool for conv in convs for n in program.shape_of(conv.source)[1:])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_the_file_spikes_as_the_program_does(tmp_path: Path, data: st.DataObject) -> None:
     program = data.draw(programs(chain=True, temporal=True))
@@ -81,7 +98,9 @@ def test_the_file_spikes_as_the_program_does(tmp_path: Path, data: st.DataObject
     write_lava(program, path)
     frames = data.draw(frames_for(program))
     readout, spikes, states = run_plain(program, frames)
-    found_readout, found_spikes, found_states = run_plain(read_netx(path, program.max_count, program.readout), frames)
+    found_readout, found_spikes, found_states = run_plain(
+        read_netx(path, program.max_count, program.readout), frames
+    )
     np.testing.assert_array_equal(found_readout, readout)
     for expected, found in zip(spikes.values(), found_spikes.values(), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -92,19 +111,36 @@ def test_the_file_spikes_as_the_program_does(tmp_path: Path, data: st.DataObject
 
 def test_delays_are_repeated_with_the_weights_of_a_pool() -> None:
     delays = np.arange(4, dtype=np.uint8).reshape(1, 4)
-    unrolled = unroll(Synapse(INPUT, "dense", np.full((1, 4), 2, np.int16), pool=2, delays=delays), (1, 5, 4), (1,))
+    unrolled = unroll(
+        Synapse(INPUT, "dense", np.full((1, 4), 2, np.int16), pool=2, delays=delays),
+        (1, 5, 4),
+        (1,),
+    )
     assert unrolled.delays is not None
-    assert unrolled.delays.reshape(5, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3], [0, 0, 0, 0]]
+    assert unrolled.delays.reshape(5, 4).tolist() == [
+        [0, 0, 1, 1],
+        [0, 0, 1, 1],
+        [2, 2, 3, 3],
+        [2, 2, 3, 3],
+        [0, 0, 0, 0],
+    ]
 
 
 def conv(pool: int, dilation: int = 1, padding: int = 1, stride: int = 1) -> Synapse:
     weight = np.arange(2, 20, 2, dtype=np.int16).reshape(1, 1, 3, 3)
-    return Synapse(INPUT, "conv", weight, (stride, stride), (padding, padding), (dilation, dilation), 1, pool)
+    return Synapse(
+        INPUT, "conv", weight, (stride, stride), (padding, padding), (dilation, dilation), 1, pool
+    )
 
 
 def test_a_pooled_convolution_becomes_one_of_twice_the_size() -> None:
     unrolled = unroll(conv(2), (1, 16, 16), (1, 8, 8))
-    assert (unrolled.weight.shape, unrolled.stride, unrolled.padding, unrolled.pool) == ((1, 1, 6, 6), (2, 2), (2, 2), 1)
+    assert (unrolled.weight.shape, unrolled.stride, unrolled.padding, unrolled.pool) == (
+        (1, 1, 6, 6),
+        (2, 2),
+        (2, 2),
+        1,
+    )
     np.testing.assert_array_equal(unrolled.weight[0, 0, :2, 2:4], [[4, 4], [4, 4]])
 
 
@@ -126,32 +162,58 @@ def test_a_layer_that_needs_no_crop_keeps_its_kernel_and_dilation() -> None:
 
 
 def dense_layer(name: str, sources: list[str], weight: int = 2) -> Layer:
-    synapses = tuple(Synapse(source, "dense", np.full((4, 4), weight, np.int16)) for source in sources)
+    synapses = tuple(
+        Synapse(source, "dense", np.full((4, 4), weight, np.int16)) for source in sources
+    )
     return Layer(name, (4,), synapses, np.zeros(4, np.int32), 10, 2048)
 
 
 def late(layer: Layer) -> Layer:
-    return replace(layer, synapses=tuple(replace(synapse, delays=np.ones((4, 4), np.uint8)) for synapse in layer.synapses))
+    return replace(
+        layer,
+        synapses=tuple(
+            replace(synapse, delays=np.ones((4, 4), np.uint8)) for synapse in layer.synapses
+        ),
+    )
 
 
 def recurrent_map() -> Layer:
     kernel = Synapse(INPUT, "conv", np.full((1, 1, 1, 1), 2, np.int16))
-    return Layer("a", (1, 2, 2), (kernel, *dense_layer("a", ["a"]).synapses), np.zeros(1, np.int32), 10, 2048)
+    return Layer(
+        "a", (1, 2, 2), (kernel, *dense_layer("a", ["a"]).synapses), np.zeros(1, np.int32), 10, 2048
+    )
 
 
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([dense_layer("a", ["input"]), dense_layer("b", ["a", "input"])], r"layer 'b': reads \['a', 'input'\], expected 'a' alone"),
-        ([dense_layer("a", ["input", "a", "a"])], r"layer 'a': reads \['input', 'a', 'a'\], expected 'input' alone or with itself"),
-        ([dense_layer("a", ["a"])], r"layer 'a': reads \['a'\], expected 'input' alone or with itself"),
-        ([late(dense_layer("a", ["input", "a"]))], "layer 'a': delays and a recurrent synapse, expected one of them"),
+        (
+            [dense_layer("a", ["input"]), dense_layer("b", ["a", "input"])],
+            r"layer 'b': reads \['a', 'input'\], expected 'a' alone",
+        ),
+        (
+            [dense_layer("a", ["input", "a", "a"])],
+            r"layer 'a': reads \['input', 'a', 'a'\], expected 'input' alone or with itself",
+        ),
+        (
+            [dense_layer("a", ["a"])],
+            r"layer 'a': reads \['a'\], expected 'input' alone or with itself",
+        ),
+        (
+            [late(dense_layer("a", ["input", "a"]))],
+            "layer 'a': delays and a recurrent synapse, expected one of them",
+        ),
         ([recurrent_map()], "layer 'a': a convolution or a pool beside a recurrent synapse"),
-        ([dense_layer("a", ["input"]), dense_layer("b", ["input"])], r"layer 'b': reads \['input'\], expected 'a' alone"),
+        (
+            [dense_layer("a", ["input"]), dense_layer("b", ["input"])],
+            r"layer 'b': reads \['input'\], expected 'a' alone",
+        ),
         ([dense_layer("a", ["input"], weight=0)], "layer 'a': all weights are 0"),
     ],
 )
-def test_what_netx_cannot_hold_is_refused_and_nothing_written(tmp_path: Path, layers: list[Layer], message: str) -> None:
+def test_what_netx_cannot_hold_is_refused_and_nothing_written(
+    tmp_path: Path, layers: list[Layer], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         write_lava(Program((1, 2, 2), 1, tuple(layers), "spikes"), tmp_path / "loihi.net")
     assert not list(tmp_path.iterdir())

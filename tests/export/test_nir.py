@@ -21,7 +21,10 @@ def test_the_file_runs_as_the_graph_does(tmp_path: Path) -> None:
     net, frames = make_network((2, 33, 35)), make_frames(2, 5, (2, 33, 35))
     graph = network_to_nir(net)
     write_nir(graph, tmp_path / "network.nir")
-    expected, found = FloatNetwork(graph).run(frames), FloatNetwork.load(tmp_path / "network.nir").run(frames)
+    expected, found = (
+        FloatNetwork(graph).run(frames),
+        FloatNetwork.load(tmp_path / "network.nir").run(frames),
+    )
     np.testing.assert_array_equal(found.readout, expected.readout)
     assert found.peak == expected.peak
 
@@ -34,7 +37,9 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of snnTorch's own imports
 @pytest.mark.parametrize("shape", [(2, 34, 34), (2, 33, 35)])
-def test_snntorch_reads_the_file_and_gives_the_same_logits(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+def test_snntorch_reads_the_file_and_gives_the_same_logits(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
     import nir
     from snntorch.import_nir import import_from_nir
 
@@ -52,13 +57,17 @@ def test_snntorch_reads_the_file_and_gives_the_same_logits(tmp_path: Path, shape
 
 
 @pytest.mark.filterwarnings("ignore")  # of snnTorch's own imports
-def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(tmp_path: Path) -> None:
+def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(
+    tmp_path: Path,
+) -> None:
     import nir
     from snntorch.import_nir import import_from_nir
 
     shape = (2, 13, 11)
     frames = make_frames(4, 8, shape)
-    program, _ = quantize(network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4)), shape, 1, frames)
+    program, _ = quantize(
+        network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4)), shape, 1, frames
+    )
     write_nir(program_to_nir(program), tmp_path / "integers.nir")
     other = import_from_nir(nir.read(tmp_path / "integers.nir"))
     state, membrane = None, np.zeros((4, 4), np.float32)
@@ -82,7 +91,14 @@ def test_norse_loads_both_files_as_they_are(tmp_path: Path) -> None:
         (program_to_nir(program), Simulator(program, 1).run(frames).readout / 64),
     ):
         write_nir(file, tmp_path / "file.nir")
-        command = [os.environ["TMKT_NORSE_PYTHON"], script, "run", tmp_path / "file.nir", tmp_path / "frames.npy", tmp_path / "out.npz"]
+        command = [
+            os.environ["TMKT_NORSE_PYTHON"],
+            script,
+            "run",
+            tmp_path / "file.nir",
+            tmp_path / "frames.npy",
+            tmp_path / "out.npz",
+        ]
         subprocess.run(command, check=True)
         outputs = np.load(tmp_path / "out.npz", allow_pickle=False)["outputs"]
         np.testing.assert_allclose(outputs.sum(1), expected, atol=1e-4)

@@ -19,10 +19,16 @@ from tmkt.export.targets.onnx import write_onnx
 from tmkt.program.model import DECAY_ONE, Layer, Program, Synapse, load
 
 # All that real Lava computed, but for the one program that the export refuses (a test below).
-GOLDEN = [path for path in sorted((Path(__file__).parents[1] / "golden").glob("*.npz")) if path.stem != "current-wrap"]
+GOLDEN = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
+    if path.stem != "current-wrap"
+]
 
 # The folder is rewritten by every example, which is what the health check warns of.
-property_test = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+property_test = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 LEVELS = onnxruntime.GraphOptimizationLevel
@@ -35,19 +41,33 @@ def open_session(path: Path, level: Any = LEVELS.ORT_ENABLE_ALL) -> onnxruntime.
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(session: onnxruntime.InferenceSession, frames: NDArray[np.uint8], states: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_onnx(
+    session: onnxruntime.InferenceSession,
+    frames: NDArray[np.uint8],
+    states: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     feed = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
     for state in session.get_inputs()[1:]:
         dtype = np.uint8 if state.type == "tensor(uint8)" else np.int32
-        feed[state.name] = states[f"{state.name}_out"] if states else np.zeros((len(frames), *state.shape[1:]), dtype)
-    return dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
+        feed[state.name] = (
+            states[f"{state.name}_out"]
+            if states
+            else np.zeros((len(frames), *state.shape[1:]), dtype)
+        )
+    return dict(
+        zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True)
+    )
 
 
-def assert_equal_to_plain(program: Program, session: onnxruntime.InferenceSession, frames: NDArray[np.uint8]) -> dict[str, dict[str, Any]]:
+def assert_equal_to_plain(
+    program: Program, session: onnxruntime.InferenceSession, frames: NDArray[np.uint8]
+) -> dict[str, dict[str, Any]]:
     readout, spikes, states = run_plain(program, frames)
     found = run_onnx(session, frames)
     np.testing.assert_array_equal(found["readout"], readout)
-    assert {name.removesuffix(".spikes") for name in found if name.endswith(".spikes")} == set(spikes)
+    assert {name.removesuffix(".spikes") for name in found if name.endswith(".spikes")} == set(
+        spikes
+    )
     for name, expected in spikes.items():
         np.testing.assert_array_equal(found[f"{name}.spikes"].swapaxes(0, 1), expected)
     for layer in program.layers:
@@ -62,8 +82,12 @@ def assert_equal_to_plain(program: Program, session: onnxruntime.InferenceSessio
 def test_every_spike_and_state_equals_the_program(tmp_path: Path, data: st.DataObject) -> None:
     program = data.draw(programs(temporal=True))
     write_onnx(program, tmp_path / "network.onnx")
-    level = data.draw(st.sampled_from([LEVELS.ORT_ENABLE_ALL, LEVELS.ORT_DISABLE_ALL]))  # no fusion may change a bit
-    assert_equal_to_plain(program, open_session(tmp_path / "network.onnx", level), data.draw(frames_for(program)))
+    level = data.draw(
+        st.sampled_from([LEVELS.ORT_ENABLE_ALL, LEVELS.ORT_DISABLE_ALL])
+    )  # no fusion may change a bit
+    assert_equal_to_plain(
+        program, open_session(tmp_path / "network.onnx", level), data.draw(frames_for(program))
+    )
 
 
 @property_test
@@ -94,21 +118,44 @@ def test_the_file_computes_what_lava_computed(tmp_path: Path, path: Path) -> Non
         found = run_onnx(open_session(tmp_path / "network.onnx"), golden["frames"])
         np.testing.assert_array_equal(found["readout"], golden["readout"])
         for name in (key.removeprefix("spikes/") for key in golden if key.startswith("spikes/")):
-            np.testing.assert_array_equal(np.packbits(found[f"{name}.spikes"].swapaxes(0, 1)), golden[f"spikes/{name}"], err_msg=name)
+            np.testing.assert_array_equal(
+                np.packbits(found[f"{name}.spikes"].swapaxes(0, 1)),
+                golden[f"spikes/{name}"],
+                err_msg=name,
+            )
 
 
 def one_layer(weight: int, inputs: int = 1, **fields: Any) -> Program:
     """`inputs` pixels with one weight each into one integrator."""
     synapse = Synapse("input", "dense", np.full((1, inputs), weight, np.int16))
-    settled = {"bias": np.zeros(1, np.int32), "threshold": 1000, "voltage_decay": 0, "fires": False, **fields}
-    return Program((1, 1, inputs), 255, (Layer("readout", (1,), (synapse,), **settled),), "spikes" if settled["fires"] else "membrane")
+    settled = {
+        "bias": np.zeros(1, np.int32),
+        "threshold": 1000,
+        "voltage_decay": 0,
+        "fires": False,
+        **fields,
+    }
+    return Program(
+        (1, 1, inputs),
+        255,
+        (Layer("readout", (1,), (synapse,), **settled),),
+        "spikes" if settled["fires"] else "membrane",
+    )
 
 
 @pytest.mark.parametrize(
     ("sum_in_64ths", "wrapped"),
-    [(2**23 - 128, 2**23 - 128), (2**23, 2**23), (2**23 + 128, 128 - 2**23), (-(2**23), 2**23), (128 - 2**23, 128 - 2**23)],
+    [
+        (2**23 - 128, 2**23 - 128),
+        (2**23, 2**23),
+        (2**23 + 128, 128 - 2**23),
+        (-(2**23), 2**23),
+        (128 - 2**23, 128 - 2**23),
+    ],
 )
-def test_the_current_wraps_where_lava_wraps_it(tmp_path: Path, sum_in_64ths: int, wrapped: int) -> None:
+def test_the_current_wraps_where_lava_wraps_it(
+    tmp_path: Path, sum_in_64ths: int, wrapped: int
+) -> None:
     a = sum_in_64ths >> 6
     program = one_layer(int(np.sign(a)) * 2, 400, current_decay=4095)
     frames = np.zeros((1, 1, 1, 1, 400), np.uint8)
@@ -123,37 +170,66 @@ def test_the_current_wraps_where_lava_wraps_it(tmp_path: Path, sum_in_64ths: int
 def test_the_membrane_saturates_at_the_rails(tmp_path: Path, sign: int) -> None:
     program = one_layer(254 * sign, bias=np.array([4095 * sign], np.int32))
     write_onnx(program, tmp_path / "network.onnx")
-    states = assert_equal_to_plain(program, open_session(tmp_path / "network.onnx"), np.full((1, 4, 1, 1, 1), 255, np.uint8))
+    states = assert_equal_to_plain(
+        program, open_session(tmp_path / "network.onnx"), np.full((1, 4, 1, 1, 1), 255, np.uint8)
+    )
     assert states["readout"]["v"].item() == sign * (2**23 - 1)
 
 
 @pytest.mark.parametrize("decay", [1, 7, 977, 1365, 2048, 3072, 4095, 4096])
 def test_decays_round_toward_zero_on_both_sides(tmp_path: Path, decay: int) -> None:
-    states = np.unique(np.concatenate([np.arange(-5000, 5000, 7), [2**23 - 1, 2**23 - 2, 4095, 4096, 4097, 2**12 * 1000 + 1]]))
+    states = np.unique(
+        np.concatenate(
+            [np.arange(-5000, 5000, 7), [2**23 - 1, 2**23 - 2, 4095, 4096, 4097, 2**12 * 1000 + 1]]
+        )
+    )
     states = np.concatenate([states, -states]).astype(np.int32)
     program = one_layer(2, voltage_decay=decay, current_decay=decay)
     write_onnx(program, tmp_path / "network.onnx")
     names = ["readout.v", *(["readout.u"] if decay < DECAY_ONE else [])]
-    feed = {"x": np.zeros((1, len(states), 1, 1, 1), np.uint8), **dict.fromkeys(names, states[:, None])}
+    feed = {
+        "x": np.zeros((1, len(states), 1, 1, 1), np.uint8),
+        **dict.fromkeys(names, states[:, None]),
+    }
     session = open_session(tmp_path / "network.onnx")
-    found = dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
-    decayed = np.array([int(abs(v) * (4096 - decay) // 4096) * (1 if v > 0 else -1) for v in states.tolist()])
+    found = dict(
+        zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True)
+    )
+    decayed = np.array(
+        [int(abs(v) * (4096 - decay) // 4096) * (1 if v > 0 else -1) for v in states.tolist()]
+    )
     u = decayed if decay < DECAY_ONE else np.zeros_like(decayed)
-    np.testing.assert_array_equal(found["readout.v_out"][:, 0], np.clip(decayed + u, 1 - 2**23, 2**23 - 1))
+    np.testing.assert_array_equal(
+        found["readout.v_out"][:, 0], np.clip(decayed + u, 1 - 2**23, 2**23 - 1)
+    )
     if decay < DECAY_ONE:
         np.testing.assert_array_equal(found["readout.u_out"][:, 0], u)
 
 
 @pytest.mark.parametrize("crop", [0, 1])
-@pytest.mark.parametrize(("size", "stride", "padding"), [(6, 2, 0), (7, 2, 0), (7, 3, 1), (8, 3, 0), (6, 1, 1)])
-def test_what_a_stride_leaves_over_and_a_layer_crops_is_not_computed(tmp_path: Path, size: int, stride: int, padding: int, crop: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(6, 2, 0), (7, 2, 0), (7, 3, 1), (8, 3, 0), (6, 1, 1)]
+)
+def test_what_a_stride_leaves_over_and_a_layer_crops_is_not_computed(
+    tmp_path: Path, size: int, stride: int, padding: int, crop: int
+) -> None:
     rng = np.random.default_rng(0)
-    synapse = Synapse("input", "conv", rng.integers(-9, 9, (2, 1, 3, 3)).astype(np.int16), (stride, 1), (padding, 0))
+    synapse = Synapse(
+        "input",
+        "conv",
+        rng.integers(-9, 9, (2, 1, 3, 3)).astype(np.int16),
+        (stride, 1),
+        (padding, 0),
+    )
     shape = (2, (size + 2 * padding - 3) // stride + 1 - crop, 3)
     layer = Layer("readout", shape, (synapse,), np.array([3, -4], np.int32), 1, 0, fires=False)
     write_onnx(Program((1, size, 5), 3, (layer,), "membrane"), tmp_path / "network.onnx")
     frames = rng.integers(0, 4, (2, 3, 1, size, 5)).astype(np.uint8)
-    assert_equal_to_plain(Program((1, size, 5), 3, (layer,), "membrane"), open_session(tmp_path / "network.onnx"), frames)
+    assert_equal_to_plain(
+        Program((1, size, 5), 3, (layer,), "membrane"),
+        open_session(tmp_path / "network.onnx"),
+        frames,
+    )
 
 
 def test_the_wrap_is_left_out_only_where_no_input_can_reach_it(tmp_path: Path) -> None:
@@ -168,7 +244,11 @@ def test_steps_and_batch_are_symbolic_and_weights_are_int8(tmp_path: Path) -> No
     program = one_layer(-254, 3, current_decay=100, fires=True)
     write_onnx(program, tmp_path / "network.onnx", ["a"])
     session = open_session(tmp_path / "network.onnx")
-    assert {i.name: i.shape for i in session.get_inputs()} == {"x": ["T", "B", 1, 1, 3], "readout.v": ["B", 1], "readout.u": ["B", 1]}
+    assert {i.name: i.shape for i in session.get_inputs()} == {
+        "x": ["T", "B", 1, 1, 3],
+        "readout.v": ["B", 1],
+        "readout.u": ["B", 1],
+    }
     assert {o.name: (o.type, o.shape) for o in session.get_outputs()} == {
         "readout": ("tensor(int32)", ["B", 1]),
         "readout.spikes": ("tensor(uint8)", ["T", "B", 1]),
@@ -176,18 +256,41 @@ def test_steps_and_batch_are_symbolic_and_weights_are_int8(tmp_path: Path) -> No
         "readout.u_out": ("tensor(int32)", ["B", 1]),
     }
     model = onnx.load(tmp_path / "network.onnx")
-    assert {i.data_type for i in model.graph.initializer if "weight" in i.name} == {onnx.TensorProto.INT8}
-    assert json.loads(session.get_modelmeta().custom_metadata_map["tmkt"]) == {"readout": "spikes", "max_count": 255, "classes": ["a"]}
+    assert {i.data_type for i in model.graph.initializer if "weight" in i.name} == {
+        onnx.TensorProto.INT8
+    }
+    assert json.loads(session.get_modelmeta().custom_metadata_map["tmkt"]) == {
+        "readout": "spikes",
+        "max_count": 255,
+        "classes": ["a"],
+    }
 
 
 def test_late_spikes_are_states_and_the_file_holds_delays_not_kernels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     size = 40
-    late = Synapse("input", "dense", np.full((size, 64), 2, np.int16), delays=rng.integers(0, 63, (size, 64)).astype(np.uint8))
-    recurrent = Synapse("a", "dense", np.full((size, size), 2, np.int16), delays=rng.integers(0, 31, (size, size)).astype(np.uint8))
-    program = Program((1, 8, 8), 1, (Layer("a", (size,), (late, recurrent), np.zeros(size, np.int32), 10, 2048),), "spikes")
+    late = Synapse(
+        "input",
+        "dense",
+        np.full((size, 64), 2, np.int16),
+        delays=rng.integers(0, 63, (size, 64)).astype(np.uint8),
+    )
+    recurrent = Synapse(
+        "a",
+        "dense",
+        np.full((size, size), 2, np.int16),
+        delays=rng.integers(0, 31, (size, size)).astype(np.uint8),
+    )
+    program = Program(
+        (1, 8, 8),
+        1,
+        (Layer("a", (size,), (late, recurrent), np.zeros(size, np.int32), 10, 2048),),
+        "spikes",
+    )
     write_onnx(program, tmp_path / "network.onnx")
-    states = {i.name: (i.type, i.shape) for i in open_session(tmp_path / "network.onnx").get_inputs()}
+    states = {
+        i.name: (i.type, i.shape) for i in open_session(tmp_path / "network.onnx").get_inputs()
+    }
     assert states["a.past_0"] == ("tensor(uint8)", ["B", 62, 1, 8, 8])
     assert states["a.past_1"] == ("tensor(uint8)", ["B", 31, size])
     assert (tmp_path / "network.onnx").stat().st_size < 2 * size * (64 + size) + 10_000
@@ -208,6 +311,8 @@ def test_currents_that_could_leave_32_bits_are_refused(tmp_path: Path) -> None:
 def test_a_synapse_from_a_layer_that_never_fires_is_refused(tmp_path: Path) -> None:
     program = one_layer(2)
     silent = replace(program.layers[0], name="silent")
-    after = replace(program.layers[0], synapses=(replace(program.layers[0].synapses[0], source="silent"),))
+    after = replace(
+        program.layers[0], synapses=(replace(program.layers[0].synapses[0], source="silent"),)
+    )
     with pytest.raises(InputError, match="layer 'readout': reads 'silent'"):
         write_onnx(replace(program, layers=(silent, after)), tmp_path / "network.onnx")

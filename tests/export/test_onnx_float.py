@@ -1,4 +1,6 @@
-"""The float network as ONNX, executed by ONNX Runtime alone, against SpikingJelly and the numpy float network."""
+"""The float network as ONNX, executed by ONNX Runtime alone, against SpikingJelly and the numpy
+float network.
+"""
 
 import subprocess
 import sys
@@ -19,12 +21,20 @@ from tmkt.nir.float_network import FloatNetwork
 SHAPE = (2, 34, 34)
 
 
-def run(path: Path, frames: NDArray[np.uint8], states: dict[str, Any] | None = None) -> dict[str, Any]:
+def run(
+    path: Path, frames: NDArray[np.uint8], states: dict[str, Any] | None = None
+) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     feed = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
     for state in session.get_inputs()[1:]:
-        feed[state.name] = states[f"{state.name}_out"] if states else np.zeros((len(frames), *state.shape[1:]), np.float32)
-    return dict(zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True))
+        feed[state.name] = (
+            states[f"{state.name}_out"]
+            if states
+            else np.zeros((len(frames), *state.shape[1:]), np.float32)
+        )
+    return dict(
+        zip([out.name for out in session.get_outputs()], session.run(None, feed), strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +50,14 @@ def test_it_gives_the_spikes_and_logits_of_spikingjelly(written: tuple[Any, Path
     logits, spikes = torch_run(net, frames)
     found = run(path, frames)
     np.testing.assert_allclose(found["readout"], logits, rtol=1e-4, atol=1e-4)
-    assert {name.removesuffix(".spikes") for name in found if name.endswith(".spikes")} == set(spikes)
+    assert {name.removesuffix(".spikes") for name in found if name.endswith(".spikes")} == set(
+        spikes
+    )
     for name, expected in spikes.items():
         assert expected.any()
-        np.testing.assert_array_equal(found[f"{name}.spikes"].swapaxes(0, 1), expected, err_msg=name)
+        np.testing.assert_array_equal(
+            found[f"{name}.spikes"].swapaxes(0, 1), expected, err_msg=name
+        )
 
 
 def test_a_stream_in_chunks_equals_one_run(written: tuple[Any, Path]) -> None:
@@ -63,13 +77,23 @@ def test_every_node_that_nir_has_for_it_gives_what_the_numpy_network_gives(tmp_p
 
     rng = np.random.default_rng(0)
     wide, flat = (3, 4, 5), (6,)
-    lif = {"tau": rng.uniform(1.5e-4, 4e-4, wide), "r": rng.uniform(1, 2, wide), "v_leak": rng.normal(0, 0.1, wide)}
+    lif = {
+        "tau": rng.uniform(1.5e-4, 4e-4, wide),
+        "r": rng.uniform(1, 2, wide),
+        "v_leak": rng.normal(0, 0.1, wide),
+    }
     nodes = {
         "input": nir.Input({"input": np.array([2, 9, 11])}),
-        "conv": nir.Conv2d(None, rng.normal(0, 0.4, (3, 2, 3, 3)), (1, 1), (1, 1), (1, 1), 1, rng.normal(0, 0.1, 3)),
-        "grouped": nir.Conv2d(None, rng.normal(0, 0.4, (3, 1, 2, 2)), 1, (0, 0), (1, 1), 3, np.zeros(3)),
+        "conv": nir.Conv2d(
+            None, rng.normal(0, 0.4, (3, 2, 3, 3)), (1, 1), (1, 1), (1, 1), 1, rng.normal(0, 0.1, 3)
+        ),
+        "grouped": nir.Conv2d(
+            None, rng.normal(0, 0.4, (3, 1, 2, 2)), 1, (0, 0), (1, 1), 3, np.zeros(3)
+        ),
         "pool": nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
-        "neuron": nir.LIF(**lif, v_threshold=rng.uniform(0.4, 0.8, wide), v_reset=rng.uniform(-0.1, 0.1, wide)),
+        "neuron": nir.LIF(
+            **lif, v_threshold=rng.uniform(0.4, 0.8, wide), v_reset=rng.uniform(-0.1, 0.1, wide)
+        ),
         "sum": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
         "flatten": nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1),
         "dense": nir.Linear(rng.normal(0, 0.3, (6, 12))),
@@ -77,7 +101,18 @@ def test_every_node_that_nir_has_for_it_gives_what_the_numpy_network_gives(tmp_p
         "fire": nir.IF(np.full(flat, 1e4), np.full(flat, 0.7), np.zeros(flat)),
         "output": nir.Output({"output": np.array([6])}),
     }
-    chain = ["input", "conv", "grouped", "pool", "neuron", "sum", "flatten", "dense", "fire", "output"]
+    chain = [
+        "input",
+        "conv",
+        "grouped",
+        "pool",
+        "neuron",
+        "sum",
+        "flatten",
+        "dense",
+        "fire",
+        "output",
+    ]
     edges = [*pairwise(chain), ("flatten", "skip"), ("skip", "fire")]
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     write_onnx_float(graph, tmp_path / "network.onnx")
@@ -90,15 +125,24 @@ def test_every_node_that_nir_has_for_it_gives_what_the_numpy_network_gives(tmp_p
         np.testing.assert_array_equal(found[f"{name}.spikes"].swapaxes(0, 1), spikes, err_msg=name)
 
 
-def test_steps_and_batch_are_symbolic_and_equal_parameters_are_one_number(written: tuple[Any, Path]) -> None:
+def test_steps_and_batch_are_symbolic_and_equal_parameters_are_one_number(
+    written: tuple[Any, Path],
+) -> None:
     import onnx
 
     model = onnx.load(written[1])
     onnx.checker.check_model(model, full_check=True)
-    [x, *states] = [(i.name, [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim]) for i in model.graph.input]
+    [x, *states] = [
+        (i.name, [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim])
+        for i in model.graph.input
+    ]
     assert x == ("x", ["T", "B", *SHAPE])
     assert dict(states)["readout.sum"] == ["B", 10]
-    assert {tuple(i.dims) for i in model.graph.initializer if i.name.endswith((".decay", ".threshold", ".r"))} == {()}
+    assert {
+        tuple(i.dims)
+        for i in model.graph.initializer
+        if i.name.endswith((".decay", ".threshold", ".r"))
+    } == {()}
 
 
 def test_the_same_network_gives_the_same_bytes(written: tuple[Any, Path], tmp_path: Path) -> None:
@@ -106,7 +150,9 @@ def test_the_same_network_gives_the_same_bytes(written: tuple[Any, Path], tmp_pa
     assert (tmp_path / "again.onnx").read_bytes() == written[1].read_bytes()
 
 
-def test_it_runs_where_there_is_nothing_but_onnx_runtime_and_numpy(written: tuple[Any, Path]) -> None:
+def test_it_runs_where_there_is_nothing_but_onnx_runtime_and_numpy(
+    written: tuple[Any, Path],
+) -> None:
     code = (
         "import sys\n"
         "for name in ('torch', 'onnx', 'nir', 'tmkt', 'spikingjelly'): sys.modules[name] = None\n"

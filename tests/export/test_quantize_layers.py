@@ -1,4 +1,6 @@
-"""What the quantiser does with each layer: its statistics, its rounding, its scale, and what it reports."""
+"""What the quantiser does with each layer: its statistics, its rounding, its scale, and what it
+reports.
+"""
 
 from dataclasses import replace
 
@@ -13,7 +15,13 @@ from random_programs import frames_for, programs
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise import calibration
-from tmkt.export.quantise.calibration import InputStatistics, input_statistics, mean_inputs, run_layer, source_of
+from tmkt.export.quantise.calibration import (
+    InputStatistics,
+    input_statistics,
+    mean_inputs,
+    run_layer,
+    source_of,
+)
 from tmkt.export.quantise.quantise import quantize
 from tmkt.export.quantise.report import describe_answers, describe_spikes
 from tmkt.export.quantise.rounding import Rounding, choose_grid
@@ -42,9 +50,18 @@ def test_layers_run_on_calibration_recordings_as_the_program_says(data: st.DataO
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"stride": (2, 1), "padding": (1, 2)}, {"dilation": (2, 1)}, {"groups": 2}, {"pool": 2}, {"groups": 4, "pool": 3, "padding": (1, 1)}],
+    [
+        {},
+        {"stride": (2, 1), "padding": (1, 2)},
+        {"dilation": (2, 1)},
+        {"groups": 2},
+        {"pool": 2},
+        {"groups": 4, "pool": 3, "padding": (1, 1)},
+    ],
 )
-def test_statistics_are_those_of_the_synaptic_sums(fields: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_are_those_of_the_synaptic_sums(
+    fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames = make_frames(3, 2, (4, 13, 14), 3, seed=2)
     rng = np.random.default_rng(0)
     groups = fields.get("groups", 1)
@@ -61,16 +78,24 @@ def test_statistics_are_those_of_the_synaptic_sums(fields: dict[str, object], mo
         here = sums[:, g * 8 // groups : (g + 1) * 8 // groups]
         np.testing.assert_allclose(rows @ found.mean, here.mean((0, 2)), rtol=1e-5, atol=1e-5)
         [second] = found.second
-        np.testing.assert_allclose(np.diag(rows @ second @ rows.T), (here**2).mean((0, 2)), rtol=1e-4)
+        np.testing.assert_allclose(
+            np.diag(rows @ second @ rows.T), (here**2).mean((0, 2)), rtol=1e-4
+        )
     monkeypatch.setattr(calibration, "BLOCK", 5)
-    for found, parted in zip(groups_found, input_statistics([synapse], weight.shape, shape, source_of(frames, {})), strict=True):
+    for found, parted in zip(
+        groups_found,
+        input_statistics([synapse], weight.shape, shape, source_of(frames, {})),
+        strict=True,
+    ):
         np.testing.assert_allclose(parted.second[0], found.second[0][:5, :5])
         assert sum(len(block) for block in parted.second) == len(found.mean)
 
 
 def test_statistics_of_branches_are_those_of_their_sum() -> None:
     both = make_frames(3, 4, (2, 6, 6), seed=1), make_frames(3, 4, (2, 6, 6), seed=2)
-    synapses = [Synapse(name, "conv", np.zeros(0, np.int16), padding=(1, 1)) for name in ("one", "two")]
+    synapses = [
+        Synapse(name, "conv", np.zeros(0, np.int16), padding=(1, 1)) for name in ("one", "two")
+    ]
     kernels, shape = (4, 2, 3, 3), (4, 6, 6)
     [found] = mean_inputs(synapses, kernels, shape, {"one": both[0], "two": both[1]}.__getitem__)
     [expected] = mean_inputs(synapses[:1], kernels, shape, {"one": both[0] + both[1]}.__getitem__)
@@ -79,7 +104,9 @@ def test_statistics_of_branches_are_those_of_their_sum() -> None:
 
 def correlated_inputs(inputs: int, seed: int) -> InputStatistics:
     rng = np.random.default_rng(seed)
-    shared = (rng.random((400, inputs // 4)) < 0.2).astype(float) @ (rng.random((inputs // 4, inputs)) < 0.2)
+    shared = (rng.random((400, inputs // 4)) < 0.2).astype(float) @ (
+        rng.random((inputs // 4, inputs)) < 0.2
+    )
     rows = shared + (rng.random((400, inputs)) < 0.05)
     return InputStatistics(rows.mean(0), [rows.T @ rows / 400])
 
@@ -147,17 +174,30 @@ def test_calibration_brings_the_logits_nearer_to_the_float_networks(bits: int) -
 
 def test_given_grids_are_used_as_they_are_and_weights_go_to_their_nearest_level() -> None:
     graph = network_to_nir(make_network())
-    grids = {"conv1": Grid(3, 64, 200), "conv2": Grid(3, 64, 300), "conv3": Grid(3, 32, 1500), "readout": Grid(3, 16, 5000)}
+    grids = {
+        "conv1": Grid(3, 64, 200),
+        "conv2": Grid(3, 64, 300),
+        "conv3": Grid(3, 32, 1500),
+        "readout": Grid(3, 16, 5000),
+    }
     program, report = quantize(graph, SHAPE, 1, make_frames(2, 4, SHAPE), "3", grids)
-    assert [entry["scale"] for entry in report] == [layer.scale for layer in program.layers] == [200, 300, 1500, 5000]
+    assert (
+        [entry["scale"] for entry in report]
+        == [layer.scale for layer in program.layers]
+        == [200, 300, 1500, 5000]
+    )
     weight = np.asarray(graph.nodes["readout"].weight, np.float64) * 5000
-    np.testing.assert_array_equal(program.layers[-1].synapses[0].weight, np.clip(16 * np.rint(weight / 16), -48, 48))
+    np.testing.assert_array_equal(
+        program.layers[-1].synapses[0].weight, np.clip(16 * np.rint(weight / 16), -48, 48)
+    )
 
 
 def test_every_layer_may_have_its_own_bits_and_says_what_became_of_it() -> None:
     frames = make_frames(8, 6, SHAPE)
     labels = np.arange(8) % 10
-    program, report = quantize(network_to_nir(make_network()), SHAPE, 1, frames, "4,conv2=2,readout=8", labels=labels)
+    program, report = quantize(
+        network_to_nir(make_network()), SHAPE, 1, frames, "4,conv2=2,readout=8", labels=labels
+    )
     assert [entry["bits"] for entry in report] == [4, 2, 4, 8]
     readout, spikes, _ = run_plain(program, frames)
     for layer, entry in zip(program.layers, report, strict=True):
@@ -166,7 +206,9 @@ def test_every_layer_may_have_its_own_bits_and_says_what_became_of_it() -> None:
         if layer.fires:
             assert entry["spike_rate"] == spikes[layer.name].mean()
             assert entry["silent_neurons"] == (~spikes[layer.name].any((0, 1))).mean()
-            assert entry["spike_rate_change"] == pytest.approx(entry["spike_rate"] / entry["spike_rate_float"] - 1)
+            assert entry["spike_rate_change"] == pytest.approx(
+                entry["spike_rate"] / entry["spike_rate_float"] - 1
+            )
     assert report[1]["grid_used"] == 1.0
     assert report[1]["clipped_weights"] > 0.01
     assert report[-1]["accuracy"] == (readout.argmax(1) == labels).mean()
@@ -183,7 +225,9 @@ def test_layers_that_die_or_never_rest_are_warned_of() -> None:
     assert "saturated" in describe_spikes(some, all_of_them)["warning"]
     assert describe_spikes(some, all_of_them)["saturated_neurons"] == 1
     assert describe_spikes(0 * some, 0 * some)["spike_rate_change"] is None
-    assert describe_spikes(all_of_them, all_of_them[..., :6, :6])["spike_rate_change"] == 0, "a map is cropped where nothing reads its end"
+    assert describe_spikes(all_of_them, all_of_them[..., :6, :6])["spike_rate_change"] == 0, (
+        "a map is cropped where nothing reads its end"
+    )
 
 
 def test_answers_are_compared_with_the_float_networks() -> None:
@@ -196,7 +240,14 @@ def test_answers_are_compared_with_the_float_networks() -> None:
 
 @pytest.mark.parametrize(
     ("text", "bits"),
-    [("4", [4, 4, 4]), (8, [8, 8, 8]), ("8,4, 2", [8, 4, 2]), ("b=3", [8, 3, 8]), ("4,c=8", [4, 4, 8]), ("5,4,3,a=2", [2, 4, 3])],
+    [
+        ("4", [4, 4, 4]),
+        (8, [8, 8, 8]),
+        ("8,4, 2", [8, 4, 2]),
+        ("b=3", [8, 3, 8]),
+        ("4,c=8", [4, 4, 8]),
+        ("5,4,3,a=2", [2, 4, 3]),
+    ],
 )
 def test_bits_are_given_for_all_layers_each_or_by_name(text: str | int, bits: list[int]) -> None:
     assert bits_of(text, ["a", "b", "c"]) == bits

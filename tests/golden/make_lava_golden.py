@@ -1,13 +1,16 @@
-"""Makes the golden vectors: small programs, their input, and what real Lava 0.10.0 computed from them.
+"""Makes the golden vectors: small programs, their input, and what real Lava 0.10.0 computed from
+them.
 
     .venv/bin/python tests/golden/make_lava_golden.py [CASE ...]
 
-Chains of layers run from their netx file, all samples back to back, so that each shows that the states are reset between samples. What netx
-cannot hold runs as a graph built by hand (tests/support/lava_graph.py).
+Chains of layers run from their netx file, all samples back to back, so that each shows that the
+states are reset between samples. What netx cannot hold runs as a graph built by hand
+(tests/support/lava_graph.py).
 
-For each case <name>.safetensors (the program) and <name>.npz: `frames` uint8 [N, T, C, H, W]; `readout` int64 [N, K], membranes or spike
-counts of the last layer; `spikes/<layer>`, packed by `numpy.packbits` over the flattened [N, T, *shape]. Made anew only when Lava or the
-program's format changes: the simulator must agree with these files, never the other way round.
+For each case <name>.safetensors (the program) and <name>.npz: `frames` uint8 [N, T, C, H, W];
+`readout` int64 [N, K], membranes or spike counts of the last layer; `spikes/<layer>`, packed by
+`numpy.packbits` over the flattened [N, T, *shape]. Made anew only when Lava or the program's format
+changes: the simulator must agree with these files, never the other way round.
 """
 
 import sys
@@ -36,50 +39,110 @@ RNG = np.random.default_rng(20)
 
 def weights(*shape: int, largest: int = 120, shift: int = 0) -> NDArray[np.int16]:
     """Random even weights; `shift` makes most of them positive, so that deep layers get to fire."""
-    return (2 * np.clip(RNG.integers(-largest // 2, largest // 2 + 1, shape) + shift, -127, 127)).astype(np.int16)
+    return (
+        2 * np.clip(RNG.integers(-largest // 2, largest // 2 + 1, shape) + shift, -127, 127)
+    ).astype(np.int16)
 
 
 def biases(n: int, largest: int = 60) -> NDArray[np.int32]:
     return RNG.integers(-largest, largest + 1, n).astype(np.int32)
 
 
-def spikes_in(shape: tuple[int, int, int], samples: int = 3, steps: int = 8, rate: float = 0.25, most: int = 1) -> Frames:
+def spikes_in(
+    shape: tuple[int, int, int], samples: int = 3, steps: int = 8, rate: float = 0.25, most: int = 1
+) -> Frames:
     """Random input; samples of different rates, the first of them empty."""
     level = np.linspace(0, 2 * rate, samples).reshape(-1, 1, 1, 1, 1)
-    return ((RNG.random((samples, steps, *shape)) < level) * RNG.integers(1, most + 1, (samples, steps, *shape))).astype(np.uint8)
+    return (
+        (RNG.random((samples, steps, *shape)) < level)
+        * RNG.integers(1, most + 1, (samples, steps, *shape))
+    ).astype(np.uint8)
 
 
 def conv(
-    name: str, source: str, shape: tuple[int, int, int], weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], **settings: object
+    name: str,
+    source: str,
+    shape: tuple[int, int, int],
+    weight: NDArray[np.int16],
+    threshold: int,
+    decays: tuple[int, int],
+    **settings: object,
 ) -> Layer:
-    return Layer(name, shape, (Synapse(source, "conv", weight, **settings),), biases(shape[0]), threshold, *decays)  # type: ignore[arg-type]
+    return Layer(
+        name,
+        shape,
+        (Synapse(source, "conv", weight, **settings),),
+        biases(shape[0]),
+        threshold,
+        *decays,
+    )  # type: ignore[arg-type]
 
 
-def dense(name: str, source: str, weight: NDArray[np.int16], threshold: int, decays: tuple[int, int], fires: bool = True, pool: int = 1) -> Layer:
-    return Layer(name, weight.shape[:1], (Synapse(source, "dense", weight, pool=pool),), biases(len(weight)), threshold, *decays, fires=fires)
+def dense(
+    name: str,
+    source: str,
+    weight: NDArray[np.int16],
+    threshold: int,
+    decays: tuple[int, int],
+    fires: bool = True,
+    pool: int = 1,
+) -> Layer:
+    return Layer(
+        name,
+        weight.shape[:1],
+        (Synapse(source, "dense", weight, pool=pool),),
+        biases(len(weight)),
+        threshold,
+        *decays,
+        fires=fires,
+    )
 
 
 def readout(source: str, inputs: int, decays: tuple[int, int] = (0, 4096), pool: int = 1) -> Layer:
-    return dense("readout", source, weights(5, inputs), MAX_THRESHOLD, decays, fires=False, pool=pool)
+    return dense(
+        "readout", source, weights(5, inputs), MAX_THRESHOLD, decays, fires=False, pool=pool
+    )
 
 
 def plain() -> tuple[Program, Frames]:
     """A convolution and a dense layer, a map that is not square."""
-    conv1 = conv("conv1", "input", (4, 9, 7), weights(4, 2, 3, 3), 150, (2048, 4096), padding=(1, 1))
-    return Program((2, 9, 7), 1, (conv1, readout("conv1", 4 * 9 * 7)), "membrane"), spikes_in((2, 9, 7))
+    conv1 = conv(
+        "conv1", "input", (4, 9, 7), weights(4, 2, 3, 3), 150, (2048, 4096), padding=(1, 1)
+    )
+    return Program((2, 9, 7), 1, (conv1, readout("conv1", 4 * 9 * 7)), "membrane"), spikes_in(
+        (2, 9, 7)
+    )
 
 
 def decays(pairs: list[tuple[int, int]]) -> tuple[Program, Frames]:
-    """A chain of layers, each with its own (voltage decay, current decay); states of both signs, so that rounding toward zero shows."""
-    layers = [conv("conv1", "input", (3, 6, 5), weights(3, 2, 3, 3, shift=8), 120, pairs[0], padding=(1, 1))]
+    """A chain of layers, each with its own (voltage decay, current decay); states of both signs, so
+    that rounding toward zero shows.
+    """
+    layers = [
+        conv(
+            "conv1", "input", (3, 6, 5), weights(3, 2, 3, 3, shift=8), 120, pairs[0], padding=(1, 1)
+        )
+    ]
     for i, pair in enumerate(pairs[1:-1], start=2):
-        layers.append(conv(f"conv{i}", f"conv{i - 1}", (3, 6, 5), weights(3, 3, 3, 3, shift=8), 120 * i, pair, padding=(1, 1)))
+        layers.append(
+            conv(
+                f"conv{i}",
+                f"conv{i - 1}",
+                (3, 6, 5),
+                weights(3, 3, 3, 3, shift=8),
+                120 * i,
+                pair,
+                padding=(1, 1),
+            )
+        )
     layers.append(readout(layers[-1].name, 90, pairs[-1]))
     return Program((2, 6, 5), 1, tuple(layers), "membrane"), spikes_in((2, 6, 5), steps=12)
 
 
 def saturation() -> tuple[Program, Frames]:
-    """Membranes at both rails: input that first drives one half of the neurons up and the other down, then the reverse."""
+    """Membranes at both rails: input that first drives one half of the neurons up and the other
+    down, then the reverse.
+    """
     half = np.where(np.arange(8)[:, None] < 4, -1, 1)
     site = np.where(np.arange(32)[None] < 16, 1, -1)
     weight = (2 * RNG.integers(60, 128, (8, 32)) * half * site).astype(np.int16)
@@ -95,10 +158,14 @@ def saturation() -> tuple[Program, Frames]:
 
 
 def current_wrap() -> tuple[Program, Frames]:
-    """Sums beyond 24 bits, which wrap: exactly at both edges (2^17 * 64 stays, its negative does not), once, and further than once."""
+    """Sums beyond 24 bits, which wrap: exactly at both edges (2^17 * 64 stays, its negative does
+    not), once, and further than once.
+    """
     weight = weights(6, 32, largest=254)
     weight[0, :8], weight[1, :8] = 128, -128  # 8 sites * 128 counts * 128 = 2^17
-    hidden = replace(dense("dense1", "input", weight, 20000, (977, 1365)), bias=np.zeros(6, np.int32))
+    hidden = replace(
+        dense("dense1", "input", weight, 20000, (977, 1365)), bias=np.zeros(6, np.int32)
+    )
     frames = RNG.integers(0, 256, (3, 10, 2, 4, 4)).astype(np.uint8)
     frames[0] //= 4
     frames[1, 0] = 0
@@ -108,30 +175,100 @@ def current_wrap() -> tuple[Program, Frames]:
 
 def geometry() -> tuple[Program, Frames]:
     """Rectangular kernels, strides, paddings, dilations, groups."""
-    conv1 = conv("conv1", "input", (4, 5, 11), weights(4, 1, 3, 2), 100, (977, 4096), stride=(2, 1), padding=(1, 2), dilation=(2, 3), groups=2)
-    conv2 = conv("conv2", "conv1", (8, 5, 5), weights(8, 1, 1, 3, shift=20), 60, (2048, 4096), stride=(1, 2), padding=(0, 0), groups=4)
+    conv1 = conv(
+        "conv1",
+        "input",
+        (4, 5, 11),
+        weights(4, 1, 3, 2),
+        100,
+        (977, 4096),
+        stride=(2, 1),
+        padding=(1, 2),
+        dilation=(2, 3),
+        groups=2,
+    )
+    conv2 = conv(
+        "conv2",
+        "conv1",
+        (8, 5, 5),
+        weights(8, 1, 1, 3, shift=20),
+        60,
+        (2048, 4096),
+        stride=(1, 2),
+        padding=(0, 0),
+        groups=4,
+    )
     last = readout("conv2", 8 * 25)
-    return Program((2, 12, 10), 1, (conv1, conv2, last), "membrane"), spikes_in((2, 12, 10), rate=0.3)
+    return Program((2, 12, 10), 1, (conv1, conv2, last), "membrane"), spikes_in(
+        (2, 12, 10), rate=0.3
+    )
 
 
 def counts() -> tuple[Program, Frames]:
     """Counts above 1 at the input of a convolution."""
-    conv1 = conv("conv1", "input", (4, 6, 6), weights(4, 2, 3, 3), 700, (2048, 4096), padding=(1, 1))
-    return Program((2, 6, 6), 15, (conv1, readout("conv1", 144)), "membrane"), spikes_in((2, 6, 6), most=15)
+    conv1 = conv(
+        "conv1", "input", (4, 6, 6), weights(4, 2, 3, 3), 700, (2048, 4096), padding=(1, 1)
+    )
+    return Program((2, 6, 6), 15, (conv1, readout("conv1", 144)), "membrane"), spikes_in(
+        (2, 6, 6), most=15
+    )
 
 
 def pool_crop() -> tuple[Program, Frames]:
-    """Average pooling after odd maps: 17 x 17 and, with stride 2, 9 x 9 are held to even sizes, and pools are fused twice."""
-    conv1 = conv("conv1", "input", (3, 16, 16), weights(3, 2, 3, 3, shift=4), 150, (2048, 4096), padding=(1, 1))
-    conv2 = conv("conv2", "conv1", (4, 8, 8), weights(4, 3, 3, 3, shift=4), 900, (2048, 4096), padding=(1, 1), pool=2)
-    return Program((2, 17, 17), 1, (conv1, conv2, readout("conv2", 4 * 16, pool=2)), "membrane"), spikes_in((2, 17, 17), samples=2, steps=6)
+    """Average pooling after odd maps: 17 x 17 and, with stride 2, 9 x 9 are held to even sizes, and
+    pools are fused twice.
+    """
+    conv1 = conv(
+        "conv1",
+        "input",
+        (3, 16, 16),
+        weights(3, 2, 3, 3, shift=4),
+        150,
+        (2048, 4096),
+        padding=(1, 1),
+    )
+    conv2 = conv(
+        "conv2",
+        "conv1",
+        (4, 8, 8),
+        weights(4, 3, 3, 3, shift=4),
+        900,
+        (2048, 4096),
+        padding=(1, 1),
+        pool=2,
+    )
+    return Program(
+        (2, 17, 17), 1, (conv1, conv2, readout("conv2", 4 * 16, pool=2)), "membrane"
+    ), spikes_in((2, 17, 17), samples=2, steps=6)
 
 
 def pool_stride() -> tuple[Program, Frames]:
-    """A strided convolution of an odd map whose result is cropped and pooled; a pool that drops a row and a column before a dense layer."""
-    conv1 = conv("conv1", "input", (3, 8, 6), weights(3, 2, 3, 3, shift=4), 120, (1365, 4096), stride=(2, 2), padding=(1, 1))
-    conv2 = conv("conv2", "conv1", (4, 3, 5), weights(4, 3, 2, 3, shift=4), 400, (3151, 4096), padding=(0, 2), pool=2)
-    return Program((2, 17, 13), 1, (conv1, conv2, readout("conv2", 4 * 2, pool=2)), "membrane"), spikes_in((2, 17, 13), samples=2)
+    """A strided convolution of an odd map whose result is cropped and pooled; a pool that drops a
+    row and a column before a dense layer.
+    """
+    conv1 = conv(
+        "conv1",
+        "input",
+        (3, 8, 6),
+        weights(3, 2, 3, 3, shift=4),
+        120,
+        (1365, 4096),
+        stride=(2, 2),
+        padding=(1, 1),
+    )
+    conv2 = conv(
+        "conv2",
+        "conv1",
+        (4, 3, 5),
+        weights(4, 3, 2, 3, shift=4),
+        400,
+        (3151, 4096),
+        padding=(0, 2),
+        pool=2,
+    )
+    return Program(
+        (2, 17, 13), 1, (conv1, conv2, readout("conv2", 4 * 2, pool=2)), "membrane"
+    ), spikes_in((2, 17, 13), samples=2)
 
 
 def spike_readout() -> tuple[Program, Frames]:
@@ -141,8 +278,14 @@ def spike_readout() -> tuple[Program, Frames]:
     return Program((2, 4, 5), 1, (hidden, last), "spikes"), spikes_in((2, 4, 5), steps=12)
 
 
-def recurrent_synapse(name: str, neurons: int, largest: int = 120, longest_delay: int = 0) -> Synapse:
-    delays = RNG.integers(0, longest_delay + 1, (neurons, neurons)).astype(np.uint8) if longest_delay else None
+def recurrent_synapse(
+    name: str, neurons: int, largest: int = 120, longest_delay: int = 0
+) -> Synapse:
+    delays = (
+        RNG.integers(0, longest_delay + 1, (neurons, neurons)).astype(np.uint8)
+        if longest_delay
+        else None
+    )
     return Synapse(name, "dense", weights(neurons, neurons, largest=largest), delays=delays)
 
 
@@ -157,7 +300,9 @@ def delayed(layer: Layer, longest: int) -> Layer:
 
 
 def quiet(layer: Layer) -> Layer:
-    """The same layer with biases that fire nothing on their own: in Lava they act before the sample starts, and late spikes would stay."""
+    """The same layer with biases that fire nothing on their own: in Lava they act before the sample
+    starts, and late spikes would stay.
+    """
     return replace(layer, bias=-np.abs(layer.bias))
 
 
@@ -165,55 +310,115 @@ def recurrent() -> tuple[Program, Frames]:
     """A dense layer that hears itself, no delays, voltage and current with memory."""
     hidden = quiet(dense("dense1", "input", weights(12, 40, shift=12), 200, (977, 2048)))
     hidden = replace(hidden, synapses=(*hidden.synapses, recurrent_synapse("dense1", 12)))
-    return Program((2, 4, 5), 1, (hidden, readout("dense1", 12)), "membrane"), spikes_in((2, 4, 5), steps=16)
+    return Program((2, 4, 5), 1, (hidden, readout("dense1", 12)), "membrane"), spikes_in(
+        (2, 4, 5), steps=16
+    )
 
 
 def delays() -> tuple[Program, Frames]:
-    """Delays of 0 to 62 steps at the input, between layers and into the read-out, which hears the input too."""
-    first = delayed(quiet(dense("dense1", "input", weights(10, 18, shift=25), 150, (2048, 4096))), 62)
-    second = delayed(quiet(dense("dense2", "dense1", weights(9, 10, shift=25), 150, (500, 4096))), 7)
+    """Delays of 0 to 62 steps at the input, between layers and into the read-out, which hears the
+    input too.
+    """
+    first = delayed(
+        quiet(dense("dense1", "input", weights(10, 18, shift=25), 150, (2048, 4096))), 62
+    )
+    second = delayed(
+        quiet(dense("dense2", "dense1", weights(9, 10, shift=25), 150, (500, 4096))), 7
+    )
     last = readout("dense2", 9)
-    last = delayed(replace(last, synapses=(*last.synapses, Synapse("input", "dense", weights(5, 18)))), 30)
-    return Program((2, 3, 3), 1, (first, second, last), "membrane"), spikes_in((2, 3, 3), samples=2, steps=90, rate=0.1)
+    last = delayed(
+        replace(last, synapses=(*last.synapses, Synapse("input", "dense", weights(5, 18)))), 30
+    )
+    return Program((2, 3, 3), 1, (first, second, last), "membrane"), spikes_in(
+        (2, 3, 3), samples=2, steps=90, rate=0.1
+    )
 
 
 def recurrent_delays() -> tuple[Program, Frames]:
-    """Recurrent synapses with delays, into a layer whose input is delayed as well; read out by spike count."""
-    hidden = delayed(quiet(dense("dense1", "input", weights(10, 18, shift=20), 250, (1000, 3000))), 3)
-    hidden = replace(hidden, synapses=(*hidden.synapses, recurrent_synapse("dense1", 10, largest=160, longest_delay=20)))
+    """Recurrent synapses with delays, into a layer whose input is delayed as well; read out by
+    spike count.
+    """
+    hidden = delayed(
+        quiet(dense("dense1", "input", weights(10, 18, shift=20), 250, (1000, 3000))), 3
+    )
+    hidden = replace(
+        hidden,
+        synapses=(*hidden.synapses, recurrent_synapse("dense1", 10, largest=160, longest_delay=20)),
+    )
     last = quiet(dense("readout", "dense1", weights(4, 10, shift=30), 150, (2048, 4096)))
     last = replace(last, synapses=(*last.synapses, recurrent_synapse("readout", 4)))
     return Program((2, 3, 3), 1, (hidden, last), "spikes"), spikes_in((2, 3, 3), steps=40, rate=0.2)
 
 
 def several_inputs() -> tuple[Program, Frames]:
-    """Two convolutions, a dense synapse and a recurrent one into one map; a read-out that hears a map, its pool and a dense layer."""
-    conv1 = quiet(conv("conv1", "input", (3, 5, 4), weights(3, 2, 3, 3, shift=15), 150, (2048, 4096), padding=(1, 1)))
+    """Two convolutions, a dense synapse and a recurrent one into one map; a read-out that hears a
+    map, its pool and a dense layer.
+    """
+    conv1 = quiet(
+        conv(
+            "conv1",
+            "input",
+            (3, 5, 4),
+            weights(3, 2, 3, 3, shift=15),
+            150,
+            (2048, 4096),
+            padding=(1, 1),
+        )
+    )
     wide = Synapse("input", "conv", weights(3, 2, 1, 3), padding=(0, 1))
     conv1 = replace(
-        conv1, synapses=(*conv1.synapses, wide, Synapse("input", "dense", weights(60, 40, largest=20)), recurrent_synapse("conv1", 60, 30))
+        conv1,
+        synapses=(
+            *conv1.synapses,
+            wide,
+            Synapse("input", "dense", weights(60, 40, largest=20)),
+            recurrent_synapse("conv1", 60, 30),
+        ),
     )
     dense1 = quiet(dense("dense1", "input", weights(6, 40, shift=15), 150, (1000, 4096)))
     last = readout("conv1", 60)
     pooled = Synapse("conv1", "dense", weights(5, 3 * 2 * 2), pool=2)
-    last = replace(last, synapses=(*last.synapses, pooled, Synapse("dense1", "dense", weights(5, 6))))
+    last = replace(
+        last, synapses=(*last.synapses, pooled, Synapse("dense1", "dense", weights(5, 6)))
+    )
     return Program((2, 5, 4), 1, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 4))
 
 
 def graded() -> tuple[Program, Frames]:
     """Counts of up to 255 into a convolution, and late ones into a dense layer beside it."""
-    conv1 = conv("conv1", "input", (3, 4, 5), weights(3, 2, 2, 2), 30000, (2048, 4096), padding=(0, 0))
+    conv1 = conv(
+        "conv1", "input", (3, 4, 5), weights(3, 2, 2, 2), 30000, (2048, 4096), padding=(0, 0)
+    )
     dense1 = delayed(quiet(dense("dense1", "input", weights(8, 60), 60000, (1000, 4096))), 4)
     last = readout("conv1", 60)
     last = replace(last, synapses=(*last.synapses, Synapse("dense1", "dense", weights(5, 8))))
-    return Program((2, 5, 6), 255, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 6), steps=10, most=255)
+    return Program((2, 5, 6), 255, (conv1, dense1, last), "membrane"), spikes_in(
+        (2, 5, 6), steps=10, most=255
+    )
 
 
 def odd_weights() -> tuple[Program, Frames]:
     """Odd weights, none above 127; and dense ones of a single sign."""
-    conv1 = conv("conv1", "input", (3, 5, 5), RNG.integers(-127, 128, (3, 2, 3, 3)).astype(np.int16), 90, (2048, 4096), padding=(1, 1))
-    dense1 = dense("dense1", "conv1", RNG.integers(-60, 128, (8, 75)).astype(np.int16), 200, (2048, 4096))
-    last = dense("readout", "dense1", -RNG.integers(1, 128, (5, 8)).astype(np.int16), MAX_THRESHOLD, (0, 4096), fires=False)
+    conv1 = conv(
+        "conv1",
+        "input",
+        (3, 5, 5),
+        RNG.integers(-127, 128, (3, 2, 3, 3)).astype(np.int16),
+        90,
+        (2048, 4096),
+        padding=(1, 1),
+    )
+    dense1 = dense(
+        "dense1", "conv1", RNG.integers(-60, 128, (8, 75)).astype(np.int16), 200, (2048, 4096)
+    )
+    last = dense(
+        "readout",
+        "dense1",
+        -RNG.integers(1, 128, (5, 8)).astype(np.int16),
+        MAX_THRESHOLD,
+        (0, 4096),
+        fires=False,
+    )
     return Program((2, 5, 5), 1, (conv1, dense1, last), "membrane"), spikes_in((2, 5, 5))
 
 
@@ -238,7 +443,9 @@ CASES = {
 }
 
 
-def run_netx(program: Program, frames: Frames) -> tuple[NDArray[np.int64], dict[str, NDArray[np.uint8]]]:
+def run_netx(
+    program: Program, frames: Frames
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.uint8]]]:
     """The program's netx file in Lava."""
     contract = InputContract(program.input_shape[1:], frames.shape[1], 1, program.max_count)
     classes = [str(i) for i in range(program.classes)]
@@ -252,7 +459,10 @@ def run_netx(program: Program, frames: Frames) -> tuple[NDArray[np.int64], dict[
 def make(name: str) -> None:
     """Runs one case in Lava and writes its two files."""
     program, frames = CASES[name]()
-    chain = all(len(layer.synapses) == 1 and not layer.steps_back(layer.synapses[0]) for layer in program.layers)
+    chain = all(
+        len(layer.synapses) == 1 and not layer.steps_back(layer.synapses[0])
+        for layer in program.layers
+    )
     readout, spikes = run_netx(program, frames) if chain else run_in_lava(program, frames)
     programs.save(program, FOLDER / f"{name}.safetensors")
     packed = {f"spikes/{layer}": np.packbits(s) for layer, s in spikes.items()}

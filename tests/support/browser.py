@@ -10,9 +10,13 @@ OPTIONS = ["--no-sandbox"]  # Chromium refuses to start as root without it
 
 
 def chromium() -> str:
-    """Its path, which TMKT_CHROMIUM may name. Skips the test where there is none; fails it where TMKT_REQUIRE_BROWSER is set, as in CI."""
+    """Its path, which TMKT_CHROMIUM may name. Skips the test where there is none; fails it where
+    TMKT_REQUIRE_BROWSER is set, as in CI.
+    """
     for name in (os.environ.get("TMKT_CHROMIUM", ""), *NAMES):
         if name and (found := shutil.which(name)):
             return found
     message = "no Chromium: make browser"
-    raise (pytest.fail if os.environ.get("TMKT_REQUIRE_BROWSER") else pytest.skip).Exception(message)
+    raise (pytest.fail if os.environ.get("TMKT_REQUIRE_BROWSER") else pytest.skip).Exception(
+        message
+    )

@@ -1,4 +1,6 @@
-"""A stricter C compiler for the engine `c`: the machine's own, told to allow nothing that C99 does not define."""
+"""A stricter C compiler for the engine `c`: the machine's own, told to allow nothing that C99 does
+not define.
+"""
 
 import shutil
 import stat
@@ -14,7 +16,9 @@ needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"
 
 
 def strict_cc(folder: Path) -> Path:
-    """A folder to put first on PATH: its `cc` adds STRICT, and SANITIZERS where this machine has them."""
+    """A folder to put first on PATH: its `cc` adds STRICT, and SANITIZERS where this machine has
+    them.
+    """
     own = shutil.which("cc")
     assert own is not None
     folder.mkdir(parents=True, exist_ok=True)

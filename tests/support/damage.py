@@ -6,9 +6,11 @@ import numpy as np
 
 
 def damaged(content: bytes, count: int, seed: int = 0, where: int | None = None) -> Iterator[bytes]:
-    """`count` versions of a file, never the file itself: truncated, single bits or bytes changed, runs overwritten, parts moved.
+    """`count` versions of a file, never the file itself: truncated, single bits or bytes changed,
+    runs overwritten, parts moved.
 
-    Half of them are changed in the first `where` bytes, where headers are (by default the first 2 KiB), the others anywhere.
+    Half of them are changed in the first `where` bytes, where headers are (by default the first 2
+    KiB), the others anywhere.
     """
     rng = np.random.default_rng(seed)
     made = 0

@@ -30,11 +30,23 @@ def example_parts() -> tuple[Any, Program, list[dict[str, Any]]]:
     return graph, *quantize(graph, SHAPE, 1, example_frames(8))
 
 
-def write_example(path: Path, parts: tuple[Any, Program, list[dict[str, Any]]], onnx: Program | None = None, files: Sequence[str] = ()) -> Bundle:
-    """Writes a bundle of the parts; `onnx` is a program to put into network.onnx instead of the bundle's own."""
+def write_example(
+    path: Path,
+    parts: tuple[Any, Program, list[dict[str, Any]]],
+    onnx: Program | None = None,
+    files: Sequence[str] = (),
+) -> Bundle:
+    """Writes a bundle of the parts; `onnx` is a program to put into network.onnx instead of the
+    bundle's own.
+    """
     graph, program, report = parts
-    writers = {bundles.NIR: lambda p: write_nir(graph, p), bundles.ONNX: lambda p: write_onnx(onnx or program, p)}
+    writers = {
+        bundles.NIR: lambda p: write_nir(graph, p),
+        bundles.ONNX: lambda p: write_onnx(onnx or program, p),
+    }
     kept = {name: writer for name, writer in writers.items() if not files or name in files}
     classes = [str(i) for i in range(program.classes)]
     origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
-    return bundles.write(path, program, InputContract(SHAPE[1:], STEPS, 1000, 1), classes, origin, report, kept)
+    return bundles.write(
+        path, program, InputContract(SHAPE[1:], STEPS, 1000, 1), classes, origin, report, kept
+    )

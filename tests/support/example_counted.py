@@ -8,7 +8,9 @@ from tmkt.deploy.trace import LayerTrace, Trace
 
 
 def by_hand(synops: list[int], neurons: int, active: float) -> Counted:
-    """One layer, one step of a millisecond, the given synaptic operations of each sample; `active` neurons in each. The program is not used."""
+    """One layer, one step of a millisecond, the given synaptic operations of each sample; `active`
+    neurons in each. The program is not used.
+    """
     counts = np.array(synops, np.int64).reshape(-1, 1)
     samples = len(synops)
     trace = Trace((LayerTrace("n", neurons, counts, counts, counts, counts),))

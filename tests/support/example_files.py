@@ -1,4 +1,6 @@
-"""Recordings as bytes, written the plain way, apart from our own writers: what readers are tested with."""
+"""Recordings as bytes, written the plain way, apart from our own writers: what readers are tested
+with.
+"""
 
 import struct
 from itertools import groupby
@@ -18,16 +20,24 @@ Rows = list[tuple[int, int, int, int]]  # t, x, y, p
 LZ4, ZSTD = (1, 2), (3, 4)
 
 
-def random_events(n: int, sensor: tuple[int, int] = SENSOR, seed: int = 0, step_us: int = 300) -> Events:
+def random_events(
+    n: int, sensor: tuple[int, int] = SENSOR, seed: int = 0, step_us: int = 300
+) -> Events:
     """Sorted events; some share a stamp, or follow each other in x."""
     rng = np.random.default_rng(seed)
     t = 5 + np.cumsum(rng.integers(0, step_us, n) * rng.integers(0, 2, n))
     x, y, p = (rng.integers(0, high, n) for high in (sensor[1], sensor[0], 2))
-    return Events(t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), sensor)
+    return Events(
+        t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), sensor
+    )
 
 
 def rows(chunks: Any) -> Rows:
-    return [row for e in chunks for row in zip(e.t.tolist(), e.x.tolist(), e.y.tolist(), e.p.tolist(), strict=True)]
+    return [
+        row
+        for e in chunks
+        for row in zip(e.t.tolist(), e.x.tolist(), e.y.tolist(), e.p.tolist(), strict=True)
+    ]
 
 
 def write_example(format: str, path: Path, events: Events) -> Path:
@@ -55,15 +65,26 @@ def structured(events: Events) -> NDArray[Any]:
 def aedat1(events: Events) -> bytes:
     """A DVS128's records of 6 bytes: x from the right, y from below, on = 0."""
     head = b"#!AER-DAT1.0\r\n# a comment\r\n"
-    return head + b"".join(struct.pack(">HI", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t) for t, x, y, p in rows([events]))
+    return head + b"".join(
+        struct.pack(">HI", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t)
+        for t, x, y, p in rows([events])
+    )
 
 
-def aedat4(streams: dict[int, list[Events]], compression: int = 1, table: bool = True, sizes: bool = True) -> bytes:
-    """A packet for each of a stream's parts, in turn, with packets of an IMU between; `table`: with a data table at the end."""
+def aedat4(
+    streams: dict[int, list[Events]], compression: int = 1, table: bool = True, sizes: bool = True
+) -> bytes:
+    """A packet for each of a stream's parts, in turn, with packets of an IMU between; `table`: with
+    a data table at the end.
+    """
     nodes = ""
     for identity, parts in streams.items():
         height, width = parts[0].sensor if parts else SENSOR
-        size = f'<node name="info"><attr key="sizeX">{width}</attr><attr key="sizeY">{height}</attr></node>' if sizes else ""
+        size = (
+            f'<node name="info"><attr key="sizeX">{width}</attr><attr key="sizeY">{height}</attr></node>'
+            if sizes
+            else ""
+        )
         nodes += f'<node name="{identity}"><attr key="typeIdentifier">EVTS</attr>{size}</node>'
     nodes += '<node name="9"><attr key="typeIdentifier">IMUS</attr></node>'
     xml = f'<dv version="2.0"><node name="outInfo">{nodes}</node></dv>'.encode()
@@ -71,14 +92,27 @@ def aedat4(streams: dict[int, list[Events]], compression: int = 1, table: bool =
     for turn in range(max(map(len, streams.values()))):
         for identity, parts in streams.items():
             if turn < len(parts):
-                data += _packet(identity, _compressed(_buffer(b"EVTS", rows([parts[turn]])), compression))
+                data += _packet(
+                    identity, _compressed(_buffer(b"EVTS", rows([parts[turn]])), compression)
+                )
         data += _packet(9, _compressed(_buffer(b"IMUS", []), compression))
-    # IOHE: a field table at byte 8, and at 20 the root with its three fields: compression, where the data table begins, XML.
+    # IOHE: a field table at byte 8, and at 20 the root with its three fields: compression, where
+    # the data table begins, XML.
     begin = 18 + 44 + len(xml)
     head = struct.pack("<I4sHHHHH2x", 20, b"IOHE", 10, 24, 4, 8, 16)
-    head += struct.pack("<iiqI", 12, compression, begin + len(data) if table else -1, 4) + struct.pack("<I", len(xml)) + xml
+    head += (
+        struct.pack("<iiqI", 12, compression, begin + len(data) if table else -1, 4)
+        + struct.pack("<I", len(xml))
+        + xml
+    )
     head += b"\0" * (begin - 18 - len(head))
-    return b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(head)) + head + data + (b"a data table" if table else b"")
+    return (
+        b"#!AER-DAT4.0\r\n"
+        + struct.pack("<I", len(head))
+        + head
+        + data
+        + (b"a data table" if table else b"")
+    )
 
 
 def _packet(identity: int, payload: bytes) -> bytes:
@@ -109,17 +143,27 @@ def ecf_chunk(events: Events, mode: int) -> bytes:
             while step:
                 out += bytes((0xF0 | step & 15,))
                 step >>= 4
-        out += bytes((step << 4 | length,)) if length < 15 else struct.pack("<BH", step << 4 | 15, length)
+        out += (
+            bytes((step << 4 | length,))
+            if length < 15
+            else struct.pack("<BH", step << 4 | 15, length)
+        )
         now = stamp
     pad = -len(t) % 4
     if mode == 2:
         values = [b << 12 | a << 1 | c for a, b, c in zip(x, y, p, strict=True)] + [0] * pad
         for a, b, c, d in zip(*(values[k::4] for k in range(4)), strict=True):
-            out += struct.pack("<III", a << 8 | b & 0xFF, b >> 8 << 16 | c & 0xFFFF, c >> 16 << 24 | d)
+            out += struct.pack(
+                "<III", a << 8 | b & 0xFF, b >> 8 << 16 | c & 0xFFFF, c >> 16 << 24 | d
+            )
         return out
     for row, run in groupby(y):
         length = len(list(run))
-        out += struct.pack("<H", row << 5 | length) if length < 31 else struct.pack("<HH", row << 5 | 31, length)
+        out += (
+            struct.pack("<H", row << 5 | length)
+            if length < 31
+            else struct.pack("<HH", row << 5 | 31, length)
+        )
     if mode == 1:
         values = [a << 1 | c for a, c in zip(x, p, strict=True)] + [0] * pad
         for a, b, c, d in zip(*(values[k::4] for k in range(4)), strict=True):
@@ -134,12 +178,18 @@ def ecf_chunk(events: Events, mode: int) -> bytes:
         out += struct.pack("<H", first << 5 | mask)
     for value, run in groupby(p):
         length = len(list(run))
-        out += bytes((value << 7 | length,)) if length < 127 else struct.pack("<BH", value << 7 | 127, length)
+        out += (
+            bytes((value << 7 | length,))
+            if length < 127
+            else struct.pack("<BH", value << 7 | 127, length)
+        )
     return out
 
 
 def write_ecf(path: Path, events: Events, chunk: int, modes: tuple[int, ...] = (0, 1, 2)) -> None:
-    """Prophesee's HDF5: /CD/events in chunks, compressed by these modes in turn, written as they are: nobody needs the filter's plug-in."""
+    """Prophesee's HDF5: /CD/events in chunks, compressed by these modes in turn, written as they
+    are: nobody needs the filter's plug-in.
+    """
     import h5py
 
     table = np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
@@ -152,5 +202,11 @@ def write_ecf(path: Path, events: Events, chunk: int, modes: tuple[int, ...] = (
         group = file.create_group("CD")
         dataset = h5py.h5d.create(group.id, b"events", h5py.h5t.py_create(table), space, properties)
         for k, start in enumerate(range(0, len(events), chunk)):
-            part = Events(*(values[start : start + chunk] for values in (events.t, events.x, events.y, events.p)), events.sensor)
+            part = Events(
+                *(
+                    values[start : start + chunk]
+                    for values in (events.t, events.x, events.y, events.p)
+                ),
+                events.sensor,
+            )
             dataset.write_direct_chunk((start,), ecf_chunk(part, modes[k % len(modes)]))

@@ -1,7 +1,10 @@
-"""Runs in an environment that has Norse (make test-peers), in a process of its own: what Norse writes, and what it makes of our files.
+"""Runs in an environment that has Norse (make test-peers), in a process of its own: what Norse
+writes, and what it makes of our files.
 
-python norse_process.py write FOLDER              a Norse network by Norse's exporter: norse.nir, and what it computes: norse.npz
-python norse_process.py run FILE.nir IN OUT.npz   loads a file as it is; frames [N, T, C, H, W] of IN (.npy) to the outputs of its last node
+python norse_process.py write FOLDER              a Norse network by Norse's exporter: norse.nir,
+    and what it computes: norse.npz
+python norse_process.py run FILE.nir IN OUT.npz   loads a file as it is; frames [N, T, C, H, W] of
+    IN (.npy) to the outputs of its last node
 """
 
 import sys
@@ -23,12 +26,24 @@ def _full(value: float, n: int) -> torch.Tensor:
 
 
 def _network() -> Any:
-    box = norse.LIFBoxParameters(tau_mem_inv=_full(500.0, 24), v_th=_full(1.0, 24), v_leak=_full(0.0, 24))
-    current = norse.LIFParameters(tau_mem_inv=_full(300.0, 18), tau_syn_inv=_full(400.0, 18), v_th=_full(0.6, 18), v_leak=_full(0.0, 18))
+    box = norse.LIFBoxParameters(
+        tau_mem_inv=_full(500.0, 24), v_th=_full(1.0, 24), v_leak=_full(0.0, 24)
+    )
+    current = norse.LIFParameters(
+        tau_mem_inv=_full(300.0, 18),
+        tau_syn_inv=_full(400.0, 18),
+        v_th=_full(0.6, 18),
+        v_leak=_full(0.0, 18),
+    )
     whole = norse.IAFParameters(v_th=_full(1.3, 6))
     linear = torch.nn.Linear
     net = norse.SequentialState(
-        linear(32, 24), norse.LIFBoxCell(box, dt=DT), linear(24, 18), norse.LIFCell(current, dt=DT), linear(18, 6), norse.IAFCell(whole)
+        linear(32, 24),
+        norse.LIFBoxCell(box, dt=DT),
+        linear(24, 18),
+        norse.LIFCell(current, dt=DT),
+        linear(18, 6),
+        norse.IAFCell(whole),
     )
     for parameter in net.parameters():
         if parameter.ndim > 1:
@@ -40,7 +55,9 @@ def write(folder: Path) -> None:
     torch.manual_seed(0)
     net = _network()
     frames = (torch.rand(4, 30, *SHAPE) < 0.3).float()
-    graph = norse.to_nir(net, frames[:1, 0].flatten(1), dt=1)  # with its default of 1e-3 it would write time constants 1000 times too short
+    graph = norse.to_nir(
+        net, frames[:1, 0].flatten(1), dt=1
+    )  # with its default of 1e-3 it would write time constants 1000 times too short
     for node in graph.nodes.values():
         for key, value in vars(node).items():
             if isinstance(value, torch.Tensor):
@@ -57,7 +74,11 @@ def write(folder: Path) -> None:
     with torch.no_grad():
         for t in range(frames.shape[1]):
             _, state = net(frames[:, t].flatten(1), state)
-    np.savez_compressed(folder / "norse.npz", frames=frames.numpy().astype(np.uint8), **{name: np.stack(v, 1) for name, v in spikes.items()})
+    np.savez_compressed(
+        folder / "norse.npz",
+        frames=frames.numpy().astype(np.uint8),
+        **{name: np.stack(v, 1) for name, v in spikes.items()},
+    )
 
 
 def run(network: Path, frames: Path, out: Path) -> None:

@@ -1,4 +1,6 @@
-"""The integer program once more, as plainly as it can be written: what the engines and the exported files are tested against."""
+"""The integer program once more, as plainly as it can be written: what the engines and the exported
+files are tested against.
+"""
 
 from typing import Any
 
@@ -32,7 +34,9 @@ def sum_pool(x: Integers, pool: int) -> Integers:
     out = np.zeros((channels, height // pool, width // pool), np.int64)
     for y in range(height // pool):
         for col in range(width // pool):
-            out[:, y, col] = x[:, y * pool : (y + 1) * pool, col * pool : (col + 1) * pool].sum((1, 2))
+            out[:, y, col] = x[:, y * pool : (y + 1) * pool, col * pool : (col + 1) * pool].sum(
+                (1, 2)
+            )
     return out
 
 
@@ -46,15 +50,22 @@ def convolve(x: Integers, synapse: Synapse, shape: tuple[int, ...]) -> Integers:
     out = np.zeros(shape, np.int64)
     for y in range(shape[1]):
         for col in range(shape[2]):
-            patch = padded[:, y * sy : y * sy + dy * (ky - 1) + 1 : dy, col * sx : col * sx + dx * (kx - 1) + 1 : dx]
+            patch = padded[
+                :,
+                y * sy : y * sy + dy * (ky - 1) + 1 : dy,
+                col * sx : col * sx + dx * (kx - 1) + 1 : dx,
+            ]
             for channel in range(shape[0]):
                 group = channel // per_out
-                out[channel, y, col] = (w[channel] * patch[group * per_in : (group + 1) * per_in]).sum()
+                out[channel, y, col] = (
+                    w[channel] * patch[group * per_in : (group + 1) * per_in]
+                ).sum()
     return out
 
 
 def synaptic_sum(layer: Layer, past: list[dict[str, Integers]]) -> Integers:
-    """a: what the layer's synapses deliver in the step that `past` ends with, given the values of every source in each step so far.
+    """a: what the layer's synapses deliver in the step that `past` ends with, given the values of
+    every source in each step so far.
 
     The last step needs no value of the layer itself.
     """
@@ -64,24 +75,38 @@ def synaptic_sum(layer: Layer, past: list[dict[str, Integers]]) -> Integers:
         if synapse.kind == "conv":
             a += convolve(sum_pool(past[-1][synapse.source], synapse.pool), synapse, layer.shape)
             continue
-        delays = np.zeros(synapse.weight.shape, np.int64) if synapse.delays is None else synapse.delays.astype(np.int64)
+        delays = (
+            np.zeros(synapse.weight.shape, np.int64)
+            if synapse.delays is None
+            else synapse.delays.astype(np.int64)
+        )
         for delay in np.unique(delays):
             back = delay + recurrent  # 0 is the last step
             if back < len(past):
                 arrives = np.where(delays == delay, synapse.weight.astype(np.int64), 0)
-                a += (arrives @ sum_pool(past[-1 - back][synapse.source], synapse.pool).reshape(-1)).reshape(layer.shape)
+                a += (
+                    arrives @ sum_pool(past[-1 - back][synapse.source], synapse.pool).reshape(-1)
+                ).reshape(layer.shape)
     return a
 
 
-def run_plain(program: Program, frames: NDArray[Any]) -> tuple[Integers, dict[str, NDArray[np.uint8]], dict[str, dict[str, Integers]]]:
+def run_plain(
+    program: Program, frames: NDArray[Any]
+) -> tuple[Integers, dict[str, NDArray[np.uint8]], dict[str, dict[str, Integers]]]:
     """Runs frames uint8 [N, T, C, H, W].
 
-    Gives the read-out int64 [N, K]; the spikes of every layer that fires, uint8 [N, T, *shape]; and the last states,
+    Gives the read-out int64 [N, K]; the spikes of every layer that fires, uint8 [N, T, *shape]; and
+        the last states,
     {layer: {"u": ..., "v": ...}}, int64 [N, *shape].
     """
     samples, steps = frames.shape[:2]
-    spikes = {layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in program.layers}
-    states = {layer.name: {k: np.zeros((samples, *layer.shape), np.int64) for k in "uv"} for layer in program.layers}
+    spikes = {
+        layer.name: np.zeros((samples, steps, *layer.shape), np.uint8) for layer in program.layers
+    }
+    states = {
+        layer.name: {k: np.zeros((samples, *layer.shape), np.int64) for k in "uv"}
+        for layer in program.layers
+    }
     for n in range(samples):
         past: list[dict[str, Integers]] = []
         for t in range(steps):
@@ -98,5 +123,13 @@ def run_plain(program: Program, frames: NDArray[Any]) -> tuple[Integers, dict[st
                 spikes[layer.name][n, t] = s
                 values[layer.name] = s.astype(np.int64)
     last = program.layers[-1]
-    readout = states[last.name]["v"] if program.readout == "membrane" else spikes[last.name].sum(1, dtype=np.int64)
-    return readout.reshape(samples, -1), {layer.name: spikes[layer.name] for layer in program.layers if layer.fires}, states
+    readout = (
+        states[last.name]["v"]
+        if program.readout == "membrane"
+        else spikes[last.name].sum(1, dtype=np.int64)
+    )
+    return (
+        readout.reshape(samples, -1),
+        {layer.name: spikes[layer.name] for layer in program.layers if layer.fires},
+        states,
+    )

@@ -1,4 +1,6 @@
-"""Random integer programs for property tests: every field over its whole range, wraps and clips included."""
+"""Random integer programs for property tests: every field over its whole range, wraps and clips
+included.
+"""
 
 from dataclasses import replace
 
@@ -6,12 +8,25 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.program.model import DECAY_ONE, INPUT, MAX_DELAY, MAX_THRESHOLD, Layer, Program, Synapse, conv_shape, largest_sum, pooled
+from tmkt.program.model import (
+    DECAY_ONE,
+    INPUT,
+    MAX_DELAY,
+    MAX_THRESHOLD,
+    Layer,
+    Program,
+    Synapse,
+    conv_shape,
+    largest_sum,
+    pooled,
+)
 
 DECAYS = st.one_of(st.sampled_from([0, 1, 1024, 2048, 4095, 4096]), st.integers(0, DECAY_ONE))
 
 
-def _weights(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], most: int) -> NDArray[np.int16]:
+def _weights(
+    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], most: int
+) -> NDArray[np.int16]:
     """At most 2^21 together for one neuron at sources that give up to `most`: 16 times what wraps."""
     limit = min(254, 2**21 // (int(np.prod(shape[1:])) * most))
     step = draw(st.sampled_from([1, 2, 32])) if limit <= 127 else 2
@@ -22,48 +37,83 @@ def _weights(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], 
     return (rng.choice([-1, 1, 1], shape) * (limit // step * step)).astype(np.int16)
 
 
-def _conv(draw: st.DrawFn, rng: np.random.Generator, source: str, shape: tuple[int, ...], max_count: int) -> Synapse | None:
+def _conv(
+    draw: st.DrawFn, rng: np.random.Generator, source: str, shape: tuple[int, ...], max_count: int
+) -> Synapse | None:
     pool = draw(st.sampled_from([1, 1, 2, 3]))
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     groups = draw(st.sampled_from([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
     out = groups * draw(st.integers(1, 2))
     padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    kernel, stride, dilation = draw(pair), draw(pair), draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 3)]))
+    kernel, stride, dilation = (
+        draw(pair),
+        draw(pair),
+        draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 3)])),
+    )
     if min(pooled(shape, pool)) < 1:
         return None
-    weight = _weights(draw, rng, (out, shape[0] // groups, *kernel), (max_count if source == INPUT else 1) * pool**2)
+    weight = _weights(
+        draw,
+        rng,
+        (out, shape[0] // groups, *kernel),
+        (max_count if source == INPUT else 1) * pool**2,
+    )
     synapse = Synapse(source, "conv", weight, stride, padding, dilation, groups, pool)
     return synapse if min(conv_shape(synapse, shape)) > 0 else None
 
 
-def _dense(draw: st.DrawFn, rng: np.random.Generator, source: str, shape: tuple[int, ...], neurons: int, max_count: int) -> Synapse:
+def _dense(
+    draw: st.DrawFn,
+    rng: np.random.Generator,
+    source: str,
+    shape: tuple[int, ...],
+    neurons: int,
+    max_count: int,
+) -> Synapse:
     pool = draw(st.sampled_from([1, 2])) if len(shape) == 3 and min(shape[1:]) >= 2 else 1
-    weight = _weights(draw, rng, (neurons, int(np.prod(pooled(shape, pool)))), (max_count if source == INPUT else 1) * pool**2)
+    weight = _weights(
+        draw,
+        rng,
+        (neurons, int(np.prod(pooled(shape, pool)))),
+        (max_count if source == INPUT else 1) * pool**2,
+    )
     return Synapse(source, "dense", weight, pool=pool)
 
 
 def _delayed(draw: st.DrawFn, rng: np.random.Generator, synapse: Synapse) -> Synapse:
-    """A dense synapse with delays as often as not: none above zero, short ones that arrive within a short sample, or up to the longest."""
+    """A dense synapse with delays as often as not: none above zero, short ones that arrive within a
+    short sample, or up to the longest.
+    """
     if synapse.kind != "dense" or draw(st.booleans()):
         return synapse
-    return replace(synapse, delays=rng.integers(0, draw(st.sampled_from([0, 1, 3, 6, MAX_DELAY])) + 1, synapse.weight.shape).astype(np.uint8))
+    return replace(
+        synapse,
+        delays=rng.integers(
+            0, draw(st.sampled_from([0, 1, 3, 6, MAX_DELAY])) + 1, synapse.weight.shape
+        ).astype(np.uint8),
+    )
 
 
 @st.composite
 def programs(draw: st.DrawFn, chain: bool = False, temporal: bool = False) -> Program:
-    """Up to three layers; unless `chain`, layers may have a second synapse, from any earlier layer or the input.
+    """Up to three layers; unless `chain`, layers may have a second synapse, from any earlier layer
+    or the input.
 
     With `temporal`, layers that fire may have a recurrent synapse, and dense synapses delays.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shapes: dict[str, tuple[int, ...]] = {INPUT: (draw(st.integers(1, 3)), draw(st.integers(3, 8)), draw(st.integers(3, 8)))}
+    shapes: dict[str, tuple[int, ...]] = {
+        INPUT: (draw(st.integers(1, 3)), draw(st.integers(3, 8)), draw(st.integers(3, 8)))
+    }
     max_count = draw(st.sampled_from([1, 3, 255]))
     layers: list[Layer] = []
     count = draw(st.integers(1, 3))
     for i in range(count):
         name, source = f"layer{i}", list(shapes)[-1]
         synapse = (
-            _conv(draw, rng, source, shapes[source], max_count) if len(shapes[source]) == 3 and draw(st.sampled_from([True, True, False])) else None
+            _conv(draw, rng, source, shapes[source], max_count)
+            if len(shapes[source]) == 3 and draw(st.sampled_from([True, True, False]))
+            else None
         )
         if synapse is None:
             shape: tuple[int, ...] = (draw(st.integers(1, 12)),)
@@ -94,8 +144,13 @@ def programs(draw: st.DrawFn, chain: bool = False, temporal: bool = False) -> Pr
             )
         )
         shapes[name] = shape
-    program = Program(shapes[INPUT], max_count, tuple(layers), "spikes" if layers[-1].fires else "membrane")
-    memoryless = [replace(layer, current_decay=DECAY_ONE) if largest_sum(program, layer) > 2**18 else layer for layer in layers]
+    program = Program(
+        shapes[INPUT], max_count, tuple(layers), "spikes" if layers[-1].fires else "membrane"
+    )
+    memoryless = [
+        replace(layer, current_decay=DECAY_ONE) if largest_sum(program, layer) > 2**18 else layer
+        for layer in layers
+    ]
     return replace(program, layers=tuple(memoryless))
 
 

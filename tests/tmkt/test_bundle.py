@@ -20,18 +20,31 @@ CONTRACT = InputContract((5, 4), 3, 1000, 2)
 
 def example_program() -> Program:
     rng = np.random.default_rng(0)
-    conv = Synapse(INPUT, "conv", rng.integers(-50, 50, (3, 2, 3, 3)).astype(np.int16), padding=(1, 1))
+    conv = Synapse(
+        INPUT, "conv", rng.integers(-50, 50, (3, 2, 3, 3)).astype(np.int16), padding=(1, 1)
+    )
     dense = Synapse("conv1", "dense", rng.integers(-50, 50, (2, 60)).astype(np.int16))
     first = Layer("conv1", (3, 5, 4), (conv,), np.arange(3, dtype=np.int32), 100, 2048, scale=100)
-    return Program(CONTRACT.shape, 2, (first, Layer("readout", (2,), (dense,), np.zeros(2, np.int32), 0, 0, fires=False, scale=9)), "membrane")
+    return Program(
+        CONTRACT.shape,
+        2,
+        (
+            first,
+            Layer("readout", (2,), (dense,), np.zeros(2, np.int32), 0, 0, fires=False, scale=9),
+        ),
+        "membrane",
+    )
 
 
 def write(path: Path) -> bundles.Bundle:
     writers: dict[str, Callable[[Path], Any]] = {
-        name: lambda p, n=name: p.write_bytes(f"content of {n}".encode()) for name in (bundles.NIR, bundles.ONNX)
+        name: lambda p, n=name: p.write_bytes(f"content of {n}".encode())
+        for name in (bundles.NIR, bundles.ONNX)
     }
     origin = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}
-    return bundles.write(path, example_program(), CONTRACT, ["a", "b"], origin, [{"layer": "conv1"}], writers)
+    return bundles.write(
+        path, example_program(), CONTRACT, ["a", "b"], origin, [{"layer": "conv1"}], writers
+    )
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -42,7 +55,12 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def rehash(folder: Path, name: str) -> None:
     """Makes the manifest agree with a file that was changed."""
-    edit(folder, lambda m: m["files"][name].update(sha256=bundles.sha256(folder / name), bytes=(folder / name).stat().st_size))
+    edit(
+        folder,
+        lambda m: m["files"][name].update(
+            sha256=bundles.sha256(folder / name), bytes=(folder / name).stat().st_size
+        ),
+    )
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -52,7 +70,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert bundle.classes == ["a", "b"]
     assert bundle.manifest["origin"]["dataset"] == "nmnist"
     assert bundle.file(bundles.NIR).read_bytes() == b"content of network.nir"
-    np.testing.assert_array_equal(bundle.program.layers[0].synapses[0].weight, example_program().layers[0].synapses[0].weight)
+    np.testing.assert_array_equal(
+        bundle.program.layers[0].synapses[0].weight, example_program().layers[0].synapses[0].weight
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -91,7 +111,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         bundles.load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/b", "..\\outside", "..", ".", ""])
+@pytest.mark.parametrize(
+    "name", ["../outside", "/etc/hostname", "a/b", "..\\outside", "..", ".", ""]
+)
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path / "b")
     (tmp_path / "outside").write_bytes(b"content of network.nir")
@@ -146,25 +168,39 @@ def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
         lambda m: m["origin"].update(images_trained_on={"mnist-train": [[0, 10**12]]}),
     ],
 )
-def test_a_damaged_manifest_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_damaged_manifest_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
     write(tmp_path / "b")
     edit(tmp_path / "b", change)
     with pytest.raises(InputError, match="damaged"):
         bundles.load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "[" * 100_000, "{", "null", "\ud800".encode("utf-16-le", "surrogatepass")])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1, 2]", "[" * 100_000, "{", "null", "\ud800".encode("utf-16-le", "surrogatepass")],
+)
 def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, text: str | bytes) -> None:
     write(tmp_path / "b")
-    (tmp_path / "b" / bundles.MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "b" / bundles.MANIFEST).write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
     with pytest.raises(InputError, match="damaged"):
         bundles.load(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
-    "change", [lambda m: m["input"].update(sensor=[5, 5]), lambda m: m["input"].update(max_count=1), lambda m: m["classes"].append("c")]
+    "change",
+    [
+        lambda m: m["input"].update(sensor=[5, 5]),
+        lambda m: m["input"].update(max_count=1),
+        lambda m: m["classes"].append("c"),
+    ],
 )
-def test_a_manifest_that_does_not_fit_the_program_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_manifest_that_does_not_fit_the_program_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
     write(tmp_path / "b")
     edit(tmp_path / "b", change)
     with pytest.raises(InputError, match="do not fit the program"):
@@ -178,7 +214,9 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         bundles.load(tmp_path / "b")
 
 
-def test_a_program_with_integers_out_of_range_is_refused_though_its_hash_fits(tmp_path: Path) -> None:
+def test_a_program_with_integers_out_of_range_is_refused_though_its_hash_fits(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / "b")
     path = tmp_path / "b" / bundles.PROGRAM
     programs.save(example_program(), path)

@@ -18,12 +18,16 @@ def disc(light: int, background: int = 0) -> NDArray[np.uint8]:
 
 
 def test_one_seed_gives_one_recording_byte_for_byte() -> None:
-    first, again, other = (encode_bin(record(disc(255), seed), "camera").tobytes() for seed in (7, 7, 8))
+    first, again, other = (
+        encode_bin(record(disc(255), seed), "camera").tobytes() for seed in (7, 7, 8)
+    )
     assert first == again
     assert first != other
 
 
-def test_a_recording_passes_the_check_of_the_readers_and_is_like_nmnist_in_size_and_length() -> None:
+def test_a_recording_passes_the_check_of_the_readers_and_is_like_nmnist_in_size_and_length() -> (
+    None
+):
     images = load_images().images
     counts = []
     for i in range(0, 200, 10):
@@ -41,15 +45,24 @@ def test_more_contrast_in_the_image_gives_more_events() -> None:
 
 
 def test_a_lower_threshold_gives_more_events() -> None:
-    counts = [len(record(disc(255), 0, replace(QUIET, threshold=threshold))) for threshold in (0.5, 0.3, 0.15)]
+    counts = [
+        len(record(disc(255), 0, replace(QUIET, threshold=threshold)))
+        for threshold in (0.5, 0.3, 0.15)
+    ]
     assert counts == sorted(set(counts))
 
 
 def test_polarity_1_is_where_it_gets_brighter() -> None:
-    # the first saccade moves the image downwards: a bright disc brightens below its middle and darkens above
+    # the first saccade moves the image downwards: a bright disc brightens below its middle and
+    # darkens above
     for light, background, below in ((255, 0, 1), (0, 255, 0)):
         events = record(disc(light, background), 0, QUIET)
-        inner = (events.t < 100_000) & (events.x > 9) & (events.x < 24) & (np.abs(events.y.astype(int) - 17) < 12)
+        inner = (
+            (events.t < 100_000)
+            & (events.x > 9)
+            & (events.x < 24)
+            & (np.abs(events.y.astype(int) - 17) < 12)
+        )
         low, high = events.p[inner & (events.y > 20)], events.p[inner & (events.y < 14)]
         assert np.mean(low == below) > 0.95
         assert np.mean(high == below) < 0.05
@@ -72,7 +85,9 @@ def test_a_pixel_is_silent_for_the_refractory_period() -> None:
 def test_noise_alone_has_the_rate_that_was_asked_for() -> None:
     events = record(np.zeros((28, 28), np.uint8), 0, Camera(noise_hz=10.0))
     expected = 10.0 * 34 * 34 * 0.3
-    assert abs(len(events) - expected) < 5 * expected**0.5 + 0.02 * expected  # some fall into the refractory period
+    assert (
+        abs(len(events) - expected) < 5 * expected**0.5 + 0.02 * expected
+    )  # some fall into the refractory period
 
 
 def test_an_image_without_contrast_and_no_noise_is_refused() -> None:

@@ -13,8 +13,21 @@ from tmkt.events.frames import InputContract
 from tmkt.recipe import StaticRecipe
 
 CONTRACT = InputContract((34, 34), 10, 31_600, 255)
-STILL: dict[str, Any] = {"threshold_spread": 0.0, "amplitude_spread": 0.0, "direction_spread": 0.0, "timing_spread": 0.0}
-PLAIN = StaticRecipe(**STILL, pixel_spread=0.0, noise_hz=0.0, drop=0.0, moving=1.0, polarity="normal", shown="positive")
+STILL: dict[str, Any] = {
+    "threshold_spread": 0.0,
+    "amplitude_spread": 0.0,
+    "direction_spread": 0.0,
+    "timing_spread": 0.0,
+}
+PLAIN = StaticRecipe(
+    **STILL,
+    pixel_spread=0.0,
+    noise_hz=0.0,
+    drop=0.0,
+    moving=1.0,
+    polarity="normal",
+    shown="positive",
+)
 BLACK = np.zeros((1, 28, 28), np.uint8)
 
 
@@ -27,8 +40,15 @@ def unmoved(batch: int) -> NDArray[np.float64]:
     return np.tile(np.eye(2, 3), (batch, 1, 1))
 
 
-def frames(images: NDArray[np.uint8], camera: StaticRecipe, seed: int = 0, contract: InputContract = CONTRACT) -> NDArray[np.int64]:
-    return simulate_frames(images, unmoved(len(images)), contract, camera, np.random.default_rng(seed)).astype(np.int64)
+def frames(
+    images: NDArray[np.uint8],
+    camera: StaticRecipe,
+    seed: int = 0,
+    contract: InputContract = CONTRACT,
+) -> NDArray[np.int64]:
+    return simulate_frames(
+        images, unmoved(len(images)), contract, camera, np.random.default_rng(seed)
+    ).astype(np.int64)
 
 
 def changed(**values: Any) -> StaticRecipe:
@@ -51,7 +71,9 @@ def _splitmix(state: int) -> tuple[int, int]:
 
 
 def test_counts_are_those_of_the_camera_written_without_its_speed() -> None:
-    """One pixel after the other, in logarithms and double precision; nothing is left out of the model but drop and noise."""
+    """One pixel after the other, in logarithms and double precision; nothing is left out of the
+    model but drop and noise.
+    """
     camera, image = changed(threshold=0.25, pixel_spread=0.2, refractory_us=6_000), disc()[0]
     found = frames(disc(), camera)[0]
     rng = np.random.default_rng(0)
@@ -80,15 +102,22 @@ def test_counts_are_those_of_the_camera_written_without_its_speed() -> None:
             elif abs(log[step] - level) >= theta:
                 brighter = log[step] > level
                 level += theta if brighter else -theta
-                expected[min(int((times[step] - 1250) // 31_600), 9), int(brighter), row, column] += 1
+                expected[
+                    min(int((times[step] - 1250) // 31_600), 9), int(brighter), row, column
+                ] += 1
                 asleep = 2
     assert expected.sum() > 1000
-    assert np.abs(found - expected).sum() < 0.005 * expected.sum()  # single precision moves a crossing by a step now and then
+    assert (
+        np.abs(found - expected).sum() < 0.005 * expected.sum()
+    )  # single precision moves a crossing by a step now and then
 
 
 def test_polarity_1_is_where_it_gets_brighter_and_inverted_where_it_gets_darker() -> None:
     # the first saccade moves the image down: a bright disc brightens below its middle
-    normal, inverted = (frames(disc(), changed(polarity=polarity)).sum(0)[:3].sum(0) for polarity in ("normal", "inverted"))
+    normal, inverted = (
+        frames(disc(), changed(polarity=polarity)).sum(0)[:3].sum(0)
+        for polarity in ("normal", "inverted")
+    )
     below, above = np.s_[21:26, 12:22], np.s_[9:13, 12:22]
     assert normal[1][below].sum() > 20 * normal[0][below].sum()
     assert normal[0][above].sum() > 20 * normal[1][above].sum()
@@ -97,13 +126,18 @@ def test_polarity_1_is_where_it_gets_brighter_and_inverted_where_it_gets_darker(
 
 def test_a_negative_is_shown_dark_on_light_everywhere() -> None:
     negative = frames(disc(), changed(shown="negative"))
-    assert np.array_equal(negative[:, :, :, 0], frames(disc(), PLAIN)[:, :, :, 0])  # nothing moves at the edge of the sensor
+    assert np.array_equal(
+        negative[:, :, :, 0], frames(disc(), PLAIN)[:, :, :, 0]
+    )  # nothing moves at the edge of the sensor
     below = negative.sum(0)[:3].sum(0)[:, 21:26, 12:22]
     assert below[0].sum() > 20 * below[1].sum()
     wide = np.full((1, 28, 28), 255, np.uint8)
     wide[:, 5:-5, 5:-5] -= disc()[:, 5:-5, 5:-5]  # its negative is the disc but for a bright rim
     inner = np.s_[:, :, :, 11:23, 11:23]
-    assert np.array_equal(frames(wide, changed(shown="negative", amplitude_px=2.0))[inner], frames(disc(), changed(amplitude_px=2.0))[inner])
+    assert np.array_equal(
+        frames(wide, changed(shown="negative", amplitude_px=2.0))[inner],
+        frames(disc(), changed(amplitude_px=2.0))[inner],
+    )
 
 
 def test_random_polarity_and_direction_differ_between_recordings() -> None:
@@ -114,8 +148,13 @@ def test_random_polarity_and_direction_differ_between_recordings() -> None:
     assert 5 < (turned[:, 1] > turned[:, 0]).sum() < 35
 
 
-@pytest.mark.parametrize(("key", "values"), [("threshold", (0.6, 0.3, 0.15)), ("amplitude_px", (1.0, 3.0, 6.0)), ("drop", (0.8, 0.4, 0.0))])
-def test_counts_grow_with_a_lower_threshold_a_wider_movement_and_fewer_losses(key: str, values: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("threshold", (0.6, 0.3, 0.15)), ("amplitude_px", (1.0, 3.0, 6.0)), ("drop", (0.8, 0.4, 0.0))],
+)
+def test_counts_grow_with_a_lower_threshold_a_wider_movement_and_fewer_losses(
+    key: str, values: tuple[float, ...]
+) -> None:
     counts = [frames(disc(), changed(**{key: value})).sum() for value in values]
     assert counts == sorted(set(counts))
 
@@ -127,7 +166,9 @@ def test_dropped_events_are_the_share_that_was_asked_for() -> None:
 
 
 def test_noise_is_as_often_on_as_was_asked_for() -> None:
-    found = frames(np.repeat(BLACK, 20, axis=0), changed(noise_hz=20.0, noise_on=0.9)).sum((0, 1, 3, 4))
+    found = frames(np.repeat(BLACK, 20, axis=0), changed(noise_hz=20.0, noise_on=0.9)).sum(
+        (0, 1, 3, 4)
+    )
     assert found[1] / found.sum() == pytest.approx(0.9, abs=0.01)
     assert frames(BLACK, changed(noise_hz=20.0, noise_on=1.0))[:, :, 0].sum() == 0
 
@@ -147,10 +188,16 @@ def test_nothing_that_moves_and_no_noise_give_no_event() -> None:
 
 def test_a_refractory_pixel_sends_fewer_events_and_none_within_its_time() -> None:
     contract = InputContract((34, 34), 126, 2_500, 255)
-    found = frames(disc(), changed(threshold=0.02, refractory_us=10_000), contract=contract)[0].sum(1)
+    found = frames(disc(), changed(threshold=0.02, refractory_us=10_000), contract=contract)[0].sum(
+        1
+    )
     for start in range(found.shape[0] - 3):
         assert found[start : start + 4].sum(0).max() <= 1
-    assert 100 < found.sum() < frames(disc(), changed(threshold=0.02, refractory_us=0), contract=contract).sum() / 2
+    assert (
+        100
+        < found.sum()
+        < frames(disc(), changed(threshold=0.02, refractory_us=0), contract=contract).sum() / 2
+    )
 
 
 def test_a_recording_that_would_take_forever_is_refused() -> None:
@@ -165,19 +212,35 @@ def test_counts_stop_at_the_most_that_the_network_takes() -> None:
     for most in (1, 3):
         held = frames(disc(), camera, contract=InputContract((34, 34), 10, 31_600, most))
         assert held.max() == most
-    binary = frames(disc(), changed(threshold=0.05), contract=InputContract((34, 34), 10, 31_600, 1))
+    binary = frames(
+        disc(), changed(threshold=0.05), contract=InputContract((34, 34), 10, 31_600, 1)
+    )
     assert np.array_equal(binary > 0, frames(disc(), changed(threshold=0.05)) > 0)
 
 
-def test_an_image_that_is_moved_moves_its_events_and_a_larger_one_is_shown_at_its_own_size() -> None:
+def test_an_image_that_is_moved_moves_its_events_and_a_larger_one_is_shown_at_its_own_size() -> (
+    None
+):
     still = frames(disc(), PLAIN)[0]
     moves = unmoved(1)
-    moves[0, :, 2] = (3.0, -4.0)  # a pixel of the moved image comes from 3 further right and 4 further up
-    moved = simulate_frames(disc(), moves, CONTRACT, PLAIN, np.random.default_rng(0))[0].astype(np.int64)
-    middle = [np.array([(np.arange(34) * f.sum((0, 1, a))).sum() / f.sum() for a in (2, 3)]) for f in (still, moved)]  # x, then y
+    moves[0, :, 2] = (
+        3.0,
+        -4.0,
+    )  # a pixel of the moved image comes from 3 further right and 4 further up
+    moved = simulate_frames(disc(), moves, CONTRACT, PLAIN, np.random.default_rng(0))[0].astype(
+        np.int64
+    )
+    middle = [
+        np.array([(np.arange(34) * f.sum((0, 1, a))).sum() / f.sum() for a in (2, 3)])
+        for f in (still, moved)
+    ]  # x, then y
     assert np.allclose(middle[1] - middle[0], [4.0, -3.0][::-1], atol=0.3)
     wide = simulate_frames(
-        np.zeros((1, 40, 60), np.uint8) + 200, unmoved(1), InputContract((48, 64), 5, 60_000, 255), PLAIN, np.random.default_rng(0)
+        np.zeros((1, 40, 60), np.uint8) + 200,
+        unmoved(1),
+        InputContract((48, 64), 5, 60_000, 255),
+        PLAIN,
+        np.random.default_rng(0),
     )
     rows, columns = (np.flatnonzero(wide[0].sum((0, 1, axis))) for axis in (3, 2))
     assert rows.min() < 8
@@ -196,7 +259,12 @@ def test_an_image_that_is_moved_moves_its_events_and_a_larger_one_is_shown_at_it
     sensor=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_any_camera_on_any_sensor_gives_counts_within_bounds(
-    seed: int, threshold: float, amplitude: float, saccade_us: int, bin_us: int, sensor: tuple[int, int]
+    seed: int,
+    threshold: float,
+    amplitude: float,
+    saccade_us: int,
+    bin_us: int,
+    sensor: tuple[int, int],
 ) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (2, max(sensor[0] // 3, 1), max(sensor[1] // 3, 1)), np.uint8)
@@ -208,16 +276,32 @@ def test_any_camera_on_any_sensor_gives_counts_within_bounds(
 
 def test_the_path_of_a_camera_without_spread_is_the_triangle_and_goes_on_after_it() -> None:
     camera = changed(amplitude_px=8.0)
-    path = draw_paths(camera, np.array([0.0, 50_000, 100_000, 200_000, 299_999.999, 350_000]), 2, np.random.default_rng(0))
+    path = draw_paths(
+        camera,
+        np.array([0.0, 50_000, 100_000, 200_000, 299_999.999, 350_000]),
+        2,
+        np.random.default_rng(0),
+    )
     corners = 8.0 * np.array(CORNERS)
-    assert np.allclose(path[0], [corners[0], corners[:2].mean(0), corners[1], corners[2], corners[3], corners[:2].mean(0)], atol=1e-6)
+    assert np.allclose(
+        path[0],
+        [corners[0], corners[:2].mean(0), corners[1], corners[2], corners[3], corners[:2].mean(0)],
+        atol=1e-6,
+    )
     assert np.array_equal(path[0], path[1])
 
 
 def test_the_camera_rests_after_the_share_of_a_saccade_in_which_it_moves() -> None:
-    path = draw_paths(changed(moving=0.5), np.array([25_000, 50_000, 99_000, 125_000, 160_000]), 1, np.random.default_rng(0))[0]
+    path = draw_paths(
+        changed(moving=0.5),
+        np.array([25_000, 50_000, 99_000, 125_000, 160_000]),
+        1,
+        np.random.default_rng(0),
+    )[0]
     corners = PLAIN.amplitude_px * np.array(CORNERS)
-    assert np.allclose(path, [corners[:2].mean(0), corners[1], corners[1], corners[1:3].mean(0), corners[2]])
+    assert np.allclose(
+        path, [corners[:2].mean(0), corners[1], corners[1], corners[1:3].mean(0), corners[2]]
+    )
 
 
 def test_the_spreads_of_the_path_are_within_what_the_recipe_says() -> None:

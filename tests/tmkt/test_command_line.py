@@ -1,4 +1,6 @@
-"""What every command has in common: help, suggestions, loudness, completion. Run in this process, so that all of them together take a second."""
+"""What every command has in common: help, suggestions, loudness, completion. Run in this process,
+so that all of them together take a second.
+"""
 
 import os
 import sys
@@ -40,7 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("command", list(commands(typer.main.get_command(cli.app))))
-def test_every_command_has_help_with_an_example_of_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_every_command_has_help_with_an_example_of_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     assert run(monkeypatch, *command.split(), "--help") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"Example: tmkt {command}" in shown
@@ -51,15 +55,24 @@ def test_every_command_has_help_with_an_example_of_itself(monkeypatch: pytest.Mo
     [
         ("trian", "Did you mean 'train'?; see: tmkt --help"),
         ("data lst", "Did you mean 'list'?; see: tmkt data --help"),
-        ("train digits --dat x", "No such option: --dat; did you mean '--data'?; see: tmkt train --help"),
-        ("evaluate x --split=test --engin onnx", "did you mean '--engine'?; see: tmkt evaluate --help"),
+        (
+            "train digits --dat x",
+            "No such option: --dat; did you mean '--data'?; see: tmkt train --help",
+        ),
+        (
+            "evaluate x --split=test --engin onnx",
+            "did you mean '--engine'?; see: tmkt evaluate --help",
+        ),
         ("train digitz", "did you mean 'digits'?"),
         ("fit digits --device loihi3", "did you mean 'loihi2'?"),
         ("doctor --quiet --verbose", "--quiet and --verbose"),
     ],
 )
 def test_a_misspelt_word_is_answered_with_the_nearest_right_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str, expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    expected: str,
 ) -> None:
     assert run(monkeypatch, *arguments.split()) == 2
     shown = capsys.readouterr()
@@ -67,7 +80,9 @@ def test_a_misspelt_word_is_answered_with_the_nearest_right_one(
     assert expected in shown.err.splitlines()[-2 if "--verbose" in arguments else -1]
 
 
-def test_quiet_leaves_the_results(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_quiet_leaves_the_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert run(monkeypatch, "data", "list", str(tmp_path), "--quiet") == 0
     quiet = capsys.readouterr()
     assert run(monkeypatch, "data", "list", str(tmp_path)) == 0
@@ -76,7 +91,9 @@ def test_quiet_leaves_the_results(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert quiet.err == "" != usual.err
 
 
-def test_verbose_says_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_says_where_an_error_comes_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "train", "nothing", "--verbose") == 2
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].startswith("Traceback")
@@ -85,7 +102,9 @@ def test_verbose_says_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_shell_completes_recipes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str) -> None:
+def test_the_shell_completes_recipes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str
+) -> None:
     for name, value in {**SHELLS[shell], "_TMKT_COMPLETE": f"complete_{shell}"}.items():
         monkeypatch.setitem(os.environ, name, value)
     run(monkeypatch)
@@ -94,9 +113,15 @@ def test_the_shell_completes_recipes(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "digits" not in shown
 
 
-def test_recipes_say_what_they_train_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_say_what_they_train_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "recipes", "list") == 0
-    rows = {line.split("│")[1].strip(): line for line in capsys.readouterr().out.splitlines() if "│" in line}
+    rows = {
+        line.split("│")[1].strip(): line
+        for line in capsys.readouterr().out.splitlines()
+        if "│" in line
+    }
     assert "5 recordings a class" in rows["nmnist-fewshot"]
     assert "the published split" in rows["ncaltech101-kt"]
 

@@ -18,12 +18,20 @@ NMNIST, DIGITS = dataset("nmnist"), dataset("digits")
 def idx(folder: Path, images: int = 3, labels: int = 3, suffix: str = "-") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.arange(images * 784, dtype=np.uint32).astype(np.uint8).tobytes()
-    (folder / f"train-images{suffix}idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, images, 28, 28) + pixels)
-    (folder / f"train-labels{suffix}idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, labels) + bytes(i % 10 for i in range(labels)))
+    (folder / f"train-images{suffix}idx3-ubyte").write_bytes(
+        struct.pack(">4I", 0x803, images, 28, 28) + pixels
+    )
+    (folder / f"train-labels{suffix}idx1-ubyte").write_bytes(
+        struct.pack(">2I", 0x801, labels) + bytes(i % 10 for i in range(labels))
+    )
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
@@ -34,10 +42,17 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
 def test_nmnist_labels_are_those_of_the_mnist_images_that_were_recorded(shared_data: Path) -> None:
     images = NMNIST.load_images(shared_data / "mnist")
     label_of = dict(zip(images.instances, images.labels.tolist(), strict=True))
-    recordings = [r for r in NMNIST.find_recordings(shared_data / "nmnist") if r.instance.startswith("mnist-train-")]
+    recordings = [
+        r
+        for r in NMNIST.find_recordings(shared_data / "nmnist")
+        if r.instance.startswith("mnist-train-")
+    ]
     assert len(recordings) == 400
     assert all(label_of[r.instance] == r.label for r in recordings)
-    assert all(r.path.as_posix().endswith(f"Train/{r.label}/{int(r.instance.split('-')[-1]) + 1:05d}.bin") for r in recordings)
+    assert all(
+        r.path.as_posix().endswith(f"Train/{r.label}/{int(r.instance.split('-')[-1]) + 1:05d}.bin")
+        for r in recordings
+    )
 
 
 def test_nmnist_instances_are_unique_and_in_order(shared_data: Path) -> None:
@@ -46,7 +61,9 @@ def test_nmnist_instances_are_unique_and_in_order(shared_data: Path) -> None:
     assert instances == sorted(instances)
 
 
-def test_nmnist_is_found_with_test_only_and_in_tonics_layout(shared_data: Path, tmp_path: Path) -> None:
+def test_nmnist_is_found_with_test_only_and_in_tonics_layout(
+    shared_data: Path, tmp_path: Path
+) -> None:
     shutil.copytree(shared_data / "nmnist" / "Test", tmp_path / "official" / "Test")
     shutil.copytree(shared_data / "nmnist" / "Test", tmp_path / "tonic" / "NMNIST" / "Test")
     for root in ("official", "tonic"):
@@ -65,9 +82,16 @@ def test_a_folder_without_recordings_says_what_was_looked_for(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("face.bin", "expected a number"), ("00000.bin", r"expected 1\.\.60000"), ("60001.bin", r"expected 1\.\.60000")]
+    ("name", "message"),
+    [
+        ("face.bin", "expected a number"),
+        ("00000.bin", r"expected 1\.\.60000"),
+        ("60001.bin", r"expected 1\.\.60000"),
+    ],
 )
-def test_a_recording_without_an_instance_is_refused(tmp_path: Path, name: str, message: str) -> None:
+def test_a_recording_without_an_instance_is_refused(
+    tmp_path: Path, name: str, message: str
+) -> None:
     (tmp_path / "Train" / "3").mkdir(parents=True)
     (tmp_path / "Train" / "3" / name).write_bytes(bytes(5))
     with pytest.raises(InputError, match=message):
@@ -86,7 +110,18 @@ def test_mnist_is_read_whole(shared_data: Path) -> None:
     assert images.images.shape == (60000, 28, 28)
     assert images.images.dtype == np.uint8
     assert images.images.flags.writeable
-    assert np.bincount(images.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # the published class counts
+    assert np.bincount(images.labels).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]  # the published class counts
     assert images.labels.dtype == np.int64
     assert images.instances[59999] == "mnist-train-59999"
     assert len(NMNIST.load_images(shared_data / "mnist" / "MNIST")) == 60000
@@ -95,7 +130,9 @@ def test_mnist_is_read_whole(shared_data: Path) -> None:
 @pytest.mark.parametrize("suffix", ["-", "."])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("folder", [".", "MNIST/raw", "raw"])
-def test_mnist_is_found_in_every_layout(tmp_path: Path, folder: str, packed: bool, suffix: str) -> None:
+def test_mnist_is_found_in_every_layout(
+    tmp_path: Path, folder: str, packed: bool, suffix: str
+) -> None:
     idx(tmp_path / folder, suffix=suffix)
     if packed:
         for path in list((tmp_path / folder).iterdir()):
@@ -125,7 +162,9 @@ def test_mnist_not_given_or_not_there_is_refused(tmp_path: Path) -> None:
         ((0x803, 2, 28, 28), "more bytes after the header, expected 1568"),
     ],
 )
-def test_an_idx_header_that_does_not_fit_is_refused(tmp_path: Path, header: tuple[int, ...], message: str) -> None:
+def test_an_idx_header_that_does_not_fit_is_refused(
+    tmp_path: Path, header: tuple[int, ...], message: str
+) -> None:
     idx(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(struct.pack(">4I", *header) + path.read_bytes()[16:])
@@ -155,7 +194,9 @@ def test_images_and_labels_of_different_number_are_refused(tmp_path: Path) -> No
 
 def test_a_label_that_is_no_digit_is_refused(tmp_path: Path) -> None:
     idx(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 3) + bytes([0, 10, 1]))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(
+        struct.pack(">2I", 0x801, 3) + bytes([0, 10, 1])
+    )
     with pytest.raises(InputError, match=r"a label of 10, expected 0\.\.9"):
         NMNIST.load_images(tmp_path)
 
@@ -232,7 +273,9 @@ def test_no_recordings_and_a_damaged_one_are_refused(shared_data: Path, tmp_path
     with pytest.raises(InputError, match="no recordings to read"):
         load_frames([], contract)
     (tmp_path / "Test" / "7").mkdir(parents=True)
-    (tmp_path / "Test" / "7" / "00001.bin").write_bytes((shared_data / "nmnist/Test/7/00001.bin").read_bytes()[:1003])
+    (tmp_path / "Test" / "7" / "00001.bin").write_bytes(
+        (shared_data / "nmnist/Test/7/00001.bin").read_bytes()[:1003]
+    )
     with pytest.raises(InputError, match=r"00001\.bin: truncated"):
         load_frames(NMNIST.find_recordings(tmp_path), contract)
 

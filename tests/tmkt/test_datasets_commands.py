@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_datasets import write_caltech101, write_cepdvs, write_cifar10_binary, write_cifar10dvs, write_colour, write_ncaltech101
+from example_datasets import (
+    write_caltech101,
+    write_cepdvs,
+    write_cifar10_binary,
+    write_cifar10dvs,
+    write_colour,
+    write_ncaltech101,
+)
 
 from tmkt.datasets import NAMES, dataset
 from tmkt.datasets.check import check_data, detect, known_sets
@@ -13,7 +20,9 @@ from tmkt.errors import InputError
 SOME = ["ant", "bass", "lotus"]
 
 
-def checked(name: str, root: Path, static: Path | None = None, protocol: str = "instance-disjoint") -> dict[str, Any]:
+def checked(
+    name: str, root: Path, static: Path | None = None, protocol: str = "instance-disjoint"
+) -> dict[str, Any]:
     return check_data(dataset(name), root, static, protocol)
 
 
@@ -23,7 +32,9 @@ def a_users_folders(root: Path, classes: int = 2, each: int = 4) -> None:
     for path in (root / "x").glob("Caltech101/*/*.bin"):
         (root / "events" / path.parent.name).mkdir(parents=True, exist_ok=True)
         path.rename(root / "events" / path.parent.name / path.name)
-        write_colour(root / "images" / path.parent.name / f"{path.stem}.png", (30, 40), len(path.parent.name))
+        write_colour(
+            root / "images" / path.parent.name / f"{path.stem}.png", (30, 40), len(path.parent.name)
+        )
     (root / "events" / "camera.toml").write_text('sensor = "240x180"\n')
 
 
@@ -31,17 +42,26 @@ def test_a_whole_set_is_found_well(tmp_path: Path) -> None:
     a_users_folders(tmp_path)
     report = checked("folders", tmp_path / "events", tmp_path / "images")
     assert report["problems"] == []
-    assert [(c["name"], c["recordings"], c["images"]) for c in report["classes"]] == [("ant", 4, 4), ("bass", 4, 4)]
+    assert [(c["name"], c["recordings"], c["images"]) for c in report["classes"]] == [
+        ("ant", 4, 4),
+        ("bass", 4, 4),
+    ]
     (protocol,) = report["protocols"]
     assert (protocol["train"], protocol["test"], protocol["images"]) == (6, 2, 6)
     assert protocol["shared_instances"] == protocol["tested_images"] == 0
 
 
 def test_a_real_set_is_found_well_by_the_command(shared_data: Path, tmkt: Any) -> None:
-    done = tmkt("data", "check", shared_data / "nmnist", "--static", shared_data / "mnist", "--json")
+    done = tmkt(
+        "data", "check", shared_data / "nmnist", "--static", shared_data / "mnist", "--json"
+    )
     assert done.code == 0
     assert done.json["data_set"] == "nmnist"
-    assert (done.json["recordings"], done.json["images"], done.json["problems"]) == (500, 60_000, [])
+    assert (done.json["recordings"], done.json["images"], done.json["problems"]) == (
+        500,
+        60_000,
+        [],
+    )
 
 
 def test_every_fault_is_named_and_fails_the_command(tmp_path: Path, tmkt: Any) -> None:
@@ -58,7 +78,9 @@ def test_every_fault_is_named_and_fails_the_command(tmp_path: Path, tmkt: Any) -
     assert [entry["path"] for entry in report["corrupt"]] == [str(damaged)]
     assert "truncated" in report["corrupt"][0]["error"]
     assert report["classes_without_images"] == ["lotus"]
-    assert report["duplicates"] == [[str(events / "bass" / "again.bin"), str(events / "bass" / "image_0001.bin")]]
+    assert report["duplicates"] == [
+        [str(events / "bass" / "again.bin"), str(events / "bass" / "image_0001.bin")]
+    ]
     assert len(report["problems"]) == 3
     table = tmkt("data", "check", events, "--static", images)
     assert table.code == 1
@@ -73,7 +95,9 @@ def test_classes_that_do_not_match_are_named(tmp_path: Path) -> None:
     assert report["label_conflicts"] == []
     other = tmp_path / "other"
     write_cepdvs(other, ["trees", "fish"], 3)
-    assert checked("cepdvs", tmp_path, other)["label_conflicts"] == [f"cepdvs-{i}" for i in range(6)]
+    assert checked("cepdvs", tmp_path, other)["label_conflicts"] == [
+        f"cepdvs-{i}" for i in range(6)
+    ]
 
 
 def test_the_leak_of_a_published_split_is_counted(tmp_path: Path) -> None:
@@ -85,7 +109,9 @@ def test_the_leak_of_a_published_split_is_counted(tmp_path: Path) -> None:
     assert (papers["test"], papers["shared_instances"], papers["tested_images"]) == (3, 0, 3)
     assert "paper: tested things are trained on, 0 as recordings, 3 as images" in report["problems"]
     for number in (3, 5):
-        (tmp_path / "images" / "101_ObjectCategories" / "ant" / f"image_000{number}.jpg").write_bytes(b"no image")
+        (
+            tmp_path / "images" / "101_ObjectCategories" / "ant" / f"image_000{number}.jpg"
+        ).write_bytes(b"no image")
     report = checked("ncaltech101", tmp_path / "events", tmp_path / "images")
     (problem,) = [problem for problem in report["problems"] if problem.startswith("images: ")]
     assert "image_0003.jpg: no image that is known" in problem
@@ -97,8 +123,12 @@ def test_a_leak_that_nobody_can_rule_out_is_said(tmp_path: Path) -> None:
     write_cifar10dvs(tmp_path / "events", 6)
     write_cifar10_binary(tmp_path / "images", 5)
     report = checked("cifar10dvs", tmp_path / "events", tmp_path / "images")
-    assert any("which images were recorded is not published" in problem for problem in report["problems"])
-    assert checked("cifar10dvs", tmp_path / "events", tmp_path / "images", "paper")["problems"] == []
+    assert any(
+        "which images were recorded is not published" in problem for problem in report["problems"]
+    )
+    assert (
+        checked("cifar10dvs", tmp_path / "events", tmp_path / "images", "paper")["problems"] == []
+    )
 
 
 def test_a_folder_is_known_by_its_layout(tmp_path: Path, shared_data: Path) -> None:
@@ -116,19 +146,28 @@ def test_a_folder_is_known_by_its_layout(tmp_path: Path, shared_data: Path) -> N
         detect(tmp_path / "nowhere")
 
 
-def test_the_list_says_what_is_known_and_where_it_is(tmp_path: Path, shared_data: Path, tmkt: Any) -> None:
+def test_the_list_says_what_is_known_and_where_it_is(
+    tmp_path: Path, shared_data: Path, tmkt: Any
+) -> None:
     write_caltech101(tmp_path / "caltech101", SOME, 1)
     write_ncaltech101(tmp_path / "events", SOME, 2)
     rows = {row["name"]: row for row in known_sets([tmp_path, shared_data])}
     assert tuple(rows) == NAMES
-    assert rows["ncaltech101"]["recordings"] == [{"path": str(tmp_path / "events"), "recordings": 6}]
+    assert rows["ncaltech101"]["recordings"] == [
+        {"path": str(tmp_path / "events"), "recordings": 6}
+    ]
     assert rows["ncaltech101"]["images"] == [str(tmp_path), str(tmp_path / "caltech101")]
-    assert rows["nmnist"]["recordings"] == [{"path": str(shared_data / "nmnist"), "recordings": 500}]
+    assert rows["nmnist"]["recordings"] == [
+        {"path": str(shared_data / "nmnist"), "recordings": 500}
+    ]
     assert rows["nmnist"]["images"] == [str(shared_data / "mnist")]
     done = tmkt("data", "list", tmp_path)
     assert done.code == 0
     assert "6 recordings" in done.out.replace("\n", " ")
-    assert tmkt("data", "list", tmp_path / "nowhere", "--json").json["data_sets"][0]["recordings"] == []
+    assert (
+        tmkt("data", "list", tmp_path / "nowhere", "--json").json["data_sets"][0]["recordings"]
+        == []
+    )
 
 
 def test_a_wrong_word_is_answered_with_the_known_ones(tmp_path: Path, tmkt: Any) -> None:

@@ -101,7 +101,9 @@ def test_a_download_that_was_complete_is_taken(tmp_path: Path) -> None:
 def test_what_is_not_what_was_published_is_not_kept(tmp_path: Path) -> None:
     with serving() as server:
         server.files["/a"] = b"something else"
-        with pytest.raises(InputError, match=f"came with MD5 {md5(b'something else')}, expected {md5(b'a')}"):
+        with pytest.raises(
+            InputError, match=f"came with MD5 {md5(b'something else')}, expected {md5(b'a')}"
+        ):
             download(f"{server.address}/a", tmp_path / "a", md5(b"a"))
         assert not list(tmp_path.iterdir())
         with pytest.raises(InputError, match="the server answers 404"):
@@ -141,11 +143,21 @@ def tarred(files: dict[str, bytes]) -> bytes:
 
 def test_archives_in_archives_are_unpacked_once(tmp_path: Path) -> None:
     inner = zipped({"Caltech101/ant/image_0001.bin": b"12345"})
-    files = {"/n.zip": zipped({"Caltech101.zip": inner}), "/c.tar.gz": tarred({"d/e.txt": b"e"}), "/m.gz": gzip.compress(b"m")}
+    files = {
+        "/n.zip": zipped({"Caltech101.zip": inner}),
+        "/c.tar.gz": tarred({"d/e.txt": b"e"}),
+        "/m.gz": gzip.compress(b"m"),
+    }
     with serving() as server:
         server.files = files
         wanted = [
-            Archive(f"{server.address}{name}", name[1:], md5(data), folder="raw" if name == "/m.gz" else ".", unpack=name != "/m.gz")
+            Archive(
+                f"{server.address}{name}",
+                name[1:],
+                md5(data),
+                folder="raw" if name == "/m.gz" else ".",
+                unpack=name != "/m.gz",
+            )
             for name, data in files.items()
         ]
         fetch(wanted, tmp_path / "out")
@@ -160,7 +172,9 @@ def test_archives_in_archives_are_unpacked_once(tmp_path: Path) -> None:
     assert len(dataset("ncaltech101").find_recordings(tmp_path / "out")) == 1
 
 
-@pytest.mark.parametrize("data", [b"no archive", zipped({"a": b"a" * 1000})[:-30], tarred({"../../out": b"x"})])
+@pytest.mark.parametrize(
+    "data", [b"no archive", zipped({"a": b"a" * 1000})[:-30], tarred({"../../out": b"x"})]
+)
 def test_a_damaged_or_wicked_archive_leaves_nothing_behind(tmp_path: Path, data: bytes) -> None:
     name = "a.tar.gz" if data[:2] == b"\x1f\x8b" else "a.zip"
     with serving() as server:

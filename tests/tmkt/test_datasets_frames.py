@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import tonic
 import torch
-from example_datasets import some_events, write_cepdvs, write_colour, write_ncaltech101, write_nomniglot
+from example_datasets import (
+    some_events,
+    write_cepdvs,
+    write_colour,
+    write_ncaltech101,
+    write_nomniglot,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +40,9 @@ def recipe(**values: object) -> DataRecipe:
 
 @settings(max_examples=60, deadline=None)
 @given(sides, sides, st.data())
-def test_a_data_set_is_mapped_as_a_live_camera_is(height: int, width: int, data: st.DataObject) -> None:
+def test_a_data_set_is_mapped_as_a_live_camera_is(
+    height: int, width: int, data: st.DataObject
+) -> None:
     sensor = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     rows, columns = sites_of(View((height, width)), some_events(0, (height, width), 5), sensor)
     live = choose_mapping((height, width), InputContract(sensor, 1, 1, 1)).sites()
@@ -46,7 +54,9 @@ def test_down_sampling_is_an_integer_division_of_coordinates() -> None:
     events, contract = some_events(1, (128, 128), 5000), InputContract((32, 32), 4, 80_000, 255)
     frames = mapped_frames(events, View((128, 128)), contract)
     expected = np.zeros((4, 2, 32, 32), np.int64)
-    np.add.at(expected, ((events.t - events.t[0]) // 80_000, events.p, events.y // 4, events.x // 4), 1)
+    np.add.at(
+        expected, ((events.t - events.t[0]) // 80_000, events.p, events.y // 4, events.x // 4), 1
+    )
     assert np.array_equal(frames, expected)
     binary = mapped_frames(events, View((128, 128)), InputContract((32, 32), 4, 80_000, 1))
     assert np.array_equal(binary, expected > 0)
@@ -54,10 +64,22 @@ def test_down_sampling_is_an_integer_division_of_coordinates() -> None:
 
 def test_a_recording_of_another_size_fills_the_network() -> None:
     events = some_events(2, (107, 129), 3000)
-    events = type(events)(events.t, events.x + np.uint16(10), events.y + np.uint16(20), events.p, (180, 240))
-    frames = mapped_frames(events, View((180, 240), fills=True), InputContract((48, 48), 1, 400_000, 255))
+    events = type(events)(
+        events.t, events.x + np.uint16(10), events.y + np.uint16(20), events.p, (180, 240)
+    )
+    frames = mapped_frames(
+        events, View((180, 240), fills=True), InputContract((48, 48), 1, 400_000, 255)
+    )
     expected = np.zeros((2, 48, 48), np.int64)
-    np.add.at(expected, (events.p, (events.y - 20).astype(int) * 48 // 107, (events.x - 10).astype(int) * 48 // 129), 1)
+    np.add.at(
+        expected,
+        (
+            events.p,
+            (events.y - 20).astype(int) * 48 // 107,
+            (events.x - 10).astype(int) * 48 // 129,
+        ),
+        1,
+    )
     assert np.array_equal(frames[0], expected)
     assert frames.sum() == 3000  # none is lost
 
@@ -65,7 +87,9 @@ def test_a_recording_of_another_size_fills_the_network() -> None:
 def test_the_first_bin_begins_with_the_first_event_even_outside_the_region() -> None:
     events = some_events(3, (20, 20), 50)  # its first event is in the corner, outside of the region
     inside = (events.x >= 5) & (events.x < 15) & (events.y >= 5) & (events.y < 15)
-    frames = mapped_frames(events, View((20, 20), (5, 5, 10, 10)), InputContract((10, 10), 31, 10_000, 255))
+    frames = mapped_frames(
+        events, View((20, 20), (5, 5, 10, 10)), InputContract((10, 10), 31, 10_000, 255)
+    )
     counts = np.bincount((events.t[inside] - events.t[0]) // 10_000, minlength=31)
     assert frames.sum((1, 2, 3)).tolist() == counts.tolist()
 
@@ -80,7 +104,9 @@ def test_a_sensor_of_the_recordings_own_size_is_binned_as_before(shared_data: Pa
 
 
 @pytest.mark.parametrize("size", [(48, 48), (20, 31), (1, 1)])
-def test_float_frames_are_tonics_frames_interpolated_by_torch(shared_data: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_float_frames_are_tonics_frames_interpolated_by_torch(
+    shared_data: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
     (tmp_path / "Caltech101" / "Faces_easy").mkdir(parents=True)
     path = tmp_path / "Caltech101" / "Faces_easy" / "image_0001.bin"
     path.write_bytes((shared_data / "recordings" / "ncaltech101_faces_easy_0001.bin").read_bytes())
@@ -88,11 +114,18 @@ def test_float_frames_are_tonics_frames_interpolated_by_torch(shared_data: Path,
     parts = list(events.chunks((240, 304)))
     t, x, y, p = (np.concatenate([getattr(part, key) for part in parts]) for key in "txyp")
     structured = np.zeros(len(t), np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
-    for key, values in {"x": x.astype(int) - x.min(), "y": y.astype(int) - y.min(), "t": t, "p": p}.items():
+    for key, values in {
+        "x": x.astype(int) - x.min(),
+        "y": y.astype(int) - y.min(),
+        "t": t,
+        "p": p,
+    }.items():
         structured[key] = values
     shape = (int(structured["x"].max()) + 1, int(structured["y"].max()) + 1, 2)
     theirs = tonic.transforms.ToFrame(sensor_size=shape, n_time_bins=10)(structured)
-    expected = torch.nn.functional.interpolate(torch.tensor(theirs, dtype=torch.float), size=size, mode="bilinear", align_corners=True)
+    expected = torch.nn.functional.interpolate(
+        torch.tensor(theirs, dtype=torch.float), size=size, mode="bilinear", align_corners=True
+    )
     found = dataset("ncaltech101").find_recordings(tmp_path)
     data = recipe(name="ncaltech101", sensor=list(size), frames="float")
     frames = decoded_frames(found, data, input_contract(data, found))
@@ -110,7 +143,9 @@ def test_nomniglots_float_frames_are_divided_by_their_peak(tmp_path: Path) -> No
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 99))
-def test_float_frames_at_their_own_size_are_counts(height: int, width: int, bins: int, seed: int) -> None:
+def test_float_frames_at_their_own_size_are_counts(
+    height: int, width: int, bins: int, seed: int
+) -> None:
     events = some_events(seed, (height, width), 40)
     frames = papers_frames(events, View((height, width)), bins, (height, width))
     window = 300_000 // bins
@@ -126,7 +161,9 @@ def test_the_networks_sensor_follows_from_the_recipe(tmp_path: Path) -> None:
     assert input_contract(recipe(), big).sensor == (252, 252)
     assert input_contract(recipe(downsample=9), big).sensor == (28, 28)
     assert input_contract(recipe(sensor=[28, 32]), big).sensor == (28, 32)
-    with pytest.raises(InputError, match=r"data\.sensor = \[300, 28\]: larger than the recordings' 252 x 252"):
+    with pytest.raises(
+        InputError, match=r"data\.sensor = \[300, 28\]: larger than the recordings' 252 x 252"
+    ):
         input_contract(recipe(sensor=[300, 28]), big)
     with pytest.raises(InputError, match=r"data\.downsample = 300: leaves nothing of 252 x 252"):
         input_contract(recipe(downsample=300), big)
@@ -137,7 +174,15 @@ def test_the_networks_sensor_follows_from_the_recipe(tmp_path: Path) -> None:
     assert input_contract(recipe(name="ncaltech101", sensor=[48, 48]), found).sensor == (48, 48)
 
 
-@pytest.mark.parametrize("values", [{"sensor": [1]}, {"sensor": [4, 4], "downsample": 2}, {"protocol": "paper", "shots": 1}, {"validation": 1.5}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sensor": [1]},
+        {"sensor": [4, 4], "downsample": 2},
+        {"protocol": "paper", "shots": 1},
+        {"validation": 1.5},
+    ],
+)
 def test_a_recipe_that_contradicts_itself_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"sensor|protocol|validation"):
         recipe(**values)
@@ -176,8 +221,13 @@ def test_large_sets_are_decoded_once(tmp_path: Path, kept: Path) -> None:
     assert len(list(kept.iterdir())) == 1
 
 
-@pytest.mark.parametrize("values", [{"sensor": [12, 24]}, {"bins": 5}, {"bin_us": 1000}, {"max_count": 3}, {"frames": "float"}])
-def test_whatever_shapes_the_frames_is_part_of_the_key(tmp_path: Path, kept: Path, values: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [{"sensor": [12, 24]}, {"bins": 5}, {"bin_us": 1000}, {"max_count": 3}, {"frames": "float"}],
+)
+def test_whatever_shapes_the_frames_is_part_of_the_key(
+    tmp_path: Path, kept: Path, values: dict[str, object]
+) -> None:
     found = _ants(tmp_path)
     _decode(found)
     _, read = _decode(found, **values)
@@ -218,7 +268,9 @@ def test_a_damaged_cache_is_noticed(tmp_path: Path, kept: Path) -> None:
         assert path.read_bytes() == good
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path
+) -> None:
     found = _ants(tmp_path)
     kept.write_text("a file where the folder should be")
     frames, _ = _decode(found)
@@ -244,7 +296,10 @@ def test_a_killed_process_leaves_no_half_cache(tmp_path: Path, kept: Path) -> No
         "cache.WORTH_BYTES = 0\n"
         "cache.cached([Path(sys.argv[1])], {}, (4, 4), 'u1', lambda out: os.kill(os.getpid(), 9))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(found[0].path)], env={**os.environ, cache.VARIABLE: str(kept)})
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(found[0].path)],
+        env={**os.environ, cache.VARIABLE: str(kept)},
+    )
     assert done.returncode == -9
     assert not list(kept.glob("*.frames"))
 
@@ -274,4 +329,6 @@ def test_rows_of_an_array_on_disk_are_read_as_they_are_asked_for() -> None:
 def test_a_plain_recording_is_read_at_the_networks_size() -> None:
     events = some_events(4, (34, 34))
     contract = InputContract((34, 34), 10, 31_600, 1)
-    assert np.array_equal(mapped_frames(events, View((34, 34)), contract), events_to_frames(events, contract))
+    assert np.array_equal(
+        mapped_frames(events, View((34, 34)), contract), events_to_frames(events, contract)
+    )

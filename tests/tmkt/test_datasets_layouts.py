@@ -57,7 +57,12 @@ def test_ncaltech101_has_the_background_and_no_faces(tmp_path: Path) -> None:
 def test_images_of_caltech101_are_matched_by_name(tmp_path: Path) -> None:
     write_caltech101(tmp_path, ["ant", "Faces_easy", "Faces"], 2)
     images = dataset("ncaltech101").load_images(tmp_path, (48, 48))  # type: ignore[misc]
-    assert images.instances == ("caltech101-Faces_easy-1", "caltech101-Faces_easy-2", "caltech101-ant-1", "caltech101-ant-2")
+    assert images.instances == (
+        "caltech101-Faces_easy-1",
+        "caltech101-Faces_easy-2",
+        "caltech101-ant-1",
+        "caltech101-ant-2",
+    )
     assert images.images.shape == (4, 48, 48)
     assert images.images.dtype == np.uint8
 
@@ -96,7 +101,13 @@ def test_a_damaged_mat_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data" / "MAT" / "img" / "00001.mat"
     whole = path.read_bytes()
     found = dataset("cepdvs").find_recordings(tmp_path)
-    for cut in (whole[:0], whole[:60], whole[:200], whole[: len(whole) // 2], b"no matlab file at all" * 20):
+    for cut in (
+        whole[:0],
+        whole[:60],
+        whole[:200],
+        whole[: len(whole) // 2],
+        b"no matlab file at all" * 20,
+    ):
         path.write_bytes(cut)
         with pytest.raises(InputError, match=r"00001\.mat: "):
             read_recording(found[1], (1, 1))
@@ -116,7 +127,9 @@ def test_omniglots_images_have_the_instances_of_the_recordings(tmp_path: Path) -
     write_omniglot(tmp_path / "images", CHARACTERS, 3)
     source = dataset("nomniglot")
     images = source.load_images(tmp_path / "images", (28, 28))  # type: ignore[misc]
-    assert set(images.instances) == {r.instance for r in source.find_recordings(tmp_path / "events")}
+    assert set(images.instances) == {
+        r.instance for r in source.find_recordings(tmp_path / "events")
+    }
     assert images.images.shape == (6, 28, 28)
     assert 150 < images.images.mean() < 250  # mostly white
     assert source.load_images(tmp_path / "images").images.shape == (6, 105, 105)  # type: ignore[misc]
@@ -145,8 +158,14 @@ def test_cifar10_is_read_from_both_of_its_versions(tmp_path: Path, write: object
     batches = cifar10_batches(7)
     images = dataset("cifar10dvs").load_images(tmp_path)  # type: ignore[misc]
     assert images.labels.tolist() == [label for _, labels in batches.values() for label in labels]
-    assert (images.instances[0], images.instances[34], images.instances[35]) == ("cifar10-train-0", "cifar10-train-34", "cifar10-test-0")
-    assert np.array_equal(images.images[35], batches["test_batch"][0][0].reshape(3, 32, 32).max(axis=0))
+    assert (images.instances[0], images.instances[34], images.instances[35]) == (
+        "cifar10-train-0",
+        "cifar10-train-34",
+        "cifar10-test-0",
+    )
+    assert np.array_equal(
+        images.images[35], batches["test_batch"][0][0].reshape(3, 32, 32).max(axis=0)
+    )
     assert dataset("cifar10dvs").load_images(tmp_path, (48, 48)).images.shape == (42, 48, 48)  # type: ignore[misc]
 
 
@@ -161,7 +180,12 @@ def test_a_pickle_that_would_run_something_is_only_parsed(tmp_path: Path) -> Non
     write_cifar10_python(tmp_path, 3)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_1"
     marker = tmp_path / "was-run"
-    path.write_bytes(b"\x80\x02cos\nsystem\nU" + bytes([len(f"touch {marker}")]) + f"touch {marker}".encode() + b"\x85R.")
+    path.write_bytes(
+        b"\x80\x02cos\nsystem\nU"
+        + bytes([len(f"touch {marker}")])
+        + f"touch {marker}".encode()
+        + b"\x85R."
+    )
     with pytest.raises(InputError, match="data_batch_1: 0 labels"):
         dataset("cifar10dvs").load_images(tmp_path)  # type: ignore[misc]
     assert not marker.exists()
@@ -176,7 +200,10 @@ def test_the_official_gesture_archive_is_cut_by_its_labels(tmp_path: Path) -> No
     assert len(found) == 22
     assert {r.instance for r in found} == {"dvsgesture-user-1", "dvsgesture-user-24"}
     for recording in found:
-        assert same(read_recording(recording, (1, 1)), made[int(recording.instance.rpartition("-")[2]), recording.label])
+        assert same(
+            read_recording(recording, (1, 1)),
+            made[int(recording.instance.rpartition("-")[2]), recording.label],
+        )
 
 
 def test_a_cut_gesture_file_is_refused(tmp_path: Path) -> None:
@@ -200,10 +227,14 @@ def test_gestures_as_tonic_cuts_them(tmp_path: Path) -> None:
     assert np.array_equal(events.y, expected.y)
 
 
-def test_a_users_folders_give_classes_instances_and_the_cameras_size(shared_data: Path, tmp_path: Path) -> None:
+def test_a_users_folders_give_classes_instances_and_the_cameras_size(
+    shared_data: Path, tmp_path: Path
+) -> None:
     for name, source in (("wave", "vga_2700ms.aedat4"), ("still", "vga_evt2.raw")):
         (tmp_path / "events" / name).mkdir(parents=True)
-        (tmp_path / "events" / name / f"first{Path(source).suffix}").write_bytes((shared_data / "recordings" / source).read_bytes())
+        (tmp_path / "events" / name / f"first{Path(source).suffix}").write_bytes(
+            (shared_data / "recordings" / source).read_bytes()
+        )
         write_colour(tmp_path / "images" / name / "first.png", (40, 50), 0)
     folders = dataset("folders")
     assert folders.class_names(tmp_path / "events") == ("still", "wave")
@@ -220,11 +251,18 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
     for name in ("b", "c"):
         write_ncaltech101(tmp_path / "x", ["ant"], 1)
         (tmp_path / "data" / name).mkdir(parents=True)
-        (tmp_path / "data" / name / "1.bin").write_bytes((tmp_path / "x" / "Caltech101" / "ant" / "image_0001.bin").read_bytes())
-    with pytest.raises(InputError, match=r'does not say its camera.s size; write .*camera.toml with the line: sensor = "640x480"'):
+        (tmp_path / "data" / name / "1.bin").write_bytes(
+            (tmp_path / "x" / "Caltech101" / "ant" / "image_0001.bin").read_bytes()
+        )
+    with pytest.raises(
+        InputError,
+        match=r'does not say its camera.s size; write .*camera.toml with the line: sensor = "640x480"',
+    ):
         dataset("folders").find_recordings(tmp_path / "data")
     (tmp_path / "data" / "camera.toml").write_text('sensor = "240x180"\n')
-    assert [r.label for r in dataset("folders", ["a", "b", "c"]).find_recordings(tmp_path / "data")] == [1, 2]
+    assert [
+        r.label for r in dataset("folders", ["a", "b", "c"]).find_recordings(tmp_path / "data")
+    ] == [1, 2]
     with pytest.raises(InputError, match="of class 'c', expected one of a, b"):
         dataset("folders", ["a", "b"]).find_recordings(tmp_path / "data")
     (tmp_path / "data" / "camera.toml").write_text("sensor = 3\n")
@@ -232,7 +270,9 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
         dataset("folders").find_recordings(tmp_path / "data")
 
 
-@pytest.mark.parametrize("name", ["ncaltech101", "cepdvs", "nomniglot", "cifar10dvs", "dvsgesture", "folders"])
+@pytest.mark.parametrize(
+    "name", ["ncaltech101", "cepdvs", "nomniglot", "cifar10dvs", "dvsgesture", "folders"]
+)
 def test_an_empty_or_missing_folder_says_what_was_looked_for(tmp_path: Path, name: str) -> None:
     source = dataset(name)
     for root in (tmp_path, tmp_path / "nowhere"):
@@ -248,12 +288,18 @@ def test_an_empty_or_missing_folder_says_what_was_looked_for(tmp_path: Path, nam
     ("name", "path", "message"),
     [
         ("ncaltech101", "Caltech101/ant/one.bin", "expected image_<number>"),
-        ("nomniglot", "dvs_background/Latin/character01/2000.aedat4", r"expected a character's number of 1\.\.1623"),
+        (
+            "nomniglot",
+            "dvs_background/Latin/character01/2000.aedat4",
+            r"expected a character's number of 1\.\.1623",
+        ),
         ("cifar10dvs", "cat/cat.aedat4", "expected cifar10_cat_<number>"),
         ("dvsgesture", "ibmGestureTrain/user01_led/11.npy", r"expected a class of 0\.\.10"),
     ],
 )
-def test_a_file_whose_name_says_no_instance_is_refused(tmp_path: Path, name: str, path: str, message: str) -> None:
+def test_a_file_whose_name_says_no_instance_is_refused(
+    tmp_path: Path, name: str, path: str, message: str
+) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_bytes(b"12345")
     with pytest.raises(InputError, match=message):

@@ -2,11 +2,22 @@ from pathlib import Path
 from typing import Any
 
 
-def test_the_demo_runs_the_whole_pipeline_and_ends_with_its_figures(tmkt: Any, tmp_path: Path) -> None:
+def test_the_demo_runs_the_whole_pipeline_and_ends_with_its_figures(
+    tmkt: Any, tmp_path: Path
+) -> None:
     done = tmkt("demo", "--out", tmp_path / "demo", "--limit", 5)
     assert done.code == 0, done.err
     assert "Parity with the simulator: passed" in done.out
-    for shown in ("float", "simulator", "onnx", "davies2018", "leaves out:", "loihi.net", "network.nir", "network.onnx"):
+    for shown in (
+        "float",
+        "simulator",
+        "onnx",
+        "davies2018",
+        "leaves out:",
+        "loihi.net",
+        "network.nir",
+        "network.onnx",
+    ):
         assert shown in done.out
     assert "400 recordings that were not trained on" in done.err
     accuracy = float(done.err.split("that were not trained on: ")[1].split(" %")[0])

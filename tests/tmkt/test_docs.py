@@ -1,6 +1,8 @@
-"""Everything that README.md and docs/ tell a reader to type is typed here: docs/contributing.md says how ("Documents").
+"""Everything that README.md and docs/ tell a reader to type is typed here: docs/contributing.md
+says how ("Documents").
 
-Each document has a folder of its own, with the recordings in `data` and a trained run and its bundle, and its commands run there in order.
+Each document has a folder of its own, with the recordings in `data` and a trained run and its
+bundle, and its commands run there in order.
 """
 
 import re
@@ -22,19 +24,38 @@ from tmkt import cli, console
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-STANDS_FOR = {"BUNDLE": "bundles/nmnist", "RUN": "runs/nmnist", "DIR": "data/nmnist", "SOURCE": "recording.aedat4", "RECIPE": "nmnist-fewshot"}
-TYPED_FIRST = ("tmkt train", "tmkt export")  # of the README: what they make is there for all documents
+STANDS_FOR = {
+    "BUNDLE": "bundles/nmnist",
+    "RUN": "runs/nmnist",
+    "DIR": "data/nmnist",
+    "SOURCE": "recording.aedat4",
+    "RECIPE": "nmnist-fewshot",
+}
+TYPED_FIRST = (
+    "tmkt train",
+    "tmkt export",
+)  # of the README: what they make is there for all documents
 # What makes a command small: given after what is written, and the last one counts.
 TRAINING = ["--set", "train.steps=2", "--set", "train.batch=4", "--set", "train.threads=1"]
 TRIALS = ["--trials", "2", "--seeds", "1"]
 LIMIT = ["--limit", "3"]
 # Needs another machine, another shell, or a network; `tmkt demo` has a test of its own.
-NOT_RUN = ("udp://", " - ", "--ray", "data fetch", "tmkt demo", "--install-completion", "--show-completion")
+NOT_RUN = (
+    "udp://",
+    " - ",
+    "--ray",
+    "data fetch",
+    "tmkt demo",
+    "--install-completion",
+    "--show-completion",
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of code of a document: its language, its text, and why it is not run, where the document says so in a comment before it."""
+    """A piece of code of a document: its language, its text, and why it is not run, where the
+    document says so in a comment before it.
+    """
 
     language: str
     text: str
@@ -48,7 +69,9 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 def lines(document: Path) -> Iterator[tuple[str, bool]]:
-    """The commands of a document's blocks without what is explained beside them, and whether they are run."""
+    """The commands of a document's blocks without what is explained beside them, and whether they
+    are run.
+    """
     for block in blocks(document):
         if block.language in ("", "sh", "bash"):
             for line in block.text.splitlines():
@@ -76,24 +99,45 @@ def known_options(words: list[str]) -> tuple[str, set[str]]:
             break
         command = command.commands[word]
         found.append(word)
-    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    return " ".join(found), options | {"--help", "--quiet", "--verbose", "--version", "--install-completion", "--show-completion"}
+    options = {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    return " ".join(found), options | {
+        "--help",
+        "--quiet",
+        "--verbose",
+        "--version",
+        "--install-completion",
+        "--show-completion",
+    }
 
 
 @names(DOCUMENTS)
 def test_every_command_that_is_named_exists_with_its_options(document: Path) -> None:
-    typed = [found[1] for line, _ in lines(document) if (found := re.search(r"(?:^|\| |-m )(tmkt .*)", line))]
+    typed = [
+        found[1]
+        for line, _ in lines(document)
+        if (found := re.search(r"(?:^|\| |-m )(tmkt .*)", line))
+    ]
     for text in [*mentioned(document), *typed]:
         words = text.split()[1:]
         command, options = known_options(words)
         assert command or words[0].startswith(("-", "...")), f"{text}: no such command"
-        unknown = [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options]
+        unknown = [
+            word
+            for word in words
+            if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options
+        ]
         assert not unknown, f"{text}: no such option"
 
 
 @cache
 def help_of(script: str) -> str:
-    return run_process([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return run_process(
+        [sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @names(DOCUMENTS)
@@ -102,7 +146,10 @@ def test_every_other_command_is_one_that_the_project_has(document: Path) -> None
     for line, _ in lines(document):
         words = shlex.split(line)
         if words[0] == "make":
-            assert run_process(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode == 0, line
+            assert (
+                run_process(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode
+                == 0
+            ), line
         elif words[:2] == ["python", "-c"]:
             compile(words[2], line, "exec")
         elif words[0] == "python" and words[1] != "-m":
@@ -115,7 +162,9 @@ def test_every_other_command_is_one_that_the_project_has(document: Path) -> None
 @names(DOCUMENTS)
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)):
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    ):
         path, _, anchor = target.partition("#")
         if ":" in path:
             continue
@@ -123,11 +172,17 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert file.exists(), f"{document.name}: {target}"
         if anchor:
             titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
-            assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}, f"{document.name}: {target}"
+            assert anchor in {
+                re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles
+            }, f"{document.name}: {target}"
 
 
 def test_every_document_is_linked_from_another() -> None:
-    linked = {path for document in DOCUMENTS for path in re.findall(r"(\w[\w-]*\.md)", document.read_text(encoding="utf-8"))}
+    linked = {
+        path
+        for document in DOCUMENTS
+        for path in re.findall(r"(\w[\w-]*\.md)", document.read_text(encoding="utf-8"))
+    }
     assert {document.name for document in DOCUMENTS[1:]} <= linked
 
 
@@ -149,14 +204,18 @@ def folder(place: Path, shared_data: Path) -> Path:
     (place.parent / "shared").mkdir()
     (place.parent / "shared" / "data").symlink_to(shared_data)
     (place / "data").symlink_to(shared_data)
-    (place / "recording.bin").symlink_to(next((shared_data / "nmnist" / "Test" / "3").glob("*.bin")))
+    (place / "recording.bin").symlink_to(
+        next((shared_data / "nmnist" / "Test" / "3").glob("*.bin"))
+    )
     (place / "recording.aedat4").symlink_to(shared_data / "recordings" / "davis346_170ms.aedat4")
     (place / "mine.toml").write_text((ROOT / "deploy" / "devices" / "loihi2.toml").read_text())
     return place
 
 
 @pytest.fixture
-def place(tmp_path: Path, trained: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    tmp_path: Path, trained: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     made = folder(tmp_path / "here", shared_data)
     for link in (f"{kind}/{name}" for kind in ("runs", "bundles") for name in ("nmnist", "a", "b")):
         (made / link).parent.mkdir(exist_ok=True)
@@ -187,22 +246,41 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-@names([document for document in DOCUMENTS if any(line.startswith("tmkt ") for line, run in lines(document) if run)])
+@names(
+    [
+        document
+        for document in DOCUMENTS
+        if any(line.startswith("tmkt ") for line, run in lines(document) if run)
+    ]
+)
 @pytest.mark.usefixtures("place")
 def test_commands_do_what_the_document_says(document: Path) -> None:
     for line, is_run in lines(document):
         done = document == DOCUMENTS[0] and line.startswith(TYPED_FIRST)
-        if is_run and not done and line.startswith("tmkt ") and not any(part in f"{line} " for part in NOT_RUN):
+        if (
+            is_run
+            and not done
+            and line.startswith("tmkt ")
+            and not any(part in f"{line} " for part in NOT_RUN)
+        ):
             print(line)
             type_in(line)
 
 
-@names([document for document in DOCUMENTS if any(block.language == "python" for block in blocks(document))])
+@names(
+    [
+        document
+        for document in DOCUMENTS
+        if any(block.language == "python" for block in blocks(document))
+    ]
+)
 def test_python_of_documents_can_be_imported(document: Path) -> None:
     for block in blocks(document):
         if block.language == "python":
             code = compile(block.text, document.name, "exec")
-            imports = "\n".join(line for line in block.text.splitlines() if re.match(r"(from|import) ", line))
+            imports = "\n".join(
+                line for line in block.text.splitlines() if re.match(r"(from|import) ", line)
+            )
             assert code
             exec(imports, {})
 

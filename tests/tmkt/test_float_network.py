@@ -25,14 +25,41 @@ def full(value: float, *shape: int) -> np.ndarray:
     return np.full(shape, value, np.float32)
 
 
-def lif(*shape: int, tau: float = 2 * DT, r: float = 1.0, leak: float = 0.0, threshold: float = 1.0, reset: float = 0.0) -> nir.LIF:
-    return nir.LIF(full(tau, *shape), full(r, *shape), full(leak, *shape), full(threshold, *shape), full(reset, *shape))
+def lif(
+    *shape: int,
+    tau: float = 2 * DT,
+    r: float = 1.0,
+    leak: float = 0.0,
+    threshold: float = 1.0,
+    reset: float = 0.0,
+) -> nir.LIF:
+    return nir.LIF(
+        full(tau, *shape),
+        full(r, *shape),
+        full(leak, *shape),
+        full(threshold, *shape),
+        full(reset, *shape),
+    )
 
 
-def graph(shape: tuple[int, ...], nodes: dict[str, Any], edges: list[tuple[str, str]] | None = None, metadata: dict[str, Any] | None = None):
-    everything = {"input": nir.Input({"input": np.array(shape)}), **nodes, "output": nir.Output({"output": None})}
+def graph(
+    shape: tuple[int, ...],
+    nodes: dict[str, Any],
+    edges: list[tuple[str, str]] | None = None,
+    metadata: dict[str, Any] | None = None,
+):
+    everything = {
+        "input": nir.Input({"input": np.array(shape)}),
+        **nodes,
+        "output": nir.Output({"output": None}),
+    }
     names = list(everything)
-    return nir.NIRGraph(everything, edges or list(pairwise(names)), {"threshold_rule": ">=", **(metadata or {})}, type_check=False)
+    return nir.NIRGraph(
+        everything,
+        edges or list(pairwise(names)),
+        {"threshold_rule": ">=", **(metadata or {})},
+        type_check=False,
+    )
 
 
 def counts(*steps: list[int]) -> np.ndarray:
@@ -57,7 +84,9 @@ def test_a_membrane_exactly_at_the_threshold_fires() -> None:
 
 def test_if_neurons_take_r_times_dt() -> None:
     node = nir.IF(full(5000, 2), full(1, 2), full(0, 2))
-    out = FloatNetwork(graph((1, 1, 2), {"flat": FLAT, "if": node})).run(counts([1, 0], [0, 1], [1, 0]))
+    out = FloatNetwork(graph((1, 1, 2), {"flat": FLAT, "if": node})).run(
+        counts([1, 0], [0, 1], [1, 0])
+    )
     np.testing.assert_array_equal(out.spikes["if"][0].sum(0), [1, 0])
 
 
@@ -65,22 +94,42 @@ def test_the_time_step_comes_from_the_metadata_or_the_caller() -> None:
     nodes = {"flat": FLAT, "lif": lif(2, tau=2e-3)}
     frames = counts([3, 1])
     assert FloatNetwork(graph((1, 1, 2), nodes)).run(frames).readout.sum() == 0
-    assert FloatNetwork(graph((1, 1, 2), nodes, metadata={"dt": 1e-3})).run(frames).readout.sum() == 1
-    assert FloatNetwork(graph((1, 1, 2), nodes), Conventions(dt=1e-3)).run(frames).readout.sum() == 1
+    assert (
+        FloatNetwork(graph((1, 1, 2), nodes, metadata={"dt": 1e-3})).run(frames).readout.sum() == 1
+    )
+    assert (
+        FloatNetwork(graph((1, 1, 2), nodes), Conventions(dt=1e-3)).run(frames).readout.sum() == 1
+    )
 
 
-def test_the_read_out_sums_the_last_affine_over_time_and_its_peak_is_the_largest_sum_so_far() -> None:
+def test_the_read_out_sums_the_last_affine_over_time_and_its_peak_is_the_largest_sum_so_far() -> (
+    None
+):
     node = nir.Affine(np.array([[1, -1]], np.float32), np.array([0.5], np.float32))
-    out = FloatNetwork(graph((1, 1, 2), {"flat": FLAT, "readout": node})).run(counts([3, 0], [0, 5]))
+    out = FloatNetwork(graph((1, 1, 2), {"flat": FLAT, "readout": node})).run(
+        counts([3, 0], [0, 5])
+    )
     np.testing.assert_array_equal(out.readout, [[-1]])
     assert out.peak == {"readout": 3.5}
 
 
 def test_edges_into_one_node_are_summed() -> None:
-    one, other = nir.Linear(np.array([[1, 2], [0, 1]], np.float32)), nir.Linear(np.array([[10, 0], [0, 10]], np.float32))
+    one, other = (
+        nir.Linear(np.array([[1, 2], [0, 1]], np.float32)),
+        nir.Linear(np.array([[10, 0], [0, 10]], np.float32)),
+    )
     nodes = {"flat": FLAT, "a": one, "b": other, "readout": nir.Linear(np.eye(2, dtype=np.float32))}
-    edges = [("input", "flat"), ("flat", "a"), ("flat", "b"), ("a", "readout"), ("b", "readout"), ("readout", "output")]
-    np.testing.assert_array_equal(FloatNetwork(graph((1, 1, 2), nodes, edges)).run(counts([1, 2])).readout, [[15, 22]])
+    edges = [
+        ("input", "flat"),
+        ("flat", "a"),
+        ("flat", "b"),
+        ("a", "readout"),
+        ("b", "readout"),
+        ("readout", "output"),
+    ]
+    np.testing.assert_array_equal(
+        FloatNetwork(graph((1, 1, 2), nodes, edges)).run(counts([1, 2])).readout, [[15, 22]]
+    )
 
 
 @pytest.mark.parametrize("pool", [nir.SumPool2d, nir.AvgPool2d])
@@ -96,17 +145,44 @@ def test_pools_drop_the_remainder(pool: type) -> None:
 def test_convolutions_are_those_of_torch(groups: int) -> None:
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 2), groups)
-    node = nir.Conv2d((9, 8), conv.weight.detach().numpy(), (2, 1), (1, 2), (1, 2), groups, conv.bias.detach().numpy())
+    node = nir.Conv2d(
+        (9, 8),
+        conv.weight.detach().numpy(),
+        (2, 1),
+        (1, 2),
+        (1, 2),
+        groups,
+        conv.bias.detach().numpy(),
+    )
     frames = np.random.default_rng(0).integers(0, 4, (2, 3, 4, 9, 8)).astype(np.uint8)
     with torch.no_grad():
-        expected = conv(torch.from_numpy(frames).float().flatten(0, 1)).unflatten(0, (2, 3)).sum(1).flatten(1).numpy()
-    np.testing.assert_allclose(FloatNetwork(graph((4, 9, 8), {"conv": node})).run(frames).readout, expected, rtol=1e-4, atol=1e-4)
+        expected = (
+            conv(torch.from_numpy(frames).float().flatten(0, 1))
+            .unflatten(0, (2, 3))
+            .sum(1)
+            .flatten(1)
+            .numpy()
+        )
+    np.testing.assert_allclose(
+        FloatNetwork(graph((4, 9, 8), {"conv": node})).run(frames).readout,
+        expected,
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def test_batches_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     nodes = {
-        "conv": nir.Conv2d((8, 8), rng.normal(0, 1, (3, 1, 3, 3)).astype(np.float32), 1, 1, 1, 1, np.zeros(3, np.float32)),
+        "conv": nir.Conv2d(
+            (8, 8),
+            rng.normal(0, 1, (3, 1, 3, 3)).astype(np.float32),
+            1,
+            1,
+            1,
+            1,
+            np.zeros(3, np.float32),
+        ),
         "lif": lif(3, 8, 8),
     }
     frames = (rng.random((7, 5, 1, 8, 8)) < 0.3).astype(np.uint8)
@@ -119,21 +195,48 @@ def test_batches_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def two(**changes: Any) -> nir.SumPool2d:
-    return nir.SumPool2d(**{"kernel_size": np.array([2, 2]), "stride": np.array([2, 2]), "padding": np.array([0, 0]), **changes})
+    return nir.SumPool2d(
+        **{
+            "kernel_size": np.array([2, 2]),
+            "stride": np.array([2, 2]),
+            "padding": np.array([0, 0]),
+            **changes,
+        }
+    )
 
 
 @pytest.mark.parametrize(
     ("nodes", "edges", "message"),
     [
-        ({"scale": nir.Scale(np.ones(3))}, None, r"node 'scale': found scale of shape \(3,\), expected parameters of shape \(1, 1, 2\)"),
-        ({"pool": two(stride=np.array([1, 1]))}, None, r"node 'pool': kernel \(2, 2\), stride \(1, 1\)"),
+        (
+            {"scale": nir.Scale(np.ones(3))},
+            None,
+            r"node 'scale': found scale of shape \(3,\), expected parameters of shape \(1, 1, 2\)",
+        ),
+        (
+            {"pool": two(stride=np.array([1, 1]))},
+            None,
+            r"node 'pool': kernel \(2, 2\), stride \(1, 1\)",
+        ),
         ({"pool": two(padding=np.array([1, 1]))}, None, r"node 'pool': .* padding \(1, 1\)"),
-        ({"pool": two()}, None, r"node 'pool': found \(1, 1, 2\), expected a map of at least 2 x 2"),
+        (
+            {"pool": two()},
+            None,
+            r"node 'pool': found \(1, 1, 2\), expected a map of at least 2 x 2",
+        ),
         ({"lif": lif(3)}, None, r"node 'lif': found .*, expected parameters of shape \(1, 1, 2\)"),
         ({"lif": lif(1, 1, 2, threshold=0.0)}, None, r"node 'lif': found threshold 0,"),
         ({"lif": lif(1, 1, 2, leak=np.inf)}, None, r"node 'lif': infinite or undefined v_leak"),
-        ({"a": nir.Linear(np.eye(3))}, None, r"node 'a': found .*, expected weights \[N_out, N_in\]"),
-        ({"a": lif(1, 1, 2)}, [("input", "a"), ("a", "a"), ("a", "output")], r"node 'a': found a loop without a synapse"),
+        (
+            {"a": nir.Linear(np.eye(3))},
+            None,
+            r"node 'a': found .*, expected weights \[N_out, N_in\]",
+        ),
+        (
+            {"a": lif(1, 1, 2)},
+            [("input", "a"), ("a", "a"), ("a", "output")],
+            r"node 'a': found a loop without a synapse",
+        ),
         (
             {"a": lif(1, 1, 2), "b": FLAT},
             [("input", "a"), ("input", "b"), ("a", "output")],
@@ -141,7 +244,9 @@ def two(**changes: Any) -> nir.SumPool2d:
         ),
     ],
 )
-def test_what_cannot_be_run_is_refused_by_name(nodes: dict[str, Any], edges: list[tuple[str, str]] | None, message: str) -> None:
+def test_what_cannot_be_run_is_refused_by_name(
+    nodes: dict[str, Any], edges: list[tuple[str, str]] | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         FloatNetwork(graph((1, 1, 2), nodes, edges))
 
@@ -156,13 +261,19 @@ def test_a_file_that_is_not_nir_is_refused_in_one_line(tmp_path: Path) -> None:
         pass
     with h5py.File(tmp_path / "vast.nir", "w") as file:
         file.create_dataset("node/weight", (MAX_FILE_BYTES // 4 + 1,), np.float32, chunks=(1024,))
-    for name, message in [("text.nir", "not a readable NIR file"), ("empty.nir", "not a readable NIR file"), ("vast.nir", "unpacks to")]:
+    for name, message in [
+        ("text.nir", "not a readable NIR file"),
+        ("empty.nir", "not a readable NIR file"),
+        ("vast.nir", "unpacks to"),
+    ]:
         with pytest.raises(InputError, match=message) as error:
             FloatNetwork.load(tmp_path / name)
         assert "\n" not in str(error.value)
 
 
-def test_without_nir_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_nir_the_message_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "nir", None)
     with pytest.raises(InputError, match=r"pip install 'tmkt\[export\]'"):
         FloatNetwork.load(tmp_path / "network.nir")

@@ -15,7 +15,9 @@ from tmkt.readers.bin_records import read_bin
 def reference(events: Events, contract: InputContract) -> NDArray[np.int64]:
     """The definition, event by event in Python integers, before saturation."""
     counts = np.zeros((contract.bins, *contract.shape), np.int64)
-    for t, x, y, p in zip(events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True):
+    for t, x, y, p in zip(
+        events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True
+    ):
         b = (t - int(events.t[0])) // contract.bin_us
         if 0 <= b < contract.bins:
             counts[b, p, y, x] += 1
@@ -39,7 +41,9 @@ def made(t: list[int], seed: int, sensor: tuple[int, int]) -> Events:
     ordered=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_frames_are_the_definition(t: list[int], start: int, bins: int, bin_us: int, max_count: int, ordered: bool, seed: int) -> None:
+def test_frames_are_the_definition(
+    t: list[int], start: int, bins: int, bin_us: int, max_count: int, ordered: bool, seed: int
+) -> None:
     stamps = [start + value for value in (sorted(t) if ordered else t)]
     contract = InputContract((3, 2), bins, bin_us, max_count)
     events = made(stamps, seed, contract.sensor)
@@ -50,15 +54,32 @@ def test_frames_are_the_definition(t: list[int], start: int, bins: int, bin_us: 
 
 def test_an_event_on_a_bin_edge_belongs_to_the_later_bin() -> None:
     contract = InputContract((1, 1), 3, 10, 255)
-    events = Events(np.array([7, 16, 17, 26, 27, 36, 37], np.int64), *(np.zeros(7, np.uint16) for _ in "xy"), np.ones(7, np.uint8), (1, 1))
-    assert events_to_frames(events, contract)[:, 1, 0, 0].tolist() == [2, 2, 2]  # 37 is after the last bin
+    events = Events(
+        np.array([7, 16, 17, 26, 27, 36, 37], np.int64),
+        *(np.zeros(7, np.uint16) for _ in "xy"),
+        np.ones(7, np.uint8),
+        (1, 1),
+    )
+    assert events_to_frames(events, contract)[:, 1, 0, 0].tolist() == [
+        2,
+        2,
+        2,
+    ]  # 37 is after the last bin
 
 
 @pytest.mark.parametrize("max_count", [1, 254, 255])
 def test_counts_saturate_and_never_wrap(max_count: int) -> None:
     n = 700
-    events = Events(np.zeros(n, np.int64), np.zeros(n, np.uint16), np.zeros(n, np.uint16), np.zeros(n, np.uint8), (1, 1))
-    assert events_to_frames(events, InputContract((1, 1), 1, 1, max_count)).tolist() == [[[[max_count]], [[0]]]]
+    events = Events(
+        np.zeros(n, np.int64),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint8),
+        (1, 1),
+    )
+    assert events_to_frames(events, InputContract((1, 1), 1, 1, max_count)).tolist() == [
+        [[[max_count]], [[0]]]
+    ]
 
 
 def test_real_recordings_lose_no_event_but_those_after_the_last_bin(shared_data: Path) -> None:

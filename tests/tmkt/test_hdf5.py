@@ -1,4 +1,6 @@
-"""HDF5 files that must not be read: said before anything of them is unpacked, and damaged ones that libhdf5 would never return from."""
+"""HDF5 files that must not be read: said before anything of them is unpacked, and damaged ones that
+libhdf5 would never return from.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,21 @@ def read_all(path: Path) -> None:
 
 
 def test_a_sound_file_passes(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", weight=np.ones((3, 4), np.float32), name="LIF", words=["a", "bc", ""])
+    path = write(
+        tmp_path / "a.h5", weight=np.ones((3, 4), np.float32), name="LIF", words=["a", "bc", ""]
+    )
     check_hdf5(path, 10_000)
 
 
 def test_sizes_are_checked_before_anything_is_unpacked(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("weight", (2**40,), np.int8, chunks=(2**20,), compression="gzip")  # nothing is stored
+        file.create_dataset(
+            "weight", (2**40,), np.int8, chunks=(2**20,), compression="gzip"
+        )  # nothing is stored
     assert (tmp_path / "a.h5").stat().st_size < 10_000
-    with pytest.raises(ValueError, match=r"'weight' of shape \(1099511627776,\) unpacks to more than is allowed"):
+    with pytest.raises(
+        ValueError, match=r"'weight' of shape \(1099511627776,\) unpacks to more than is allowed"
+    ):
         check_hdf5(tmp_path / "a.h5", 2**31)
     with h5py.File(tmp_path / "b.h5", "w") as file:
         for i in range(3):
@@ -52,7 +60,10 @@ def test_a_chunk_larger_than_its_data_counts(tmp_path: Path) -> None:
 
 def test_files_that_point_into_other_files_are_refused(tmp_path: Path) -> None:
     other = write(tmp_path / "other.h5", secret=np.ones(3))
-    for name, link in [("a.h5", h5py.ExternalLink(str(other), "secret")), ("b.h5", h5py.SoftLink("/weight"))]:
+    for name, link in [
+        ("a.h5", h5py.ExternalLink(str(other), "secret")),
+        ("b.h5", h5py.SoftLink("/weight")),
+    ]:
         write(tmp_path / name, weight=np.ones(2), link=link)
         with pytest.raises(ValueError, match="'link' is a link to elsewhere"):
             check_hdf5(tmp_path / name, 10_000)
@@ -74,7 +85,9 @@ def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
         check_hdf5(tmp_path / "a.h5", 10_000)
 
 
-def test_an_empty_free_space_among_strings_which_libhdf5_never_leaves_is_found(tmp_path: Path) -> None:
+def test_an_empty_free_space_among_strings_which_libhdf5_never_leaves_is_found(
+    tmp_path: Path,
+) -> None:
     path = write(tmp_path / "a.h5", name="LIF", weight=np.ones(3))
     content = bytearray(path.read_bytes())
     at = content.find(b"GCOL") + 16 + 16 + 8  # behind the heap's header and the one string
@@ -88,7 +101,9 @@ def test_an_empty_free_space_among_strings_which_libhdf5_never_leaves_is_found(t
 
 def test_damaged_files_end_in_an_error_or_are_read_to_the_end(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    content = {f"node{i}/weight": rng.normal(size=(4, 9)).astype(np.float32) for i in range(6)} | {f"node{i}/type": "Conv2d" for i in range(6)}
+    content = {f"node{i}/weight": rng.normal(size=(4, 9)).astype(np.float32) for i in range(6)} | {
+        f"node{i}/type": "Conv2d" for i in range(6)
+    }
     sound = write(tmp_path / "a.h5", **content).read_bytes()
     refused = 0
     for damage in damaged(sound, 300):

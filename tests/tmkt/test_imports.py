@@ -1,4 +1,6 @@
-"""Who may import whom (docs/contributing.md): tmkt no stage, a stage no other stage, what runs a bundle no torch."""
+"""Who may import whom (docs/contributing.md): tmkt no stage, a stage no other stage, what runs a
+bundle no torch.
+"""
 
 import ast
 import subprocess
@@ -10,9 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STAGES = ("train", "export", "deploy")
 FILES = [path for folder in ("tmkt", *STAGES) for path in sorted((ROOT / folder).rglob("*.py"))]
-TRAINING_SIDE = {*(f"tmkt/networks/{path.name}" for path in (ROOT / "tmkt" / "networks").glob("*.py")), "tmkt/runs.py"}
-HANDS_ON = "tmkt/__init__.py"  # names of tmkt.deploy.api, which is loaded when one is asked for: the last test sees to that
-TORCH_ENGINE = "deploy/engines/torch.py"  # which is imported only where it is chosen: the test below sees to that
+TRAINING_SIDE = {
+    *(f"tmkt/networks/{path.name}" for path in (ROOT / "tmkt" / "networks").glob("*.py")),
+    "tmkt/runs.py",
+}
+# names of tmkt.deploy.api, which is loaded when one is asked for: the last test sees to that
+HANDS_ON = "tmkt/__init__.py"
+# which is imported only where it is chosen: the test below sees to that
+TORCH_ENGINE = "deploy/engines/torch.py"
 
 
 def imported(path: Path) -> set[str]:
@@ -31,9 +38,17 @@ def test_imports_keep_to_the_house_rules(path: Path) -> None:
     foreign = {f"tmkt.{stage}" for stage in STAGES if stage != place.parts[0]}
     if place.parts[:2] == ("tmkt", "cli") or str(place) == HANDS_ON:
         return
-    broken = {name for name in imported(path) if any(name == f or name.startswith(f + ".") for f in foreign)}
+    broken = {
+        name
+        for name in imported(path)
+        if any(name == f or name.startswith(f + ".") for f in foreign)
+    }
     assert not broken, f"{place} imports {broken}"
-    if place.parts[0] != "train" and place.parts[0] != "export" and str(place) not in {*TRAINING_SIDE, TORCH_ENGINE}:
+    if (
+        place.parts[0] != "train"
+        and place.parts[0] != "export"
+        and str(place) not in {*TRAINING_SIDE, TORCH_ENGINE}
+    ):
         torch = {name for name in imported(path) if name.split(".")[0] in ("torch", "spikingjelly")}
         assert not torch, f"{place} imports {torch}"
 

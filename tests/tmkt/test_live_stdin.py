@@ -1,4 +1,6 @@
-"""Events as lines of text on standard input: what a pipe delivers, however it is cut, and what is said of lines that are none."""
+"""Events as lines of text on standard input: what a pipe delivers, however it is cut, and what is
+said of lines that are none.
+"""
 
 import os
 import threading
@@ -28,7 +30,9 @@ def read(*blocks: bytes, **options: Any) -> tuple[Events, StdinSource]:
 
 
 class piped:
-    def __init__(self, writer: Callable[[Callable[[bytes], object]], object], **options: Any) -> None:
+    def __init__(
+        self, writer: Callable[[Callable[[bytes], object]], object], **options: Any
+    ) -> None:
         out, into = os.pipe()
         self.file = os.fdopen(out, "rb")
         self.source = StdinSource(SENSOR, file=self.file, **options)
@@ -48,12 +52,27 @@ class piped:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 60), max_size=8), st.sampled_from([",", ";", " ", "\t", ", "]), st.booleans())
-def test_lines_are_events_however_the_pipe_is_cut(seed: int, cuts: list[int], between: str, end: bool) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 60), max_size=8),
+    st.sampled_from([",", ";", " ", "\t", ", "]),
+    st.booleans(),
+)
+def test_lines_are_events_however_the_pipe_is_cut(
+    seed: int, cuts: list[int], between: str, end: bool
+) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 12))
-    t, x, y, p = np.cumsum(rng.integers(0, 10**6, n)), rng.integers(0, 128, n), rng.integers(0, 100, n), rng.integers(0, 2, n)
-    text = "\n".join(between.join(map(str, row)) for row in zip(t, x, y, p, strict=True)).encode() + b"\n" * end
+    t, x, y, p = (
+        np.cumsum(rng.integers(0, 10**6, n)),
+        rng.integers(0, 128, n),
+        rng.integers(0, 100, n),
+        rng.integers(0, 2, n),
+    )
+    text = (
+        "\n".join(between.join(map(str, row)) for row in zip(t, x, y, p, strict=True)).encode()
+        + b"\n" * end
+    )
     edges = [0, *np.minimum(np.cumsum(cuts), len(text)).tolist(), len(text)]
     got, source = read(*(text[a:b] for a, b in pairwise(edges)))
     for name, expected in (("t", t), ("x", x), ("y", y), ("p", p)):
@@ -63,7 +82,12 @@ def test_lines_are_events_however_the_pipe_is_cut(seed: int, cuts: list[int], be
 
 def test_names_state_the_order_and_comments_are_passed_over() -> None:
     got, _ = read(b"x,y,polarity,timestamp\n# camera 3\n5,6,1,1000\r\n% end\n\n7,8,0,1001\n")
-    assert (got.t.tolist(), got.x.tolist(), got.y.tolist(), got.p.tolist()) == ([1000, 1001], [5, 7], [6, 8], [1, 0])
+    assert (got.t.tolist(), got.x.tolist(), got.y.tolist(), got.p.tolist()) == (
+        [1000, 1001],
+        [5, 7],
+        [6, 8],
+        [1, 0],
+    )
 
 
 def test_a_decimal_point_means_seconds_and_minus_one_means_off() -> None:
@@ -72,7 +96,17 @@ def test_a_decimal_point_means_seconds_and_minus_one_means_off() -> None:
     assert got.p.tolist() == [1, 0, 1]
 
 
-@pytest.mark.parametrize("line", [b"1,2,3", b"1,2,3,1,9", b"1,2,x,1", b"one,2,3,1", b"1.5.2,2,3,1", b"9999999999999999999999,1,1,1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"1,2,3",
+        b"1,2,3,1,9",
+        b"1,2,x,1",
+        b"one,2,3,1",
+        b"1.5.2,2,3,1",
+        b"9999999999999999999999,1,1,1",
+    ],
+)
 def test_a_line_that_is_no_event_is_counted(line: bytes) -> None:
     got, source = read(b"1,2,3,1\n" + line + b"\n2,2,3,1\n", repair=True)
     assert got.t.tolist() == [1, 2]
@@ -81,7 +115,10 @@ def test_a_line_that_is_no_event_is_counted(line: bytes) -> None:
 
 def test_nonsense_is_refused_with_its_share_unless_it_is_to_be_repaired() -> None:
     text = b"1,2,3,1\n2,300,3,1\n3,2,3,5\n-1,1,1,1\n"
-    with pytest.raises(InputError, match=r"3 of 4 events dropped \(1 outside the sensor, 1 with a polarity above 1, 1 before time 0\).*--sensor"):
+    with pytest.raises(
+        InputError,
+        match=r"3 of 4 events dropped \(1 outside the sensor, 1 with a polarity above 1, 1 before time 0\).*--sensor",
+    ):
         read(text)
     assert read(text, repair=True)[0].t.tolist() == [1]
 
@@ -132,7 +169,9 @@ def test_a_line_is_given_while_the_pipe_is_still_open() -> None:
 
 def test_a_silent_pipe_ends_after_the_timeout() -> None:
     go_on = threading.Event()
-    with piped(lambda write: (write(b"1,2,3,1\n2,2,3,1\n"), go_on.wait(10)), timeout_s=0.3) as source:
+    with piped(
+        lambda write: (write(b"1,2,3,1\n2,2,3,1\n"), go_on.wait(10)), timeout_s=0.3
+    ) as source:
         begin = time.monotonic()
         assert sum(map(len, source)) == 2
         assert time.monotonic() - begin >= 0.3

@@ -38,7 +38,12 @@ class Memory:
 def made(n: int, seed: int = 0, span_us: int = 200_000, start_us: int = 0) -> Events:
     rng = np.random.default_rng(seed)
     t = start_us + np.sort(rng.integers(0, span_us, n))
-    return Events(t, *(rng.integers(0, 128, n, np.uint16) for _ in "xy"), rng.integers(0, 2, n, np.uint8), SENSOR)
+    return Events(
+        t,
+        *(rng.integers(0, 128, n, np.uint16) for _ in "xy"),
+        rng.integers(0, 2, n, np.uint8),
+        SENSOR,
+    )
 
 
 def joined(chunks: list[Events]) -> Events:
@@ -89,7 +94,10 @@ def test_what_is_sent_in_its_own_time_arrives_event_for_event() -> None:
     events = made(5_000)
     receiver = Receiver()
     begin = time.monotonic()
-    halves = [Events(*(getattr(events, n)[half] for n in "txyp"), SENSOR) for half in (slice(2000), slice(2000, None))]
+    halves = [
+        Events(*(getattr(events, n)[half] for n in "txyp"), SENSOR)
+        for half in (slice(2000), slice(2000, None))
+    ]
     sent = send(Memory(*halves), receiver.source.address)
     assert time.monotonic() - begin > 0.19  # the recording lasts 0.2 s
     assert same(receiver.wait(), events)
@@ -116,7 +124,13 @@ def test_without_stamps_the_time_of_arrival_counts() -> None:
 
 
 def test_a_word_is_the_one_that_spif_documents() -> None:
-    events = Events(np.array([0]), np.array([1], np.uint16), np.array([9], np.uint16), np.array([1], np.uint8), SENSOR)
+    events = Events(
+        np.array([0]),
+        np.array([1], np.uint16),
+        np.array([9], np.uint16),
+        np.array([1], np.uint8),
+        SENSOR,
+    )
     assert encode(events, stamps=False).tobytes() == bytes.fromhex("09800180")
 
 
@@ -127,17 +141,23 @@ def test_a_word_is_the_one_that_spif_documents() -> None:
     cuts=st.lists(st.integers(1, 20), max_size=8),
     seed=st.integers(0, 99),
 )
-def test_stamps_go_on_over_the_wrap_however_the_packets_are_cut(steps: list[int], start: int, cuts: list[int], seed: int) -> None:
+def test_stamps_go_on_over_the_wrap_however_the_packets_are_cut(
+    steps: list[int], start: int, cuts: list[int], seed: int
+) -> None:
     n = len(steps)
     events = made(n, seed)
-    events = Events(start + np.cumsum(np.array(steps, np.int64)), events.x, events.y, events.p, SENSOR)
+    events = Events(
+        start + np.cumsum(np.array(steps, np.int64)), events.x, events.y, events.p, SENSOR
+    )
     with_open(SOURCE)
     data = encode(events, stamps=True)
     packets, at = [], 0
     for cut in [*cuts, n]:
         packets.append((data[2 * at : 2 * (at + cut)].tobytes(), 0))
         at += cut
-    t, x, y, p = SOURCE[0]._decoded([packet for packet in packets if packet[0]], np.zeros(7, np.int64))
+    t, x, y, p = SOURCE[0]._decoded(
+        [packet for packet in packets if packet[0]], np.zeros(7, np.int64)
+    )
     low = int(events.t[0]) & 0xFFFFFFFF  # all that is known of the first
     assert np.array_equal(t - low, events.t - events.t[0])
     assert np.array_equal(x, events.x)
@@ -159,7 +179,8 @@ def test_mixed_and_damaged_packets_are_counted_and_the_rest_is_read() -> None:
     packets_to(
         receiver.source.address,
         b"",  # AEStream sends one when it has no events
-        word(1, 2, 1, 100) + word(3, 4, 0),  # one without a stamp among stamped ones: that of the one before
+        word(1, 2, 1, 100)
+        + word(3, 4, 0),  # one without a stamp among stamped ones: that of the one before
         word(5, 6, 1, 90),  # backward
         word(7, 8, 1, 200) + word(9, 9, 0, 300)[:4],  # the last stamp is missing
         word(10, 11, 0, 300) + b"\x01\x02",  # half a word
@@ -173,7 +194,12 @@ def test_mixed_and_damaged_packets_are_counted_and_the_rest_is_read() -> None:
     assert got.p.tolist() == [1, 0, 1, 0, 1]
     counters = receiver.source.counters
     assert (counters.packets, counters.events, counters.dropped) == (7, 5, 4)
-    assert (counters.backward, counters.largest_backward_us, counters.outside_sensor, counters.bad_records) == (1, 10, 1, 2)
+    assert (
+        counters.backward,
+        counters.largest_backward_us,
+        counters.outside_sensor,
+        counters.bad_records,
+    ) == (1, 10, 1, 2)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -223,10 +249,15 @@ def test_a_full_queue_drops_what_comes_and_counts_it() -> None:
     got = joined(list(source))
     counters = source.counters
     assert 50 < len(got) <= 100  # whole packets
-    assert same(got, Events(*(getattr(events, n)[: len(got)] for n in "txyp"), SENSOR))  # the oldest stay
+    assert same(
+        got, Events(*(getattr(events, n)[: len(got)] for n in "txyp"), SENSOR)
+    )  # the oldest stay
     assert counters.lost_events == 1_000 - len(got)
     assert 0 < counters.lost_packets < counters.packets
-    assert f"{counters.lost_events} events lost in {counters.lost_packets} packets" in counters.losses()
+    assert (
+        f"{counters.lost_events} events lost in {counters.lost_packets} packets"
+        in counters.losses()
+    )
     assert counters.dropped == 0  # a loss is no damage
 
 
@@ -270,7 +301,16 @@ def test_close_gives_what_is_queued_and_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["udp://", "udp://127.0.0.1", "127.0.0.1:3333", "tcp://127.0.0.1:1", "udp://127.0.0.1:99999", "udp://[::1", "udp://h:1/a"]
+    "address",
+    [
+        "udp://",
+        "udp://127.0.0.1",
+        "127.0.0.1:3333",
+        "tcp://127.0.0.1:1",
+        "udp://127.0.0.1:99999",
+        "udp://[::1",
+        "udp://h:1/a",
+    ],
 )
 def test_what_is_no_address_is_said_in_one_line(address: str) -> None:
     with pytest.raises(InputError, match="expected udp://HOST:PORT"):

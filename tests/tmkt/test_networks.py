@@ -19,7 +19,16 @@ def _recipe(**values: object) -> NetworkRecipe:
 
 
 def _spikingjelly(lif: LIF) -> neuron.LIFNode:
-    return neuron.LIFNode(lif.tau, True, lif.v_threshold, 0.0, lif.surrogate_function, detach_reset=True, step_mode="m", store_v_seq=True)
+    return neuron.LIFNode(
+        lif.tau,
+        True,
+        lif.v_threshold,
+        0.0,
+        lif.surrogate_function,
+        detach_reset=True,
+        step_mode="m",
+        store_v_seq=True,
+    )
 
 
 def _parameters(net: nn.Module) -> int:
@@ -28,7 +37,11 @@ def _parameters(net: nn.Module) -> int:
 
 def test_vggsnn_has_the_parameters_of_the_published_log() -> None:
     net = SpikingNetwork(_recipe(), (2, 48, 48), 101)
-    second_head, step_coefficients, thresholds_and_alphas = _parameters(net.head), 10, 2 * len(net.spiking_layers())
+    second_head, step_coefficients, thresholds_and_alphas = (
+        _parameters(net.head),
+        10,
+        2 * len(net.spiking_layers()),
+    )
     assert _parameters(net) + second_head + step_coefficients + thresholds_and_alphas == 10_153_700
 
 
@@ -42,7 +55,13 @@ def test_vggsnn_has_the_parameters_of_the_published_log() -> None:
     ],
 )
 def test_networks_of_the_papers_have_their_layers(
-    name: str, shape: tuple[int, int, int], classes: int, parameters: int, layers: int, features: tuple[int, ...], membrane: tuple[int, ...]
+    name: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    parameters: int,
+    layers: int,
+    features: tuple[int, ...],
+    membrane: tuple[int, ...],
 ) -> None:
     net = SpikingNetwork(_recipe(name=name), shape, classes)
     assert _parameters(net) == parameters
@@ -52,14 +71,21 @@ def test_networks_of_the_papers_have_their_layers(
     assert output.features.shape == (2, 3, *features)
     assert output.membrane.shape == (2, 3, *membrane)
     output.logits.sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all()
+        for parameter in net.parameters()
+    )
 
 
 @pytest.mark.parametrize("pattern", ["normal", "on the threshold"])
 @pytest.mark.parametrize("tau", [2.0, 3.0])
 def test_spikes_and_membranes_are_spikingjellys_bit_for_bit(tau: float, pattern: str) -> None:
     torch.manual_seed(0)
-    x = torch.randn(12, 2, 5, 7, 9) if pattern == "normal" else torch.randint(-4, 9, (12, 2, 5, 7, 9)) * 0.25
+    x = (
+        torch.randn(12, 2, 5, 7, 9)
+        if pattern == "normal"
+        else torch.randint(-4, 9, (12, 2, 5, 7, 9)) * 0.25
+    )
     lif = LIF(_recipe(tau=tau), store_v_seq=True)
     other = _spikingjelly(lif)
     spikes, expected = lif(x), other(x)
@@ -84,21 +110,43 @@ def test_gradients_are_those_of_batch_norm_and_spikingjelly(surrogate: str, trai
     start = torch.randn(7, 3, 6, 5, 4) + 0.5
     pull_spikes, pull_membrane = torch.randn(start.shape), torch.randn(start.shape)
     found = []
-    for run, norm in ((lambda x: lif(x, ours), ours), (lambda x: other(theirs(x.flatten(0, 1)).unflatten(0, x.shape[:2])), theirs)):
+    for run, norm in (
+        (lambda x: lif(x, ours), ours),
+        (lambda x: other(theirs(x.flatten(0, 1)).unflatten(0, x.shape[:2])), theirs),
+    ):
         x = start.clone().requires_grad_()
         functional.reset_net(other)
         spikes = run(x)
         membrane = lif.v_seq if norm is ours else other.v_seq
         ((spikes * pull_spikes).sum() + (membrane * pull_membrane).sum()).backward()
-        found.append((spikes.detach(), x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked))
+        found.append(
+            (
+                spikes.detach(),
+                x.grad,
+                norm.weight.grad,
+                norm.bias.grad,
+                norm.running_mean,
+                norm.running_var,
+                norm.num_batches_tracked,
+            )
+        )
     assert torch.equal(found[0][0], found[1][0])
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=2e-4, atol=2e-4)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 700), st.integers(1, 3), st.integers(1, 3), st.integers(0, 10))
-def test_any_shape_and_number_of_threads_gives_the_same_spikes(steps: int, batch: int, channels: int, height: int, threads: int, seed: int) -> None:
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(1, 700),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(0, 10),
+)
+def test_any_shape_and_number_of_threads_gives_the_same_spikes(
+    steps: int, batch: int, channels: int, height: int, threads: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.normal(0.5, 1, (steps, batch, channels, height, 2)).astype(np.float32))
     lif = LIF(_recipe())
@@ -115,7 +163,10 @@ def test_any_shape_and_number_of_threads_gives_the_same_spikes(steps: int, batch
 def test_average_pooling_is_torchs(height: int, width: int, size: int) -> None:
     x = torch.randn(3, 2, 4, height, width)
     found = []
-    for pool in (average_pool, lambda x, size: nn.functional.avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])):
+    for pool in (
+        average_pool,
+        lambda x, size: nn.functional.avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2]),
+    ):
         one = x.clone().requires_grad_()
         y = pool(one, size)
         (y * torch.linspace(0, 1, y.numel()).view_as(y)).sum().backward()
@@ -140,8 +191,15 @@ def test_the_statistics_of_a_stream_can_be_left_out() -> None:
         ({"name": "sew-resnet18", "channels": [8, 8]}, "has four stages"),
     ],
 )
-def test_a_recipe_that_does_not_fit_the_family_is_refused(network: dict[str, object], complaint: str) -> None:
-    values = {"data": {"name": "digits", "shots": 1, "bin_us": 1000}, "network": network, "method": {"name": "tmkt"}, "train": {"steps": 1}}
+def test_a_recipe_that_does_not_fit_the_family_is_refused(
+    network: dict[str, object], complaint: str
+) -> None:
+    values = {
+        "data": {"name": "digits", "shots": 1, "bin_us": 1000},
+        "network": network,
+        "method": {"name": "tmkt"},
+        "train": {"steps": 1},
+    }
     with pytest.raises(InputError, match=complaint):
         parse_recipe(values, "test")
 
@@ -156,11 +214,18 @@ def test_computing_activations_again_changes_nothing_but_memory() -> None:
     found = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        net = SpikingNetwork(NetworkRecipe(channels=[4, 8, 8], strides=[1, 1, 1], pools=[2, 1, 2]), (2, 16, 16), 3)
+        net = SpikingNetwork(
+            NetworkRecipe(channels=[4, 8, 8], strides=[1, 1, 1], pools=[2, 1, 2]), (2, 16, 16), 3
+        )
         net.recompute = recompute
         output = net(x)
         (output.logits.square().sum() + output.membrane.sum()).backward()
-        found.append([*(parameter.grad for parameter in net.parameters()), *(buffer.clone() for buffer in net.buffers())])
+        found.append(
+            [
+                *(parameter.grad for parameter in net.parameters()),
+                *(buffer.clone() for buffer in net.buffers()),
+            ]
+        )
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
@@ -169,6 +234,8 @@ def test_a_strided_1x1_convolution_of_few_channels_trains() -> None:
     conv = nn.Conv2d(4, 5, 1, stride=2, bias=False)
     x = torch.randn(10, 24, 4, 34, 34, requires_grad=True)
     y = convolve(conv, x)
-    torch.testing.assert_close(y, torch.einsum("tbchw,oc->tbohw", x[..., ::2, ::2], conv.weight[:, :, 0, 0]))
+    torch.testing.assert_close(
+        y, torch.einsum("tbchw,oc->tbohw", x[..., ::2, ::2], conv.weight[:, :, 0, 0])
+    )
     for _ in range(5):  # oneDNN's own backward pass would end the process
         convolve(conv, x).sum().backward()

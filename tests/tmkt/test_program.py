@@ -33,12 +33,22 @@ def conv(**changes: Any) -> Program:
 
 
 def dense(**changes: Any) -> Program:
-    return Program(PROGRAM.input_shape, 1, (FIRST, replace(LAST, synapses=(replace(DENSE, **changes),))), "membrane")
+    return Program(
+        PROGRAM.input_shape,
+        1,
+        (FIRST, replace(LAST, synapses=(replace(DENSE, **changes),))),
+        "membrane",
+    )
 
 
 def temporal(**changes: Any) -> Program:
     """The first layer with a recurrent, delayed synapse of its own."""
-    synapse = Synapse("a", "dense", np.full((120, 120), 2, np.int16), delays=np.full((120, 120), MAX_DELAY, np.uint8))
+    synapse = Synapse(
+        "a",
+        "dense",
+        np.full((120, 120), 2, np.int16),
+        delays=np.full((120, 120), MAX_DELAY, np.uint8),
+    )
     return first(synapses=(CONV, replace(synapse, **changes)))
 
 
@@ -57,9 +67,13 @@ def assert_same(a: Any, b: Any) -> None:
             assert (type(x), x) == (type(y), y), field.name
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(programs(temporal=True))
-def test_a_program_read_back_is_the_program_that_was_saved(tmp_path: Path, program: Program) -> None:
+def test_a_program_read_back_is_the_program_that_was_saved(
+    tmp_path: Path, program: Program
+) -> None:
     save(program, tmp_path / "p.safetensors")
     assert_same(load(tmp_path / "p.safetensors"), program)
     content = (tmp_path / "p.safetensors").read_bytes()
@@ -73,8 +87,12 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
     values: dict[str, Any] = {INPUT: np.full(program.input_shape, program.max_count, np.int64)}
     values |= {layer.name: np.ones(layer.shape, np.int64) for layer in program.layers}
     for layer in program.layers:
-        magnitudes = replace(layer, synapses=tuple(replace(s, weight=np.abs(s.weight)) for s in layer.synapses))
-        assert synaptic_sum(magnitudes, [values] * (MAX_DELAY + 2)).max() <= largest_sum(program, layer)
+        magnitudes = replace(
+            layer, synapses=tuple(replace(s, weight=np.abs(s.weight)) for s in layer.synapses)
+        )
+        assert synaptic_sum(magnitudes, [values] * (MAX_DELAY + 2)).max() <= largest_sum(
+            program, layer
+        )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,10 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
         (lambda: conv(source="nowhere"), "source: found nowhere"),
         (lambda: conv(source="b"), "source: found b"),
         (lambda: conv(kind="pool"), "synapse kind: found pool"),
-        (lambda: conv(weight=np.full((4, 1, 3, 3), 256, np.int16)), "found 256, expected at most 254"),
+        (
+            lambda: conv(weight=np.full((4, 1, 3, 3), 256, np.int16)),
+            "found 256, expected at most 254",
+        ),
         (lambda: conv(weight=np.full((4, 1, 3, 3), -(2**15), np.int16)), "found 32768"),
         (lambda: conv(weight=np.full((4, 1, 3, 3), 129, np.int16)), "odd ones above 127"),
         (lambda: conv(weight=np.full((4, 1, 3, 3), 0.5, np.float32)), "weights: found float32"),
@@ -131,36 +152,67 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
         (lambda: conv(pool=0), "pool"),
         (lambda: conv(pool=7), "shape"),
         (lambda: dense(weight=np.zeros((3, 24, 1), np.int16)), "weight shape"),
-        (lambda: dense(weight=np.zeros((3, 23), np.int16)), r"weight shape: found \(3, 23\), expected \(3, 24\)"),
+        (
+            lambda: dense(weight=np.zeros((3, 23), np.int16)),
+            r"weight shape: found \(3, 23\), expected \(3, 24\)",
+        ),
         (lambda: dense(weight=np.zeros((4, 24), np.int16)), "weight shape"),
         (lambda: dense(pool=3), "weight shape"),
-        (lambda: dense(delays=np.full((3, 24), 63, np.uint8)), r"longest delay: found 63, expected 0\.\.62 steps"),
-        (lambda: dense(delays=np.full((3, 24), 1, np.int64)), "delays: found int64, expected uint8"),
-        (lambda: dense(delays=np.ones(24, np.uint8)), r"shape of the delays: found \(24,\), expected the weight's, \(3, 24\)"),
-        (lambda: conv(delays=np.ones((4, 1, 3, 3), np.uint8)), "delays: found some on a convolution"),
+        (
+            lambda: dense(delays=np.full((3, 24), 63, np.uint8)),
+            r"longest delay: found 63, expected 0\.\.62 steps",
+        ),
+        (
+            lambda: dense(delays=np.full((3, 24), 1, np.int64)),
+            "delays: found int64, expected uint8",
+        ),
+        (
+            lambda: dense(delays=np.ones(24, np.uint8)),
+            r"shape of the delays: found \(24,\), expected the weight's, \(3, 24\)",
+        ),
+        (
+            lambda: conv(delays=np.ones((4, 1, 3, 3), np.uint8)),
+            "delays: found some on a convolution",
+        ),
         (lambda: conv(source="a"), "synapse from itself: found conv, expected dense"),
         (lambda: temporal(source="b"), "source: found b"),
-        (lambda: dense(source="b", weight=np.zeros((3, 3), np.int16), pool=1), "a layer that does not fire"),
+        (
+            lambda: dense(source="b", weight=np.zeros((3, 3), np.int16), pool=1),
+            "a layer that does not fire",
+        ),
         (lambda: temporal(weight=np.zeros((120, 119), np.int16)), "weight shape"),
         (
             lambda: Program(
                 (1, 60, 60),
                 255,
-                (Layer("b", (1,), (Synapse(INPUT, "dense", np.full((1, 3600), 254, np.int16)),), np.zeros(1, np.int32), 0, 0),),
+                (
+                    Layer(
+                        "b",
+                        (1,),
+                        (Synapse(INPUT, "dense", np.full((1, 3600), 254, np.int16)),),
+                        np.zeros(1, np.int32),
+                        0,
+                        0,
+                    ),
+                ),
                 "spikes",
             ),
             "largest sum of weights: found 233172000, expected below 8388608",
         ),
     ],
 )
-def test_what_is_out_of_range_is_refused_with_layer_value_and_limit(make: Callable[[], Program], says: str) -> None:
+def test_what_is_out_of_range_is_refused_with_layer_value_and_limit(
+    make: Callable[[], Program], says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         make()
 
 
 def test_the_limits_themselves_are_allowed() -> None:
     first(threshold=0, voltage_decay=0, current_decay=0, bias=np.full(4, -4096, np.int32))
-    first(threshold=2**17 - 1, voltage_decay=4096, current_decay=4096, bias=np.full(4, 4095, np.int32))
+    first(
+        threshold=2**17 - 1, voltage_decay=4096, current_decay=4096, bias=np.full(4, 4095, np.int32)
+    )
     for w in (-254, 254, -127, 127):
         conv(weight=np.full((4, 1, 3, 3), w, np.int16))
     first(shape=(4, 6, 4))  # cropped
@@ -174,7 +226,10 @@ def test_the_limits_themselves_are_allowed() -> None:
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Changes the graph in a saved program's header."""
     with safe_open(path, framework="numpy") as file:
-        tensors, graph = {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["program"])  # noqa: SIM118
+        tensors, graph = (
+            {key: file.get_tensor(key) for key in file.keys()},
+            json.loads(file.metadata()["program"]),
+        )  # noqa: SIM118
     change(graph)
     save_file(tensors, path, metadata={"program": json.dumps(graph)})
 
@@ -195,10 +250,15 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda g: g["layers"][0].update(scale="x"), "scale"),
         (lambda g: g["layers"][0].update(synapses=["x"]), "not a readable program"),
         (lambda g: g["layers"][0]["synapses"][0].update(delays=True), "not a readable program"),
-        (lambda g: g["layers"][0]["synapses"][0].update(padding=[10**9, 10**9]), "at most 16777216 sites"),
+        (
+            lambda g: g["layers"][0]["synapses"][0].update(padding=[10**9, 10**9]),
+            "at most 16777216 sites",
+        ),
     ],
 )
-def test_a_damaged_header_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], says: str) -> None:
+def test_a_damaged_header_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
     path = tmp_path / "p.safetensors"
     save(PROGRAM, path)
     rewrite(path, change)

@@ -1,4 +1,6 @@
-"""The check behind every reader: its rules, their counters, and that the cut into chunks changes nothing."""
+"""The check behind every reader: its rules, their counters, and that the cut into chunks changes
+nothing.
+"""
 
 from pathlib import Path
 
@@ -16,14 +18,20 @@ SENSOR = (4, 6)
 Row = tuple[int, int, int, int]
 
 
-def checked(rows: list[Row], disorder: Disorder = "drop", chunk: int = 1000) -> tuple[list[Row], Counters]:
+def checked(
+    rows: list[Row], disorder: Disorder = "drop", chunk: int = 1000
+) -> tuple[list[Row], Counters]:
     counters = Counters()
     check = Check("live", SENSOR, counters, disorder)
     out: list[Row] = []
     for i in range(0, len(rows), chunk):
         t, x, y, p = np.array(rows[i : i + chunk]).reshape(-1, 4).T
-        events = check((t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8)))
-        out += zip(events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True)
+        events = check(
+            (t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
+        )
+        out += zip(
+            events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True
+        )
     if last := check.finish():
         out += zip(last.t.tolist(), last.x.tolist(), last.y.tolist(), last.p.tolist(), strict=True)
     assert counters.events == len(out)
@@ -37,7 +45,12 @@ def test_sound_events_pass_unchanged() -> None:
 
 @pytest.mark.parametrize(
     ("row", "counter"),
-    [((7, 6, 0, 0), "outside_sensor"), ((7, 0, 4, 0), "outside_sensor"), ((7, 0, 0, 2), "bad_polarity"), ((-1, 0, 0, 0), "negative_time")],
+    [
+        ((7, 6, 0, 0), "outside_sensor"),
+        ((7, 0, 4, 0), "outside_sensor"),
+        ((7, 0, 0, 2), "bad_polarity"),
+        ((-1, 0, 0, 0), "negative_time"),
+    ],
 )
 def test_impossible_events_are_dropped_and_counted(row: Row, counter: str) -> None:
     rows = [(5, 0, 0, 0), row, (9, 1, 2, 0)]
@@ -46,7 +59,10 @@ def test_impossible_events_are_dropped_and_counted(row: Row, counter: str) -> No
 
 def test_stamps_that_go_back_are_dropped_clamped_or_an_error() -> None:
     rows = [(100, 0, 0, 0), (90, 1, 1, 1), (95, 2, 2, 0), (100, 3, 3, 1)]
-    assert checked(rows) == ([rows[0], rows[3]], Counters(events=2, backward=2, largest_backward_us=10))
+    assert checked(rows) == (
+        [rows[0], rows[3]],
+        Counters(events=2, backward=2, largest_backward_us=10),
+    )
     kept, counters = checked(rows, "clamp")
     assert [row[0] for row in kept] == [100] * 4
     assert counters == Counters(events=4, backward=2, clamped=2, largest_backward_us=10)
@@ -74,12 +90,16 @@ def test_a_single_event_is_delivered() -> None:
 
 
 STAMPS = st.one_of(st.integers(-3, 50), st.integers(0, 5 * 10**7), st.integers(2**62, 2**63 - 1))
-ROWS = st.lists(st.tuples(STAMPS, st.integers(0, 6), st.integers(0, 4), st.integers(0, 2)), max_size=30)
+ROWS = st.lists(
+    st.tuples(STAMPS, st.integers(0, 6), st.integers(0, 4), st.integers(0, 2)), max_size=30
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(1, 7), st.sampled_from(["drop", "clamp"]))
-def test_the_cut_into_chunks_changes_nothing_and_what_passes_is_sound(rows: list[Row], chunk: int, disorder: Disorder) -> None:
+def test_the_cut_into_chunks_changes_nothing_and_what_passes_is_sound(
+    rows: list[Row], chunk: int, disorder: Disorder
+) -> None:
     kept, counters = checked(rows, disorder)
     assert checked(rows, disorder, chunk) == (kept, counters)
     assert counters.events + counters.dropped == len(rows)
@@ -87,13 +107,17 @@ def test_the_cut_into_chunks_changes_nothing_and_what_passes_is_sound(rows: list
     assert all(t >= 0 and 0 <= x < 6 and 0 <= y < 4 and p in (0, 1) for t, x, y, p in kept)
 
 
-def test_more_than_one_per_cent_dropped_is_an_error_unless_repair_is_asked_for(tmp_path: Path) -> None:
+def test_more_than_one_per_cent_dropped_is_an_error_unless_repair_is_asked_for(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.bin"
     record = bytes((3, 3, 0, 0, 9))
     path.write_bytes(record * 99 + bytes((9, 3, 0, 0, 9)))
     assert sum(len(e) for e in open_events(path, sensor=(8, 8))) == 99
     path.write_bytes(record * 98 + bytes((9, 3, 0, 0, 9)) * 2)
-    with pytest.raises(InputError, match=r"2 of 100 events dropped \(2 outside the sensor\).*--repair"):
+    with pytest.raises(
+        InputError, match=r"2 of 100 events dropped \(2 outside the sensor\).*--repair"
+    ):
         list(open_events(path, sensor=(8, 8)))
     assert sum(len(e) for e in open_events(path, sensor=(8, 8), repair=True)) == 98
 

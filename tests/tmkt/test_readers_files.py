@@ -30,7 +30,9 @@ REAL = {  # events, duration in us, sensor that the file tells (shared/data/READ
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_recordings_are_known_by_their_content_and_nothing_of_them_is_dropped(shared_data: Path, tmp_path: Path, name: str) -> None:
+def test_real_recordings_are_known_by_their_content_and_nothing_of_them_is_dropped(
+    shared_data: Path, tmp_path: Path, name: str
+) -> None:
     events, duration_us, sensor = REAL[name]
     path = tmp_path / "recording"
     path.symlink_to(shared_data / name)
@@ -42,7 +44,9 @@ def test_real_recordings_are_known_by_their_content_and_nothing_of_them_is_dropp
     assert statistics.first_us is not None
     assert statistics.last_us is not None
     assert (statistics.events, statistics.last_us - statistics.first_us) == (events, duration_us)
-    assert source.counters.to_json() == dict.fromkeys(source.counters.to_json(), 0) | {"events": events}
+    assert source.counters.to_json() == dict.fromkeys(source.counters.to_json(), 0) | {
+        "events": events
+    }
 
 
 def test_an_empty_stream_is_an_error_of_one_line(shared_data: Path) -> None:
@@ -52,15 +56,21 @@ def test_an_empty_stream_is_an_error_of_one_line(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("format", WRITERS)
-def test_a_real_recording_goes_through_every_format_and_back(shared_data: Path, tmp_path: Path, format: str) -> None:
+def test_a_real_recording_goes_through_every_format_and_back(
+    shared_data: Path, tmp_path: Path, format: str
+) -> None:
     sensor = {"aedat2": (180, 240)}.get(format, (173, 151))
-    first = open_events(shared_data / "recordings/ncaltech101_faces_easy_0001.bin", sensor=(180, 240))
+    first = open_events(
+        shared_data / "recordings/ncaltech101_faces_easy_0001.bin", sensor=(180, 240)
+    )
     events = [replace(chunk, sensor=sensor) for chunk in first]
     write_events(events, tmp_path / "there", format, sensor)
     back = open_events(tmp_path / "there", sensor=sensor)
     assert back.format == format
     write_events(back, tmp_path / "back.bin", "atis", sensor)
-    assert (tmp_path / "back.bin").read_bytes() == (shared_data / "recordings/ncaltech101_faces_easy_0001.bin").read_bytes()
+    assert (tmp_path / "back.bin").read_bytes() == (
+        shared_data / "recordings/ncaltech101_faces_easy_0001.bin"
+    ).read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +94,9 @@ def test_pieces_of_any_size_give_the_same_events(examples: Path, format: str, ch
 
 @pytest.mark.parametrize("format", WRITERS)
 def test_the_same_events_are_the_same_bytes(examples: Path, tmp_path: Path, format: str) -> None:
-    again = write_example(format, tmp_path / "again", random_events(700, SENSORS.get(format, SENSOR)))
+    again = write_example(
+        format, tmp_path / "again", random_events(700, SENSORS.get(format, SENSOR))
+    )
     assert again.read_bytes() == (examples / format).read_bytes()
 
 
@@ -95,7 +107,11 @@ def long_events(steps: list[int]) -> Events:
     return Events(t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), (180, 240))
 
 
-PAUSES = st.one_of(st.integers(0, 3), st.integers(0, 9_000_000), st.sampled_from([126, 127, 128, 4095, 4096, 2**22, 2**23 - 1, 2**23, 2**23 + 1]))
+PAUSES = st.one_of(
+    st.integers(0, 3),
+    st.integers(0, 9_000_000),
+    st.sampled_from([126, 127, 128, 4095, 4096, 2**22, 2**23 - 1, 2**23, 2**23 + 1]),
+)
 
 
 @pytest.mark.parametrize("format", [format for format in WRITERS if format != "hdf5"])
@@ -106,13 +122,20 @@ def test_what_is_written_is_read_back_over_wraps_and_pauses(
 ) -> None:
     events = long_events(steps)
     path = tmp_path_factory.mktemp("wraps") / "a"
-    parts = [Events(*(values[part] for values in (events.t, events.x, events.y, events.p)), events.sensor) for part in (slice(cut), slice(cut, None))]
+    parts = [
+        Events(
+            *(values[part] for values in (events.t, events.x, events.y, events.p)), events.sensor
+        )
+        for part in (slice(cut), slice(cut, None))
+    ]
     assert write_events(parts, path, format, events.sensor) == len(events)
     assert rows(open_events(path, sensor=events.sensor, format=format)) == rows([events])
 
 
 @pytest.mark.parametrize("format", ["atis", "es", "evt3"])
-def test_hours_without_an_event_are_refused_where_bytes_would_have_to_fill_them(tmp_path: Path, format: str) -> None:
+def test_hours_without_an_event_are_refused_where_bytes_would_have_to_fill_them(
+    tmp_path: Path, format: str
+) -> None:
     with pytest.raises(InputError, match=r"no event for .* use --from-zero or another format"):
         write_events([long_events([1_631_717_222_000_000, 5])], tmp_path / "a", format, (180, 240))
     assert list(tmp_path.iterdir()) == []
@@ -125,8 +148,13 @@ def test_stamps_beyond_a_format_are_refused(tmp_path: Path, format: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("format", "sensor"), [("atis", (241, 10)), ("evt2", (10, 2049)), ("evt3", (10, 2049)), ("aedat2", (100, 100))])
-def test_sensors_beyond_a_format_are_refused(tmp_path: Path, format: str, sensor: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("format", "sensor"),
+    [("atis", (241, 10)), ("evt2", (10, 2049)), ("evt3", (10, 2049)), ("aedat2", (100, 100))],
+)
+def test_sensors_beyond_a_format_are_refused(
+    tmp_path: Path, format: str, sensor: tuple[int, int]
+) -> None:
     with pytest.raises(InputError, match="choose another format"):
         write_events([], tmp_path / "a", format, sensor)
 
@@ -134,7 +162,11 @@ def test_sensors_beyond_a_format_are_refused(tmp_path: Path, format: str, sensor
 def test_the_format_to_write_is_told_by_name_or_ending() -> None:
     assert format_to_write(Path("a.H5"), None) == "hdf5"
     assert format_to_write(Path("a.raw"), "evt3") == "evt3"
-    for name, asked, found in (("a.aedat4", None, "aedat4 cannot be written"), ("a.raw", None, "says no format"), ("a.bin", "npy", "npy cannot")):
+    for name, asked, found in (
+        ("a.aedat4", None, "aedat4 cannot be written"),
+        ("a.raw", None, "says no format"),
+        ("a.bin", "npy", "npy cannot"),
+    ):
         with pytest.raises(InputError, match=found):
             format_to_write(Path(name), asked)
 
@@ -144,7 +176,12 @@ def test_statistics_do_not_depend_on_the_cut_into_chunks() -> None:
     whole, cut = Statistics(), Statistics()
     whole.add(events)
     for i in range(0, 1000, 7):
-        cut.add(Events(*(values[i : i + 7] for values in (events.t, events.x, events.y, events.p)), events.sensor))
+        cut.add(
+            Events(
+                *(values[i : i + 7] for values in (events.t, events.x, events.y, events.p)),
+                events.sensor,
+            )
+        )
     assert cut.to_json() == whole.to_json()
     bins = np.bincount((events.t - events.t[0]) // 10_000)
     assert whole.to_json()["peak_events_per_s"] == 100 * bins.max()

@@ -1,4 +1,6 @@
-"""What bytes mean, format by format: records written out by hand, and the traps that published files set."""
+"""What bytes mean, format by format: records written out by hand, and the traps that published
+files set.
+"""
 
 import struct
 from dataclasses import replace
@@ -6,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_files import SENSOR, Rows, aedat4, ecf_chunk, random_events, rows, structured, write_ecf
+from example_files import (
+    SENSOR,
+    Rows,
+    aedat4,
+    ecf_chunk,
+    random_events,
+    rows,
+    structured,
+    write_ecf,
+)
 
 from tmkt.errors import InputError
 from tmkt.readers import FileSource, open_events
@@ -20,7 +31,9 @@ DAT = b"% Data file containing CD events.\n% Version 2\n% Height 100\n% Width 12
 ES = b"Event Stream\2\0\0\1" + struct.pack("<HH", 120, 100)
 
 
-def read(path: Path, data: bytes, sensor: tuple[int, int] | None = None, format: str | None = None) -> tuple[Rows, FileSource]:
+def read(
+    path: Path, data: bytes, sensor: tuple[int, int] | None = None, format: str | None = None
+) -> tuple[Rows, FileSource]:
     path.write_bytes(data)
     source = open_events(path, sensor=sensor, repair=True, format=format)
     return rows(source), source
@@ -37,7 +50,9 @@ def test_atis_overflow_records_add_8192_us_and_silent_wraps_are_counted(tmp_path
     event = b"\x03\x04\x80\x00\x05"
     marker = b"\x00\xf0\x00\x00\x00"
     late = b"\x03\x04\x7f\xff\xff"
-    found, source = read(tmp_path / "a.bin", event * 2 + marker * 2 + event + late + event, (8, 8), "atis")
+    found, source = read(
+        tmp_path / "a.bin", event * 2 + marker * 2 + event + late + event, (8, 8), "atis"
+    )
     # The wrap: 2^23 us more than the stamp says.
     assert [row[0] for row in found] == [5, 5, 16389, 16384 + 2**23 - 1, 16384 + 2**23 + 5]
     assert (found[0], found[3][3], source.counters.wraps) == ((5, 3, 4, 1), 0, 1)
@@ -46,20 +61,30 @@ def test_atis_overflow_records_add_8192_us_and_silent_wraps_are_counted(tmp_path
 def test_dvs128_counts_x_from_the_right_y_from_below_and_marks_on_by_0(tmp_path: Path) -> None:
     event = struct.pack(">II", 100 << 8 | 7 << 1 | 0, 9)
     special = struct.pack(">II", 0x8000, 10)
-    found, source = read(tmp_path / "a.aedat", DVS128 + event + special + struct.pack(">II", 100 << 8 | 7 << 1 | 1, 11))
+    found, source = read(
+        tmp_path / "a.aedat",
+        DVS128 + event + special + struct.pack(">II", 100 << 8 | 7 << 1 | 1, 11),
+    )
     assert found == [(9, 120, 27, 1), (11, 120, 27, 0)]
     assert (source.sensor, source.notes) == ((128, 128), [])
 
 
-def test_davis_frames_and_external_events_are_skipped_and_a_record_may_begin_like_a_comment(tmp_path: Path) -> None:
+def test_davis_frames_and_external_events_are_skipped_and_a_record_may_begin_like_a_comment(
+    tmp_path: Path,
+) -> None:
     first = 0x23 << 24 | 30 << 12 | 1 << 11  # begins with '#'
     y = first >> 22 & 0x1FF
     skipped = [1 << 31 | 5 << 12, 1 << 10 | 5 << 12]
-    found, source = read(tmp_path / "a.aedat", DAVIS346 + b"".join(struct.pack(">II", a, 7) for a in (first, *skipped)))
+    found, source = read(
+        tmp_path / "a.aedat",
+        DAVIS346 + b"".join(struct.pack(">II", a, 7) for a in (first, *skipped)),
+    )
     assert (found, source.sensor) == ([(7, 345 - 30, 259 - y, 1)], (260, 346))
 
 
-def test_aedat_without_a_chip_is_taken_for_a_dvs128_unless_its_addresses_are_wider(tmp_path: Path) -> None:
+def test_aedat_without_a_chip_is_taken_for_a_dvs128_unless_its_addresses_are_wider(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.aedat"
     _, source = read(path, b"#!AER-DAT2.0\n" + struct.pack(">II", 5, 9))
     assert source.notes == ["the header names no chip: DVS128 assumed"]
@@ -77,16 +102,22 @@ def test_aedat_without_a_chip_is_taken_for_a_dvs128_unless_its_addresses_are_wid
 
 def test_aedat_and_dat_clocks_of_32_bits_are_continued(tmp_path: Path) -> None:
     stamps = [2**32 - 2_000_000, 1_000_000, 2_000_000]
-    found, source = read(tmp_path / "a.aedat", DVS128 + b"".join(struct.pack(">II", 1, t) for t in stamps))
+    found, source = read(
+        tmp_path / "a.aedat", DVS128 + b"".join(struct.pack(">II", 1, t) for t in stamps)
+    )
     expected = [stamps[0], 2**32 + 1_000_000, 2**32 + 2_000_000]
     assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
-    found, source = read(tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps))
+    found, source = read(
+        tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps)
+    )
     assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
 
 
 @pytest.mark.parametrize("compression", range(5))
 @pytest.mark.parametrize("table", [True, False])
-def test_aedat4_is_read_with_every_compression_with_and_without_a_data_table(tmp_path: Path, compression: int, table: bool) -> None:
+def test_aedat4_is_read_with_every_compression_with_and_without_a_data_table(
+    tmp_path: Path, compression: int, table: bool
+) -> None:
     events = random_events(200)
     found, source = read(tmp_path / "a.aedat4", aedat4({0: [events]}, compression, table))
     assert (found, source.sensor, source.notes) == (rows([events]), SENSOR, [])
@@ -107,7 +138,9 @@ def evt2(*words: tuple[int, int]) -> bytes:
     return EVT2 + b"".join(struct.pack("<I", kind << 28 | value) for kind, value in words)
 
 
-def test_evt2_joins_high_and_low_stamps_and_counts_what_comes_before_the_first(tmp_path: Path) -> None:
+def test_evt2_joins_high_and_low_stamps_and_counts_what_comes_before_the_first(
+    tmp_path: Path,
+) -> None:
     event = 3 << 22 | 600 << 11 | 400
     data = evt2((1, event), (8, 2), (0, event), (10, 1), (1, event), (14, 0), (15, 0), (7, 0))
     found, source = read(tmp_path / "a.raw", data)
@@ -125,17 +158,45 @@ def evt3(*words: tuple[int, int]) -> bytes:
 
 
 def test_evt3_vectors_start_at_a_base_and_go_on_behind_each_other(tmp_path: Path) -> None:
-    words = [(2, 1), (8, 1), (6, 7), (0, 9), (3, 1 << 11 | 100), (4, 0b1000_0000_0001), (5, 0b101), (0, 10), (2, 300), (9, 0)]
+    words = [
+        (2, 1),
+        (8, 1),
+        (6, 7),
+        (0, 9),
+        (3, 1 << 11 | 100),
+        (4, 0b1000_0000_0001),
+        (5, 0b101),
+        (0, 10),
+        (2, 300),
+        (9, 0),
+    ]
     found, source = read(tmp_path / "a.raw", evt3(*words))
     assert found == [(4103, x, 9, 1) for x in (100, 111, 112, 114)] + [(4103, 300, 10, 0)]
     assert (source.counters.bad_records, source.sensor) == (2, (720, 1280))
 
 
-def test_evt3_low_stamps_that_step_back_are_no_carry_and_high_ones_wrap_after_16_8_s(tmp_path: Path) -> None:
-    words = [(8, 4094), (6, 4000), (2, 1), (6, 3990), (2, 2), (8, 4095), (2, 3), (8, 0), (6, 1), (2, 4)]
+def test_evt3_low_stamps_that_step_back_are_no_carry_and_high_ones_wrap_after_16_8_s(
+    tmp_path: Path,
+) -> None:
+    words = [
+        (8, 4094),
+        (6, 4000),
+        (2, 1),
+        (6, 3990),
+        (2, 2),
+        (8, 4095),
+        (2, 3),
+        (8, 0),
+        (6, 1),
+        (2, 4),
+    ]
     found, source = read(tmp_path / "a.raw", evt3(*words))
     assert found == [(4094 * 4096 + 4000, 1, 0, 0), (4095 * 4096, 3, 0, 0), (2**24 + 1, 4, 0, 0)]
-    assert (source.counters.backward, source.counters.largest_backward_us, source.counters.wraps) == (1, 10, 1)
+    assert (
+        source.counters.backward,
+        source.counters.largest_backward_us,
+        source.counters.wraps,
+    ) == (1, 10, 1)
 
 
 def test_evt3_vectors_beyond_the_last_column_are_dropped(tmp_path: Path) -> None:
@@ -144,10 +205,16 @@ def test_evt3_vectors_beyond_the_last_column_are_dropped(tmp_path: Path) -> None
     assert source.counters.outside_sensor == 12 * 500 - 5
 
 
-def test_prophesee_headers_end_where_data_begin_even_if_those_look_like_a_comment(tmp_path: Path) -> None:
-    found, _ = read(tmp_path / "a.raw", EVT2 + b"% \x01\x80" + struct.pack("<II", 1 << 28, 1 << 28 | 10))
+def test_prophesee_headers_end_where_data_begin_even_if_those_look_like_a_comment(
+    tmp_path: Path,
+) -> None:
+    found, _ = read(
+        tmp_path / "a.raw", EVT2 + b"% \x01\x80" + struct.pack("<II", 1 << 28, 1 << 28 | 10)
+    )
     assert found == [(0x12025 << 6, 0, 0, 1), (0x12025 << 6, 0, 10, 1)]
-    found, _ = read(tmp_path / "b.raw", EVT2 + b"% end\n" + b"% x\n" + struct.pack("<II", 8 << 28, 1 << 28))
+    found, _ = read(
+        tmp_path / "b.raw", EVT2 + b"% end\n" + b"% x\n" + struct.pack("<II", 8 << 28, 1 << 28)
+    )
     assert found == [(0, 0, 0, 1)]
 
 
@@ -160,7 +227,9 @@ def test_prophesee_headers_end_where_data_begin_even_if_those_look_like_a_commen
         (b"% evt 2.0\n", None),
     ],
 )
-def test_prophesee_sensors_are_known_by_size_plugin_or_system(tmp_path: Path, header: bytes, sensor: tuple[int, int] | None) -> None:
+def test_prophesee_sensors_are_known_by_size_plugin_or_system(
+    tmp_path: Path, header: bytes, sensor: tuple[int, int] | None
+) -> None:
     (tmp_path / "a.raw").write_bytes(header + struct.pack("<II", 8 << 28, 1 << 28))
     assert opened(tmp_path / "a.raw").sensor == sensor
 
@@ -190,7 +259,12 @@ def test_dat_packs_x_y_and_polarity(tmp_path: Path) -> None:
 
 
 def test_event_stream_counts_y_from_below_and_skips_resets(tmp_path: Path) -> None:
-    data = bytes((255, 255, 254, 3 << 1 | 1)) + struct.pack("<HH", 7, 99) + bytes((0,)) + struct.pack("<HH", 8, 0)
+    data = (
+        bytes((255, 255, 254, 3 << 1 | 1))
+        + struct.pack("<HH", 7, 99)
+        + bytes((0,))
+        + struct.pack("<HH", 8, 0)
+    )
     found, source = read(tmp_path / "a.es", ES + data)
     assert (found, source.sensor) == ([(257, 7, 0, 1), (257, 8, 99, 0)], (100, 120))
 
@@ -199,7 +273,12 @@ def test_event_stream_counts_y_from_below_and_skips_resets(tmp_path: Path) -> No
 @pytest.mark.parametrize("n", [1, 4, 5, 999])
 def test_ecf_is_decoded_in_all_its_modes(tmp_path: Path, mode: int, n: int) -> None:
     events = random_events(n, (6, 1280))  # long runs of rows and of neighbours
-    events = replace(events, t=np.sort(np.random.default_rng(1).choice([5, 19, 20, 10_000, 9 * 10**6], n)).astype(np.int64))
+    events = replace(
+        events,
+        t=np.sort(np.random.default_rng(1).choice([5, 19, 20, 10_000, 9 * 10**6], n)).astype(
+            np.int64
+        ),
+    )
     events = replace(events, x=np.sort(events.x), y=np.sort(events.y), p=np.sort(events.p))
     write_ecf(tmp_path / "a.h5", events, chunk=300, modes=(mode,))
     assert rows(open_events(tmp_path / "a.h5")) == rows([events])
@@ -220,10 +299,20 @@ def test_dsec_stamps_are_offset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1e-6), ("ms", 1e-3), ("us", 1.0), ("ns", 1e3)])
-def test_numpy_columns_may_have_other_names_signed_polarities_and_any_unit(tmp_path: Path, unit: TimeUnit, factor: float) -> None:
+def test_numpy_columns_may_have_other_names_signed_polarities_and_any_unit(
+    tmp_path: Path, unit: TimeUnit, factor: float
+) -> None:
     events = random_events(100)
-    np.savez(tmp_path / "a.npz", timestamps=events.t * factor, x=events.x.astype(np.float32), y=events.y, polarity=events.p.astype(np.int8) * 2 - 1)
-    with pytest.raises(InputError, match="float64, expected integers in microseconds; say --time-unit"):
+    np.savez(
+        tmp_path / "a.npz",
+        timestamps=events.t * factor,
+        x=events.x.astype(np.float32),
+        y=events.y,
+        polarity=events.p.astype(np.int8) * 2 - 1,
+    )
+    with pytest.raises(
+        InputError, match="float64, expected integers in microseconds; say --time-unit"
+    ):
         open_events(tmp_path / "a.npz", sensor=SENSOR)
     assert rows(open_events(tmp_path / "a.npz", sensor=SENSOR, time_unit=unit)) == rows([events])
 
@@ -263,6 +352,14 @@ def test_an_hdf5_filter_that_is_not_installed_is_named(tmp_path: Path) -> None:
             properties.set_chunk((5,))
             properties.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())
             group = file.require_group("events")
-            h5py.h5d.create(group.id, key.encode(), h5py.h5t.NATIVE_INT64, h5py.h5s.create_simple((5,)), properties)
-    with pytest.raises(InputError, match="HDF5 filter blosc, which is not installed; try: pip install hdf5plugin"):
+            h5py.h5d.create(
+                group.id,
+                key.encode(),
+                h5py.h5t.NATIVE_INT64,
+                h5py.h5s.create_simple((5,)),
+                properties,
+            )
+    with pytest.raises(
+        InputError, match="HDF5 filter blosc, which is not installed; try: pip install hdf5plugin"
+    ):
         open_events(tmp_path / "a.h5")

@@ -16,8 +16,16 @@ def test_every_recipe_loads_and_its_dump_is_the_same_recipe(name: str) -> None:
 
 
 def test_a_setting_on_the_command_line_wins() -> None:
-    recipe = load_recipe("nmnist-fewshot", RECIPES, ["train.steps=7", "method.name=target-only", "network.channels=[4, 8, 8, 8]"])
-    assert (recipe.train.steps, recipe.method.name, recipe.network.channels) == (7, "target-only", [4, 8, 8, 8])
+    recipe = load_recipe(
+        "nmnist-fewshot",
+        RECIPES,
+        ["train.steps=7", "method.name=target-only", "network.channels=[4, 8, 8, 8]"],
+    )
+    assert (recipe.train.steps, recipe.method.name, recipe.network.channels) == (
+        7,
+        "target-only",
+        [4, 8, 8, 8],
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +48,9 @@ def test_a_setting_on_the_command_line_wins() -> None:
         ("nmnist-fewshot", ["network.channels=[1000000]"], "network.channels"),
     ],
 )
-def test_a_wrong_recipe_is_refused_in_one_line(name: str, overrides: list[str], expected: str) -> None:
+def test_a_wrong_recipe_is_refused_in_one_line(
+    name: str, overrides: list[str], expected: str
+) -> None:
     with pytest.raises(InputError) as caught:
         load_recipe(name, RECIPES, overrides)
     assert expected in str(caught.value)

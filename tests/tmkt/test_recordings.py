@@ -16,9 +16,17 @@ def record(x: int, y: int, p: int, t: int) -> bytes:
     return bytes([x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255])
 
 
-def events(t: list[int], x: int = 0, y: int = 0, p: int = 0, sensor: tuple[int, int] = (34, 34)) -> Events:
+def events(
+    t: list[int], x: int = 0, y: int = 0, p: int = 0, sensor: tuple[int, int] = (34, 34)
+) -> Events:
     n = len(t)
-    return Events(np.array(t, np.int64), np.full(n, x, np.uint16), np.full(n, y, np.uint16), np.full(n, p, np.uint8), sensor)
+    return Events(
+        np.array(t, np.int64),
+        np.full(n, x, np.uint16),
+        np.full(n, y, np.uint16),
+        np.full(n, p, np.uint8),
+        sensor,
+    )
 
 
 def file_with(folder: Path, *records: bytes) -> Path:
@@ -28,18 +36,36 @@ def file_with(folder: Path, *records: bytes) -> Path:
 
 
 def test_reads_coordinates_polarity_and_stamp(tmp_path: Path) -> None:
-    read = read_bin(file_with(tmp_path, record(3, 33, 0, 5), record(33, 0, 1, 0x7FFFFF // 2)), (34, 34))
+    read = read_bin(
+        file_with(tmp_path, record(3, 33, 0, 5), record(33, 0, 1, 0x7FFFFF // 2)), (34, 34)
+    )
     assert read.x.tolist() == [3, 33]
     assert read.y.tolist() == [33, 0]
     assert read.p.tolist() == [0, 1]
     assert read.t.tolist() == [5, 0x7FFFFF // 2]
-    assert [a.dtype for a in (read.t, read.x, read.y, read.p)] == [np.int64, np.uint16, np.uint16, np.uint8]
+    assert [a.dtype for a in (read.t, read.x, read.y, read.p)] == [
+        np.int64,
+        np.uint16,
+        np.uint16,
+        np.uint8,
+    ]
     assert all(a.flags.c_contiguous for a in (read.t, read.x, read.y, read.p))
 
 
 def test_an_overflow_record_moves_all_later_stamps_and_is_no_event(tmp_path: Path) -> None:
     marker = record(7, 240, 1, 8191)
-    read = read_bin(file_with(tmp_path, record(1, 1, 1, 8000), marker, record(2, 2, 0, 10), marker, marker, record(3, 3, 1, 0)), (34, 34))
+    read = read_bin(
+        file_with(
+            tmp_path,
+            record(1, 1, 1, 8000),
+            marker,
+            record(2, 2, 0, 10),
+            marker,
+            marker,
+            record(3, 3, 1, 0),
+        ),
+        (34, 34),
+    )
     assert read.t.tolist() == [8000, 8192 + 10, 3 * 8192]
     assert read.x.tolist() == [1, 2, 3]
 
@@ -52,7 +78,9 @@ def test_a_stamp_that_wraps_at_23_bits_goes_on(tmp_path: Path) -> None:
 
 def test_a_step_back_of_half_the_range_is_no_wrap(tmp_path: Path) -> None:
     path = file_with(tmp_path, record(0, 0, 0, 2**22), record(0, 0, 0, 0))
-    with pytest.raises(InputError, match=r"a\.bin: 1 of 2 time stamps go backwards \(by up to 4194304 us\)"):
+    with pytest.raises(
+        InputError, match=r"a\.bin: 1 of 2 time stamps go backwards \(by up to 4194304 us\)"
+    ):
         read_bin(path, (34, 34))
 
 
@@ -63,12 +91,16 @@ def test_a_step_back_of_half_the_range_is_no_wrap(tmp_path: Path) -> None:
     st.integers(0, 239),
     st.integers(0, 1),
 )
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, t: list[int], x: int, y: int, p: int) -> None:
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, t: list[int], x: int, y: int, p: int
+) -> None:
     path = tmp_path_factory.mktemp("bin") / "a.bin"
     written = events(t, x, y, p, (240, 256))
     write_bin(written, path)
     read = read_bin(path, (240, 256))
-    for a, b in zip((written.t, written.x, written.y, written.p), (read.t, read.x, read.y, read.p), strict=True):
+    for a, b in zip(
+        (written.t, written.x, written.y, written.p), (read.t, read.x, read.y, read.p), strict=True
+    ):
         assert np.array_equal(a, b)
 
 
@@ -82,7 +114,9 @@ def test_all_shared_recordings_are_read_and_written_back_byte_for_byte(shared_da
         assert encode_bin(read, recording.path).tobytes() == recording.path.read_bytes()
 
 
-def test_a_recording_cut_at_any_byte_is_refused_or_is_shorter(shared_data: Path, tmp_path: Path) -> None:
+def test_a_recording_cut_at_any_byte_is_refused_or_is_shorter(
+    shared_data: Path, tmp_path: Path
+) -> None:
     source = next((shared_data / "nmnist/Train/0").glob("*.bin"))
     data, path = source.read_bytes(), tmp_path / "cut.bin"
     for size in [*range(23), *range(len(data) - 12, len(data))]:
@@ -91,7 +125,10 @@ def test_a_recording_cut_at_any_byte_is_refused_or_is_shorter(shared_data: Path,
             with pytest.raises(InputError, match=r"cut\.bin: empty"):
                 read_bin(path, (34, 34))
         elif size % 5:
-            with pytest.raises(InputError, match=rf"cut\.bin: truncated, {size // 5} records of 5 bytes and {size % 5} bytes left over"):
+            with pytest.raises(
+                InputError,
+                match=rf"cut\.bin: truncated, {size // 5} records of 5 bytes and {size % 5} bytes left over",
+            ):
                 read_bin(path, (34, 34))
         else:
             assert len(read_bin(path, (34, 34))) == size // 5
@@ -99,7 +136,10 @@ def test_a_recording_cut_at_any_byte_is_refused_or_is_shorter(shared_data: Path,
 
 def test_a_recording_of_another_sensor_is_refused(shared_data: Path) -> None:
     path = shared_data / "recordings" / "ncaltech101_faces_easy_0001.bin"
-    with pytest.raises(InputError, match=r"easy_0001\.bin: \d+ of 67445 events lie outside the sensor \(x up to 150, y up to 172\)"):
+    with pytest.raises(
+        InputError,
+        match=r"easy_0001\.bin: \d+ of 67445 events lie outside the sensor \(x up to 150, y up to 172\)",
+    ):
         read_bin(path, (34, 34))
     assert len(read_bin(path, (180, 240))) == 67445
 
@@ -150,7 +190,9 @@ def test_the_check_names_what_no_bin_record_can_hold() -> None:
         (events([]), "no events"),
     ],
 )
-def test_what_the_format_cannot_hold_is_not_written(tmp_path: Path, wrong: Events, message: str) -> None:
+def test_what_the_format_cannot_hold_is_not_written(
+    tmp_path: Path, wrong: Events, message: str
+) -> None:
     path = tmp_path / "a.bin"
     with pytest.raises(InputError, match=message):
         write_bin(wrong, path)

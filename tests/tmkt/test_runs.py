@@ -23,7 +23,12 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / RECIPE).write_text(dump_recipe(load_recipe("digits", RECIPES)))
     (tmp_path / MODEL).touch()
     save_file({"frames": FRAMES}, tmp_path / CALIBRATION)
-    info = {"sensor": [34, 34], "classes": ["0", "1"], "trained_on": ["digits-3"], "images_trained_on": {"digits": [[0, 2]]}}
+    info = {
+        "sensor": [34, 34],
+        "classes": ["0", "1"],
+        "trained_on": ["digits-3"],
+        "images_trained_on": {"digits": [[0, 2]]},
+    }
     (tmp_path / INFO).write_text(json.dumps({**info, "test": {"samples": 4, "accuracy": 0.5}}))
     return tmp_path
 
@@ -47,7 +52,9 @@ def test_a_whole_run_is_opened(run: Path) -> None:
         lambda m: m["test"].pop("accuracy"),
     ],
 )
-def test_a_damaged_run_is_refused_in_one_line(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_damaged_run_is_refused_in_one_line(
+    run: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
     info = json.loads((run / INFO).read_text())
     change(info)
     (run / INFO).write_text(json.dumps(info))
@@ -63,7 +70,9 @@ def test_a_run_json_that_is_no_json_is_refused(run: Path, content: bytes) -> Non
         load_run(run)
 
 
-@pytest.mark.parametrize("frames", [FRAMES.astype(np.float32), FRAMES[:, :3], FRAMES[:0], FRAMES[0], FRAMES[..., :33]])
+@pytest.mark.parametrize(
+    "frames", [FRAMES.astype(np.float32), FRAMES[:, :3], FRAMES[:0], FRAMES[0], FRAMES[..., :33]]
+)
 def test_calibration_frames_that_do_not_fit_are_refused(run: Path, frames: Any) -> None:
     save_file({"frames": np.ascontiguousarray(frames)}, run / CALIBRATION)
     with pytest.raises(InputError, match=r"expected uint8 of \(N, \*\(10, 2, 34, 34\)\)"):

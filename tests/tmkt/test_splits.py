@@ -14,14 +14,20 @@ from tmkt.recipe import DataRecipe
 
 
 def recordings(per_class: int, classes: int = 3) -> list[Recording]:
-    return [Recording(Path(f"{c}/{i}.bin"), c, f"thing-{c * per_class + i}") for c in range(classes) for i in range(per_class)]
+    return [
+        Recording(Path(f"{c}/{i}.bin"), c, f"thing-{c * per_class + i}")
+        for c in range(classes)
+        for i in range(per_class)
+    ]
 
 
 def names(chosen: list[Recording]) -> set[str]:
     return {r.instance for r in chosen}
 
 
-def test_a_real_few_shot_split_shares_no_instance_between_training_images_and_test(shared_data: Path) -> None:
+def test_a_real_few_shot_split_shares_no_instance_between_training_images_and_test(
+    shared_data: Path,
+) -> None:
     nmnist = dataset("nmnist")
     found = nmnist.find_recordings(shared_data / "nmnist")
     train, test = few_shot(found, 5, 0)
@@ -32,7 +38,11 @@ def test_a_real_few_shot_split_shares_no_instance_between_training_images_and_te
     assert not set(images.instances) & names(test)
     assert len(images) == 60000 - sum(r.instance.startswith("mnist-train-") for r in test)
     # the images that remain still carry their own labels
-    assert all(images.labels[images.instances.index(r.instance)] == r.label for r in train if r.instance.startswith("mnist-train-"))
+    assert all(
+        images.labels[images.instances.index(r.instance)] == r.label
+        for r in train
+        if r.instance.startswith("mnist-train-")
+    )
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_files() -> None:
@@ -55,7 +65,9 @@ def test_two_recordings_of_one_instance_stay_on_one_side() -> None:
 def test_a_class_with_nothing_left_to_test_is_refused() -> None:
     found = [*recordings(6), Recording(Path("a"), 3, "thing-a"), Recording(Path("b"), 3, "thing-b")]
     few_shot(found, 1, 0)
-    with pytest.raises(InputError, match="class 3: 2 recorded instances, expected more than the 2 to train on"):
+    with pytest.raises(
+        InputError, match="class 3: 2 recorded instances, expected more than the 2 to train on"
+    ):
         few_shot(found, 2, 0)
 
 
@@ -70,7 +82,11 @@ def test_a_split_by_what_was_trained_on_is_that_of_the_training() -> None:
 
 def test_a_recording_whose_image_was_trained_on_is_not_tested() -> None:
     found = recordings(10)
-    assert names(choose(found, "test", ["thing-0"], {"thing-1", "thing-2"})) == names(found) - {"thing-0", "thing-1", "thing-2"}
+    assert names(choose(found, "test", ["thing-0"], {"thing-1", "thing-2"})) == names(found) - {
+        "thing-0",
+        "thing-1",
+        "thing-2",
+    }
     assert names(choose(found, "train", ["thing-0"], {"thing-1", "thing-2"})) == {"thing-0"}
     with pytest.raises(InputError, match="as recordings or as images"):
         choose(found, "test", [], {r.instance for r in found})
@@ -119,22 +135,42 @@ def recipe(**values: object) -> DataRecipe:
 
 def people(users: int, classes: int = 3) -> list[Recording]:
     """Every person shows every class twice."""
-    return [Recording(Path(f"user{u}/{c}-{i}"), c, f"person-{u}") for u in range(1, users + 1) for c in range(classes) for i in range(2)]
+    return [
+        Recording(Path(f"user{u}/{c}-{i}"), c, f"person-{u}")
+        for u in range(1, users + 1)
+        for c in range(classes)
+        for i in range(2)
+    ]
 
 
 @pytest.mark.parametrize(
-    "values", [{"shots": 2}, {"train_share": 0.7}, {"shots": 2, "validation": 1}, {"validation": 0.2}, {"shots": 1, "validation": 0.3}]
+    "values",
+    [
+        {"shots": 2},
+        {"train_share": 0.7},
+        {"shots": 2, "validation": 1},
+        {"validation": 0.2},
+        {"shots": 1, "validation": 0.3},
+    ],
 )
 @pytest.mark.parametrize("found", [recordings(10), people(10)])
-def test_no_thing_is_in_two_parts_of_a_split(found: list[Recording], values: dict[str, float]) -> None:
+def test_no_thing_is_in_two_parts_of_a_split(
+    found: list[Recording], values: dict[str, float]
+) -> None:
     for seed in range(5):
-        split = split_recordings(dataset("nmnist"), random.Random(seed).sample(found, len(found)), recipe(**values), seed)
+        split = split_recordings(
+            dataset("nmnist"), random.Random(seed).sample(found, len(found)), recipe(**values), seed
+        )
         parts = [names(split.train), names(split.validation), names(split.test)]
         assert set().union(*parts) == names(found)
         assert sum(map(len, parts)) == len(names(found))
         assert bool(split.validation) == ("validation" in values)
         assert {r.label for r in split.train} == {r.label for r in split.test} == {0, 1, 2}
-        images = StaticImages(np.zeros((len(found), 2, 2), np.uint8), np.array([r.label for r in found]), tuple(r.instance for r in found))
+        images = StaticImages(
+            np.zeros((len(found), 2, 2), np.uint8),
+            np.array([r.label for r in found]),
+            tuple(r.instance for r in found),
+        )
         assert set(split.choose_images(images).instances) == parts[0]
 
 
@@ -157,25 +193,40 @@ def test_a_share_of_every_class_is_trained_on_and_never_all() -> None:
 
 
 def test_too_few_to_validate_is_refused() -> None:
-    with pytest.raises(InputError, match=r"class 0: 8 instances to take 9 for validation from.*lower data\.validation"):
+    with pytest.raises(
+        InputError,
+        match=r"class 0: 8 instances to take 9 for validation from.*lower data\.validation",
+    ):
         split_recordings(dataset("nmnist"), recordings(10), recipe(shots=2, validation=9), 0)
 
 
 def numbered(prefixes: dict[str, int], n: int) -> list[Recording]:
-    return [Recording(Path(f"{prefix}/{i}"), label, f"{prefix}-{i}") for prefix, label in prefixes.items() for i in range(1, n + 1)]
+    return [
+        Recording(Path(f"{prefix}/{i}"), label, f"{prefix}-{i}")
+        for prefix, label in prefixes.items()
+        for i in range(1, n + 1)
+    ]
 
 
 def paper(source: Dataset, found: list[Recording], **values: object) -> dict[str, set[str]]:
     split = split_recordings(source, found, recipe(protocol="paper", **values), 0)
-    images = StaticImages(np.zeros((len(found), 2, 2), np.uint8), np.zeros(len(found), np.int64), tuple(r.instance for r in found))
+    images = StaticImages(
+        np.zeros((len(found), 2, 2), np.uint8),
+        np.zeros(len(found), np.int64),
+        tuple(r.instance for r in found),
+    )
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    return {key: names(part) for key, part in parts.items()} | {"images": set(split.choose_images(images).instances)}
+    return {key: names(part) for key, part in parts.items()} | {
+        "images": set(split.choose_images(images).instances)
+    }
 
 
 def test_ncaltechs_published_split_shows_the_first_tested_image_of_each_class() -> None:
     found = numbered({"caltech101-ant": 8, "caltech101-bass": 10}, 31)
     parts = paper(dataset("ncaltech101"), random.Random(0).sample(found, len(found)))
-    assert parts["train"] == {f"caltech101-{c}-{i}" for c in ("ant", "bass") for i in range(1, 29)}  # round(0.9 * 31) = 28
+    assert parts["train"] == {
+        f"caltech101-{c}-{i}" for c in ("ant", "bass") for i in range(1, 29)
+    }  # round(0.9 * 31) = 28
     assert parts["test"] == names(found) - parts["train"]
     assert parts["images"] & parts["test"] == {"caltech101-ant-29", "caltech101-bass-29"}
 
@@ -188,7 +239,9 @@ def test_the_other_published_splits() -> None:
     omniglot = paper(dataset("nomniglot"), numbered({"omniglot-0001": 0, "omniglot-0002": 1}, 20))
     assert omniglot["test"] == {f"omniglot-000{c}-{i}" for c in (1, 2) for i in range(16, 21)}
     assert omniglot["images"] == omniglot["train"]
-    users = [Recording(Path(f"{u}"), c, f"dvsgesture-user-{u}") for u in range(1, 30) for c in range(11)]
+    users = [
+        Recording(Path(f"{u}"), c, f"dvsgesture-user-{u}") for u in range(1, 30) for c in range(11)
+    ]
     split = split_recordings(dataset("dvsgesture"), users, recipe(protocol="paper"), 0)
     assert (len(names(split.train)), len(names(split.test))) == (23, 6)
     cifar = paper(dataset("cifar10dvs"), numbered({"cifar10dvs-cat": 3}, 10))
@@ -206,8 +259,12 @@ def test_what_is_not_published_or_not_known_is_refused() -> None:
     with pytest.raises(InputError, match="no split of digits is published"):
         split_recordings(dataset("digits"), recordings(5), recipe(protocol="paper"), 0)
     with pytest.raises(InputError, match="leaves no recordings to test"):
-        split_recordings(dataset("nmnist"), numbered({"mnist-train": 0}, 5), recipe(protocol="paper"), 0)
-    with pytest.raises(InputError, match=r"which images were recorded is not published.*data\.protocol=paper"):
+        split_recordings(
+            dataset("nmnist"), numbered({"mnist-train": 0}, 5), recipe(protocol="paper"), 0
+        )
+    with pytest.raises(
+        InputError, match=r"which images were recorded is not published.*data\.protocol=paper"
+    ):
         check_paired(dataset("cifar10dvs"), "instance-disjoint")
     check_paired(dataset("cifar10dvs"), "paper")
     check_paired(dataset("nmnist"), "instance-disjoint")

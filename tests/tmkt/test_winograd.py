@@ -33,7 +33,14 @@ def _both(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Tensor, ...
     seed=st.integers(0, 9),
 )
 def test_output_and_gradients_are_the_convolutions(
-    images: int, channels: int, out: int, height: int, width: int, threads: int, chunked: bool, seed: int
+    images: int,
+    channels: int,
+    out: int,
+    height: int,
+    width: int,
+    threads: int,
+    chunked: bool,
+    seed: int,
 ) -> None:
     torch.manual_seed(seed)
     x = (torch.rand(images, 8 * channels, height, width) < 0.3).float()
@@ -47,7 +54,9 @@ def test_output_and_gradients_are_the_convolutions(
         torch.set_num_threads(before)
         module._CHUNK_BYTES = whole
     for expected, found in zip(direct, fast, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=3e-5 * max(float(expected.abs().max()), 1.0))
+        torch.testing.assert_close(
+            found, expected, rtol=0, atol=3e-5 * max(float(expected.abs().max()), 1.0)
+        )
 
 
 def test_rounding_stays_small_at_the_width_of_vggsnn() -> None:

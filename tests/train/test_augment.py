@@ -25,7 +25,9 @@ def test_event_counts_stay_whole_and_all_channels_of_a_sample_move_alike() -> No
 def test_shifts_stay_within_the_pixels_that_the_recipe_allows_and_differ_between_samples() -> None:
     frames = torch.zeros(200, 1, 35, 21)
     frames[:, :, 17, 10] = 1.0
-    warped = warp(frames, STILL.model_copy(update={"shift": 3}), np.random.default_rng(0), "bilinear")[:, 0]
+    warped = warp(
+        frames, STILL.model_copy(update={"shift": 3}), np.random.default_rng(0), "bilinear"
+    )[:, 0]
     weights = warped / warped.sum((1, 2), keepdim=True)
     y = (weights.sum(2) * torch.arange(35)).sum(1) - 17
     x = (weights.sum(1) * torch.arange(21)).sum(1) - 10
@@ -37,5 +39,7 @@ def test_shifts_stay_within_the_pixels_that_the_recipe_allows_and_differ_between
 def test_rotation_turns_without_shear_on_a_sensor_that_is_not_square() -> None:
     y, x = torch.meshgrid(torch.arange(41) - 20, torch.arange(61) - 30, indexing="ij")
     disc = ((x**2 + y**2) <= 15**2).float().expand(20, 1, -1, -1)
-    warped = warp(disc, STILL.model_copy(update={"rotation": 90.0}), np.random.default_rng(0), "nearest")
+    warped = warp(
+        disc, STILL.model_copy(update={"rotation": 90.0}), np.random.default_rng(0), "nearest"
+    )
     assert float((warped != disc).float().mean()) < 0.02  # a disc stays a disc

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from example_datasets import write_caltech101, write_cifar10_binary, write_cifar10dvs, write_gesture_tonic, write_ncaltech101
+from example_datasets import (
+    write_caltech101,
+    write_cifar10_binary,
+    write_cifar10dvs,
+    write_gesture_tonic,
+    write_ncaltech101,
+)
 
 from tmkt.datasets.ncaltech101 import CLASSES
 from tmkt.errors import InputError
@@ -19,7 +25,9 @@ TRAIN = {"steps": 1, "batch": 4, "threads": 1}
 def recipe(name: str, **data: object) -> Recipe:
     network = {"channels": [4], "strides": [2], "pools": [1]}
     values = {"name": name, "bins": 3, "bin_us": 100_000, **data}
-    return parse_recipe({"data": values, "network": network, "method": {"name": "tmkt"}, "train": TRAIN}, "test")
+    return parse_recipe(
+        {"data": values, "network": network, "method": {"name": "tmkt"}, "train": TRAIN}, "test"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,12 @@ def test_a_training_sees_nothing_of_what_validates_or_is_tested(caltech: tuple[P
     chosen = recipe("ncaltech101", shots=1, validation=1, sensor=[12, 16])
     data = load_training_data(chosen, *caltech, True)
     assert data.images is not None
-    assert (len(data.frames), len(data.validation_frames), len(data.test_frames), len(data.images)) == (101, 101, 404, 101)
+    assert (
+        len(data.frames),
+        len(data.validation_frames),
+        len(data.test_frames),
+        len(data.images),
+    ) == (101, 101, 404, 101)
     assert data.frames.shape == (101, 3, 2, 12, 16)
     assert data.protocol == "instance-disjoint"
     assert set(data.images.instances) == set(data.trained_on)
@@ -47,21 +60,32 @@ def test_a_training_sees_nothing_of_what_validates_or_is_tested(caltech: tuple[P
 
 
 def test_the_published_split_keeps_its_leak_and_its_name(caltech: tuple[Path, Path]) -> None:
-    data = load_training_data(recipe("ncaltech101", protocol="paper", sensor=[8, 8]), *caltech, True)
+    data = load_training_data(
+        recipe("ncaltech101", protocol="paper", sensor=[8, 8]), *caltech, True
+    )
     assert data.protocol == "paper"
     assert data.images is not None
     assert (len(data.frames), len(data.test_frames), len(data.images)) == (505, 101, 606)
 
 
 def test_without_a_validation_part_it_is_empty(caltech: tuple[Path, Path]) -> None:
-    data = load_training_data(recipe("ncaltech101", train_share=0.5, sensor=[8, 8]), caltech[0], None, False)
-    assert (len(data.frames), len(data.validation_frames), len(data.validation_labels), len(data.test_frames)) == (303, 0, 0, 303)
+    data = load_training_data(
+        recipe("ncaltech101", train_share=0.5, sensor=[8, 8]), caltech[0], None, False
+    )
+    assert (
+        len(data.frames),
+        len(data.validation_frames),
+        len(data.validation_labels),
+        len(data.test_frames),
+    ) == (303, 0, 0, 303)
     assert data.images is None
     assert data.seen() == set()
 
 
 def test_float_frames_reach_the_training_as_floats(caltech: tuple[Path, Path]) -> None:
-    data = load_training_data(recipe("ncaltech101", shots=1, sensor=[8, 8], frames="float"), caltech[0], None, False)
+    data = load_training_data(
+        recipe("ncaltech101", shots=1, sensor=[8, 8], frames="float"), caltech[0], None, False
+    )
     assert data.frames.dtype == np.float32
     assert data.calibration(5)[0].shape == (5, 3, 2, 8, 8)
 
@@ -69,16 +93,22 @@ def test_float_frames_reach_the_training_as_floats(caltech: tuple[Path, Path]) -
 def test_the_fingerprint_tells_one_training_set_from_another(caltech: tuple[Path, Path]) -> None:
     chosen: dict[str, Any] = {"shots": 1, "sensor": [8, 8]}
     prints = {
-        load_training_data(recipe("ncaltech101", **{**chosen, **other}), caltech[0], None, False).fingerprint()
+        load_training_data(
+            recipe("ncaltech101", **{**chosen, **other}), caltech[0], None, False
+        ).fingerprint()
         for other in ({}, {"shots": 2}, {"validation": 1}, {"max_count": 2}, {"sensor": [8, 9]})
     }
     assert len(prints) == 5
-    again = load_training_data(recipe("ncaltech101", **chosen), caltech[0], None, False).fingerprint()
+    again = load_training_data(
+        recipe("ncaltech101", **chosen), caltech[0], None, False
+    ).fingerprint()
     assert again in prints
 
 
 def test_calibration_is_spread_over_the_training_recordings(caltech: tuple[Path, Path]) -> None:
-    data = load_training_data(recipe("ncaltech101", shots=3, sensor=[8, 8]), caltech[0], None, False)
+    data = load_training_data(
+        recipe("ncaltech101", shots=3, sensor=[8, 8]), caltech[0], None, False
+    )
     assert np.array_equal(data.calibration(1000)[0], np.asarray(data.frames))
     frames, labels = data.calibration(3)
     assert np.array_equal(frames, data.frames[np.array([0, 101, 202])])
@@ -89,16 +119,32 @@ def test_images_that_may_show_what_is_tested_need_the_leak_named(tmp_path: Path)
     write_cifar10dvs(tmp_path / "events", 6)
     write_cifar10_binary(tmp_path / "images", 40)
     with pytest.raises(InputError, match=r"data\.protocol=paper"):
-        load_training_data(recipe("cifar10dvs", downsample=8), tmp_path / "events", tmp_path / "images", True)
-    data = load_training_data(recipe("cifar10dvs", downsample=8, protocol="paper"), tmp_path / "events", tmp_path / "images", True)
+        load_training_data(
+            recipe("cifar10dvs", downsample=8), tmp_path / "events", tmp_path / "images", True
+        )
+    data = load_training_data(
+        recipe("cifar10dvs", downsample=8, protocol="paper"),
+        tmp_path / "events",
+        tmp_path / "images",
+        True,
+    )
     assert data.images is not None
     assert data.images.images.shape == (240, 16, 16)
-    assert load_training_data(recipe("cifar10dvs", downsample=8), tmp_path / "events", None, False).images is None
+    assert (
+        load_training_data(
+            recipe("cifar10dvs", downsample=8), tmp_path / "events", None, False
+        ).images
+        is None
+    )
 
 
-def test_people_of_the_test_are_not_seen_in_training_and_there_are_no_images(tmp_path: Path) -> None:
+def test_people_of_the_test_are_not_seen_in_training_and_there_are_no_images(
+    tmp_path: Path,
+) -> None:
     write_gesture_tonic(tmp_path, [1, 2, 3, 24])
-    data = load_training_data(recipe("dvsgesture", shots=2, validation=1, downsample=4), tmp_path, None, False)
+    data = load_training_data(
+        recipe("dvsgesture", shots=2, validation=1, downsample=4), tmp_path, None, False
+    )
     assert (len(data.trained_on), len(data.validated_on)) == (2, 1)
     assert (len(data.frames), len(data.validation_frames), len(data.test_frames)) == (22, 11, 11)
     with pytest.raises(InputError, match="has no images"):

@@ -16,7 +16,9 @@ def _recipe(**static: object) -> Recipe:
     return parse_recipe({**values, "static": static}, "test")
 
 
-def test_an_image_of_the_recordings_size_is_padded_and_a_tiny_one_enlarged_to_the_same_size() -> None:
+def test_an_image_of_the_recordings_size_is_padded_and_a_tiny_one_enlarged_to_the_same_size() -> (
+    None
+):
     mnist = grey_frames(torch.full((1, 28, 28), 255, dtype=torch.uint8), SENSOR)
     digits = grey_frames(torch.full((1, 8, 8), 255, dtype=torch.uint8), SENSOR)
     expected = torch.zeros(1, 2, 34, 34)
@@ -37,7 +39,10 @@ def test_grey_images_are_still_and_simulated_ones_are_recordings_that_a_network_
 
 @pytest.mark.parametrize("encoding", ["grey", "simulated"])
 def test_what_an_image_becomes_is_decided_by_the_generator_alone(encoding: str) -> None:
-    first, again, other = (encode_images(IMAGES, _recipe(encoding=encoding), SENSOR, np.random.default_rng([3, step])) for step in (5, 5, 6))
+    first, again, other = (
+        encode_images(IMAGES, _recipe(encoding=encoding), SENSOR, np.random.default_rng([3, step]))
+        for step in (5, 5, 6)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -50,8 +55,19 @@ def test_simulated_events_are_moved_by_the_augmentation_as_grey_frames_are() -> 
     middles = []
     for encoding in ("grey", "simulated"):
         recipe = parse_recipe({**_recipe(encoding=encoding, **quiet).model_dump()}, "test")
-        recipe = parse_recipe({**recipe.model_dump(), "train": {**recipe.train.model_dump(), "rotation": 60.0, "zoom": 0.3, "shift": 6}}, "test")
-        found = np.concatenate([_middle(encode_images(image, recipe, SENSOR, np.random.default_rng(seed))) for seed in range(12)])
+        recipe = parse_recipe(
+            {
+                **recipe.model_dump(),
+                "train": {**recipe.train.model_dump(), "rotation": 60.0, "zoom": 0.3, "shift": 6},
+            },
+            "test",
+        )
+        found = np.concatenate(
+            [
+                _middle(encode_images(image, recipe, SENSOR, np.random.default_rng(seed)))
+                for seed in range(12)
+            ]
+        )
         middles.append(found)
     assert np.ptp(middles[0], axis=0).min() > 5  # the moves are large
     assert np.abs(middles[0] - middles[1]).max() < 1.0
@@ -60,7 +76,14 @@ def test_simulated_events_are_moved_by_the_augmentation_as_grey_frames_are() -> 
 def _middle(frames: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     plane = frames.double().reshape(-1, 34, 34).sum(0)
     at = torch.arange(34.0, dtype=torch.float64)
-    return np.array([[float((plane.sum(1) * at).sum() / plane.sum()), float((plane.sum(0) * at).sum() / plane.sum())]])
+    return np.array(
+        [
+            [
+                float((plane.sum(1) * at).sum() / plane.sum()),
+                float((plane.sum(0) * at).sum() / plane.sum()),
+            ]
+        ]
+    )
 
 
 def test_simulated_counts_and_interpolated_frames_are_refused_together() -> None:

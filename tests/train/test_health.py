@@ -9,7 +9,9 @@ from tmkt.train.health import counted_spikes, first_bad_layer, gradients_finite,
 @pytest.fixture
 def net() -> SpikingNetwork:
     torch.manual_seed(0)
-    return SpikingNetwork(NetworkRecipe(channels=[4, 8], strides=[1, 2], pools=[1, 1]), (2, 8, 8), 3)
+    return SpikingNetwork(
+        NetworkRecipe(channels=[4, 8], strides=[1, 2], pools=[1, 1]), (2, 8, 8), 3
+    )
 
 
 EVENTS = (torch.rand(3, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.3).float()
@@ -17,7 +19,9 @@ EVENTS = (torch.rand(3, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0)) 
 
 def test_spikes_are_counted_layer_by_layer(net: SpikingNetwork) -> None:
     seen: list[torch.Tensor] = []
-    net.blocks[1].neuron.register_forward_hook(lambda _module, _inputs, spikes: seen.append(spikes.detach()))
+    net.blocks[1].neuron.register_forward_hook(
+        lambda _module, _inputs, spikes: seen.append(spikes.detach())
+    )
     with counted_spikes(net) as spikes:
         net(EVENTS)
         net(1 - EVENTS)
@@ -34,9 +38,14 @@ def test_silent_and_saturated_layers_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("broken", "found"),
-    [("blocks.1.conv.weight", "the weights of blocks.1.conv.weight"), ("head.bias", "the weights of head.bias")],
+    [
+        ("blocks.1.conv.weight", "the weights of blocks.1.conv.weight"),
+        ("head.bias", "the weights of head.bias"),
+    ],
 )
-def test_weights_that_are_no_numbers_are_found(net: SpikingNetwork, broken: str, found: str) -> None:
+def test_weights_that_are_no_numbers_are_found(
+    net: SpikingNetwork, broken: str, found: str
+) -> None:
     net.get_parameter(broken).data.view(-1)[0] = float("nan")
     assert first_bad_layer(net, EVENTS) == found
 

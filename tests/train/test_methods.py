@@ -32,60 +32,93 @@ def _value(tensor: torch.Tensor) -> float:
 def real(shared_data: Path) -> Batch:
     """Two recordings of each of three digits, and an image for each."""
     recordings = find_recordings(shared_data / "nmnist")
-    chosen = [recording for label in range(CLASSES) for recording in [r for r in recordings if r.label == label][:2]]
+    chosen = [
+        recording
+        for label in range(CLASSES)
+        for recording in [r for r in recordings if r.label == label][:2]
+    ]
     frames, labels = load_frames(chosen, InputContract((34, 34), STEPS, 63_200, 1))
     images = load_images(shared_data / "mnist")
-    shown = [images.images[np.flatnonzero(images.labels == label)[i]] for i, label in enumerate(labels)]
-    still = F.pad(torch.from_numpy(np.stack(shown)).float() / 255, (3, 3, 3, 3))[:, None].expand(-1, 2, -1, -1)
+    shown = [
+        images.images[np.flatnonzero(images.labels == label)[i]] for i, label in enumerate(labels)
+    ]
+    still = F.pad(torch.from_numpy(np.stack(shown)).float() / 255, (3, 3, 3, 3))[:, None].expand(
+        -1, 2, -1, -1
+    )
     return Batch(torch.from_numpy(frames).float().transpose(0, 1), still, torch.from_numpy(labels))
 
 
 def _batch(still: bool = True) -> Batch:
     rng = np.random.default_rng(0)
     events = torch.from_numpy((rng.random((STEPS, 8, 2, 16, 16)) < 0.2).astype(np.float32))
-    images = rng.random((8, 2, 16, 16), np.float32) if still else rng.random((STEPS, 8, 2, 16, 16), np.float32)
+    images = (
+        rng.random((8, 2, 16, 16), np.float32)
+        if still
+        else rng.random((STEPS, 8, 2, 16, 16), np.float32)
+    )
     return Batch(events, torch.from_numpy(images), torch.arange(8) % CLASSES)
 
 
 def _network() -> SpikingNetwork:
     torch.manual_seed(0)
-    return SpikingNetwork(NetworkRecipe(channels=[4, 4], strides=[2, 1], pools=[1, 2]), (2, 16, 16), CLASSES)
+    return SpikingNetwork(
+        NetworkRecipe(channels=[4, 4], strides=[2, 1], pools=[1, 2]), (2, 16, 16), CLASSES
+    )
 
 
 def _method(net: SpikingNetwork, folder: Path, batch: Batch, **recipe: Any) -> Method:
-    method = METHODS[recipe["name"]](MethodRecipe(**{"teacher_steps": 3, "teacher_width": 2, **recipe}), net, STEPS)
+    method = METHODS[recipe["name"]](
+        MethodRecipe(**{"teacher_steps": 3, "teacher_width": 2, **recipe}), net, STEPS
+    )
     method.prepare(Setting(lambda rng: batch, folder, 0, b"data", torch.device("cpu")))  # noqa: ARG005
     return method
 
 
-def _losses(folder: Path, progress: float = 0.0, batch: Batch | None = None, **recipe: Any) -> tuple[SpikingNetwork, Method, Losses]:
+def _losses(
+    folder: Path, progress: float = 0.0, batch: Batch | None = None, **recipe: Any
+) -> tuple[SpikingNetwork, Method, Losses]:
     net, batch = _network(), batch or _batch()
     method = _method(net, folder, batch, **recipe)
     return net, method, method.losses(net, batch, np.random.default_rng(0), progress)
 
 
 def _running(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {key: value for key, value in net.state_dict().items() if "running" in key or "tracked" in key}
+    return {
+        key: value
+        for key, value in net.state_dict().items()
+        if "running" in key or "tracked" in key
+    }
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.mark.parametrize("still", [True, False], ids=["still", "simulated"])
-def test_every_method_moves_all_of_the_network_and_of_its_own_parts(name: str, still: bool, tmp_path: Path) -> None:
+def test_every_method_moves_all_of_the_network_and_of_its_own_parts(
+    name: str, still: bool, tmp_path: Path
+) -> None:
     net, method, losses = _losses(tmp_path, 0.4, _batch(still), name=name)
     losses.total.backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in [*net.parameters(), *method.parameters()])
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for p in [*net.parameters(), *method.parameters()]
+    )
     assert losses.logits.shape == (STEPS, 8, CLASSES)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_learns_real_recordings_and_images(name: str, real: Batch, tmp_path: Path) -> None:
+def test_every_method_learns_real_recordings_and_images(
+    name: str, real: Batch, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    net = SpikingNetwork(NetworkRecipe(channels=[8, 8], strides=[2, 1], pools=[2, 2]), (2, 34, 34), 10)
+    net = SpikingNetwork(
+        NetworkRecipe(channels=[8, 8], strides=[2, 1], pools=[2, 2]), (2, 34, 34), 10
+    )
     method = _method(net, tmp_path, real, name=name)
     optimizer = torch.optim.AdamW([*net.parameters(), *method.parameters()], lr=5e-3)
     found = []
     for step in range(12):
-        losses = method.losses(net, real, np.random.default_rng(step), 0.0 if name == "finetune" else step / 12)
+        losses = method.losses(
+            net, real, np.random.default_rng(step), 0.0 if name == "finetune" else step / 12
+        )
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -95,7 +128,9 @@ def test_every_method_learns_real_recordings_and_images(name: str, real: Batch, 
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(METHODS) if METHODS[name].needs_images])
-def test_a_method_with_a_static_source_says_so_where_there_is_none(name: str, tmp_path: Path) -> None:
+def test_a_method_with_a_static_source_says_so_where_there_is_none(
+    name: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="needs images"):
         _losses(tmp_path, batch=replace(_batch(), images=None), name=name)
 
@@ -117,26 +152,45 @@ def test_the_target_alone_learns_by_either_loss(tmp_path: Path) -> None:
     logits = _network()(batch.events).logits
     for form in ("mean", "tet"):
         _, _, losses = _losses(tmp_path, name="target-only", loss=form)
-        assert _value(losses.total) == pytest.approx(_value(classification(logits, batch.labels, form)))  # type: ignore[arg-type]
+        assert _value(losses.total) == pytest.approx(
+            _value(classification(logits, batch.labels, form))
+        )  # type: ignore[arg-type]
 
 
 def test_finetuning_learns_images_first_and_recordings_later(tmp_path: Path) -> None:
     batch = _batch()
-    for progress, name, stream in ((0.0, "static", batch.static), (0.29, "static", batch.static), (0.3, "events", batch.events)):
+    for progress, name, stream in (
+        (0.0, "static", batch.static),
+        (0.29, "static", batch.static),
+        (0.3, "events", batch.events),
+    ):
         _, _, losses = _losses(tmp_path, progress, name="finetune", pretrain_share=0.3)
-        assert _value(losses.parts[name]) == pytest.approx(_value(F.cross_entropy(_network()(stream).logits.mean(0), batch.labels)))
+        assert _value(losses.parts[name]) == pytest.approx(
+            _value(F.cross_entropy(_network()(stream).logits.mean(0), batch.labels))
+        )
         assert losses.parts.keys() == {name}
 
 
 def test_tmkt_adds_its_parts_with_the_weights_of_the_recipe(tmp_path: Path) -> None:
-    _, _, losses = _losses(tmp_path, name="tmkt", alignment=0.7, modality_guidance=0.2, ratio_perception=0.3)
+    _, _, losses = _losses(
+        tmp_path, name="tmkt", alignment=0.7, modality_guidance=0.2, ratio_perception=0.3
+    )
     p = {name: _value(loss) for name, loss in losses.parts.items()}
     assert all(value > 0 for value in p.values())
-    expected = p["static"] + p["events"] + 0.7 * p["alignment"] + 0.2 * p["modality_guidance"] + 0.3 * p["ratio_perception"]
+    expected = (
+        p["static"]
+        + p["events"]
+        + 0.7 * p["alignment"]
+        + 0.2 * p["modality_guidance"]
+        + 0.3 * p["ratio_perception"]
+    )
     assert _value(losses.total) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("key", "part"), [("alignment", "alignment"), ("modality_guidance",) * 2, ("ratio_perception",) * 2])
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [("alignment", "alignment"), ("modality_guidance",) * 2, ("ratio_perception",) * 2],
+)
 def test_each_part_of_tmkt_can_be_left_out(key: str, part: str, tmp_path: Path) -> None:
     _, method, losses = _losses(tmp_path, name="tmkt", **{key: 0.0})
     assert part not in losses.parts
@@ -150,8 +204,12 @@ def test_tmkt_without_mixup_is_joint_training_with_alignment(tmp_path: Path) -> 
     net, _, losses = _losses(tmp_path, name="tmkt", **off)
     batch = _batch()
     source, target = _network().train()(batch.static), _network().train()(batch.events)
-    expected = F.cross_entropy(source.logits.mean(0), batch.labels) + F.cross_entropy(target.logits.mean(0), batch.labels)
-    assert _value(losses.total) == pytest.approx(_value(expected + 0.5 * alignment(source.membrane, target.membrane)), rel=1e-5)
+    expected = F.cross_entropy(source.logits.mean(0), batch.labels) + F.cross_entropy(
+        target.logits.mean(0), batch.labels
+    )
+    assert _value(losses.total) == pytest.approx(
+        _value(expected + 0.5 * alignment(source.membrane, target.membrane)), rel=1e-5
+    )
     assert net.training
 
 
@@ -161,7 +219,9 @@ def test_a_scheduled_ratio_goes_from_images_to_events(tmp_path: Path) -> None:
     _, _, last = _losses(tmp_path, 1.0, name="tmkt", **schedule)
     _, _, images = _losses(tmp_path, name="tmkt", mix_ratio=0.0, mix_ratio_end=1.0)
     assert _value(first.parts["static"]) == _value(images.parts["static"])
-    assert _value(last.parts["static"]) == _value(last.parts["events"])  # both streams are the recordings
+    assert _value(last.parts["static"]) == _value(
+        last.parts["events"]
+    )  # both streams are the recordings
 
 
 def test_kt_is_the_sum_of_its_published_terms(tmp_path: Path) -> None:
@@ -170,13 +230,24 @@ def test_kt_is_the_sum_of_its_published_terms(tmp_path: Path) -> None:
     net, method, losses = _losses(tmp_path, 0.0, name="kt")
     again = _network()
     rgb, dvs = again(batch.static), again(batch.events)
-    weight, bias = method.state_dict()["static_head.weight"], method.state_dict()["static_head.bias"]
+    weight, bias = (
+        method.state_dict()["static_head.weight"],
+        method.state_dict()["static_head.bias"],
+    )
     sigma = 1 / (1 + np.exp(-1.0))
     l_rgb = l_dvs = l_da = 0.0
     for t in range(STEPS):
-        o_rgb, o_dvs = rgb.features[t] @ weight.T + bias, dvs.features[t] @ again.head.weight.T + again.head.bias
-        l_rgb += (0.999 * F.cross_entropy(o_rgb, batch.labels) + 0.001 * F.mse_loss(o_rgb, torch.full_like(o_rgb, 0.5))) / STEPS
-        step = 0.999 * F.cross_entropy(o_dvs, batch.labels) + 0.001 * F.mse_loss(o_dvs, torch.full_like(o_dvs, 0.5))
+        o_rgb, o_dvs = (
+            rgb.features[t] @ weight.T + bias,
+            dvs.features[t] @ again.head.weight.T + again.head.bias,
+        )
+        l_rgb += (
+            0.999 * F.cross_entropy(o_rgb, batch.labels)
+            + 0.001 * F.mse_loss(o_rgb, torch.full_like(o_rgb, 0.5))
+        ) / STEPS
+        step = 0.999 * F.cross_entropy(o_dvs, batch.labels) + 0.001 * F.mse_loss(
+            o_dvs, torch.full_like(o_dvs, 0.5)
+        )
         l_dvs += (1 - sigma) * step / STEPS
         x, y = rgb.membrane[t].flatten(1).double(), dvs.membrane[t].flatten(1).double()
         centre = torch.eye(8, dtype=torch.float64) - 1 / 8
@@ -189,7 +260,9 @@ def test_kt_is_the_sum_of_its_published_terms(tmp_path: Path) -> None:
         "step_weights.eta": (STEPS,),
     }
     assert _running(net).keys() == _running(again).keys()
-    assert all(torch.equal(value, _running(again)[key]) for key, value in _running(net).items())  # of both streams, images first
+    assert all(
+        torch.equal(value, _running(again)[key]) for key, value in _running(net).items()
+    )  # of both streams, images first
 
 
 def test_kt_slides_from_images_to_recordings(tmp_path: Path) -> None:
@@ -200,7 +273,14 @@ def test_kt_slides_from_images_to_recordings(tmp_path: Path) -> None:
 
 def test_methods_as_published_and_as_the_recipe_says() -> None:
     kt = MethodRecipe(name="kt")
-    assert (kt.heads, kt.loss, kt.step_weights, kt.statistics, kt.sliding_power, kt.alignment) == (2, "tet", "learned", "shared", 3.0, 0.5)
+    assert (kt.heads, kt.loss, kt.step_weights, kt.statistics, kt.sliding_power, kt.alignment) == (
+        2,
+        "tet",
+        "learned",
+        "shared",
+        3.0,
+        0.5,
+    )
     assert MethodRecipe(name="kt", heads=1).heads == 1
     assert MethodRecipe(name="tmkt", mix_ratio=0.6).mix_ratio_end == 0.6
     assert load_recipe("nmnist-fewshot", RECIPES, ["method.name=kt"]).method.heads == 2
@@ -212,10 +292,15 @@ def test_methods_as_published_and_as_the_recipe_says() -> None:
         (["method.step_weights=learned"], "learned needs loss = tet"),
         (["method.name=kt", "method.alignment=0.0"], "learned needs loss = tet and an alignment"),
         (["method.mix_ratio=0.0"], "set modality_guidance and ratio_perception to 0"),
-        (["method.name=ckd", "method.teacher=a.safetensors", "static.encoding=simulated"], "sees images"),
+        (
+            ["method.name=ckd", "method.teacher=a.safetensors", "static.encoding=simulated"],
+            "sees images",
+        ),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings: list[str], complaint: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(
+    settings: list[str], complaint: str
+) -> None:
     with pytest.raises(InputError, match=complaint):
         load_recipe("nmnist-fewshot", RECIPES, settings)
 
@@ -228,7 +313,16 @@ def test_distillation_is_on_at_first_and_off_at_the_end() -> None:
 
 
 def test_ckd_distils_what_its_teacher_says_of_the_images(tmp_path: Path) -> None:
-    batch, plain = _batch(), {"heads": 1, "loss": "mean", "step_weights": "fixed", "statistics": "apart", "distillation": 0.6}
+    batch, plain = (
+        _batch(),
+        {
+            "heads": 1,
+            "loss": "mean",
+            "step_weights": "fixed",
+            "statistics": "apart",
+            "distillation": 0.6,
+        },
+    )
     _, method, losses = _losses(tmp_path, 0.0, name="ckd", **plain)
     again = _network()
     static, events = again(batch.static), again(batch.events)
@@ -238,14 +332,27 @@ def test_ckd_distils_what_its_teacher_says_of_the_images(tmp_path: Path) -> None
     assert _value(losses.parts["distillation"]) == pytest.approx(_value(kd), rel=1e-4)
     both = sum(_value(F.cross_entropy(o.logits.mean(0), batch.labels)) for o in (static, events))
     expected = both + 0.6 * phase_weight(0.0, 0.5, 30.0) * _value(kd)
-    assert _value(losses.total) == pytest.approx(expected + 0.5 * _value(alignment(static.membrane, events.membrane)), rel=1e-4)
+    assert _value(losses.total) == pytest.approx(
+        expected + 0.5 * _value(alignment(static.membrane, events.membrane)), rel=1e-4
+    )
     assert not [name for name in method.state_dict() if "teacher" in name]
 
 
 def test_ckd_gives_a_replaced_sample_the_label_of_what_replaces_it(tmp_path: Path) -> None:
-    batch = replace(_batch(), events=_batch().events * 0 + torch.arange(8).view(1, 8, 1, 1, 1) / 8)  # every recording tells which it is
+    batch = replace(
+        _batch(), events=_batch().events * 0 + torch.arange(8).view(1, 8, 1, 1, 1) / 8
+    )  # every recording tells which it is
     net = _network()
-    method = _method(net, tmp_path, batch, name="ckd", heads=1, loss="mean", step_weights="fixed", likeness_temperature=1000.0)
+    method = _method(
+        net,
+        tmp_path,
+        batch,
+        name="ckd",
+        heads=1,
+        loss="mean",
+        step_weights="fixed",
+        likeness_temperature=1000.0,
+    )
     streams: list[torch.Tensor] = []
     net.register_forward_pre_hook(lambda _module, args: streams.append(args[0]))
     losses = method.losses(net, batch, np.random.default_rng(0), 1.0)  # all are replaced
@@ -258,13 +365,16 @@ def test_ckd_gives_a_replaced_sample_the_label_of_what_replaces_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "classes", "network", "own"),
     [
-        # 10,153,700 in all, as its log says; of these, 8 layers' thresholds and 8 surrogates' slopes are no parameters here.
+        # 10,153,700 in all, as its log says; of these, 8 layers' thresholds and 8 surrogates'
+        # slopes are no parameters here.
         ("ncaltech101-kt", 101, 9_688_165, 10_153_700 - 16 - 9_688_165),
         ("nomniglot-kt", 1623, 696_573, 0),
         ("cepdvs-kt", 20, 11_177_620, 512 * 20 + 20 + 6),
     ],
 )
-def test_the_published_recipes_have_as_many_parameters_as_the_published_code(name: str, classes: int, network: int, own: int) -> None:
+def test_the_published_recipes_have_as_many_parameters_as_the_published_code(
+    name: str, classes: int, network: int, own: int
+) -> None:
     recipe = load_recipe(name, RECIPES)
     net = SpikingNetwork(recipe.network, (2, recipe.data.sensor[0], recipe.data.sensor[1]), classes)
     method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)

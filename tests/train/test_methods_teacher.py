@@ -26,17 +26,32 @@ from tmkt.train.trainer import train
 CLASSES = 3
 
 
-def torchvision_tensors(blocks: tuple[int, ...], bottleneck: bool, classes: int = 1000) -> dict[str, Tensor]:
+def torchvision_tensors(
+    blocks: tuple[int, ...], bottleneck: bool, classes: int = 1000
+) -> dict[str, Tensor]:
     """Names and shapes of torchvision's ResNets, written down from its models/resnet.py."""
     generator = torch.Generator().manual_seed(0)
     tensors: dict[str, Tensor] = {}
 
     def conv(name: str, out: int, into: int, kernel: int) -> None:
-        tensors[f"{name}.weight"] = torch.randn(out, into, kernel, kernel, generator=generator) / (into * kernel**2) ** 0.5
+        tensors[f"{name}.weight"] = (
+            torch.randn(out, into, kernel, kernel, generator=generator) / (into * kernel**2) ** 0.5
+        )
 
     def norm(name: str, width: int) -> None:
-        tensors.update({f"{name}.weight": torch.ones(width), f"{name}.bias": torch.zeros(width), f"{name}.running_mean": torch.zeros(width)})
-        tensors.update({f"{name}.running_var": torch.ones(width), f"{name}.num_batches_tracked": torch.tensor(7)})
+        tensors.update(
+            {
+                f"{name}.weight": torch.ones(width),
+                f"{name}.bias": torch.zeros(width),
+                f"{name}.running_mean": torch.zeros(width),
+            }
+        )
+        tensors.update(
+            {
+                f"{name}.running_var": torch.ones(width),
+                f"{name}.num_batches_tracked": torch.tensor(7),
+            }
+        )
 
     conv("conv1", 64, 3, 7)
     norm("bn1", 64)
@@ -46,7 +61,11 @@ def torchvision_tensors(blocks: tuple[int, ...], bottleneck: bool, classes: int 
         out = 4 * inner if bottleneck else inner
         for block in range(count):
             place = f"layer{stage + 1}.{block}"
-            shapes = [(inner, into, 1), (inner, inner, 3), (out, inner, 1)] if bottleneck else [(inner, into, 3), (inner, inner, 3)]
+            shapes = (
+                [(inner, into, 1), (inner, inner, 3), (out, inner, 1)]
+                if bottleneck
+                else [(inner, into, 3), (inner, inner, 3)]
+            )
             for i, shape in enumerate(shapes):
                 conv(f"{place}.conv{i + 1}", *shape)
                 norm(f"{place}.bn{i + 1}", shape[0])
@@ -54,7 +73,10 @@ def torchvision_tensors(blocks: tuple[int, ...], bottleneck: bool, classes: int 
                 conv(f"{place}.downsample.0", out, into, 1)
                 norm(f"{place}.downsample.1", out)
             into = out
-    tensors |= {"fc.weight": torch.randn(classes, into, generator=generator) / into**0.5, "fc.bias": torch.zeros(classes)}
+    tensors |= {
+        "fc.weight": torch.randn(classes, into, generator=generator) / into**0.5,
+        "fc.bias": torch.zeros(classes),
+    }
     return tensors
 
 
@@ -62,23 +84,43 @@ def plain_forward(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     """A basic-block ResNet with a 7x7 stem, by functions."""
 
     def norm(name: str, y: Tensor) -> Tensor:
-        return F.batch_norm(y, *(tensors[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")))
+        return F.batch_norm(
+            y,
+            *(
+                tensors[f"{name}.{key}"]
+                for key in ("running_mean", "running_var", "weight", "bias")
+            ),
+        )
 
-    x = F.max_pool2d(F.relu(norm("bn1", F.conv2d(x, tensors["conv1.weight"], stride=2, padding=3))), 3, 2, 1)
+    x = F.max_pool2d(
+        F.relu(norm("bn1", F.conv2d(x, tensors["conv1.weight"], stride=2, padding=3))), 3, 2, 1
+    )
     for place in sorted({name.rsplit(".conv", 1)[0] for name in tensors if ".conv" in name}):
         stride = 2 if place.endswith(".0") and not place.startswith("layer1") else 1
-        y = F.relu(norm(f"{place}.bn1", F.conv2d(x, tensors[f"{place}.conv1.weight"], stride=stride, padding=1)))
+        y = F.relu(
+            norm(
+                f"{place}.bn1",
+                F.conv2d(x, tensors[f"{place}.conv1.weight"], stride=stride, padding=1),
+            )
+        )
         y = norm(f"{place}.bn2", F.conv2d(y, tensors[f"{place}.conv2.weight"], padding=1))
         if f"{place}.downsample.0.weight" in tensors:
-            x = norm(f"{place}.downsample.1", F.conv2d(x, tensors[f"{place}.downsample.0.weight"], stride=stride))
+            x = norm(
+                f"{place}.downsample.1",
+                F.conv2d(x, tensors[f"{place}.downsample.0.weight"], stride=stride),
+            )
         x = F.relu(x + y)
     return F.linear(x.mean((2, 3)), tensors["fc.weight"], tensors["fc.bias"])
 
 
 @pytest.mark.parametrize(
-    ("blocks", "bottleneck", "parameters"), [((2, 2, 2, 2), False, 11_689_512), ((3, 4, 6, 3), True, 25_557_032)], ids=["resnet18", "resnet50"]
+    ("blocks", "bottleneck", "parameters"),
+    [((2, 2, 2, 2), False, 11_689_512), ((3, 4, 6, 3), True, 25_557_032)],
+    ids=["resnet18", "resnet50"],
 )
-def test_a_checkpoint_of_torchvision_or_timm_is_its_network(blocks: tuple[int, ...], bottleneck: bool, parameters: int) -> None:
+def test_a_checkpoint_of_torchvision_or_timm_is_its_network(
+    blocks: tuple[int, ...], bottleneck: bool, parameters: int
+) -> None:
     tensors = torchvision_tensors(blocks, bottleneck)
     net = resnet_like(tensors)
     assert sum(p.numel() for p in net.parameters()) == parameters  # as torchvision documents
@@ -88,14 +130,22 @@ def test_a_checkpoint_of_torchvision_or_timm_is_its_network(blocks: tuple[int, .
 def test_a_checkpoints_network_computes_what_its_layers_say() -> None:
     tensors = torchvision_tensors((2, 2, 2, 2), False)
     rng = torch.Generator().manual_seed(1)
-    for name in [name for name in tensors if "running" in name or (".bn" in name and tensors[name].dim() == 1)]:
+    for name in [
+        name
+        for name in tensors
+        if "running" in name or (".bn" in name and tensors[name].dim() == 1)
+    ]:
         tensors[name] = torch.rand(tensors[name].shape, generator=rng) + 0.5
     x = torch.randn(2, 3, 64, 64, generator=rng)
-    assert torch.allclose(resnet_like(tensors).eval()(x), plain_forward(tensors, x), rtol=1e-4, atol=1e-4)
+    assert torch.allclose(
+        resnet_like(tensors).eval()(x), plain_forward(tensors, x), rtol=1e-4, atol=1e-4
+    )
 
 
 def _change(name: str, value: Tensor | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    return lambda tensors: {key: tensor for key, tensor in {**tensors, name: value}.items() if tensor is not None}
+    return lambda tensors: {
+        key: tensor for key, tensor in {**tensors, name: value}.items() if tensor is not None
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,11 +164,17 @@ def _change(name: str, value: Tensor | None) -> Callable[[dict[str, Tensor]], di
         _change("layer1.0.conv2.weight", torch.zeros(10**4, 1, 1, 1)),
     ],
 )
-def test_a_checkpoint_of_another_network_is_refused_in_one_line(change: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(
+    change: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "teacher.safetensors"
     save_file(change(torchvision_tensors((1, 1, 1), False)), path)
-    with pytest.raises(InputError, match=r"teacher\.safetensors: .*; give a ResNet of torchvision or timm") as caught:
-        prepare_teacher(MethodRecipe(name="ckd", teacher=str(path)), _setting(tmp_path / "run"), CLASSES)
+    with pytest.raises(
+        InputError, match=r"teacher\.safetensors: .*; give a ResNet of torchvision or timm"
+    ) as caught:
+        prepare_teacher(
+            MethodRecipe(name="ckd", teacher=str(path)), _setting(tmp_path / "run"), CLASSES
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -140,7 +196,9 @@ def _batch(rng: np.random.Generator) -> Batch:
     return Batch(torch.zeros(2, 12, 2, 12, 12), stills, labels)
 
 
-def _setting(folder: Path, draw: Callable[[np.random.Generator], Batch] = _batch, data: bytes = b"data") -> Setting:
+def _setting(
+    folder: Path, draw: Callable[[np.random.Generator], Batch] = _batch, data: bytes = b"data"
+) -> Setting:
     folder.mkdir(exist_ok=True)
     return Setting(draw, folder, 0, data, torch.device("cpu"))
 
@@ -169,7 +227,9 @@ def test_a_teacher_learns_the_images_and_is_kept_with_its_names(trained: Path) -
     assert not (trained / TEACHER_CHECKPOINT).exists()
 
 
-def test_a_teacher_that_was_cut_off_goes_on_to_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_was_cut_off_goes_on_to_the_same_bytes(
+    trained: Path, tmp_path: Path
+) -> None:
     steps: list[int] = []
 
     def cut(rng: np.random.Generator) -> Batch:
@@ -198,7 +258,9 @@ def test_a_kept_teacher_of_other_data_or_damaged_is_refused(trained: Path, tmp_p
         prepare_teacher(RECIPE, _setting(tmp_path), CLASSES)
 
 
-def test_a_given_teacher_of_as_many_classes_is_taken_as_it_is(trained: Path, tmp_path: Path) -> None:
+def test_a_given_teacher_of_as_many_classes_is_taken_as_it_is(
+    trained: Path, tmp_path: Path
+) -> None:
     recipe = RECIPE.model_copy(update={"teacher": str(trained / TEACHER)})
     prepare_teacher(recipe, _setting(tmp_path), CLASSES)
     assert (tmp_path / TEACHER).read_bytes() == (trained / TEACHER).read_bytes()
@@ -213,7 +275,9 @@ def test_a_given_teacher_of_other_classes_gets_a_new_classifier_and_learns(tmp_p
     kept = load_file(tmp_path / "run" / TEACHER)
     assert kept["fc.weight"].shape == (CLASSES, 128)
     assert not torch.equal(kept["conv1.weight"], given["conv1.weight"])
-    assert torch.allclose(kept["conv1.weight"], given["conv1.weight"], atol=3 * teachers.FINE_TUNE_RATE)
+    assert torch.allclose(
+        kept["conv1.weight"], given["conv1.weight"], atol=3 * teachers.FINE_TUNE_RATE
+    )
     assert teacher.logits(_batch(np.random.default_rng(0)).stills).shape == (12, CLASSES)
 
 
@@ -222,10 +286,16 @@ def test_a_network_of_colour_images_sees_grey_ones_on_the_scale_of_imagenet() ->
     three = ResNet(3, 7, [[(8, 8, 8)]], CLASSES)
     shown = seen(three, stills)
     assert shown.shape == (4, 3, 224, 224)
-    back = shown * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    back = shown * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) + torch.tensor(
+        [0.485, 0.456, 0.406]
+    ).view(1, 3, 1, 1)
     assert torch.allclose(back[:, 0], back[:, 2], atol=1e-6)
-    assert torch.allclose(F.adaptive_avg_pool2d(back[:, :1], 1), stills.mean((1, 2, 3)).view(4, 1, 1, 1), atol=2e-2)
-    assert torch.equal(seen(ResNet(1, 3, [[(8, 8, 8)]], CLASSES), stills), stills.mean(1, keepdim=True))
+    assert torch.allclose(
+        F.adaptive_avg_pool2d(back[:, :1], 1), stills.mean((1, 2, 3)).view(4, 1, 1, 1), atol=2e-2
+    )
+    assert torch.equal(
+        seen(ResNet(1, 3, [[(8, 8, 8)]], CLASSES), stills), stills.mean(1, keepdim=True)
+    )
     assert torch.equal(seen(small_resnet(2, 4, CLASSES), stills), stills)
 
 
@@ -234,7 +304,9 @@ def test_likeness_is_the_cosine_of_the_centred_classifier() -> None:
     teacher = Teacher(small_resnet(2, 4, 6))
     weights = teacher.net.fc.weight.detach().numpy()
     centred = weights - weights.mean(0)
-    cosine = [[float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for b in centred] for a in centred]
+    cosine = [
+        [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for b in centred] for a in centred
+    ]
     np.testing.assert_allclose(teacher.likeness().numpy(), cosine, atol=1e-5)
 
 
@@ -244,7 +316,8 @@ CKD = {
     "method": {"name": "ckd", "teacher_steps": 12, "teacher_width": 2},
     "train": {"steps": 12, "batch": 10, "warmup_steps": 2, "threads": 1},
 }
-# A training in a process of its own that is killed by itself at the drawing of a given batch, counted over teacher and network.
+# A training in a process of its own that is killed by itself at the drawing of a given batch,
+# counted over teacher and network.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
@@ -262,15 +335,27 @@ trainer.train(parse_recipe(json.loads(sys.argv[1]), "test"), Path(sys.argv[2]), 
 """
 
 
-def test_a_distillation_that_was_killed_twice_ends_bit_for_bit_like_one_that_was_not(tmp_path: Path) -> None:
+def test_a_distillation_that_was_killed_twice_ends_bit_for_bit_like_one_that_was_not(
+    tmp_path: Path,
+) -> None:
     digits = tmp_path / "digits"
     simulate_digits(digits, 4, 0)
     train(parse_recipe(CKD, "test"), digits, None, tmp_path / "whole")
     for kill_at in (7, 12):  # while the teacher learns; from its step 5 on: while the network does
-        command = [sys.executable, "-c", SCRIPT, json.dumps(CKD), str(digits), str(tmp_path / "killed"), str(kill_at)]
+        command = [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            json.dumps(CKD),
+            str(digits),
+            str(tmp_path / "killed"),
+            str(kill_at),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert (tmp_path / "killed" / TEACHER).exists() == (kill_at == 12)
     train(parse_recipe(CKD, "test"), digits, None, tmp_path / "killed", True)
     for name in (MODEL, METRICS, INFO, CHECKPOINT, TEACHER):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
+        assert (tmp_path / "whole" / name).read_bytes() == (
+            tmp_path / "killed" / name
+        ).read_bytes(), name

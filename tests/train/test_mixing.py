@@ -4,11 +4,23 @@ import torch
 
 from tmkt.train.mixing import like_pairs, p_from_ratio, replace, replaced, time_step_mixup
 
-SOLVED = {0.1: 0.01925, 0.2: 0.04102, 0.3: 0.06606, 0.4: 0.0955, 0.5: 0.13118, 0.6: 0.17632, 0.7: 0.2373, 0.8: 0.32921, 0.9: 0.49975}  # T = 10
+SOLVED = {
+    0.1: 0.01925,
+    0.2: 0.04102,
+    0.3: 0.06606,
+    0.4: 0.0955,
+    0.5: 0.13118,
+    0.6: 0.17632,
+    0.7: 0.2373,
+    0.8: 0.32921,
+    0.9: 0.49975,
+}  # T = 10
 
 
 @pytest.mark.parametrize(("ratio", "p"), list(SOLVED.items()))
-def test_switch_probability_for_ten_steps_is_that_of_the_solved_table(ratio: float, p: float) -> None:
+def test_switch_probability_for_ten_steps_is_that_of_the_solved_table(
+    ratio: float, p: float
+) -> None:
     assert p_from_ratio(ratio, 10) == pytest.approx(p, abs=6e-6)
 
 
@@ -32,11 +44,15 @@ def test_the_ratios_at_the_ends_mix_nothing_and_replace_all() -> None:
 
 def test_mixed_sequences_begin_as_images_switch_at_most_once_and_keep_the_mean_ratio() -> None:
     images, events = torch.zeros(10, 20000, 1), torch.ones(10, 20000, 1)
-    mixed, from_events = time_step_mixup(images, events, p_from_ratio(0.3, 10), np.random.default_rng(0))
+    mixed, from_events = time_step_mixup(
+        images, events, p_from_ratio(0.3, 10), np.random.default_rng(0)
+    )
     assert torch.equal(mixed[..., 0], from_events)  # 1 where the frame is an event frame
     assert (from_events.diff(dim=0) >= 0).all()  # never back to images
     assert float(from_events.mean()) == pytest.approx(0.3, abs=0.01)
-    assert float((from_events.sum(0) == 0).float().mean()) == pytest.approx(0.505, abs=0.01)  # most sequences at a low ratio never switch
+    assert float((from_events.sum(0) == 0).float().mean()) == pytest.approx(
+        0.505, abs=0.01
+    )  # most sequences at a low ratio never switch
 
 
 def test_mixing_takes_the_frames_of_the_same_step_and_the_same_pair() -> None:
@@ -50,13 +66,19 @@ def test_mixing_takes_the_frames_of_the_same_step_and_the_same_pair() -> None:
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.8, 1.0])
-def test_the_static_stream_slides_to_recordings_by_the_cube_of_the_progress(progress: float) -> None:
+def test_the_static_stream_slides_to_recordings_by_the_cube_of_the_progress(
+    progress: float,
+) -> None:
     where = replaced(20000, progress, 3.0, np.random.default_rng(0))
     assert float(where.float().mean()) == pytest.approx(progress**3, abs=0.01)
 
 
 def test_a_replaced_sample_is_its_recording_at_all_steps() -> None:
-    static, events, where = torch.rand(4, 5, 2, 3, 3), torch.rand(4, 5, 2, 3, 3), torch.tensor([True, False, True, False, False])
+    static, events, where = (
+        torch.rand(4, 5, 2, 3, 3),
+        torch.rand(4, 5, 2, 3, 3),
+        torch.tensor([True, False, True, False, False]),
+    )
     found = replace(static, events, where)
     for b in range(5):
         assert torch.equal(found[:, b], (events if where[b] else static)[:, b])

@@ -4,7 +4,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmkt.train.objectives import ModalityGuidance, RatioPerception, StepWeights, alignment, cka, classification, distillation
+from tmkt.train.objectives import (
+    ModalityGuidance,
+    RatioPerception,
+    StepWeights,
+    alignment,
+    cka,
+    classification,
+    distillation,
+)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:
@@ -34,9 +42,15 @@ def test_cka_is_that_of_its_definition(batch: int, features: int, others: int, s
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(2, 7), st.integers(0, 2**31))
-def test_both_forms_of_classification_are_those_of_their_definitions(steps: int, batch: int, classes: int, seed: int) -> None:
+def test_both_forms_of_classification_are_those_of_their_definitions(
+    steps: int, batch: int, classes: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    logits, labels, weights = 5 * rng.standard_normal((steps, batch, classes)), rng.integers(0, classes, batch), rng.random(steps)
+    logits, labels, weights = (
+        5 * rng.standard_normal((steps, batch, classes)),
+        rng.integers(0, classes, batch),
+        rng.random(steps),
+    )
     one_of_each = np.arange(batch)
     mean = -np.log(_softmax(logits.mean(0))[one_of_each, labels]).mean()
     tet = 0.0
@@ -45,19 +59,32 @@ def test_both_forms_of_classification_are_those_of_their_definitions(steps: int,
         tet += weights[t] * (0.999 * entropy + 0.001 * ((logits[t] - 0.5) ** 2).mean()) / steps
     given_, right = torch.from_numpy(logits), torch.from_numpy(labels)
     assert float(classification(given_, right)) == pytest.approx(mean, abs=1e-9)
-    assert float(classification(given_, right, "tet", torch.from_numpy(weights))) == pytest.approx(tet, abs=1e-9)
-    assert float(classification(given_, right, "tet")) == pytest.approx(float(classification(given_, right, "tet", torch.ones(steps))))
+    assert float(classification(given_, right, "tet", torch.from_numpy(weights))) == pytest.approx(
+        tet, abs=1e-9
+    )
+    assert float(classification(given_, right, "tet")) == pytest.approx(
+        float(classification(given_, right, "tet", torch.ones(steps)))
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(2, 7), st.floats(0.5, 10.0), st.integers(0, 2**31))
-def test_distillation_is_the_divergence_from_the_softened_teacher(batch: int, classes: int, temperature: float, seed: int) -> None:
+def test_distillation_is_the_divergence_from_the_softened_teacher(
+    batch: int, classes: int, temperature: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    student, teacher = 3 * rng.standard_normal((batch, classes)), 3 * rng.standard_normal((batch, classes))
+    student, teacher = (
+        3 * rng.standard_normal((batch, classes)),
+        3 * rng.standard_normal((batch, classes)),
+    )
     p, q = _softmax(teacher / temperature), _softmax(student / temperature)
     expected = temperature**2 * (p * np.log(p / q)).sum(1).mean()
-    assert float(distillation(torch.from_numpy(student), torch.from_numpy(teacher), temperature)) == pytest.approx(expected, abs=1e-9)
-    assert float(distillation(torch.from_numpy(teacher), torch.from_numpy(teacher) + 7.0, temperature)) == pytest.approx(0.0, abs=1e-9)
+    assert float(
+        distillation(torch.from_numpy(student), torch.from_numpy(teacher), temperature)
+    ) == pytest.approx(expected, abs=1e-9)
+    assert float(
+        distillation(torch.from_numpy(teacher), torch.from_numpy(teacher) + 7.0, temperature)
+    ) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_weight_of_a_step_starts_at_the_published_coefficient() -> None:
@@ -70,7 +97,9 @@ def test_features_that_are_equal_up_to_rotation_scale_and_offset_are_aligned() -
     x = torch.from_numpy(rng.standard_normal((5, 12, 40)))
     assert cka(x, x).tolist() == pytest.approx([1.0] * 5)
     assert cka(x, 3.0 * (x @ rotation) + 2.0).tolist() == pytest.approx([1.0] * 5)
-    assert float(alignment(x.reshape(5, 12, 4, 10), x.reshape(5, 12, 4, 10))) == pytest.approx(0.0, abs=1e-6)
+    assert float(alignment(x.reshape(5, 12, 4, 10), x.reshape(5, 12, 4, 10))) == pytest.approx(
+        0.0, abs=1e-6
+    )
 
 
 def test_silent_features_give_no_alignment_and_a_finite_gradient() -> None:
@@ -84,9 +113,14 @@ def test_silent_features_give_no_alignment_and_a_finite_gradient() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(1, 6), st.integers(0, 2**31))
-def test_guidance_and_perception_are_those_of_their_definitions(steps: int, batch: int, width: int, seed: int) -> None:
+def test_guidance_and_perception_are_those_of_their_definitions(
+    steps: int, batch: int, width: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    features, source = rng.standard_normal((steps, batch, width)).astype(np.float32), (rng.random((steps, batch)) < 0.5).astype(np.float32)
+    features, source = (
+        rng.standard_normal((steps, batch, width)).astype(np.float32),
+        (rng.random((steps, batch)) < 0.5).astype(np.float32),
+    )
     guidance, perception = ModalityGuidance(width), RatioPerception(width)
     given_ = torch.from_numpy(features), torch.from_numpy(source)
 
@@ -95,15 +129,21 @@ def test_guidance_and_perception_are_those_of_their_definitions(steps: int, batc
         return np.asarray(1 / (1 + np.exp(-(x @ weight[0] + bias[0]))))
 
     p = probed(guidance.probe, features)
-    assert float(guidance(*given_).detach()) == pytest.approx(float(-np.log(np.where(source, p, 1 - p)).mean()), rel=1e-4, abs=1e-5)
+    assert float(guidance(*given_).detach()) == pytest.approx(
+        float(-np.log(np.where(source, p, 1 - p)).mean()), rel=1e-4, abs=1e-5
+    )
     error = probed(perception.probe, features.mean(0)) - source.mean(0)
-    assert float(perception(*given_).detach()) == pytest.approx(float((error**2).mean()), rel=1e-4, abs=1e-6)
+    assert float(perception(*given_).detach()) == pytest.approx(
+        float((error**2).mean()), rel=1e-4, abs=1e-6
+    )
 
 
 def test_the_probes_learn_what_they_are_named_for() -> None:
     torch.manual_seed(0)
     from_events = (torch.rand(10, 32) < 0.5).float()
-    features = torch.stack([from_events, torch.ones_like(from_events)], dim=-1)  # the modality can be read off
+    features = torch.stack(
+        [from_events, torch.ones_like(from_events)], dim=-1
+    )  # the modality can be read off
     for probe in (ModalityGuidance(2), RatioPerception(2)):
         optimizer = torch.optim.Adam(probe.parameters(), lr=0.1)
         first = float(probe(features, from_events).detach())

@@ -35,37 +35,70 @@ FEW = ["train.steps=6"]
 
 @pytest.fixture(scope="module")
 def start(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(parse_recipe(TINY, "test"), digits, None, tmp_path_factory.mktemp("runs") / "float")
+    return train(
+        parse_recipe(TINY, "test"), digits, None, tmp_path_factory.mktemp("runs") / "float"
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(start: Run, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that went on as integers of 3 bits, with its method's loss."""
-    return train(qat_recipe(start, "3", FEW), digits, None, tmp_path_factory.mktemp("runs") / "grid", start=start)
+    return train(
+        qat_recipe(start, "3", FEW),
+        digits,
+        None,
+        tmp_path_factory.mktemp("runs") / "grid",
+        start=start,
+    )
 
 
-def example(shape: tuple[int, int, int], tau: float, bits: str, pools: tuple[int, ...]) -> tuple[SpikingNetwork, SpikingNetwork, np.ndarray]:
+def example(
+    shape: tuple[int, int, int], tau: float, bits: str, pools: tuple[int, ...]
+) -> tuple[SpikingNetwork, SpikingNetwork, np.ndarray]:
     net = make_network(shape, strides=(1, 2, 1), pools=pools, tau=tau)
-    recipe = NetworkRecipe(channels=[8, 12, 16], strides=[1, 2, 1], pools=list(pools), tau=tau, threshold=0.5)
+    recipe = NetworkRecipe(
+        channels=[8, 12, 16], strides=[1, 2, 1], pools=list(pools), tau=tau, threshold=0.5
+    )
     frames = make_frames(3, 6, shape, 3)
     return net, to_grid(net, recipe, bits, frames), frames
 
 
-@pytest.mark.parametrize(("shape", "tau", "pools"), [((2, 20, 20), 2.0, (2, 1, 2)), ((2, 21, 23), 2.6, (3, 2, 1))])
+@pytest.mark.parametrize(
+    ("shape", "tau", "pools"), [((2, 20, 20), 2.0, (2, 1, 2)), ((2, 21, 23), 2.6, (3, 2, 1))]
+)
 @pytest.mark.parametrize("bits", ["8", "2,4,3,8"])
-def test_the_forward_pass_is_the_exported_program_bit_for_bit(shape: tuple[int, int, int], tau: float, bits: str, pools: tuple[int, ...]) -> None:
+def test_the_forward_pass_is_the_exported_program_bit_for_bit(
+    shape: tuple[int, int, int], tau: float, bits: str, pools: tuple[int, ...]
+) -> None:
     net, grid, frames = example(shape, tau, bits, pools)
-    for part, noise in zip(grid.parameters(), torch.Generator().manual_seed(1).get_state(), strict=False):
-        part.data += 0.3 * (float(noise) / 255 - 0.5) * torch.randn(part.shape, generator=torch.Generator().manual_seed(int(noise)))
+    for part, noise in zip(
+        grid.parameters(), torch.Generator().manual_seed(1).get_state(), strict=False
+    ):
+        part.data += (
+            0.3
+            * (float(noise) / 255 - 0.5)
+            * torch.randn(part.shape, generator=torch.Generator().manual_seed(int(noise)))
+        )
     spikes: dict[str, np.ndarray] = {}
     for name, neuron in grid.spiking_layers().items():
         assert isinstance(neuron, GridLIF)
-        neuron.register_forward_hook(lambda _m, _i, out, name=name: spikes.update({name: out.detach().transpose(0, 1).numpy().astype(np.uint8)}))
+        neuron.register_forward_hook(
+            lambda _m, _i, out, name=name: spikes.update(
+                {name: out.detach().transpose(0, 1).numpy().astype(np.uint8)}
+            )
+        )
     logits = grid.train()(torch.from_numpy(frames).float().transpose(0, 1)).logits
     from_grid(grid, net)
     grids = grids_of(grid)
     text = ",".join(f"{name}={on['bits']}" for name, on in grids.items())
-    program, report = quantize(network_to_nir(net), shape, 3, frames, text, {name: Grid(**on) for name, on in grids.items()})
+    program, report = quantize(
+        network_to_nir(net),
+        shape,
+        3,
+        frames,
+        text,
+        {name: Grid(**on) for name, on in grids.items()},
+    )
     assert max(entry["weight_error_rms"] for entry in report) < 1e-5
     readout, expected, _ = run_plain(program, frames)
     assert set(spikes) == set(expected)
@@ -74,7 +107,9 @@ def test_the_forward_pass_is_the_exported_program_bit_for_bit(shape: tuple[int, 
         assert expected[name].any()
         np.testing.assert_array_equal(found[..., :height, :width], expected[name], err_msg=name)
     summed = logits.detach().double().sum(0).numpy() * grids["readout"]["scale"] * 64
-    np.testing.assert_allclose(summed, readout, atol=0.01 * 64)  # the same integers, up to float32 in the division by the scale
+    np.testing.assert_allclose(
+        summed, readout, atol=0.01 * 64
+    )  # the same integers, up to float32 in the division by the scale
 
 
 def test_gradients_are_those_of_the_float_network_where_the_grid_is_fine() -> None:
@@ -90,7 +125,9 @@ def test_gradients_are_those_of_the_float_network_where_the_grid_is_fine() -> No
 
 def test_a_stream_with_statistics_of_its_own_is_normalised_as_in_the_float_training() -> None:
     net, grid, frames = example((2, 20, 20), 2.0, "8", (1, 1, 1))
-    x = torch.rand((6, 3, 2, 20, 20), generator=torch.Generator().manual_seed(0))  # nothing like events
+    x = torch.rand(
+        (6, 3, 2, 20, 20), generator=torch.Generator().manual_seed(0)
+    )  # nothing like events
     found = []
     for one in (net, grid):
         one.train()
@@ -98,16 +135,25 @@ def test_a_stream_with_statistics_of_its_own_is_normalised_as_in_the_float_train
             found.append(one(x).features.detach())
     deployed = grid(x).features.detach()
     assert float((found[0] != found[1]).float().mean()) < 0.05
-    assert float((found[0] != deployed).float().mean()) > 0.15, "on the deployed path nothing is normalised"
-    assert torch.equal(grid.train()(torch.from_numpy(frames).float()).logits, grid.eval()(torch.from_numpy(frames).float()).logits)
+    assert float((found[0] != deployed).float().mean()) > 0.15, (
+        "on the deployed path nothing is normalised"
+    )
+    assert torch.equal(
+        grid.train()(torch.from_numpy(frames).float()).logits,
+        grid.eval()(torch.from_numpy(frames).float()).logits,
+    )
 
 
-def test_a_run_on_integers_is_exported_as_what_was_trained(trained: Run, start: Run, tmp_path: Path) -> None:
+def test_a_run_on_integers_is_exported_as_what_was_trained(
+    trained: Run, start: Run, tmp_path: Path
+) -> None:
     frames = trained.load_calibration()
     assert set(trained.info["quantisation"]) == {"conv1", "conv2", "readout"}
     bundle = export_run(trained, tmp_path / "bundle", {"nir"}, None, frames)
     report = bundle.manifest["quantisation"]
-    assert {entry["layer"]: {key: entry[key] for key in ("bits", "step", "scale")} for entry in report} == trained.info["quantisation"]
+    assert {
+        entry["layer"]: {key: entry[key] for key in ("bits", "step", "scale")} for entry in report
+    } == trained.info["quantisation"]
     assert max(entry["weight_error_rms"] for entry in report) < 1e-5
     assert report[-1]["same_class"] == 1.0
     assert report[-1]["accuracy"] is not None
@@ -120,12 +166,24 @@ def test_a_run_on_integers_is_exported_as_what_was_trained(trained: Run, start: 
 
 def test_the_methods_losses_stay(trained: Run) -> None:
     rows = [json.loads(line) for line in (trained.path / METRICS).read_text().splitlines()]
-    assert {"loss_float", "loss_method", "loss_method_alignment", "loss_method_static", "loss_method_modality_guidance"} <= set(rows[-1])
-    assert rows[-1]["loss"] == pytest.approx(rows[-1]["loss_float"] + 0.3 * rows[-1]["loss_method"], rel=1e-5)
+    assert {
+        "loss_float",
+        "loss_method",
+        "loss_method_alignment",
+        "loss_method_static",
+        "loss_method_modality_guidance",
+    } <= set(rows[-1])
+    assert rows[-1]["loss"] == pytest.approx(
+        rows[-1]["loss_float"] + 0.3 * rows[-1]["loss_method"], rel=1e-5
+    )
 
 
-def test_without_data_a_run_learns_from_what_its_float_network_answers(start: Run, tmp_path: Path) -> None:
-    run = train(qat_recipe(start, "2", ["train.steps=30"]), None, None, tmp_path / "run", start=start)
+def test_without_data_a_run_learns_from_what_its_float_network_answers(
+    start: Run, tmp_path: Path
+) -> None:
+    run = train(
+        qat_recipe(start, "2", ["train.steps=30"]), None, None, tmp_path / "run", start=start
+    )
     rows = [json.loads(line) for line in (run.path / METRICS).read_text().splitlines()]
     assert rows[-1]["loss"] == rows[-1]["loss_float"] < 0.7 * rows[0]["loss"]
     assert run.info["test"]["accuracy"] is None
@@ -187,5 +245,12 @@ def test_residual_networks_of_spikes_train_on_integers_and_analog_ones_are_refus
         assert all(parameter.grad is not None for parameter in grid.parameters())
         from_grid(grid, net)
         grids = grids_of(grid)
-        _, report = quantize(network_to_nir(net), (2, 16, 16), 1, frames, 8, {name: Grid(**on) for name, on in grids.items()})
+        _, report = quantize(
+            network_to_nir(net),
+            (2, 16, 16),
+            1,
+            frames,
+            8,
+            {name: Grid(**on) for name, on in grids.items()},
+        )
         assert max(entry["weight_error_rms"] for entry in report) < 1e-5

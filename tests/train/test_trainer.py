@@ -25,7 +25,8 @@ TINY = {
     "method": {"name": "tmkt"},
     "train": {"steps": STEPS, "batch": 10, "warmup_steps": 2, "threads": 1, "ema": 0.9},
 }
-# A training in a process of its own that checkpoints every 4 steps and, at step 10, says so and waits for a signal.
+# A training in a process of its own that checkpoints every 4 steps and, at step 10, says so and
+# waits for a signal.
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
@@ -43,7 +44,10 @@ trainer.train(parse_recipe(recipe, "test"), data, None, out, True, progress)
 
 
 def _recipe(**changes: dict[str, object]) -> Recipe:
-    return parse_recipe({section: {**values, **changes.get(section, {})} for section, values in TINY.items()}, "test")
+    return parse_recipe(
+        {section: {**values, **changes.get(section, {})} for section, values in TINY.items()},
+        "test",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +59,20 @@ def whole(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _stop_at_step_ten(digits: Path, out: Path, by: signal.Signals) -> str:
-    """Trains in a process of its own until step 10, sends it a signal there; gives what it wrote to standard error."""
+    """Trains in a process of its own until step 10, sends it a signal there; gives what it wrote to
+    standard error.
+    """
     command = [sys.executable, "-c", SCRIPT, json.dumps(TINY), str(digits), str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         if "here" in process.stdout.readline():
             process.send_signal(by)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if by == signal.SIGKILL else -signal.SIGINT), errors  # what Python makes of KeyboardInterrupt
+    assert process.returncode == (-signal.SIGKILL if by == signal.SIGKILL else -signal.SIGINT), (
+        errors
+    )  # what Python makes of KeyboardInterrupt
     return errors
 
 
@@ -85,18 +95,26 @@ def test_a_run_holds_what_the_next_stages_need(whole: Path) -> None:
     net = run.load_network()
     assert not net.training
     assert (whole / "tensorboard").is_dir()
-    rows = [row for line in (whole / METRICS).read_text().splitlines() if "epoch" not in (row := json.loads(line))]
+    rows = [
+        row
+        for line in (whole / METRICS).read_text().splitlines()
+        if "epoch" not in (row := json.loads(line))
+    ]
     assert [row["step"] for row in rows] == [10, 20, 24]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert not [path for path in whole.rglob("*") if path.suffix in (".part", ".pt", ".pkl")]
 
 
-def test_the_same_command_twice_gives_the_same_bytes(digits: Path, whole: Path, tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_bytes(
+    digits: Path, whole: Path, tmp_path: Path
+) -> None:
     train(_recipe(), digits, None, tmp_path / "again")
     _same_run(whole, tmp_path / "again")
 
 
-def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_was_not(digits: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_was_not(
+    digits: Path, whole: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
     _stop_at_step_ten(digits, out, signal.SIGKILL)
     assert not (out / INFO).exists()
@@ -113,7 +131,9 @@ def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_w
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_saves_the_last_step_and_leaves_a_run_that_resumes(digits: Path, whole: Path, tmp_path: Path, sign: signal.Signals) -> None:
+def test_a_stop_saves_the_last_step_and_leaves_a_run_that_resumes(
+    digits: Path, whole: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
     out = tmp_path / "interrupted"
     assert "KeyboardInterrupt" in _stop_at_step_ten(digits, out, sign)
     assert (out / CHECKPOINT).is_file()
@@ -126,7 +146,9 @@ def test_a_stop_saves_the_last_step_and_leaves_a_run_that_resumes(digits: Path, 
 
 
 def test_a_finished_run_is_neither_overwritten_nor_trained_again(digits: Path, whole: Path) -> None:
-    with pytest.raises(InputError, match="holds a finished training; choose another --out or remove it"):
+    with pytest.raises(
+        InputError, match="holds a finished training; choose another --out or remove it"
+    ):
         train(_recipe(), digits, None, whole)
     before = time.time()
     assert train(_recipe(), digits, None, whole, resume=True).info == load_run(whole).info
@@ -134,11 +156,16 @@ def test_a_finished_run_is_neither_overwritten_nor_trained_again(digits: Path, w
 
 
 def test_a_run_is_resumed_with_its_own_recipe_alone(digits: Path, whole: Path) -> None:
-    with pytest.raises(InputError, match=r"was trained with train\.batch = 10, found 12; resume with the same recipe"):
+    with pytest.raises(
+        InputError,
+        match=r"was trained with train\.batch = 10, found 12; resume with the same recipe",
+    ):
         train(_recipe(train={"batch": 12}), digits, None, whole, resume=True)
 
 
-def test_a_run_is_resumed_with_its_own_data_alone(digits: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_run_is_resumed_with_its_own_data_alone(
+    digits: Path, whole: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     out.mkdir()
     for name in ("recipe.toml", CHECKPOINT):
@@ -163,9 +190,15 @@ def test_a_run_is_resumed_with_its_own_data_alone(digits: Path, whole: Path, tmp
     ],
     ids=str,
 )
-def test_a_checkpoint_that_does_not_fit_is_refused(digits: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    digits: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     (tmp_path / "recipe.toml").write_bytes((whole / "recipe.toml").read_bytes())
-    tensors = {name: value for name, value in {**load_file(whole / CHECKPOINT), **changes}.items() if value is not None}
+    tensors = {
+        name: value
+        for name, value in {**load_file(whole / CHECKPOINT), **changes}.items()
+        if value is not None
+    }
     save_file(tensors, tmp_path / CHECKPOINT)
     with pytest.raises(InputError, match="remove the run and train again"):
         train(_recipe(), digits, None, tmp_path, resume=True)
@@ -193,11 +226,15 @@ def test_bad_data_leaves_no_run_behind(digits: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = Path.open
 
     def full(path: Path, *args: object, **options: object) -> object:
-        return real(Path("/dev/full") if path.name == METRICS and "a" in args else path, *args, **options)  # type: ignore[call-overload]
+        return real(
+            Path("/dev/full") if path.name == METRICS and "a" in args else path, *args, **options
+        )  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", full)
     out = tmp_path / "run"
@@ -209,23 +246,35 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(digits: Pat
 
 
 def test_the_recordings_alone_can_be_trained_without_images(digits: Path, tmp_path: Path) -> None:
-    run = train(_recipe(method={"name": "target-only"}, train={"steps": 3}), digits, None, tmp_path / "run")
+    run = train(
+        _recipe(method={"name": "target-only"}, train={"steps": 3}), digits, None, tmp_path / "run"
+    )
     assert run.info["images"] == 0
 
 
 def test_a_diverging_training_says_so(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"diverged at step \d+ .* lower train\.learning_rate"):
         train(_recipe(train={"learning_rate": 1e30}), digits, None, tmp_path / "run")
-    assert not (tmp_path / "run").exists(), "nothing was learned, so the place is free for another try"
+    assert not (tmp_path / "run").exists(), (
+        "nothing was learned, so the place is free for another try"
+    )
 
 
 def test_training_leaves_the_settings_of_torch_as_they_were(digits: Path, tmp_path: Path) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        signal.getsignal(signal.SIGINT),
+    )
     train(_recipe(train={"steps": 1}), digits, None, tmp_path / "run")
-    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)) == before
+    assert (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        signal.getsignal(signal.SIGINT),
+    ) == before
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -237,30 +286,57 @@ def test_the_learning_rate_warms_up_and_falls_to_one_percent() -> None:
     assert (np.diff(rates[:20]) > 0).all()
     assert (np.diff(rates[20:]) < 0).all()
     assert rates[-1] == pytest.approx(0.01 * recipe.learning_rate, rel=0.01)
-    assert trainer.CHECKPOINT_EVERY % trainer.LOG_EVERY == 0  # else rows between two checkpoints would be lost on resume
+    assert (
+        trainer.CHECKPOINT_EVERY % trainer.LOG_EVERY == 0
+    )  # else rows between two checkpoints would be lost on resume
 
 
 def test_each_epoch_is_told_with_losses_validation_and_spike_rates(tmp_path: Path) -> None:
     simulate_digits(tmp_path / "digits", 6, 0)
     lines: list[str] = []
     out = tmp_path / "run"
-    train(_recipe(data={"validation": 1}, train={"steps": 8}), tmp_path / "digits", None, out, report=lines.append)
-    epochs = [row for line in (out / METRICS).read_text().splitlines() if "epoch" in (row := json.loads(line))]
+    train(
+        _recipe(data={"validation": 1}, train={"steps": 8}),
+        tmp_path / "digits",
+        None,
+        out,
+        report=lines.append,
+    )
+    epochs = [
+        row
+        for line in (out / METRICS).read_text().splitlines()
+        if "epoch" in (row := json.loads(line))
+    ]
     told = [line for line in lines if line.startswith("epoch")]
     assert len(told) == len(epochs) == 4  # 20 recordings, 10 a batch
     assert "epoch 4/4, step 8: loss " in told[-1]
     assert "validation" in told[-1]
-    assert all(0 <= row["validation"] <= 1 and set(row["spike_rates"]) == {"conv1", "conv2"} for row in epochs)
-    assert all({"loss", "loss_static", "loss_events", "loss_alignment", "accuracy"} <= row.keys() for row in epochs)
+    assert all(
+        0 <= row["validation"] <= 1 and set(row["spike_rates"]) == {"conv1", "conv2"}
+        for row in epochs
+    )
+    assert all(
+        {"loss", "loss_static", "loss_events", "loss_alignment", "accuracy"} <= row.keys()
+        for row in epochs
+    )
 
 
 def test_a_silent_layer_is_warned_of(digits: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    train(_recipe(network={"threshold": 50.0}, train={"steps": 2}), digits, None, tmp_path / "run", report=lines.append)
+    train(
+        _recipe(network={"threshold": 50.0}, train={"steps": 2}),
+        digits,
+        None,
+        tmp_path / "run",
+        report=lines.append,
+    )
     assert any("conv1 is silent" in line for line in lines)
 
 
 def test_bfloat16_learns_much_the_same(digits: Path, whole: Path, tmp_path: Path) -> None:
     train(_recipe(train={"precision": "bf16"}), digits, None, tmp_path / "run")
-    last = [json.loads((run / METRICS).read_text().splitlines()[-1])["loss"] for run in (whole, tmp_path / "run")]
+    last = [
+        json.loads((run / METRICS).read_text().splitlines()[-1])["loss"]
+        for run in (whole, tmp_path / "run")
+    ]
     assert last[1] == pytest.approx(last[0], rel=0.2)

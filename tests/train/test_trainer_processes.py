@@ -66,19 +66,39 @@ trainer.train(load_recipe(recipe, Path(), settings), Path(data), None, Path(out)
 """
 
 
-def _train(tmp_path: Path, out: str, count: int, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
+def _train(
+    tmp_path: Path, out: str, count: int, script: str = SCRIPT
+) -> subprocess.CompletedProcess[str]:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "script.py").write_text(script)
     if not (tmp_path / "digits").exists():
         simulate_digits(tmp_path / "digits", 4, 0)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    launch = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        if count > 1
+        else []
+    )
     arguments = [str(tmp_path / name) for name in ("script.py", "recipe.toml", "digits", out)]
-    return subprocess.run([sys.executable, *launch, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [sys.executable, *launch, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def _losses(run: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name.startswith("loss") or name == "accuracy"} for row in rows if "epoch" not in row]
+    return [
+        {
+            name: value
+            for name, value in row.items()
+            if name.startswith("loss") or name == "accuracy"
+        }
+        for row in rows
+        if "epoch" not in row
+    ]
 
 
 def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path) -> None:
@@ -91,10 +111,14 @@ def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path) ->
         assert a == pytest.approx(b, rel=2e-4)
     first, second = (load_run(tmp_path / out).load_network().state_dict() for out in ("one", "two"))
     for name, weights in first.items():
-        np.testing.assert_allclose(second[name].numpy(), weights.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
+        np.testing.assert_allclose(
+            second[name].numpy(), weights.numpy(), rtol=2e-3, atol=2e-4, err_msg=name
+        )
 
 
-def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_it(tmp_path: Path) -> None:
+def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_it(
+    tmp_path: Path,
+) -> None:
     done = _train(tmp_path, "run", 2, TEACHER_SCRIPT)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
@@ -107,5 +131,7 @@ def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_i
 def test_a_batch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "count", lambda: 2)
     processes.check_batch(10)
-    with pytest.raises(InputError, match=r"train\.batch: 11, expected a multiple of the 2 processes"):
+    with pytest.raises(
+        InputError, match=r"train\.batch: 11, expected a multiple of the 2 processes"
+    ):
         processes.check_batch(11)

@@ -34,7 +34,11 @@ method = {name = "tmkt"}
 train = {steps = 24, batch = 10, warmup_steps = 2, threads = 1}
 """
 EPOCHS = 12
-SEARCHES = ["train.learning_rate=1e-3..0.1", "network.threshold=0.2..0.5", "method.mix_ratio=0.2..0.4"]
+SEARCHES = [
+    "train.learning_rate=1e-3..0.1",
+    "network.threshold=0.2..0.5",
+    "method.mix_ratio=0.2..0.4",
+]
 TRIALS = 8
 FILES = ("best.toml", "trials.csv", "tune.svg")
 
@@ -54,7 +58,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(digits: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Found]:
+def whole(
+    digits: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Found]:
     """A search that ran through, here."""
     out = tmp_path_factory.mktemp("tune") / "whole"
     return out, tune(Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, out)
@@ -70,7 +76,18 @@ def same_files(a: Path, b: Path) -> None:
 
 
 def start(recipe: str, digits: Path, out: Path) -> subprocess.Popen[str]:
-    words = ["tune", recipe, "--data", digits, "--out", out, "--trials", TRIALS, "--json", *(f"--search={text}" for text in SEARCHES)]
+    words = [
+        "tune",
+        recipe,
+        "--data",
+        digits,
+        "--out",
+        out,
+        "--trials",
+        TRIALS,
+        "--json",
+        *(f"--search={text}" for text in SEARCHES),
+    ]
     command = [sys.executable, "-m", "tmkt", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -85,13 +102,25 @@ def wait_for_trial(process: subprocess.Popen[str], number: int) -> None:
     raise AssertionError(said)
 
 
-def test_the_best_recipe_trains_to_what_its_trial_reached(whole: tuple[Path, Found], digits: Path, tmp_path: Path) -> None:
+def test_the_best_recipe_trains_to_what_its_trial_reached(
+    whole: tuple[Path, Found], digits: Path, tmp_path: Path
+) -> None:
     out, found = whole
     best = load_recipe(str(out / "best.toml"), RECIPES)
     run = train(best, digits, None, tmp_path / "run")
-    last = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()][-1]
-    assert last["validation"] == found.best[0].accuracy == max(o.accuracy for o in found.ended if o.complete)
-    assert best.method.mix_ratio == best.method.mix_ratio_end == float(found.best[0].settings["method.mix_ratio"])
+    last = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ][-1]
+    assert (
+        last["validation"]
+        == found.best[0].accuracy
+        == max(o.accuracy for o in found.ended if o.complete)
+    )
+    assert (
+        best.method.mix_ratio
+        == best.method.mix_ratio_end
+        == float(found.best[0].settings["method.mix_ratio"])
+    )
     assert run.info["recordings"] == {"train": 20, "test": 20}
     assert (out / "best.toml").read_text().startswith(f"# The best of {TRIALS} trials")
 
@@ -100,10 +129,17 @@ def test_a_search_that_is_given_more_trials_goes_on_as_if_it_had_them_from_the_s
     whole: tuple[Path, Found], digits: Path, recipe: str, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    assert len(tune(Search(recipe, searches=SEARCHES, trials=3), digits, None, tmp_path / "s").ended) == 3
-    tune(Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, tmp_path / "s", said.append)
+    assert (
+        len(tune(Search(recipe, searches=SEARCHES, trials=3), digits, None, tmp_path / "s").ended)
+        == 3
+    )
+    tune(
+        Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, tmp_path / "s", said.append
+    )
     same_files(tmp_path / "s", whole[0])
-    assert [line.split(":")[0] for line in said if line.startswith("trial")] == [f"trial {n}" for n in range(4, TRIALS + 1)]
+    assert [line.split(":")[0] for line in said if line.startswith("trial")] == [
+        f"trial {n}" for n in range(4, TRIALS + 1)
+    ]
     assert "8/8 done, 0 s left" in said[-1]
 
 
@@ -133,7 +169,9 @@ def test_processes_share_a_search(digits: Path, recipe: str, tmp_path: Path) -> 
     with start(recipe, digits, out) as process:
         wait_for_trial(process, 1)
         said: list[str] = []
-        found = tune(Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, out, said.append)
+        found = tune(
+            Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, out, said.append
+        )
         answer, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     here = [line.split(":")[0] for line in said if line.startswith("trial")]
@@ -149,7 +187,11 @@ def test_processes_share_a_search(digits: Path, recipe: str, tmp_path: Path) -> 
 
 
 def test_no_network_meets_a_test_recording(
-    whole: tuple[Path, Found], digits: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, Found],
+    digits: Path,
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same search on other test recordings, with a look at what is measured."""
     parsed = load_recipe(recipe, RECIPES)
@@ -182,23 +224,44 @@ def test_a_trial_behind_the_others_ends_early(whole: tuple[Path, Found]) -> None
     assert [row["state"] for row in rows(whole[0])].count("pruned") == len(pruned)
 
 
-def test_a_trial_that_diverges_is_pruned_with_the_reason(digits: Path, recipe: str, tmp_path: Path) -> None:
-    found = tune(Search(recipe, ["train.steps=6"], ["train.learning_rate=0.005|1e30"], trials=6), digits, None, tmp_path / "s")
-    assert {o.why.partition(" at step")[0] for o in found.ended if not o.complete} == {"training diverged"}
+def test_a_trial_that_diverges_is_pruned_with_the_reason(
+    digits: Path, recipe: str, tmp_path: Path
+) -> None:
+    found = tune(
+        Search(recipe, ["train.steps=6"], ["train.learning_rate=0.005|1e30"], trials=6),
+        digits,
+        None,
+        tmp_path / "s",
+    )
+    assert {o.why.partition(" at step")[0] for o in found.ended if not o.complete} == {
+        "training diverged"
+    }
     assert {o.settings["train.learning_rate"] for o in found.best} == {"0.005"}
 
 
-def test_values_that_do_not_go_together_are_pruned_with_the_reason(digits: Path, recipe: str, tmp_path: Path) -> None:
+def test_values_that_do_not_go_together_are_pruned_with_the_reason(
+    digits: Path, recipe: str, tmp_path: Path
+) -> None:
     searches = ["method.loss=mean|tet", "method.step_weights=fixed|learned"]
-    found = tune(Search(recipe, ["method.loss=tet", "train.steps=1"], searches, trials=10), digits, None, tmp_path / "s")
+    found = tune(
+        Search(recipe, ["method.loss=tet", "train.steps=1"], searches, trials=10),
+        digits,
+        None,
+        tmp_path / "s",
+    )
     for o in found.ended:
-        together = (o.settings["method.loss"], o.settings["method.step_weights"]) != ("mean", "learned")
+        together = (o.settings["method.loss"], o.settings["method.step_weights"]) != (
+            "mean",
+            "learned",
+        )
         assert o.complete == together
         assert together or "step_weights = learned needs loss = tet" in o.why
     assert len(found.best) < len(found.ended)
 
 
-def test_seeds_are_trained_on_the_same_recordings_and_their_mean_counts(digits: Path, recipe: str, tmp_path: Path) -> None:
+def test_seeds_are_trained_on_the_same_recordings_and_their_mean_counts(
+    digits: Path, recipe: str, tmp_path: Path
+) -> None:
     search = Search(recipe, ["train.steps=8"], ["train.shift=0..2"], trials=1, seeds=2)
     found = tune(search, digits, None, tmp_path / "s")
     assert len(found.best[0].accuracies) == 2
@@ -206,15 +269,25 @@ def test_seeds_are_trained_on_the_same_recordings_and_their_mean_counts(digits: 
     assert found.best[0].settings["train.shift"] in ("0", "1", "2")
 
 
-def test_without_a_validation_part_one_is_taken_and_said(digits: Path, recipe: str, tmp_path: Path) -> None:
+def test_without_a_validation_part_one_is_taken_and_said(
+    digits: Path, recipe: str, tmp_path: Path
+) -> None:
     said: list[str] = []
-    found = tune(Search(recipe, ["data.validation=0.0", "train.steps=4"], trials=1), digits, None, tmp_path / "s", said.append)
+    found = tune(
+        Search(recipe, ["data.validation=0.0", "train.steps=4"], trials=1),
+        digits,
+        None,
+        tmp_path / "s",
+        said.append,
+    )
     assert found.validation == 10
     assert "data.validation=0.1" in said[0]
     assert load_recipe(str(tmp_path / "s" / "best.toml"), RECIPES).data.validation == 0.1
 
 
-def test_another_search_does_not_get_into_a_folder(whole: tuple[Path, Found], digits: Path, recipe: str, tmp_path: Path) -> None:
+def test_another_search_does_not_get_into_a_folder(
+    whole: tuple[Path, Found], digits: Path, recipe: str, tmp_path: Path
+) -> None:
     for search, names in (
         (Search(recipe, ["train.batch=12"], SEARCHES, TRIALS), "--set"),
         (Search(recipe, searches=["train.shift=0..2"], trials=TRIALS), "--search"),
@@ -242,9 +315,15 @@ def test_a_journal_that_was_cut_is_mended_and_one_that_is_damaged_is_named(
         tune(Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, tmp_path / "s")
 
 
-def test_the_table_has_the_best_trials_first(whole: tuple[Path, Found], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_the_best_trials_first(
+    whole: tuple[Path, Found], capsys: pytest.CaptureFixture[str]
+) -> None:
     _show(whole[0], whole[1])
-    shown = [int(found[1]) for line in capsys.readouterr().out.splitlines() if (found := re.match(r"│ +(\d+) │", line))]
+    shown = [
+        int(found[1])
+        for line in capsys.readouterr().out.splitlines()
+        if (found := re.match(r"│ +(\d+) │", line))
+    ]
     assert shown == [o.index + 1 for o in whole[1].best]
 
 
@@ -255,7 +334,14 @@ def test_what_the_accuracy_hangs_on_is_told_of_ten_whole_trials() -> None:
     for i in range(12):
         values = {"method.alignment": rng.random(), "method.mix_ratio": rng.uniform(0.1, 0.9)}
         known = {"index": i, "settings": {key: str(value) for key, value in values.items()}}
-        study.add_trial(optuna.trial.create_trial(value=values["method.alignment"], params=values, distributions=space, user_attrs=known))
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=values["method.alignment"],
+                params=values,
+                distributions=space,
+                user_attrs=known,
+            )
+        )
     ended = outcomes(study.trials, 1)
     found = importance(study, ended)
     assert found is not None

@@ -69,7 +69,10 @@ def test_every_recipe_has_something_to_search_that_it_can_take(path: object) -> 
 def test_what_a_recipe_has_switched_off_stays_off() -> None:
     off = ["method.mix_ratio=0.0", "method.modality_guidance=0.0", "method.ratio_perception=0.0"]
     searches = default_searches(load_recipe("nmnist-fewshot", RECIPES, off))
-    assert [text.partition("=")[0] for text in searches] == ["method.alignment", "train.learning_rate"]
+    assert [text.partition("=")[0] for text in searches] == [
+        "method.alignment",
+        "train.learning_rate",
+    ]
 
 
 def test_values_are_rounded_inside_their_range() -> None:
@@ -81,11 +84,16 @@ def test_values_are_rounded_inside_their_range() -> None:
 
 def test_the_picture_has_a_mark_for_each_trial_in_each_panel() -> None:
     dots = [Dot(1, 0.5, True, False), Dot(2, 0.25, False, False), Dot(4, 0.75, True, True)]
-    axes = [Axis("method.<x>", [1.0, 10.0, 100.0], 1.0, 100.0, True, []), Axis("b", [0.0, 1.0, 0.0], -0.5, 1.5, False, ["one", "two"])]
+    axes = [
+        Axis("method.<x>", [1.0, 10.0, 100.0], 1.0, 100.0, True, []),
+        Axis("b", [0.0, 1.0, 0.0], -0.5, 1.5, False, ["one", "two"]),
+    ]
     root = ElementTree.fromstring(picture("of a & b", dots, axes, 20))
     svg = "{http://www.w3.org/2000/svg}"
     said = [title.text for title in root.iter(f"{svg}title")]
-    assert sorted(said) == sorted(["trial 1: 50.0 %", "trial 2: 25.0 %, pruned", "trial 4: 75.0 %"] * 3)
+    assert sorted(said) == sorted(
+        ["trial 1: 50.0 %", "trial 2: 25.0 %, pruned", "trial 4: 75.0 %"] * 3
+    )
     marks = [float(mark.attrib["cx"]) for mark in root.iter(f"{svg}circle") if len(mark)]
     assert len(marks) == 2 * 3
     assert all(0.0 <= x <= 300.0 for x in marks)

@@ -1,10 +1,12 @@
 """A small event camera: makes a recording of an image, as N-MNIST was made of MNIST.
 
-The image is shown on a dark screen and the camera makes three saccades along a triangle (Orchard, Jayawant, Cohen and Thakor 2015,
-Frontiers in Neuroscience 9:437). A pixel sends an event whenever its log intensity has moved by its threshold since its last
-crossing; between two evaluations the log intensity is taken as linear, so that crossings have microsecond stamps (the model of ESIM,
-Rebecq, Gehrig and Scaramuzza 2018). Unlike in N-MNIST, where polarity 1 is a fall of the MNIST image's intensity (measured), here 1
-always means brighter. Meant to stand in for recordings where there are none, not to replace them.
+The image is shown on a dark screen and the camera makes three saccades along a triangle (Orchard,
+Jayawant, Cohen and Thakor 2015, Frontiers in Neuroscience 9:437). A pixel sends an event whenever
+its log intensity has moved by its threshold since its last crossing; between two evaluations the
+log intensity is taken as linear, so that crossings have microsecond stamps (the model of ESIM,
+Rebecq, Gehrig and Scaramuzza 2018). Unlike in N-MNIST, where polarity 1 is a fall of the MNIST
+image's intensity (measured), here 1 always means brighter. Meant to stand in for recordings where
+there are none, not to replace them.
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,16 @@ from tmkt.kernels import kernel
 
 SACCADE_US = 100_000  # Orchard et al. 2015
 STEP_US = 1_000  # the image moves by less than 0.12 pixels between two evaluations
-# Where the image's middle lies before, between and after the saccades, (y, x) in pixels from the sensor's middle. Measured: the mean
-# position of N-MNIST's events over time.
+# Where the image's middle lies before, between and after the saccades, (y, x) in pixels from the
+# sensor's middle. Measured: the mean position of N-MNIST's events over time.
 PATH_PX = ((-2.0, -2.5), (2.5, 0.0), (-2.0, 2.5), (-2.0, -2.5))
 
 
 @dataclass(frozen=True)
 class Camera:
-    """The camera and the screen. The defaults give event counts, rates over time and pixel intervals like those of N-MNIST (measured)."""
+    """The camera and the screen. The defaults give event counts, rates over time and pixel
+    intervals like those of N-MNIST (measured).
+    """
 
     sensor: tuple[int, int] = (34, 34)  # (height, width)
     image_px: int = 28  # height at which the sensor sees the image
@@ -43,7 +47,9 @@ class Camera:
 
 
 def _path() -> NDArray[np.float64]:
-    """Positions of the image, float64 [steps + 1, 2]: bell-shaped speed (minimum jerk, Flash and Hogan 1985) along each side."""
+    """Positions of the image, float64 [steps + 1, 2]: bell-shaped speed (minimum jerk, Flash and
+    Hogan 1985) along each side.
+    """
     u = np.arange(SACCADE_US // STEP_US) / (SACCADE_US / STEP_US)
     s = (u**3 * (10 - 15 * u + 6 * u**2))[:, None]
     corners = np.array(PATH_PX)
@@ -61,7 +67,9 @@ def _bilinear(image: NDArray[np.float64], y: float, x: float) -> float:
     for i in range(2):
         for j in range(2):
             if 0 <= top + i < rows and 0 <= left + j < columns:
-                value += (fy if i else 1.0 - fy) * (fx if j else 1.0 - fx) * image[top + i, left + j]
+                value += (
+                    (fy if i else 1.0 - fy) * (fx if j else 1.0 - fx) * image[top + i, left + j]
+                )
     return value
 
 
@@ -78,7 +86,9 @@ def _crossings(
     at: NDArray[np.int64],
     p: NDArray[np.uint8],
 ) -> int:
-    """Writes threshold crossings (pixel by pixel) as far as the arrays reach; gives how many there are."""
+    """Writes threshold crossings (pixel by pixel) as far as the arrays reach; gives how many there
+    are.
+    """
     n = 0
     height, width = threshold.shape
     for row in range(height):
@@ -90,7 +100,9 @@ def _crossings(
             theta = threshold[row, column]
             level = before + start[row, column] * theta
             for step in range(1, len(path)):
-                now = np.log(_bilinear(image, y - path[step, 0] * scale, x - path[step, 1] * scale) + dark)
+                now = np.log(
+                    _bilinear(image, y - path[step, 0] * scale, x - path[step, 1] * scale) + dark
+                )
                 while abs(now - level) >= theta:
                     level += theta if now > level else -theta
                     if n < t.size:
@@ -103,7 +115,9 @@ def _crossings(
 
 
 @kernel
-def _awake(t: NDArray[np.int64], at: NDArray[np.int64], refractory_us: int, pixels: int) -> NDArray[np.bool_]:
+def _awake(
+    t: NDArray[np.int64], at: NDArray[np.int64], refractory_us: int, pixels: int
+) -> NDArray[np.bool_]:
     """Marks the events (in order of time) whose pixel has been silent long enough."""
     last = np.full(pixels, np.int64(-(2**62)))
     keep = np.zeros(t.size, np.bool_)
@@ -114,24 +128,40 @@ def _awake(t: NDArray[np.int64], at: NDArray[np.int64], refractory_us: int, pixe
     return keep
 
 
-def record(image: NDArray[np.uint8], seed: int | Sequence[int], camera: Camera | None = None) -> Events:
-    """Records an image (uint8 [h, w], 0 = dark): about 300 ms of events, sorted by time, then pixel.
+def record(
+    image: NDArray[np.uint8], seed: int | Sequence[int], camera: Camera | None = None
+) -> Events:
+    """Records an image (uint8 [h, w], 0 = dark): about 300 ms of events, sorted by time, then
+    pixel.
 
-    One seed decides the pixels' thresholds and the noise: same image, seed and camera, same events. Raises InputError if nothing moved
+    One seed decides the pixels' thresholds and the noise: same image, seed and camera, same events.
+        Raises InputError if nothing moved
     the pixels enough to send a single event.
     """
     camera = camera or Camera()
     rng = np.random.default_rng(seed)
     # a threshold near 0 would fire without end: at least a quarter of the nominal one
     spread = np.maximum(1.0 + camera.mismatch * rng.standard_normal(camera.sensor), 0.25)
-    # the last crossing before the recording is unknown; without this all pixels would fire at once when the path closes
+    # the last crossing before the recording is unknown; without this all pixels would fire at once
+    # when the path closes
     start = rng.uniform(-0.99, 0.99, camera.sensor)
     light = image.astype(np.float64) / 255.0
     size = 8192
     path = _path()
     while True:
         t, at, p = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
-        found = _crossings(light, path, len(image) / camera.image_px, camera.dark, camera.threshold * spread, start, STEP_US, t, at, p)
+        found = _crossings(
+            light,
+            path,
+            len(image) / camera.image_px,
+            camera.dark,
+            camera.threshold * spread,
+            start,
+            STEP_US,
+            t,
+            at,
+            p,
+        )
         if found <= size:
             break
         size = found
@@ -144,7 +174,11 @@ def record(image: NDArray[np.uint8], seed: int | Sequence[int], camera: Camera |
     order = np.lexsort((p, at, t))
     order = order[_awake(t[order], at[order], camera.refractory_us, pixels)]
     if not len(order):
-        raise InputError("camera: the image made no event, expected one with more contrast; choose another image or a lower threshold")
+        raise InputError(
+            "camera: the image made no event, expected one with more contrast; choose another image or a lower threshold"
+        )
     t, at, p = t[order], at[order], p[order]
     width = camera.sensor[1]
-    return Events(t, (at % width).astype(np.uint16), (at // width).astype(np.uint16), p, camera.sensor)
+    return Events(
+        t, (at % width).astype(np.uint16), (at // width).astype(np.uint16), p, camera.sensor
+    )

@@ -1,12 +1,15 @@
 """How large a camera sees an image."""
 
-SENSOR_SHARE = 28 / 34  # of the sensor's side that an object fills: N-MNIST shows 28 x 28 digits on 34 x 34 pixels
+SENSOR_SHARE = (
+    28 / 34
+)  # of the sensor's side that an object fills: N-MNIST shows 28 x 28 digits on 34 x 34 pixels
 
 
 def shown_size(image: tuple[int, int], sensor: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) in the sensor's pixels at which an image of (height, width) is shown.
 
-    An image that is smaller than half the sensor is enlarged until its longer side fills the share of the sensor that a digit fills in
+    An image that is smaller than half the sensor is enlarged until its longer side fills the share
+        of the sensor that a digit fills in
     N-MNIST; others keep their size. ValueError for one that is larger than the sensor.
     """
     height, width = image

@@ -1,6 +1,7 @@
 """The command line: one file a group of commands.
 
-A command imports the stage that it runs, so that `tmkt --help` stays quick; nothing else in tmkt/ imports a stage.
+A command imports the stage that it runs, so that `tmkt --help` stays quick; nothing else in tmkt/
+imports a stage.
 """
 
 import io
@@ -35,7 +36,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidied up like Ctrl-C
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")  # a terminal that cannot show µ still gets its answer
+            output.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that cannot show µ still gets its answer
     console.command_line = True
     arguments = _loudness_first(sys.argv[1:])
     verbose, begin = bool({"--verbose", "-v"} & set(arguments[:2])), time.monotonic()
@@ -52,7 +55,9 @@ def main() -> None:
         console.error("interrupted")
         code = 130
     except typer.TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # `tmkt` alone: the message is the help; typer keeps the class to itself
+        if (
+            type(error).__name__ == "NoArgsIsHelpError"
+        ):  # `tmkt` alone: the message is the help; typer keeps the class to itself
             console.note(error.format_message())
         else:
             console.error(_wrong_use(error))
@@ -61,21 +66,40 @@ def main() -> None:
         sys.stderr.close()
         code = 1
     except MemoryError:
-        console.error("not enough memory; use --limit, or a smaller batch, network or number of bins, or free some")
+        console.error(
+            "not enough memory; use --limit, or a smaller batch, network or number of bins, or free some"
+        )
         code = 2
     except OSError as error:
-        console.error(f"{error.filename or 'file'}: {error.strerror or error}; check the path, its permissions and the free space")
+        console.error(
+            f"{error.filename or 'file'}: {error.strerror or error}; check the path, its permissions and the free space"
+        )
         code = 2
     if verbose:
-        print(f"tmkt {__version__}, Python {sys.version.split()[0]}, {time.monotonic() - begin:.1f} s{_peak()}", file=sys.stderr)
+        print(
+            f"tmkt {__version__}, Python {sys.version.split()[0]}, {time.monotonic() - begin:.1f} s{_peak()}",
+            file=sys.stderr,
+        )
     sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
 def _common(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only; may also stand behind the command.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Where an error comes from, time and memory at the end; likewise.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Results and errors only; may also stand behind the command."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Where an error comes from, time and memory at the end; likewise.",
+        ),
+    ] = False,
 ) -> None:
     if quiet and verbose:
         raise InputError("--quiet and --verbose: expected one of them")
@@ -86,7 +110,9 @@ def _common(
 
 
 def _loudness_first(arguments: list[str]) -> list[str]:
-    """The arguments with --quiet and --verbose in front, where they are looked for: people write them last."""
+    """The arguments with --quiet and --verbose in front, where they are looked for: people write
+    them last.
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     loudness = [a for a in arguments[:end] if a in ("--quiet", "-q", "--verbose", "-v")]
     return [*loudness, *(a for a in arguments[:end] if a not in loudness), *arguments[end:]]
@@ -98,7 +124,12 @@ def _wrong_use(error: typer.TyperException) -> str:
     option = getattr(error, "option_name", None)
     text = error.format_message().rstrip(".")
     if context is not None and option and text.startswith("No such option"):
-        known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
+        known = [
+            name
+            for parameter in context.command.params
+            for name in (*parameter.opts, *parameter.secondary_opts)
+            if name.startswith("--")
+        ]
         text = f"No such option: {option}{nearest(option, [*known, '--help'])}"
     return f"{text}; see: {context.command_path if context is not None else 'tmkt'} --help"
 

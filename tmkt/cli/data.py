@@ -16,21 +16,48 @@ if TYPE_CHECKING:
     from tmkt.events.types import Events
     from tmkt.readers import FileSource
 
-app = typer.Typer(help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True
+)
 datasets.register(app)
 camera.register(app)
 
-SensorOption = Annotated[str | None, typer.Option("--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False)]
-FormatOption = Annotated[str | None, typer.Option("--format", help="Of the file to read [told by its content].", show_default=False)]
-StreamOption = Annotated[int, typer.Option("--stream", min=0, help="Which event stream of an AEDAT4 file.")]
+SensorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", help="Of the file to read [told by its content].", show_default=False),
+]
+StreamOption = Annotated[
+    int, typer.Option("--stream", min=0, help="Which event stream of an AEDAT4 file.")
+]
 UnitOption = Annotated[
-    str | None, typer.Option("--time-unit", help="Of stamps in NumPy and HDF5 files: s, ms, us or ns [us, if integers].", show_default=False)
+    str | None,
+    typer.Option(
+        "--time-unit",
+        help="Of stamps in NumPy and HDF5 files: s, ms, us or ns [us, if integers].",
+        show_default=False,
+    ),
 ]
 LayoutOption = Annotated[
-    str | None, typer.Option("--layout", help="Of AEDAT 1 and 2 addresses: dvs128, davis240 or davis346 [as the header says].", show_default=False)
+    str | None,
+    typer.Option(
+        "--layout",
+        help="Of AEDAT 1 and 2 addresses: dvs128, davis240 or davis346 [as the header says].",
+        show_default=False,
+    ),
 ]
-DisorderOption = Annotated[str, typer.Option("--disorder", help="Stamps that go back: drop, clamp to the one before, or fail.")]
-RepairOption = Annotated[bool, typer.Option("--repair", help="Take what is left of a damaged file.")]
+DisorderOption = Annotated[
+    str,
+    typer.Option("--disorder", help="Stamps that go back: drop, clamp to the one before, or fail."),
+]
+RepairOption = Annotated[
+    bool, typer.Option("--repair", help="Take what is left of a damaged file.")
+]
 
 
 @app.command("info", epilog="Example: tmkt data info recording.aedat4")
@@ -50,9 +77,13 @@ def data_info(
     from tmkt.readers.statistics import Statistics
 
     statistics, damage = Statistics(), None
-    with closing(_open(file, sensor, format, stream, time_unit, layout, disorder, repair)) as source:
+    with closing(
+        _open(file, sensor, format, stream, time_unit, layout, disorder, repair)
+    ) as source:
         try:
-            for events in _followed(source.chunks(source.sensor or (LARGEST_SIDE, LARGEST_SIDE)), source, "info"):
+            for events in _followed(
+                source.chunks(source.sensor or (LARGEST_SIDE, LARGEST_SIDE)), source, "info"
+            ):
                 statistics.add(events)
         except InputError as error:  # what came before the damage is worth knowing
             damage = error
@@ -65,9 +96,19 @@ def data_info(
 @app.command("convert", epilog="Example: tmkt data convert recording.aedat4 recording.npz")
 def data_convert(
     file: Annotated[Path, typer.Argument(help="A recording of any format that is read.")],
-    out: Annotated[Path, typer.Argument(help="File to write: .bin, .aedat, .dat, .es, .h5, .npz; .raw with --to evt2 or evt3.")],
-    to: Annotated[str | None, typer.Option("--to", help="Format to write [told by the ending].", show_default=False)] = None,
-    from_zero: Annotated[bool, typer.Option("--from-zero", help="Count time from the first event.")] = False,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write: .bin, .aedat, .dat, .es, .h5, .npz; .raw with --to evt2 or evt3."
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Format to write [told by the ending].", show_default=False),
+    ] = None,
+    from_zero: Annotated[
+        bool, typer.Option("--from-zero", help="Count time from the first event.")
+    ] = False,
     sensor: SensorOption = None,
     format: FormatOption = None,
     stream: StreamOption = 0,
@@ -77,18 +118,29 @@ def data_convert(
     repair: RepairOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a recording in another format: the same events, less those that are impossible, which are counted."""
+    """Write a recording in another format: the same events, less those that are impossible, which
+    are counted.
+    """
     from tmkt.readers.writers import format_to_write, write_events
 
     target = format_to_write(out, to)
-    with closing(_open(file, sensor, format, stream, time_unit, layout, disorder, repair)) as source:
+    with closing(
+        _open(file, sensor, format, stream, time_unit, layout, disorder, repair)
+    ) as source:
         chunks = iter(source)
         assert source.sensor is not None
         chunks = _followed(_from_zero(chunks) if from_zero else chunks, source, "convert")
         events = write_events(chunks, out, target, source.sensor)
     counters = source.counters
     if as_json:
-        report = {"file": str(file), "format": source.format, "out": str(out), "to": target, "events": events, "bytes": out.stat().st_size}
+        report = {
+            "file": str(file),
+            "format": source.format,
+            "out": str(out),
+            "to": target,
+            "events": events,
+            "bytes": out.stat().st_size,
+        }
         console.emit_json(report | {"notes": source.notes, "counters": counters.to_json()})
         return
     for note in source.notes:
@@ -102,7 +154,9 @@ def data_convert(
 @app.command("simulate", epilog="Example: tmkt data simulate digits-events --per-class 50")
 def data_simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write Train/<digit>/<index>.bin to.")],
-    per_class: Annotated[int, typer.Option("--per-class", min=1, max=170, help="Recordings per digit.")] = 50,
+    per_class: Annotated[
+        int, typer.Option("--per-class", min=1, max=170, help="Recordings per digit.")
+    ] = 50,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Record scikit-learn's handwritten digits with the event-camera simulation."""
@@ -114,13 +168,25 @@ def data_simulate(
 
 
 def _open(
-    file: Path, sensor: str | None, format: str | None, stream: int, time_unit: str | None, layout: str | None, disorder: str, repair: bool
+    file: Path,
+    sensor: str | None,
+    format: str | None,
+    stream: int,
+    time_unit: str | None,
+    layout: str | None,
+    disorder: str,
+    repair: bool,
 ) -> "FileSource":
     from tmkt.readers import open_events, parse_sensor
 
-    for option, value, known in (("--disorder", disorder, ["drop", "clamp", "fail"]), ("--time-unit", time_unit, ["s", "ms", "us", "ns"])):
+    for option, value, known in (
+        ("--disorder", disorder, ["drop", "clamp", "fail"]),
+        ("--time-unit", time_unit, ["s", "ms", "us", "ns"]),
+    ):
         if value is not None and value not in known:
-            raise InputError(f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}")
+            raise InputError(
+                f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+            )
     return open_events(
         file,
         sensor=parse_sensor(sensor) if sensor else None,
@@ -151,10 +217,24 @@ def _from_zero(chunks: Iterator["Events"]) -> Iterator["Events"]:
         yield replace(events, t=events.t - first)
 
 
-def _report(file: Path, source: "FileSource", statistics: dict[str, Any], damage: InputError | None) -> dict[str, Any]:
-    size = None if source.sensor is None else {"width": source.sensor[1], "height": source.sensor[0]}
-    about = {"file": str(file), "format": source.format, "bytes": file.stat().st_size, "sensor": size, "notes": source.notes}
-    return about | statistics | {"counters": source.counters.to_json(), "damage": None if damage is None else str(damage)}
+def _report(
+    file: Path, source: "FileSource", statistics: dict[str, Any], damage: InputError | None
+) -> dict[str, Any]:
+    size = (
+        None if source.sensor is None else {"width": source.sensor[1], "height": source.sensor[0]}
+    )
+    about = {
+        "file": str(file),
+        "format": source.format,
+        "bytes": file.stat().st_size,
+        "sensor": size,
+        "notes": source.notes,
+    }
+    return (
+        about
+        | statistics
+        | {"counters": source.counters.to_json(), "damage": None if damage is None else str(damage)}
+    )
 
 
 def _show(report: dict[str, Any], as_json: bool) -> None:
@@ -162,7 +242,11 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
         console.emit_json(report)
         return
     sensor, counters = report["sensor"], report["counters"]
-    size = f"{sensor['width']}x{sensor['height']}" if sensor else f"at least {report['x'][1] + 1}x{report['y'][1] + 1} (the file does not say)"
+    size = (
+        f"{sensor['width']}x{sensor['height']}"
+        if sensor
+        else f"at least {report['x'][1] + 1}x{report['y'][1] + 1} (the file does not say)"
+    )
     rates = (report["events_per_s"], report["peak_events_per_s"])
     rows: list[list[object]] = [
         ["format", report["format"]],
@@ -171,12 +255,21 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
         ["events", f"{report['events']:,}"],
         ["duration", f"{report['duration_s']:.6f} s"],
         ["first and last stamp", f"{report['first_us']} and {report['last_us']} us"],
-        ["rate", None if rates[0] is None else f"{rates[0]:,.0f} events/s; at most {rates[1]:,.0f} in 10 ms"],
+        [
+            "rate",
+            None
+            if rates[0] is None
+            else f"{rates[0]:,.0f} events/s; at most {rates[1]:,.0f} in 10 ms",
+        ],
         ["on events", console.percent(report["on_share"])],
         ["columns and rows", "x {} to {}, y {} to {}".format(*report["x"], *report["y"])],
         ["longest pause", f"{report['longest_pause_us']} us"],
     ]
-    rows += [[name.replace("_", " "), value] for name, value in counters.items() if value and name != "events"]
+    rows += [
+        [name.replace("_", " "), value]
+        for name, value in counters.items()
+        if value and name != "events"
+    ]
     console.table(report["file"], ["", "value"], rows)
     for note in report["notes"]:
         console.note(f"{report['file']}: {note}")

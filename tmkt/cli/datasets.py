@@ -14,12 +14,17 @@ SHOWN = 10  # of each kind of finding
 def register(app: typer.Typer) -> None:
     """Adds the commands to `tmkt data`."""
     app.command("list", epilog="Example: tmkt data list ~/datasets")(data_list)
-    app.command("check", epilog="Example: tmkt data check data/nmnist --static data/mnist")(data_check)
+    app.command("check", epilog="Example: tmkt data check data/nmnist --static data/mnist")(
+        data_check
+    )
     app.command("fetch", epilog="Example: tmkt data fetch nmnist --out data/nmnist")(data_fetch)
 
 
 def data_list(
-    places: Annotated[list[Path] | None, typer.Argument(help="Folders to look in [$TMKT_DATA, else ./data].", show_default=False)] = None,
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders to look in [$TMKT_DATA, else ./data].", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The data sets that are known, and where they were found."""
@@ -29,35 +34,83 @@ def data_list(
 
     found = known_sets(places or [])
     if as_json:
-        console.emit_json({"looked_in": [str(place) for place in look_in(places or [])], "data_sets": found, "fetch": list(FETCHED)})
+        console.emit_json(
+            {
+                "looked_in": [str(place) for place in look_in(places or [])],
+                "data_sets": found,
+                "fetch": list(FETCHED),
+            }
+        )
         return
     rows: list[list[object]] = []
     for entry in found:
-        recordings = "; ".join(f"{f['path']} ({f['recordings']} recordings)" for f in entry["recordings"])
+        recordings = "; ".join(
+            f"{f['path']} ({f['recordings']} recordings)" for f in entry["recordings"]
+        )
         images = "; ".join(entry["images"])
-        rows.append([entry["name"], entry["title"], entry["classes"], ", ".join(entry["protocols"]), recordings or None, images or None])
-    console.table("Data sets", ["name", "recordings and images", "classes", "protocols", "found recordings", "found images"], rows)
-    console.note(f"Looked in: {', '.join(map(str, look_in(places or [])))}. To fetch: tmkt data fetch {'|'.join(FETCHED)}")
+        rows.append(
+            [
+                entry["name"],
+                entry["title"],
+                entry["classes"],
+                ", ".join(entry["protocols"]),
+                recordings or None,
+                images or None,
+            ]
+        )
+    console.table(
+        "Data sets",
+        [
+            "name",
+            "recordings and images",
+            "classes",
+            "protocols",
+            "found recordings",
+            "found images",
+        ],
+        rows,
+    )
+    console.note(
+        f"Looked in: {', '.join(map(str, look_in(places or [])))}. To fetch: tmkt data fetch {'|'.join(FETCHED)}"
+    )
 
 
 def data_check(
     data: Annotated[Path, typer.Argument(help="Folder of the recordings.")],
-    name: Annotated[str | None, typer.Option("--name", help="Which data set it is (tmkt data list) [found out].", show_default=False)] = None,
-    static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="The split that must not leak: instance-disjoint or paper.")] = "instance-disjoint",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="Which data set it is (tmkt data list) [found out].", show_default=False
+        ),
+    ] = None,
+    static: Annotated[
+        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol", help="The split that must not leak: instance-disjoint or paper."
+        ),
+    ] = "instance-disjoint",
     as_json: JsonOption = False,
 ) -> None:
-    """Read all of a data set: counts per class, corrupt files, classes without images, leaks between splits. Exit code 1 if something is wrong."""
+    """Read all of a data set: counts per class, corrupt files, classes without images, leaks
+    between splits. Exit code 1 if something is wrong.
+    """
     from tmkt.datasets import dataset
     from tmkt.datasets.check import check_data, detect
     from tmkt.errors import InputError, nearest
 
     if protocol not in ("instance-disjoint", "paper"):
         known = ["instance-disjoint", "paper"]
-        raise InputError(f"--protocol {protocol!r}: not known, expected {' or '.join(known)}{nearest(protocol, known)}")
+        raise InputError(
+            f"--protocol {protocol!r}: not known, expected {' or '.join(known)}{nearest(protocol, known)}"
+        )
     source = dataset(name or detect(data))
     with console.progress("read") as update:
-        report = check_data(source, data, static, protocol, lambda done, total: update(done, total, None))
+        report = check_data(
+            source, data, static, protocol, lambda done, total: update(done, total, None)
+        )
     if as_json:
         console.emit_json(report)
     else:
@@ -67,13 +120,29 @@ def data_check(
 
 
 def _show(report: dict) -> None:  # type: ignore[type-arg]
-    rows: list[list[object]] = [[c["name"], c["recordings"], c["images"]] for c in report["classes"]]
+    rows: list[list[object]] = [
+        [c["name"], c["recordings"], c["images"]] for c in report["classes"]
+    ]
     rows.append(["all", report["recordings"], report["images"]])
     console.table(f"{report['title']} in {report['root']}", ["class", "recordings", "images"], rows)
     columns = ["train", "test", "images", "shared_instances", "tested_images"]
-    splits: list[list[object]] = [[p["protocol"], *(p[column] for column in columns), p["error"]] for p in report["protocols"]]
+    splits: list[list[object]] = [
+        [p["protocol"], *(p[column] for column in columns), p["error"]] for p in report["protocols"]
+    ]
     title = "Splits, by the recipes' defaults"
-    console.table(title, ["protocol", "train", "test", "images", "tested and trained on", "tested and seen as images", "refused"], splits)
+    console.table(
+        title,
+        [
+            "protocol",
+            "train",
+            "test",
+            "images",
+            "tested and trained on",
+            "tested and seen as images",
+            "refused",
+        ],
+        splits,
+    )
     for what, found in (
         ("cannot be read", [entry["error"] for entry in report["corrupt"]]),
         ("no recordings of class", report["classes_without_recordings"]),
@@ -89,14 +158,26 @@ def _show(report: dict) -> None:  # type: ignore[type-arg]
 
 
 def data_fetch(
-    name: Annotated[str, typer.Argument(help="A data set or images: nmnist, ncaltech101, cifar10dvs, dvsgesture, mnist, caltech101, ...")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to fetch into [data/NAME].", show_default=False)] = None,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set or images: nmnist, ncaltech101, cifar10dvs, dvsgesture, mnist, caltech101, ..."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to fetch into [data/NAME].", show_default=False),
+    ] = None,
 ) -> None:
-    """Download a data set, check it and unpack it. An interrupted download goes on with the same command."""
+    """Download a data set, check it and unpack it. An interrupted download goes on with the same
+    command.
+    """
     from tmkt.datasets.fetch import IMAGES, archives, fetch
 
     wanted = archives(name)
     place = out or Path("data") / name
     with console.progress("fetch, MB") as update:
         fetch(wanted, place, lambda _, done, total: update(done >> 20, (total or done) >> 20, None))
-    console.note(f"{place}: {name} is there" + ("" if name in IMAGES else f". Next: tmkt data check {place}"))
+    console.note(
+        f"{place}: {name} is there" + ("" if name in IMAGES else f". Next: tmkt data check {place}")
+    )

@@ -17,5 +17,9 @@ def doctor(json: JsonOption = False) -> None:
     if json:
         console.emit_json({"findings": findings})
     else:
-        console.table("tmkt doctor", ["part", "found", "what to do"], [[f["part"], f["found"] or "not found", f["advice"] or ""] for f in findings])
+        console.table(
+            "tmkt doctor",
+            ["part", "found", "what to do"],
+            [[f["part"], f["found"] or "not found", f["advice"] or ""] for f in findings],
+        )
     raise typer.Exit(1 if any(f["required"] and not f["found"] for f in findings) else 0)

@@ -6,19 +6,37 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import BinsOption, BinUsOption, DataOption, JsonOption, LimitOption, MaxCountOption, SplitOption
+from tmkt.cli.options import (
+    BinsOption,
+    BinUsOption,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    MaxCountOption,
+    SplitOption,
+)
 from tmkt.cli.steps import compare_energy, need_place, open_bundle, read_recordings, run_energy
 from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog="Example: tmkt energy bundles/nmnist --device loihi1 --device loihi2 --data data/nmnist --limit 100 --plot energy.svg")
+@app.command(
+    epilog="Example: tmkt energy bundles/nmnist --device loihi1 --device loihi2 --data data/nmnist --limit 100 --plot energy.svg"
+)
 def energy(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    other: Annotated[Path | None, typer.Argument(help="A second bundle, to compare with over the same recordings.", show_default=False)] = None,
+    other: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A second bundle, to compare with over the same recordings.", show_default=False
+        ),
+    ] = None,
     device: Annotated[
-        list[str] | None, typer.Option("--device", help="A chip to estimate for; may be repeated [loihi1].", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--device", help="A chip to estimate for; may be repeated [loihi1].", show_default=False
+        ),
     ] = None,
     data: DataOption = None,
     split: SplitOption = "test",
@@ -26,12 +44,29 @@ def energy(
     bins: BinsOption = None,
     bin_us: BinUsOption = None,
     max_count: MaxCountOption = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file, by layer, class and step.", show_default=False)] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the estimates, .svg or .png.", show_default=False)] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Also measure the ONNX file on this machine's processor: 20 s.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Write every figure to this file, by layer, class and step.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw the estimates, .svg or .png.", show_default=False),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Also measure the ONNX file on this machine's processor: 20 s."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Estimate the energy of an inference from counted spikes, with interval, inclusions and exclusions."""
+    """Estimate the energy of an inference from counted spikes, with interval, inclusions and
+    exclusions.
+    """
     from tmkt.deploy.energy.report import check_device
     from tmkt.deploy.engines import open_engine
 
@@ -41,9 +76,15 @@ def energy(
         check_device(name)
     if other is not None:
         if csv is not None or plot is not None or measure:
-            raise InputError("energy: --csv, --plot and --measure are for one bundle, found two; leave one out, or use --json")
+            raise InputError(
+                "energy: --csv, --plot and --measure are for one bundle, found two; leave one out, or use --json"
+            )
         second = open_bundle(other, bins, bin_us, max_count)
-        report = {**compare_energy(first, second, devices, data, split, limit), "split": split, "bundles": [str(bundle), str(other)]}
+        report = {
+            **compare_energy(first, second, devices, data, split, limit),
+            "split": split,
+            "bundles": [str(bundle), str(other)],
+        }
         console.emit_json(report) if json else console.energy_comparison(report)
         return
     for path in (csv, plot):

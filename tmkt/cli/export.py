@@ -21,44 +21,106 @@ def _nir(name: str, text: str) -> Any:
 
 @app.command(epilog="Example: tmkt export runs/nmnist --target all --out bundles/nmnist")
 def export(
-    network: Annotated[Path, typer.Argument(help="A finished run, or a .nir file of any framework.")],
-    target: Annotated[str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")] = "all",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to [bundles/NAME].", show_default=False)] = None,
+    network: Annotated[
+        Path, typer.Argument(help="A finished run, or a .nir file of any framework.")
+    ],
+    target: Annotated[
+        str, typer.Option("--target", help="all, or a list of lava, nir, onnx, c with commas.")
+    ] = "all",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder to write the bundle to [bundles/NAME].", show_default=False
+        ),
+    ] = None,
     bits: Annotated[
         str | None,
-        typer.Option("--bits", help="Bits of a weight, 2 to 8: 4, or 8,4,4,8, or 4,readout=8; of a .nir file also none [8].", show_default=False),
+        typer.Option(
+            "--bits",
+            help="Bits of a weight, 2 to 8: 4, or 8,4,4,8, or 4,readout=8; of a .nir file also none [8].",
+            show_default=False,
+        ),
     ] = None,
-    finetune: Annotated[int, typer.Option("--finetune", min=0, help="Steps of training on integers first, on the run's own recordings.")] = 0,
-    precision: Annotated[str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")] = "integer",
+    finetune: Annotated[
+        int,
+        typer.Option(
+            "--finetune",
+            min=0,
+            help="Steps of training on integers first, on the run's own recordings.",
+        ),
+    ] = 0,
+    precision: Annotated[
+        str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")
+    ] = "integer",
     dt: Annotated[float | None, _nir("--dt", "Time step in seconds [what the file tells].")] = None,
-    fires_at: Annotated[str | None, _nir("--fires-at", "a spike where v '>' threshold (NIR's rule), or '>=' (SpikingJelly's).")] = None,
-    reset: Annotated[str | None, _nir("--reset", "hard (NIR's), or soft, which is refused.")] = None,
-    inputs: Annotated[str | None, _nir("--inputs", "per-second (NIR's), or per-step: inputs of IF and CubaLIF count whole (Norse).")] = None,
-    decay: Annotated[str | None, _nir("--decay", "euler: dt / tau a step, or exponential: 1 - exp(-dt / tau) (Sinabs, Rockpool).")] = None,
-    sensor: Annotated[str | None, _nir("--sensor", "HEIGHTxWIDTH of events, where the network's input is flat.")] = None,
-    dataset: Annotated[str | None, _nir("--dataset", "Data set that it answers to: its classes, its recordings [folders].")] = None,
-    data: Annotated[Path | None, _nir("--data", "Folder of event recordings to calibrate the integers on.")] = None,
+    fires_at: Annotated[
+        str | None,
+        _nir("--fires-at", "a spike where v '>' threshold (NIR's rule), or '>=' (SpikingJelly's)."),
+    ] = None,
+    reset: Annotated[
+        str | None, _nir("--reset", "hard (NIR's), or soft, which is refused.")
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        _nir(
+            "--inputs",
+            "per-second (NIR's), or per-step: inputs of IF and CubaLIF count whole (Norse).",
+        ),
+    ] = None,
+    decay: Annotated[
+        str | None,
+        _nir(
+            "--decay",
+            "euler: dt / tau a step, or exponential: 1 - exp(-dt / tau) (Sinabs, Rockpool).",
+        ),
+    ] = None,
+    sensor: Annotated[
+        str | None, _nir("--sensor", "HEIGHTxWIDTH of events, where the network's input is flat.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        _nir("--dataset", "Data set that it answers to: its classes, its recordings [folders]."),
+    ] = None,
+    data: Annotated[
+        Path | None, _nir("--data", "Folder of event recordings to calibrate the integers on.")
+    ] = None,
     bins: Annotated[int | None, _nir("--bins", "Time steps of a recording.")] = None,
     bin_us: Annotated[int | None, _nir("--bin-us", "Microseconds of a time step.")] = None,
-    max_count: Annotated[int | None, _nir("--max-count", "Most events counted at a pixel in a step [1].")] = None,
+    max_count: Annotated[
+        int | None, _nir("--max-count", "Most events counted at a pixel in a step [1].")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Quantise a network: a bundle with the integer program and the files that other programs read."""
-    options = NirOptions(dt, fires_at, reset, inputs, decay, sensor, dataset, data, bins, bin_us, max_count)
+    options = NirOptions(
+        dt, fires_at, reset, inputs, decay, sensor, dataset, data, bins, bin_us, max_count
+    )
     reading = None
     if network.suffix == ".nir" or network.is_file():
         path = out or Path("bundles") / network.stem
         if finetune:
             raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
-        bundle, reading = run_nir_export(network, path, target, None if bits == "none" else bits or "8", precision, options)
+        bundle, reading = run_nir_export(
+            network, path, target, None if bits == "none" else bits or "8", precision, options
+        )
     else:
         if options.given or bits == "none":
             found = options.given[0] if options.given else "--bits none"
-            raise InputError(f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir")
+            raise InputError(
+                f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir"
+            )
         path = out or Path("bundles") / network.resolve().name
         if finetune:
             trained = path.with_name(path.name + "-run")
-            run_qat(network, bits or "8", [f"train.steps={finetune}", "qat.transfer=0"], None, None, trained, True)  # goes on where it was cut off
+            run_qat(
+                network,
+                bits or "8",
+                [f"train.steps={finetune}", "qat.transfer=0"],
+                None,
+                None,
+                trained,
+                True,
+            )  # goes on where it was cut off
             network, bits = trained, None
         bundle = run_export(network, path, target, bits, precision)
     quantised = bundle.manifest["quantisation"]
@@ -74,7 +136,13 @@ def export(
     console.table("Quantisation", *quantisation.layer_table(quantised))
     if answers := quantisation.answers(quantised):
         console.note(answers)
-    console.table(f"Bundle {path}", ["file", "bytes"], [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()])
+    console.table(
+        f"Bundle {path}",
+        ["file", "bytes"],
+        [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()],
+    )
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
-        console.note("No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program")
+        console.note(
+            "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program"
+        )
     console.note(f"Next: tmkt parity {path} --data DIR")

@@ -37,10 +37,14 @@ class NirOptions:
     @property
     def given(self) -> list[str]:
         """The options that were given, as they are written."""
-        return ["--" + name.replace("_", "-") for name, value in vars(self).items() if value is not None]
+        return [
+            "--" + name.replace("_", "-") for name, value in vars(self).items() if value is not None
+        ]
 
 
-def run_nir_export(path: Path, out: Path, target: str, bits: str | None, precision: str, options: NirOptions) -> "tuple[Bundle, dict[str, Any]]":
+def run_nir_export(
+    path: Path, out: Path, target: str, bits: str | None, precision: str, options: NirOptions
+) -> "tuple[Bundle, dict[str, Any]]":
     """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
     from tmkt.events.frames import InputContract
     from tmkt.nir.conventions import Conventions
@@ -48,21 +52,40 @@ def run_nir_export(path: Path, out: Path, target: str, bits: str | None, precisi
     try:
         from tmkt.export.import_nir import export_nir, import_nir_file
     except ModuleNotFoundError as error:
-        raise InputError(f"export: {error.name} is not installed; pip install 'tmkt[export]'") from None
-    conventions = Conventions(options.dt, options.fires_at, options.reset, options.inputs, options.decay)
+        raise InputError(
+            f"export: {error.name} is not installed; pip install 'tmkt[export]'"
+        ) from None
+    conventions = Conventions(
+        options.dt, options.fires_at, options.reset, options.inputs, options.decay
+    )
     network = import_nir_file(path, conventions, _size(options.sensor))
     for note in network.notes:
         console.note(f"{path.name}: {note}")
-    reading = {"notes": list(network.notes), "nodes": [dict(zip(("node", "read_as", "changed"), row, strict=True)) for row in network.readings]}
+    reading = {
+        "notes": list(network.notes),
+        "nodes": [
+            dict(zip(("node", "read_as", "changed"), row, strict=True)) for row in network.readings
+        ],
+    }
     if options.bins is None or options.bin_us is None:
-        raise InputError(f"{path}: no --bins or --bin-us, expected how recordings become its time steps: --bins T --bin-us 1000 (and --max-count)")
-    contract = InputContract(network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1)
+        raise InputError(
+            f"{path}: no --bins or --bin-us, expected how recordings become its time steps: --bins T --bin-us 1000 (and --max-count)"
+        )
+    contract = InputContract(
+        network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1
+    )
     name = options.dataset or "folders"
     if bits is not None and options.data is None:
-        raise InputError(f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add --data DIR, or --bits none")
+        raise InputError(
+            f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add --data DIR, or --bits none"
+        )
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
-    frames, instances = (None, []) if bits is None else _calibration(options.data, name, classes, contract)
-    bundle = export_nir(network, out, names(target), bits, contract, name, classes, frames, instances, precision)
+    frames, instances = (
+        (None, []) if bits is None else _calibration(options.data, name, classes, contract)
+    )
+    bundle = export_nir(
+        network, out, names(target), bits, contract, name, classes, frames, instances, precision
+    )
     return bundle, reading
 
 
@@ -76,19 +99,27 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _classes(name: str, data: Path | None) -> list[str]:
-    """The names of a data set's classes; empty where only its folder, which is not given, could say them."""
+    """The names of a data set's classes; empty where only its folder, which is not given, could say
+    them.
+    """
     from tmkt.datasets import dataset
 
     source = dataset(name)
-    return list(source.classes or (() if data is None else source.class_names(need_data(data, "export"))))
+    return list(
+        source.classes or (() if data is None else source.class_names(need_data(data, "export")))
+    )
 
 
-def _calibration(data: Path | None, name: str, classes: list[str], contract: "InputContract") -> "tuple[NDArray[np.uint8], list[str]]":
+def _calibration(
+    data: Path | None, name: str, classes: list[str], contract: "InputContract"
+) -> "tuple[NDArray[np.uint8], list[str]]":
     """Frames of recordings drawn from a data set, and their instances."""
     from tmkt.datasets import dataset, load_frames
     from tmkt.datasets.splits import draw
 
-    chosen = draw(dataset(name, classes).find_recordings(need_data(data, "export")), CALIBRATION_RECORDINGS)
+    chosen = draw(
+        dataset(name, classes).find_recordings(need_data(data, "export")), CALIBRATION_RECORDINGS
+    )
     with console.progress("calibrate") as update:
         frames, _ = load_frames(chosen, contract, lambda done: update(done, len(chosen), None))
     return frames, sorted({recording.instance for recording in chosen})

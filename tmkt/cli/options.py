@@ -5,13 +5,45 @@ from typing import Annotated
 
 import typer
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)]
-SplitOption = Annotated[str, typer.Option("--split", help="test: recordings that were not trained on; train: those that were; all.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False)]
-BinsOption = Annotated[int | None, typer.Option("--bins", min=1, help="Time steps of a recording [the bundle's].", show_default=False)]
-BinUsOption = Annotated[int | None, typer.Option("--bin-us", min=1, help="Microseconds of a time step [the bundle's].", show_default=False)]
-MaxCountOption = Annotated[int | None, typer.Option("--max-count", min=1, help="Most events a pixel and step [the bundle's].", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of a table.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)
+]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        "--split", help="test: recordings that were not trained on; train: those that were; all."
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False
+    ),
+]
+BinsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bins", min=1, help="Time steps of a recording [the bundle's].", show_default=False
+    ),
+]
+BinUsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bin-us", min=1, help="Microseconds of a time step [the bundle's].", show_default=False
+    ),
+]
+MaxCountOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-count",
+        min=1,
+        help="Most events a pixel and step [the bundle's].",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output instead of a table.")
+]
 
 
 def recipe_names(incomplete: str) -> list[str]:

@@ -28,7 +28,9 @@ DEVICES = ("loihi1", "loihi2")
 
 @dataclass(frozen=True)
 class Opened:
-    """What a report is of: a bundle, the run that it was made from, or a run alone whose network does not become integers, and why."""
+    """What a report is of: a bundle, the run that it was made from, or a run alone whose network
+    does not become integers, and why.
+    """
 
     name: str
     bundle: "Bundle | None"
@@ -39,21 +41,43 @@ class Opened:
 @app.command(epilog="Example: tmkt report runs/nmnist --data data/nmnist --out nmnist.html")
 def report(
     target: Annotated[Path, typer.Argument(help="A run or a bundle.")],
-    other: Annotated[Path | None, typer.Argument(help="A second one, to compare with over the same recordings.", show_default=False)] = None,
+    other: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A second one, to compare with over the same recordings.", show_default=False
+        ),
+    ] = None,
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("report.html"),
-    run: Annotated[Path | None, typer.Option("--run", help="The run that the bundle was made from: learning curves.", show_default=False)] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            help="The run that the bundle was made from: learning curves.",
+            show_default=False,
+        ),
+    ] = None,
     split: SplitOption = "test",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.")] = 200,
-    engines: Annotated[str, typer.Option("--engines", help="Engines to compare, with commas.")] = "simulator,onnx,float",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.")
+    ] = 200,
+    engines: Annotated[
+        str, typer.Option("--engines", help="Engines to compare, with commas.")
+    ] = "simulator,onnx,float",
     device: Annotated[
-        list[str] | None, typer.Option("--device", help="A chip for cores and energy; may be repeated [loihi1, loihi2].", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--device",
+            help="A chip for cores and energy; may be repeated [loihi1, loihi2].",
+            show_default=False,
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write all that is known of a run or a bundle as one page to look at: no server, no network.
 
-    A run is exported for the report as 8-bit integers. Without --data, what needs recordings is left out.
+    A run is exported for the report as 8-bit integers. Without --data, what needs recordings is
+    left out.
     """
     from tmkt.deploy.energy.report import check_device
     from tmkt.deploy.report.gather import Wanted
@@ -63,7 +87,9 @@ def report(
     for name in wanted.devices:
         check_device(name)
     if other is not None and run is not None:
-        raise InputError("report: --run goes with one bundle, found two; to compare with learning curves, give the runs themselves")
+        raise InputError(
+            "report: --run goes with one bundle, found two; to compare with learning curves, give the runs themselves"
+        )
     with _opened(target, run) as first:
         if other is None:
             shown = _write_one(first, data, split, limit, wanted, out)
@@ -86,36 +112,52 @@ def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
     if (target / MANIFEST).is_file():
         bundle = open_bundle(target)
         opened = None if run is None else load_run(run)
-        if opened is not None and sha256(opened.path / MODEL) != bundle.manifest["origin"].get("model_sha256"):
-            raise InputError(f"{run}: not the run that {target} was made from (other weights); give that run, or leave out --run")
+        if opened is not None and sha256(opened.path / MODEL) != bundle.manifest["origin"].get(
+            "model_sha256"
+        ):
+            raise InputError(
+                f"{run}: not the run that {target} was made from (other weights); give that run, or leave out --run"
+            )
         yield Opened(str(target), bundle, opened)
         return
     if not (target / RECIPE).is_file():
         found = "neither a run nor a bundle" if target.exists() else "no such folder"
-        raise InputError(f"{target}: {found}, expected one of them; make them with: tmkt train, tmkt export")
+        raise InputError(
+            f"{target}: {found}, expected one of them; make them with: tmkt train, tmkt export"
+        )
     if run is not None:
-        raise InputError(f"{target}: is a run itself, found --run {run} as well; leave out --run, or give the bundle first")
+        raise InputError(
+            f"{target}: is a run itself, found --run {run} as well; leave out --run, or give the bundle first"
+        )
     trained = load_run(target)
     with TemporaryDirectory(prefix="tmkt-report-") as folder:
         try:
-            made = Opened(str(target), run_export(target, Path(folder) / "bundle", "all", 8), trained)
+            made = Opened(
+                str(target), run_export(target, Path(folder) / "bundle", "all", 8), trained
+            )
         except InputError as error:
             console.note(f"The report is of the training alone: {error}")
             made = Opened(str(target), None, trained, str(error))
         yield made
 
 
-def read_samples(bundle: "Bundle", recordings: "list[Recording]", data: Path, split: str) -> "Samples":
+def read_samples(
+    bundle: "Bundle", recordings: "list[Recording]", data: Path, split: str
+) -> "Samples":
     """The recordings as the report takes them, with progress."""
     from tmkt.datasets import load_frames
     from tmkt.deploy.report.gather import Samples
 
     with console.progress("read") as update:
-        frames, labels = load_frames(recordings, bundle.contract, lambda done: update(done, len(recordings), None))
+        frames, labels = load_frames(
+            recordings, bundle.contract, lambda done: update(done, len(recordings), None)
+        )
     return Samples(recordings, frames, labels, data, split)
 
 
-def _gather(opened: Opened, samples: "Samples | None", wanted: "Wanted") -> "tuple[dict[str, Any], NDArray[np.int64] | None]":
+def _gather(
+    opened: Opened, samples: "Samples | None", wanted: "Wanted"
+) -> "tuple[dict[str, Any], NDArray[np.int64] | None]":
     """The report, and the answers to the recordings."""
     from tmkt.deploy.report.gather import gather, of_run
 
@@ -123,10 +165,19 @@ def _gather(opened: Opened, samples: "Samples | None", wanted: "Wanted") -> "tup
         assert opened.run is not None
         return of_run(opened.run, opened.name, opened.refused), None
     with console.progress("report") as update:
-        return gather(opened.bundle, opened.run, samples, wanted, opened.name, lambda done, total: update(done, total, None))
+        return gather(
+            opened.bundle,
+            opened.run,
+            samples,
+            wanted,
+            opened.name,
+            lambda done, total: update(done, total, None),
+        )
 
 
-def write_report(opened: Opened, samples: "Samples | None", wanted: "Wanted", out: Path) -> dict[str, Any]:
+def write_report(
+    opened: Opened, samples: "Samples | None", wanted: "Wanted", out: Path
+) -> dict[str, Any]:
     """Gathers a report, writes its page, and gives the report."""
     from tmkt.deploy.report.page import write_page
     from tmkt.deploy.report.samples import pack_samples
@@ -139,36 +190,67 @@ def write_report(opened: Opened, samples: "Samples | None", wanted: "Wanted", ou
     return shown
 
 
-def _write_one(opened: Opened, data: Path | None, split: str, limit: int, wanted: "Wanted", out: Path) -> dict[str, Any]:
+def _write_one(
+    opened: Opened, data: Path | None, split: str, limit: int, wanted: "Wanted", out: Path
+) -> dict[str, Any]:
     samples = None
     if opened.bundle is not None and data is not None:
-        samples = read_samples(opened.bundle, choose_recordings(opened.bundle, data, split, limit, "report"), data, split)
+        samples = read_samples(
+            opened.bundle,
+            choose_recordings(opened.bundle, data, split, limit, "report"),
+            data,
+            split,
+        )
     return write_report(opened, samples, wanted, out)
 
 
-def _write_two(first: Opened, second: Opened, data: Path | None, split: str, limit: int, wanted: "Wanted", out: Path) -> dict[str, Any]:
+def _write_two(
+    first: Opened,
+    second: Opened,
+    data: Path | None,
+    split: str,
+    limit: int,
+    wanted: "Wanted",
+    out: Path,
+) -> dict[str, Any]:
     from tmkt.deploy.report.compare import compare, write_comparison
 
     samples: tuple[Samples | None, Samples | None] = (None, None)
     if data is not None and first.bundle is not None and second.bundle is not None:
         chosen = _shared(first.bundle, second.bundle, need_data(data, "report"), split, limit)
-        samples = (read_samples(first.bundle, chosen, data, split), read_samples(second.bundle, chosen, data, split))
-    reports, answers = zip(*(_gather(opened, of, wanted) for opened, of in zip((first, second), samples, strict=True)), strict=True)
+        samples = (
+            read_samples(first.bundle, chosen, data, split),
+            read_samples(second.bundle, chosen, data, split),
+        )
+    reports, answers = zip(
+        *(_gather(opened, of, wanted) for opened, of in zip((first, second), samples, strict=True)),
+        strict=True,
+    )
     labels = None if samples[0] is None else samples[0].labels
     shown = compare(reports[0], reports[1], (answers[0], answers[1]), labels)
     write_comparison(out, shown)
     return shown
 
 
-def _shared(first: "Bundle", second: "Bundle", data: Path, split: str, limit: int) -> "list[Recording]":
+def _shared(
+    first: "Bundle", second: "Bundle", data: Path, split: str, limit: int
+) -> "list[Recording]":
     """The recordings that are in the split of both."""
     from tmkt.datasets.splits import draw
 
     sets = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if sets[0] != sets[1]:
-        raise InputError(f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data to compare the rest")
+        raise InputError(
+            f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data to compare the rest"
+        )
     both = set(choose_recordings(second, data, split, None, "report"))
-    shared = [recording for recording in choose_recordings(first, data, split, None, "report") if recording in both]
+    shared = [
+        recording
+        for recording in choose_recordings(first, data, split, None, "report")
+        if recording in both
+    ]
     if not shared:
-        raise InputError(f"{second.path}: no recording of split {split!r} is also in that of the other; try --split all")
+        raise InputError(
+            f"{second.path}: no recording of split {split!r} is also in that of the other; try --split all"
+        )
     return draw(shared, limit)

@@ -6,17 +6,33 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import BinsOption, BinUsOption, DataOption, JsonOption, LimitOption, MaxCountOption, SplitOption, engine_names
+from tmkt.cli.options import (
+    BinsOption,
+    BinUsOption,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    MaxCountOption,
+    SplitOption,
+    engine_names,
+)
 from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog="Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results answers.jsonl --json")
+@app.command(
+    epilog="Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results answers.jsonl --json"
+)
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     engine: Annotated[
-        str, typer.Option("--engine", help="simulator, onnx, torch (on a GPU where there is one), c, lava or float.", autocompletion=engine_names)
+        str,
+        typer.Option(
+            "--engine",
+            help="simulator, onnx, torch (on a GPU where there is one), c, lava or float.",
+            autocompletion=engine_names,
+        ),
     ] = "simulator",
     data: DataOption = None,
     split: SplitOption = "test",
@@ -24,9 +40,20 @@ def evaluate(
     bins: BinsOption = None,
     bin_us: BinUsOption = None,
     max_count: MaxCountOption = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of one thread each; 1: this one, with all cores.")] = 1,
-    ray: Annotated[str | None, typer.Option("--ray", help="Run on the Ray cluster at this address (host:port, or auto).")] = None,
-    results: Annotated[Path | None, typer.Option("--results", help="Write the answer to every recording, as JSON lines.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=1, help="Processes of one thread each; 1: this one, with all cores."
+        ),
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Run on the Ray cluster at this address (host:port, or auto)."),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="Write the answer to every recording, as JSON lines."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
@@ -40,21 +67,37 @@ def evaluate(
     console.evaluation_table(report)
 
 
-@app.command(epilog="Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist --limit 100")
+@app.command(
+    epilog="Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist --limit 100"
+)
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    engines: Annotated[str, typer.Option("--engines", help="Engines to compare, with commas.")] = "simulator,onnx,float",
+    engines: Annotated[
+        str, typer.Option("--engines", help="Engines to compare, with commas.")
+    ] = "simulator,onnx,float",
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
     bins: BinsOption = None,
     bin_us: BinUsOption = None,
     max_count: MaxCountOption = None,
-    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Points of accuracy that may be lost to float, or by an engine.")] = 0.5,
-    max_mismatches: Annotated[int, typer.Option("--max-mismatches", min=0, help="Spikes and read-out values that may differ.")] = 0,
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            "--max-drop",
+            min=0.0,
+            help="Points of accuracy that may be lost to float, or by an engine.",
+        ),
+    ] = 0.5,
+    max_mismatches: Annotated[
+        int,
+        typer.Option("--max-mismatches", min=0, help="Spikes and read-out values that may differ."),
+    ] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Check that engines compute the same spikes, and name the first that differs and the likely cause; exit code 1 if they do not."""
+    """Check that engines compute the same spikes, and name the first that differs and the likely
+    cause; exit code 1 if they do not.
+    """
     from tmkt.deploy.parity import parity as compare
 
     opened = open_bundle(bundle, bins, bin_us, max_count)

@@ -12,13 +12,31 @@ from tmkt.cli.options import JsonOption
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command("send", epilog="Example: tmkt data send recording.bin udp://127.0.0.1:3333 --sensor 34x34 --speed 1")
+@app.command(
+    "send",
+    epilog="Example: tmkt data send recording.bin udp://127.0.0.1:3333 --sensor 34x34 --speed 1",
+)
 def data_send(
     file: Annotated[Path, typer.Argument(help="Recording of any format that is read.")],
     address: Annotated[str, typer.Argument(help="udp://HOST:PORT of the receiver.")],
-    speed: Annotated[float, typer.Option("--speed", min=0, help="1: as recorded; 10: ten times as fast; 0: as fast as possible.")] = 1.0,
-    sensor: Annotated[str | None, typer.Option("--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False)] = None,
-    no_stamps: Annotated[bool, typer.Option("--no-stamps", help="Send no time stamps: the receiver takes the time of arrival.")] = False,
+    speed: Annotated[
+        float,
+        typer.Option(
+            "--speed", min=0, help="1: as recorded; 10: ten times as fast; 0: as fast as possible."
+        ),
+    ] = 1.0,
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            "--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False
+        ),
+    ] = None,
+    no_stamps: Annotated[
+        bool,
+        typer.Option(
+            "--no-stamps", help="Send no time stamps: the receiver takes the time of arrival."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a recording's events over UDP, in SPIF's and AEStream's packets: a camera for tests."""
@@ -33,6 +51,8 @@ def data_send(
     if as_json:
         console.emit_json({"file": str(file), "address": address, **asdict(sent)})
     else:
-        console.note(f"{address}: {sent.events} events in {sent.packets} packets, {sent.seconds:.1f} s, at most {1e3 * sent.late_s:.1f} ms late")
+        console.note(
+            f"{address}: {sent.events} events in {sent.packets} packets, {sent.seconds:.1f} s, at most {1e3 * sent.late_s:.1f} ms late"
+        )
     if sent.refused:
         console.note(f"{address}: {sent.refused} times nobody listened; start the receiver first")

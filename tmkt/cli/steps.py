@@ -1,4 +1,6 @@
-"""What several commands do: open, read, train, export, check, each with its progress and its errors."""
+"""What several commands do: open, read, train, export, check, each with its progress and its
+errors.
+"""
 
 from pathlib import Path
 from time import perf_counter
@@ -24,20 +26,28 @@ def names(text: str) -> list[str]:
 def need_data(data: Path | None, command: str) -> Path:
     """The recordings' folder; InputError where it is not given or not there."""
     if data is None:
-        raise InputError(f"{command}: no --data given, expected the folder of the event recordings; add --data DIR")
+        raise InputError(
+            f"{command}: no --data given, expected the folder of the event recordings; add --data DIR"
+        )
     if not data.is_dir():
         raise InputError(f"{data}: no such folder, expected the event recordings; check --data")
     return data
 
 
-def run_training(recipe: Any, data: Path | None, static: Path | None, out: Path, resume: bool, start: Any = None) -> Any:
-    """Trains with a progress bar; what Ctrl-C leaves is said. `start`: the run that training on integers goes on from."""
+def run_training(
+    recipe: Any, data: Path | None, static: Path | None, out: Path, resume: bool, start: Any = None
+) -> Any:
+    """Trains with a progress bar; what Ctrl-C leaves is said. `start`: the run that training on
+    integers goes on from.
+    """
     from tmkt.runs import CHECKPOINT, INFO
 
     try:
         from tmkt.train.trainer import train
     except ModuleNotFoundError as error:
-        raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
+        raise InputError(
+            f"train: {error.name} is not installed; pip install 'tmkt[train]'"
+        ) from None
     finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
@@ -57,24 +67,42 @@ def run_training(recipe: Any, data: Path | None, static: Path | None, out: Path,
     test = run.info["test"]
     if test["samples"]:
         kind = "Float network" if start is None else "Integers"
-        before = "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
-        console.note(f"{kind} on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}{before}")
+        before = (
+            "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
+        )
+        console.note(
+            f"{kind} on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}{before}"
+        )
     return run
 
 
-def run_qat(run: Path, bits: str, settings: list[str] | None, data: Path | None, static: Path | None, out: Path, resume: bool) -> None:
-    """Trains a finished run on integers, into `out`; without `data` on its calibration recordings alone."""
+def run_qat(
+    run: Path,
+    bits: str,
+    settings: list[str] | None,
+    data: Path | None,
+    static: Path | None,
+    out: Path,
+    resume: bool,
+) -> None:
+    """Trains a finished run on integers, into `out`; without `data` on its calibration recordings
+    alone.
+    """
     from tmkt.runs import load_run
 
     start = load_run(run)
     try:
         from tmkt.train.qat.training import qat_recipe
     except ModuleNotFoundError as error:
-        raise InputError(f"train: {error.name} is not installed; pip install 'tmkt[train]'") from None
+        raise InputError(
+            f"train: {error.name} is not installed; pip install 'tmkt[train]'"
+        ) from None
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
 
 
-def run_export(run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer") -> "Bundle":
+def run_export(
+    run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer"
+) -> "Bundle":
     """Exports a finished run to a bundle."""
     from tmkt.runs import load_run
 
@@ -82,25 +110,37 @@ def run_export(run: Path, out: Path, target: str, bits: int | str | None, precis
     try:
         from tmkt.export.export import export_run
     except ModuleNotFoundError as error:
-        raise InputError(f"export: {error.name} is not installed; pip install 'tmkt[export]'") from None
+        raise InputError(
+            f"export: {error.name} is not installed; pip install 'tmkt[export]'"
+        ) from None
     return export_run(opened, out, names(target), bits, opened.load_calibration(), precision)
 
 
-def open_bundle(path: Path, bins: int | None = None, bin_us: int | None = None, max_count: int | None = None) -> "Bundle":
-    """Reads and checks a bundle; its recordings are binned as it says, other than where that is given."""
+def open_bundle(
+    path: Path, bins: int | None = None, bin_us: int | None = None, max_count: int | None = None
+) -> "Bundle":
+    """Reads and checks a bundle; its recordings are binned as it says, other than where that is
+    given.
+    """
     from tmkt.bundle import load, rebinned
 
     return rebinned(load(path), bins, bin_us, max_count)
 
 
-def choose_recordings(bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str) -> "list[Recording]":
+def choose_recordings(
+    bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
+) -> "list[Recording]":
     """The recordings of a split of the bundle's data set; nothing of them is read."""
     from tmkt.datasets import dataset
     from tmkt.datasets.splits import choose, draw, from_ranges
 
     origin = bundle.manifest["origin"]
-    found = dataset(origin["dataset"], bundle.manifest["classes"]).find_recordings(need_data(data, command))
-    return draw(choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit)
+    found = dataset(origin["dataset"], bundle.manifest["classes"]).find_recordings(
+        need_data(data, command)
+    )
+    return draw(
+        choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit
+    )
 
 
 def read_recordings(
@@ -115,7 +155,12 @@ def read_recordings(
 
 
 def run_evaluation(
-    bundle: "Bundle", engine: str, recordings: "list[Recording]", workers: int, ray: str | None, results: Path | None
+    bundle: "Bundle",
+    engine: str,
+    recordings: "list[Recording]",
+    workers: int,
+    ray: str | None,
+    results: Path | None,
 ) -> dict[str, Any]:
     """The evaluation's report, with progress; the answer to every recording goes to `results`."""
     import numpy as np
@@ -124,7 +169,9 @@ def run_evaluation(
     from tmkt.deploy.shares import Runner, in_this_process, run_recordings
 
     if ray is not None and workers > 1:
-        raise InputError(f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core that the cluster offers")
+        raise InputError(
+            f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core that the cluster offers"
+        )
     if results is not None:
         need_place(results)
     runner: Runner = in_this_process
@@ -139,18 +186,32 @@ def run_evaluation(
         if engine == "simulator":  # compiled once, here, where it is said, and not in every worker
             from tmkt.program.simulator.simulator import Simulator
 
-            Simulator(bundle.program, 1).run(np.zeros((1, 1, *bundle.program.input_shape), np.uint8))
+            Simulator(bundle.program, 1).run(
+                np.zeros((1, 1, *bundle.program.input_shape), np.uint8)
+            )
     threads = None if runner is in_this_process else 1
     labels = np.array([recording.label for recording in recordings], np.int64)
     begin = perf_counter()
     with console.progress("evaluate") as update:
         update(0, len(recordings), None)
-        answers = run_recordings(bundle, engine, recordings, runner, threads, lambda done: update(done, len(recordings), None))
+        answers = run_recordings(
+            bundle,
+            engine,
+            recordings,
+            runner,
+            threads,
+            lambda done: update(done, len(recordings), None),
+        )
     elapsed = perf_counter() - begin
     if results is not None:
         write_results(results, recordings, answers)
-    console.note(f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a second, start included")
-    return {**evaluate(engine, bundle.program.classes, answers, labels).to_json(), "elapsed_s": elapsed}
+    console.note(
+        f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a second, start included"
+    )
+    return {
+        **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
+        "elapsed_s": elapsed,
+    }
 
 
 def need_place(path: Path) -> None:
@@ -163,10 +224,18 @@ def need_place(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
+        ) from None
 
 
-def run_parity(bundle: "Bundle", engines: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]", max_drop: float) -> dict[str, Any]:
+def run_parity(
+    bundle: "Bundle",
+    engines: list[str],
+    frames: "NDArray[np.uint8]",
+    labels: "NDArray[np.int64]",
+    max_drop: float,
+) -> dict[str, Any]:
     """The parity report, with progress."""
     from tmkt.deploy.parity import parity
 
@@ -174,7 +243,9 @@ def run_parity(bundle: "Bundle", engines: list[str], frames: "NDArray[np.uint8]"
         return parity(bundle, engines, frames, labels, max_drop, update)
 
 
-def run_energy(bundle: "Bundle", devices: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]") -> dict[str, Any]:
+def run_energy(
+    bundle: "Bundle", devices: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]"
+) -> dict[str, Any]:
     """The energy report, with progress."""
     from tmkt.deploy.energy.report import energy
 
@@ -182,7 +253,14 @@ def run_energy(bundle: "Bundle", devices: list[str], frames: "NDArray[np.uint8]"
         return energy(bundle, devices, frames, labels, lambda done: update(done, len(frames), None))
 
 
-def compare_energy(first: "Bundle", second: "Bundle", devices: list[str], data: Path | None, split: str, limit: int | None) -> dict[str, Any]:
+def compare_energy(
+    first: "Bundle",
+    second: "Bundle",
+    devices: list[str],
+    data: Path | None,
+    split: str,
+    limit: int | None,
+) -> dict[str, Any]:
     """Two bundles over the recordings that are in the split of both, with progress."""
     from tmkt.datasets import load_frames
     from tmkt.datasets.splits import draw
@@ -191,17 +269,29 @@ def compare_energy(first: "Bundle", second: "Bundle", devices: list[str], data: 
 
     names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if names[0] != names[1]:
-        raise InputError(f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare bundles of one data set")
+        raise InputError(
+            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare bundles of one data set"
+        )
     both = set(choose_recordings(second, data, split, None, "energy"))
-    shared = [recording for recording in choose_recordings(first, data, split, None, "energy") if recording in both]
+    shared = [
+        recording
+        for recording in choose_recordings(first, data, split, None, "energy")
+        if recording in both
+    ]
     if not shared:
-        raise InputError(f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try --split all")
+        raise InputError(
+            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try --split all"
+        )
     chosen = draw(shared, limit)
 
     def counted(bundle: "Bundle") -> "Counted":
         with console.progress("read") as update:
-            frames, labels = load_frames(chosen, bundle.contract, lambda done: update(done, len(chosen), None))
+            frames, labels = load_frames(
+                chosen, bundle.contract, lambda done: update(done, len(chosen), None)
+            )
         with console.progress("energy") as update:
-            return run(bundle, frames, labels, devices, lambda done: update(done, len(chosen), None))
+            return run(
+                bundle, frames, labels, devices, lambda done: update(done, len(chosen), None)
+            )
 
     return compare(counted(first), counted(second), devices)

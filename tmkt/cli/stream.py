@@ -23,57 +23,160 @@ AUTO = "auto"
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog="Example: tmkt stream bundles/nmnist recording.bin --margin auto --min-events auto --data data/nmnist")
+@app.command(
+    epilog="Example: tmkt stream bundles/nmnist recording.bin --margin auto --min-events auto --data data/nmnist"
+)
 def stream(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    source: Annotated[str, typer.Argument(help="A recording of any known format, udp://HOST:PORT, or - for standard input.")],
-    engine: Annotated[str, typer.Option("--engine", help="simulator or onnx: the same decisions.")] = "simulator",
-    state: Annotated[str, typer.Option("--state", help="reset: each window from zero; carry: one state that goes on.")] = "reset",
-    window: Annotated[int | None, typer.Option("--window", min=1, help="Bins of a window [the bundle's].", show_default=False)] = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A recording of any known format, udp://HOST:PORT, or - for standard input."
+        ),
+    ],
+    engine: Annotated[
+        str, typer.Option("--engine", help="simulator or onnx: the same decisions.")
+    ] = "simulator",
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state", help="reset: each window from zero; carry: one state that goes on."
+        ),
+    ] = "reset",
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window", min=1, help="Bins of a window [the bundle's].", show_default=False
+        ),
+    ] = None,
     stride: Annotated[
-        int | None, typer.Option("--stride", min=1, help="Bins from one window to the next [the window's; carry: 1].", show_default=False)
+        int | None,
+        typer.Option(
+            "--stride",
+            min=1,
+            help="Bins from one window to the next [the window's; carry: 1].",
+            show_default=False,
+        ),
     ] = None,
     margin: Annotated[
-        str | None, typer.Option("--margin", help="Lead over the second class that decides; auto: chosen on --data [none].", show_default=False)
+        str | None,
+        typer.Option(
+            "--margin",
+            help="Lead over the second class that decides; auto: chosen on --data [none].",
+            show_default=False,
+        ),
     ] = None,
     hold: Annotated[int, typer.Option("--hold", min=1, help="For so many bins in a row.")] = 1,
-    min_events: Annotated[str, typer.Option("--min-events", help="With fewer events in a window nothing is decided; auto: chosen on --data.")] = "1",
+    min_events: Annotated[
+        str,
+        typer.Option(
+            "--min-events",
+            help="With fewer events in a window nothing is decided; auto: chosen on --data.",
+        ),
+    ] = "1",
     data: DataOption = None,
     bins: BinsOption = None,
     bin_us: BinUsOption = None,
     max_count: MaxCountOption = None,
-    accuracy: Annotated[float, typer.Option("--accuracy", min=0.0, max=1.0, help="What --margin auto reaches on recordings trained on.")] = 0.99,
-    crop: Annotated[str, typer.Option("--crop", help="Top left pixel X,Y of what the network sees, or centre.")] = "centre",
-    factor: Annotated[int | None, typer.Option("--factor", min=1, help="Pixels a site, each way [as the sensor allows].", show_default=False)] = None,
-    combine: Annotated[str, typer.Option("--combine", help="A site's events in a bin: sum (up to max_count), or: one.")] = "sum",
-    origin: Annotated[str, typer.Option("--origin", help="first: bins from the first event on; clock: at multiples of their length.")] = "first",
-    device: Annotated[str, typer.Option("--device", help="Chip for latency and energy: loihi1, loihi2, a .toml file, or none.")] = "loihi1",
-    sensor: Annotated[str | None, typer.Option("--sensor", help="WIDTHxHEIGHT, where the source does not say it.", show_default=False)] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.1, help="A live stream ends after so many silent seconds.")] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Take what is left of a damaged recording.")] = False,
-    page: Annotated[
-        Path | None, typer.Option("--page", help="Write a page that shows events, spikes and decisions: FILE.html.", show_default=False)
+    accuracy: Annotated[
+        float,
+        typer.Option(
+            "--accuracy",
+            min=0.0,
+            max=1.0,
+            help="What --margin auto reaches on recordings trained on.",
+        ),
+    ] = 0.99,
+    crop: Annotated[
+        str, typer.Option("--crop", help="Top left pixel X,Y of what the network sees, or centre.")
+    ] = "centre",
+    factor: Annotated[
+        int | None,
+        typer.Option(
+            "--factor",
+            min=1,
+            help="Pixels a site, each way [as the sensor allows].",
+            show_default=False,
+        ),
     ] = None,
-    page_layer: Annotated[str | None, typer.Option("--page-layer", help="Whose spikes it shows [the first].", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output: the rules, each decision, the summary.")] = False,
-    times: Annotated[bool, typer.Option("--times/--no-times", help="Show what depends on this host, too.")] = True,
+    combine: Annotated[
+        str,
+        typer.Option("--combine", help="A site's events in a bin: sum (up to max_count), or: one."),
+    ] = "sum",
+    origin: Annotated[
+        str,
+        typer.Option(
+            "--origin",
+            help="first: bins from the first event on; clock: at multiples of their length.",
+        ),
+    ] = "first",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="Chip for latency and energy: loihi1, loihi2, a .toml file, or none."
+        ),
+    ] = "loihi1",
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            "--sensor", help="WIDTHxHEIGHT, where the source does not say it.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.1, help="A live stream ends after so many silent seconds."),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take what is left of a damaged recording.")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            help="Write a page that shows events, spikes and decisions: FILE.html.",
+            show_default=False,
+        ),
+    ] = None,
+    page_layer: Annotated[
+        str | None,
+        typer.Option("--page-layer", help="Whose spikes it shows [the first].", show_default=False),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="JSON lines on standard output: the rules, each decision, the summary."
+        ),
+    ] = False,
+    times: Annotated[
+        bool, typer.Option("--times/--no-times", help="Show what depends on this host, too.")
+    ] = True,
 ) -> None:
-    """Run a bundle on a stream of events, in event time: decisions, how late they are, and what they cost."""
+    """Run a bundle on a stream of events, in event time: decisions, how late they are, and what
+    they cost.
+    """
     from tmkt.cli.stream_output import JsonLines, LiveTable
     from tmkt.deploy.stream.page import Page, choose_layer
     from tmkt.deploy.stream.run import Settings, Stream
     from tmkt.readers.live import is_live
 
-    choices = (("--state", state, ["reset", "carry"]), ("--origin", origin, ["first", "clock"]), ("--combine", combine, ["sum", "or"]))
+    choices = (
+        ("--state", state, ["reset", "carry"]),
+        ("--origin", origin, ["first", "clock"]),
+        ("--combine", combine, ["sum", "or"]),
+    )
     for option, value, known in choices:
         if value not in known:
-            raise InputError(f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}")
+            raise InputError(
+                f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+            )
     opened = open_bundle(bundle, bins, bin_us, max_count)
     if page is not None:
         need_place(page)
         layer = choose_layer(opened.program, page_layer)
     elif page_layer is not None:
-        raise InputError(f"--page-layer {page_layer}: without a page, expected both; add --page FILE.html")
+        raise InputError(
+            f"--page-layer {page_layer}: without a page, expected both; add --page FILE.html"
+        )
     settings = Settings(
         engine=engine,
         state=state,  # type: ignore[arg-type]
@@ -87,11 +190,16 @@ def stream(
         device=None if device == "none" else device,
         live=is_live(source),
     )
-    with closing(_open(source, opened, sensor, timeout, repair)) as events, _ending_at_ctrl_c(events, settings.live):
+    with (
+        closing(_open(source, opened, sensor, timeout, repair)) as events,
+        _ending_at_ctrl_c(events, settings.live),
+    ):
         chunks = iter(events)
         first = next(chunks, None)
         if first is None:
-            raise InputError(f"{source}: ended without an event, expected at least one; check the source")
+            raise InputError(
+                f"{source}: ended without an event, expected at least one; check the source"
+            )
         run = Stream(opened, first.sensor, settings)
         shown = Page(run, layer) if page is not None else None
         incoming = chain([first], chunks)
@@ -109,14 +217,18 @@ def stream(
                     console.note(f"{page}: open it in a browser")
     counters = events.counters
     if counters.dropped:
-        console.note(f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events dropped: {counters.reasons()}; check --sensor")
+        console.note(
+            f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events dropped: {counters.reasons()}; check --sensor"
+        )
     if losses := getattr(counters, "losses", lambda: "")():
         console.note(f"{source}: {losses}")
 
 
 @contextmanager
 def _ending_at_ctrl_c(events: "Source", live: bool) -> Iterator[None]:
-    """The first Ctrl-C is how a live stream ends: what has come is still answered. The second interrupts."""
+    """The first Ctrl-C is how a live stream ends: what has come is still answered. The second
+    interrupts.
+    """
     if not live:
         yield
         return
@@ -133,7 +245,9 @@ def _ending_at_ctrl_c(events: "Source", live: bool) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _open(source: str, bundle: "Bundle", sensor: str | None, timeout: float | None, repair: bool) -> "Source":
+def _open(
+    source: str, bundle: "Bundle", sensor: str | None, timeout: float | None, repair: bool
+) -> "Source":
     """The source of events; one that does not say its sensor has the bundle's unless told."""
     from tmkt.readers import open_events, parse_sensor
     from tmkt.readers.live import is_live, open_live
@@ -146,7 +260,9 @@ def _open(source: str, bundle: "Bundle", sensor: str | None, timeout: float | No
         found.close()
     if asked is None:
         height, width = asked = bundle.contract.sensor
-        console.note(f"{source}: does not say its sensor, taken for the bundle's, {width}x{height}; else add --sensor")
+        console.note(
+            f"{source}: does not say its sensor, taken for the bundle's, {width}x{height}; else add --sensor"
+        )
     if is_live(source):
         live = open_live(source, asked, timeout_s=timeout, repair=repair)
         console.note(f"Waiting for events from {live.name}; Ctrl-C ends the stream")
@@ -163,7 +279,15 @@ def _corner(crop: str) -> tuple[int, int] | None:
     return int(x), int(y)
 
 
-def _rule(bundle: "Bundle", margin: str | None, hold: int, min_events: str, window: int | None, data: Path | None, accuracy: float) -> "Rule":
+def _rule(
+    bundle: "Bundle",
+    margin: str | None,
+    hold: int,
+    min_events: str,
+    window: int | None,
+    data: Path | None,
+    accuracy: float,
+) -> "Rule":
     """The rule as told; what is auto is chosen on the recordings that were trained on."""
     from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
     from tmkt.deploy.stream.rule import Rule
@@ -191,13 +315,19 @@ def _number(option: str, text: str | None, kind: type[int] | type[float]) -> flo
     except ValueError:
         value = -1
     if not 0 <= value < 1e9 or (kind is int and value < 1):
-        raise InputError(f"{option} {text!r}: expected {'a whole number from 1' if kind is int else 'a number from 0'}, or {AUTO}")
+        raise InputError(
+            f"{option} {text!r}: expected {'a whole number from 1' if kind is int else 'a number from 0'}, or {AUTO}"
+        )
     return value
 
 
 def _trained_on(bundle: "Bundle", data: Path | None, window: int | None) -> tuple[Any, Any]:
-    """Frames, cut to the window, and labels of the recordings that the bundle's network was trained on."""
+    """Frames, cut to the window, and labels of the recordings that the bundle's network was trained
+    on.
+    """
     from tmkt.datasets import load_frames
 
-    frames, labels = load_frames(choose_recordings(bundle, data, "train", None, "stream"), bundle.contract)
+    frames, labels = load_frames(
+        choose_recordings(bundle, data, "train", None, "stream"), bundle.contract
+    )
     return frames[:, :window], labels

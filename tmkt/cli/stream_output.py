@@ -23,7 +23,12 @@ class Output(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
     def begin(self, header: dict[str, Any], mapping: str) -> None: ...
 
@@ -41,7 +46,12 @@ class JsonLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
     def begin(self, header: dict[str, Any], mapping: str) -> None:  # noqa: ARG002 - the header holds it
         print(json.dumps({"stream": header}), flush=True)
@@ -54,7 +64,9 @@ class JsonLines:
 
 
 class LiveTable:
-    """On a terminal the last decisions, redrawn as they come; elsewhere a line each. Then the summary."""
+    """On a terminal the last decisions, redrawn as they come; elsewhere a line each. Then the
+    summary.
+    """
 
     def __init__(self, times: bool) -> None:
         self.times = times
@@ -70,21 +82,40 @@ class LiveTable:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop()
 
     def begin(self, header: dict[str, Any], mapping: str) -> None:
         self._title = f"{header['bundle']} on {header['source']}"
         rule = header["rule"]
-        decides = "at the window's end" if rule["margin"] is None else f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
+        decides = (
+            "at the window's end"
+            if rule["margin"] is None
+            else f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
+        )
         every = f"{header['window_bins']} bins of {header['bin_us']} us, every {header['stride_bins']}, state {header['state']}"
         console.note(f"Input: {mapping}")
-        console.note(f"Windows: {every}, bins from the {header['origin']}; decided {decides}, with {rule['min_events']} events or more")
+        console.note(
+            f"Windows: {every}, bins from the {header['origin']}; decided {decides}, with {rule['min_events']} events or more"
+        )
 
     def show(self, decision: "Decision", origin_us: int) -> None:
         cost = decision.cost
-        chip = "-" if cost is None or cost.latency_us is None else "{:.0f}-{:.0f}".format(*cost.latency_us)
-        energy = "-" if cost is None or not cost.energy_j else " to ".join(str(console.joules(end)) for end in next(iter(cost.energy_j.values())))
+        chip = (
+            "-"
+            if cost is None or cost.latency_us is None
+            else "{:.0f}-{:.0f}".format(*cost.latency_us)
+        )
+        energy = (
+            "-"
+            if cost is None or not cost.energy_j
+            else " to ".join(str(console.joules(end)) for end in next(iter(cost.energy_j.values())))
+        )
         row = [
             f"{(decision.time_us - origin_us) * 1e-6:.3f}",
             decision.decided or "-",
@@ -98,7 +129,10 @@ class LiveTable:
         ]
         self._rows.append(row)
         if self._live is None:
-            print("  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True)), flush=True)
+            print(
+                "  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True)),
+                flush=True,
+            )
 
     def _table(self) -> "Table":
         from rich.table import Table
@@ -119,11 +153,23 @@ class LiveTable:
     def end(self, report: dict[str, Any]) -> None:
         self._stop()
         rows: list[list[object]] = [
-            ["stream", f"{report['duration_s']:.3f} s, {report['events']:,} events, {report['events_outside_crop']:,} of them outside the crop"],
+            [
+                "stream",
+                f"{report['duration_s']:.3f} s, {report['events']:,} events, {report['events_outside_crop']:,} of them outside the crop",
+            ],
             ["repairs", f"{report['repairs']['dropped']:,} events dropped by the reader"],
             ["answers", f"{report['answers']:,}, {report['decided']:,} decided"],
-            ["decided for", ", ".join(f"{name}: {n}" for name, n in report["classes"].items() if n) or None],
-            ["steps", f"{report['steps']:,}" + (f", state started anew {report['restarts']} times" if report["restarts"] else "")],
+            [
+                "decided for",
+                ", ".join(f"{name}: {n}" for name, n in report["classes"].items() if n) or None,
+            ],
+            [
+                "steps",
+                f"{report['steps']:,}"
+                + (
+                    f", state started anew {report['restarts']} times" if report["restarts"] else ""
+                ),
+            ],
         ]
         rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
         if "chip" in report:
@@ -134,12 +180,19 @@ class LiveTable:
                 rows.append(
                     [
                         "this host, from a bin's events to its answer",
-                        "p50 {:.2f}, p95 {:.2f}, p99 {:.2f}, max {:.2f} ms".format(*(us / 1e3 for us in host)),
+                        "p50 {:.2f}, p95 {:.2f}, p99 {:.2f}, max {:.2f} ms".format(
+                            *(us / 1e3 for us in host)
+                        ),
                     ]
                 )
             if report["times"]["events_per_s"] is not None:
                 rate, factor = report["times"]["events_per_s"], report["times"]["real_time_factor"]
-                rows.append(["this host, throughput", f"{rate:,.0f} events a second, {factor:.1f} times real time"])
+                rows.append(
+                    [
+                        "this host, throughput",
+                        f"{rate:,.0f} events a second, {factor:.1f} times real time",
+                    ]
+                )
         console.table("Summary", ["", "value"], rows)
 
 
@@ -151,9 +204,17 @@ def _chip(chip: dict[str, Any]) -> list[list[object]]:
     keeps = "keeps up with the stream" if chip["keeps_up"] else "MAY NOT KEEP UP with the stream"
     rows: list[list[object]] = [
         [f"{chip['device']}, a step", "{:.3g} to {:.3g} µs, ".format(*chip["step_us"]) + keeps],
-        [f"{chip['device']}, from a bin's end to its answer", "{:.0f} to {:.0f} µs".format(*chip["latency_us"])],
+        [
+            f"{chip['device']}, from a bin's end to its answer",
+            "{:.0f} to {:.0f} µs".format(*chip["latency_us"]),
+        ],
     ]
     for e in chip["energy_per_answer"]:
-        rows.append([f"{chip['device']}, energy an answer, {e['estimator']}", f"{console.joules(e['low_j'])} to {console.joules(e['high_j'])}"])
+        rows.append(
+            [
+                f"{chip['device']}, energy an answer, {e['estimator']}",
+                f"{console.joules(e['low_j'])} to {console.joules(e['high_j'])}",
+            ]
+        )
         rows.append(["  leaves out", ", ".join(e["excludes"])])
     return rows

@@ -13,18 +13,43 @@ if TYPE_CHECKING:
     from tmkt.recipe import DataRecipe
 
 app = typer.Typer(rich_markup_mode=None)
-recipes_app = typer.Typer(help="List the training recipes, show one.", rich_markup_mode=None, no_args_is_help=True)
+recipes_app = typer.Typer(
+    help="List the training recipes, show one.", rich_markup_mode=None, no_args_is_help=True
+)
 
 
-@app.command(epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1")
+@app.command(
+    epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1"
+)
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file; or --qat's run.", autocompletion=recipe_names)],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's name (tmkt recipes list) or a .toml file; or --qat's run.",
+            autocompletion=recipe_names,
+        ),
+    ],
     data: DataOption = None,
-    static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False)] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe's; repeatable.", show_default=False)] = None,
+    static: Annotated[
+        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
-    qat: Annotated[str | None, typer.Option("--qat", help="Bits: train the finished run RECIPE on, as integers.", show_default=False)] = None,
+    qat: Annotated[
+        str | None,
+        typer.Option(
+            "--qat", help="Bits: train the finished run RECIPE on, as integers.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Train a network: a run with its weights, metrics and recipe."""
     if qat is not None:
@@ -50,7 +75,9 @@ def recipes_list() -> None:
     rows: list[list[object]] = []
     for path in sorted(RECIPES.glob("*.toml")):
         r = load_recipe(path.stem, RECIPES)
-        rows.append([path.stem, r.data.name, r.network.name, r.method.name, _split(r.data), r.train.steps])
+        rows.append(
+            [path.stem, r.data.name, r.network.name, r.method.name, _split(r.data), r.train.steps]
+        )
     console.table("Recipes", ["name", "data set", "network", "method", "trained on", "steps"], rows)
 
 
@@ -58,11 +85,19 @@ def _split(data: "DataRecipe") -> str:
     """What a recipe trains on, in words."""
     if data.protocol == "paper":
         return "the published split"
-    return f"{data.shots} recordings a class" if data.shots else f"{100 * data.train_share:g} % of each class"
+    return (
+        f"{data.shots} recordings a class"
+        if data.shots
+        else f"{100 * data.train_share:g} % of each class"
+    )
 
 
 @recipes_app.command("show", epilog="Example: tmkt recipes show nmnist-fewshot > mine.toml")
-def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.", autocompletion=recipe_names)]) -> None:
+def recipes_show(
+    name: Annotated[
+        str, typer.Argument(help="A recipe's name or file.", autocompletion=recipe_names)
+    ],
+) -> None:
     """A recipe with every key resolved, as TOML."""
     from tmkt.recipe import dump_recipe, load_recipe
     from tmkt.train import RECIPES

@@ -22,10 +22,20 @@ SHOWN = 10  # trials of the table
     "--search 'network.surrogate=atan|triangle' --trials 30"
 )
 def tune(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (tmkt recipes list) or a .toml file.", autocompletion=recipe_names)],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's name (tmkt recipes list) or a .toml file.", autocompletion=recipe_names
+        ),
+    ],
     data: DataOption = None,
-    static: Annotated[Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the search [runs/RECIPE-tune].", show_default=False)] = None,
+    static: Annotated[
+        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the search [runs/RECIPE-tune].", show_default=False),
+    ] = None,
     searches: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,16 +44,30 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the recipe's; repeatable.", show_default=False)] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="In all, those of earlier and other processes included.")] = 40,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings a trial; their mean counts.")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
+        ),
+    ] = None,
+    trials: Annotated[
+        int,
+        typer.Option(
+            "--trials", min=1, help="In all, those of earlier and other processes included."
+        ),
+    ] = 40,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Trainings a trial; their mean counts.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides which values are tried.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Search for a better recipe: best.toml, a table and a plot of all trials.
 
-    A trial's accuracy is that on the validation recordings (data.validation); the test recordings have no part in it. The same command goes on with
-    a search that was stopped, and takes part in one that runs: start it as often as there are processors or machines that see the folder.
+    A trial's accuracy is that on the validation recordings (data.validation); the test recordings
+        have no part in it. The same command goes on with
+    a search that was stopped, and takes part in one that runs: start it as often as there are
+        processors or machines that see the folder.
     """
     folder = need_data(data, "tune")
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
@@ -51,13 +75,25 @@ def tune(
         from tmkt.train.tune.search import Search
         from tmkt.train.tune.search import tune as run_tune
     except ModuleNotFoundError as error:
-        raise InputError(f"tune: {error.name} is not installed; pip install 'tmkt[train]'") from None
-    found = run_tune(Search(recipe, settings or [], searches or [], trials, seeds, seed), folder, static, path, console.note)
+        raise InputError(
+            f"tune: {error.name} is not installed; pip install 'tmkt[train]'"
+        ) from None
+    found = run_tune(
+        Search(recipe, settings or [], searches or [], trials, seeds, seed),
+        folder,
+        static,
+        path,
+        console.note,
+    )
     if found.interrupted:
-        console.error(f"interrupted; {path} keeps {len(found.ended)} trials, go on with the same command")
+        console.error(
+            f"interrupted; {path} keeps {len(found.ended)} trials, go on with the same command"
+        )
         raise SystemExit(130)
     if not found.best:
-        raise InputError(f"{path}: none of {len(found.ended)} trials ran to its end ({found.ended[0].why[:120]}); narrow --search")
+        raise InputError(
+            f"{path}: none of {len(found.ended)} trials ran to its end ({found.ended[0].why[:120]}); narrow --search"
+        )
     from tmkt.train.tune.results import BEST, PLOT
 
     if json:
@@ -65,7 +101,9 @@ def tune(
     else:
         _show(path, found)
     images = f" --static {static}" if static else ""
-    console.note(f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out {path / 'best'}")
+    console.note(
+        f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out {path / 'best'}"
+    )
 
 
 def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:
@@ -74,7 +112,10 @@ def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:
 
     return {
         "recipe": recipe,
-        "files": {name: str(path / file) for name, file in (("best", BEST), ("trials", TABLE), ("plot", PLOT))},
+        "files": {
+            name: str(path / file)
+            for name, file in (("best", BEST), ("trials", TABLE), ("plot", PLOT))
+        },
         "validation_recordings": found.validation,
         "search": {key: described(distribution) for key, distribution in found.space.items()},
         "best": found.best[0].to_json(),
@@ -88,17 +129,40 @@ def _show(path: Path, found: "Found") -> None:
     keys = list(found.space)
     rows: list[list[object]] = []
     for o in found.best[:SHOWN]:
-        rows.append([o.index + 1, console.percent(o.accuracy), None if o.loss is None else f"{o.loss:.3f}", *(o.settings[key] for key in keys)])
+        rows.append(
+            [
+                o.index + 1,
+                console.percent(o.accuracy),
+                None if o.loss is None else f"{o.loss:.3f}",
+                *(o.settings[key] for key in keys),
+            ]
+        )
     count = f"{len(found.best)} of {len(found.ended)} trials ran to their end"
-    console.table(f"{path}: {count}; accuracy on {found.validation} validation recordings", ["trial", "accuracy", "loss", *keys], rows)
+    console.table(
+        f"{path}: {count}; accuracy on {found.validation} validation recordings",
+        ["trial", "accuracy", "loss", *keys],
+        rows,
+    )
     if found.importance is None:
-        console.note("What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or of equal ones")
+        console.note(
+            "What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or of equal ones"
+        )
     else:
-        shares: list[list[object]] = [[key, f"{100 * share:.0f} %"] for key, share in found.importance.items()]
-        console.table("What the accuracy hangs on: share of its variance over the trials (fANOVA)", ["key", "share"], shares)
+        shares: list[list[object]] = [
+            [key, f"{100 * share:.0f} %"] for key, share in found.importance.items()
+        ]
+        console.table(
+            "What the accuracy hangs on: share of its variance over the trials (fANOVA)",
+            ["key", "share"],
+            shares,
+        )
     best = found.best[0].accuracy or 0.0
-    spread = (max(best * (1 - best), 1 / found.validation) / found.validation) ** 0.5  # of a share of so many recordings: one standard deviation
+    spread = (
+        max(best * (1 - best), 1 / found.validation) / found.validation
+    ) ** 0.5  # of a share of so many recordings: one standard deviation
     near = sum((o.accuracy or 0.0) >= best - spread for o in found.best)
     if near > 1:
         more = f"{found.validation} recordings tell accuracies apart by {100 * spread:.1f} points at best"
-        console.note(f"{near} trials are as good as the best: {more}; a larger data.validation tells more, --seeds evens out luck in training")
+        console.note(
+            f"{near} trials are as good as the best: {more}; a larger data.validation tells more, --seeds evens out luck in training"
+        )

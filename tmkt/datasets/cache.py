@@ -1,7 +1,9 @@
-"""Decoded data, kept in memory-mapped files: what takes minutes to read from its files is read once.
+"""Decoded data, kept in memory-mapped files: what takes minutes to read from its files is read
+once.
 
-A file is named by everything that shapes the data; its header holds the size and date of every source and a checksum. A source that
-changed and a cache that is damaged are noticed when it is opened, and it is made anew.
+A file is named by everything that shapes the data; its header holds the size and date of every
+source and a checksum. A source that changed and a cache that is damaged are noticed when it is
+opened, and it is made anew.
 """
 
 import hashlib
@@ -19,14 +21,19 @@ from tmkt.errors import InputError
 from tmkt.files import writing
 
 VERSION = 1  # of the file and of how everything is decoded: raise it where either changes
-WORTH_BYTES, WORTH_FILES = 2**26, 4000  # of the sources; what is less is read faster than anyone would notice
+WORTH_BYTES, WORTH_FILES = (
+    2**26,
+    4000,
+)  # of the sources; what is less is read faster than anyone would notice
 HEADER = 4096  # bytes: JSON, padded with spaces, so that the data begins on a page
 PIECE = 2**24  # bytes at a time
 VARIABLE = "TMKT_CACHE"
 
 
 def folder() -> Path | None:
-    """Where the cache is: $TMKT_CACHE, else $XDG_CACHE_HOME/tmkt, else ~/.cache/tmkt. None where $TMKT_CACHE is empty: nothing is kept."""
+    """Where the cache is: $TMKT_CACHE, else $XDG_CACHE_HOME/tmkt, else ~/.cache/tmkt. None where
+    $TMKT_CACHE is empty: nothing is kept.
+    """
     said = os.environ.get(VARIABLE)
     if said is not None:
         return Path(said) if said else None
@@ -34,19 +41,32 @@ def folder() -> Path | None:
 
 
 def cached(
-    sources: Sequence[Path], shaped_by: dict[str, Any], shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[NDArray[Any]], None]
+    sources: Sequence[Path],
+    shaped_by: dict[str, Any],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    fill: Callable[[NDArray[Any]], None],
 ) -> NDArray[Any]:
-    """An array of `shape` that `fill` makes from the files `sources`, from the cache where it is there and sound.
+    """An array of `shape` that `fill` makes from the files `sources`, from the cache where it is
+    there and sound.
 
-    `shaped_by`: everything else that shapes the data, as JSON. What is kept is read-only and memory-mapped. Small data is only made, and
-    so is all where the cache cannot be written. Raises what `fill` raises, and InputError for a source that is not there.
+    `shaped_by`: everything else that shapes the data, as JSON. What is kept is read-only and
+        memory-mapped. Small data is only made, and
+    so is all where the cache cannot be written. Raises what `fill` raises, and InputError for a
+        source that is not there.
     """
     place = folder()
     stats = [_stat(path) for path in dict.fromkeys(sources)]
     if place is None or (sum(size for size, _ in stats) < WORTH_BYTES and len(stats) < WORTH_FILES):
         return _make(shape, dtype, fill)
     names = _digest([str(path.absolute()) for path in sources])
-    key = {"version": VERSION, "shape": list(shape), "dtype": np.dtype(dtype).str, "sources": names, **shaped_by}
+    key = {
+        "version": VERSION,
+        "shape": list(shape),
+        "dtype": np.dtype(dtype).str,
+        "sources": names,
+        **shaped_by,
+    }
     path = place / f"{_digest(key)[:32]}.frames"
     found = _open(path, shape, dtype, _digest(stats))
     if found is not None:
@@ -56,14 +76,18 @@ def cached(
             beside.touch()
             _write(beside, shape, dtype, fill, _digest(stats))
     except InputError as error:
-        if not isinstance(error.__cause__, OSError):  # not the cache's disk: a source that cannot be read
+        if not isinstance(
+            error.__cause__, OSError
+        ):  # not the cache's disk: a source that cannot be read
             raise
         return _make(shape, dtype, fill)
     written = _open(path, shape, dtype, _digest(stats))
     return _make(shape, dtype, fill) if written is None else written
 
 
-def _make(shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[NDArray[Any]], None]) -> NDArray[Any]:
+def _make(
+    shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[NDArray[Any]], None]
+) -> NDArray[Any]:
     out = np.zeros(shape, dtype)
     fill(out)
     return out
@@ -73,7 +97,9 @@ def _stat(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from None
     return stat.st_size, stat.st_mtime_ns
 
 
@@ -81,11 +107,19 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[NDArray[Any]], None], sources: str) -> None:
+def _write(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    fill: Callable[[NDArray[Any]], None],
+    sources: str,
+) -> None:
     size = HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     with open(path, "r+b") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so here; written to through memory, it would end the process
+            os.posix_fallocate(
+                file.fileno(), 0, size
+            )  # a full disk says so here; written to through memory, it would end the process
         else:
             file.truncate(size)
     data = np.memmap(path, dtype, "r+", HEADER, shape)
@@ -106,10 +140,15 @@ def _checksum(path: Path) -> int:
     return found
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: DTypeLike, sources: str) -> NDArray[Any] | None:
+def _open(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, sources: str
+) -> NDArray[Any] | None:
     """The array, or None where there is none, its sources have changed or it is damaged."""
     try:
-        if path.stat().st_size != HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
+        if (
+            path.stat().st_size
+            != HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        ):
             return None
         with open(path, "rb") as file:
             header = json.loads(file.read(HEADER))

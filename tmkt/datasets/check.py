@@ -1,4 +1,6 @@
-"""What `tmkt data check` and `tmkt data list` look at: is a folder whole, do images and recordings fit, does a split leak?"""
+"""What `tmkt data check` and `tmkt data list` look at: is a folder whole, do images and recordings
+fit, does a split leak?
+"""
 
 import hashlib
 import os
@@ -26,7 +28,9 @@ IMAGES = {  # what the images of a set are known by
 
 
 def detect(root: Path) -> str:
-    """The data set that a folder holds the recordings of; InputError where it is none. "folders" where it is nothing more special."""
+    """The data set that a folder holds the recordings of; InputError where it is none. "folders"
+    where it is nothing more special.
+    """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected recordings; check the path")
     if (root / CAMERA).is_file():
@@ -38,13 +42,23 @@ def detect(root: Path) -> str:
                 return name
         except InputError:
             continue
-    raise InputError(f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it should be with --name")
+    raise InputError(
+        f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it should be with --name"
+    )
 
 
-def check_data(source: Dataset, root: Path, static: Path | None, protocol: str, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Reads every recording and every image; gives a report whose `problems` are empty where all is well.
+def check_data(
+    source: Dataset,
+    root: Path,
+    static: Path | None,
+    protocol: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Reads every recording and every image; gives a report whose `problems` are empty where all is
+    well.
 
-    `protocol` is the one that must not leak; the published one is looked at where there is one, in any case. Raises InputError where there
+    `protocol` is the one that must not leak; the published one is looked at where there is one, in
+        any case. Raises InputError where there
     are no recordings at all.
     """
     names = source.class_names(root)
@@ -62,14 +76,28 @@ def check_data(source: Dataset, root: Path, static: Path | None, protocol: str, 
     duplicates = _duplicates(recordings)
     problems += [f"{len(missing)} classes have no recordings"] if missing else []
     problems += [f"{len(unmatched)} classes have no images"] if unmatched else []
-    problems += [f"{len(conflicts)} things have one class as a recording and another as an image"] if conflicts else []
-    problems += [f"{len(duplicates)} pairs of recordings are the same file under two names"] if duplicates else []
-    protocols = [_leaks(source, recordings, images, name) for name in ("instance-disjoint", "paper") if name != "paper" or source.paper]
+    problems += (
+        [f"{len(conflicts)} things have one class as a recording and another as an image"]
+        if conflicts
+        else []
+    )
+    problems += (
+        [f"{len(duplicates)} pairs of recordings are the same file under two names"]
+        if duplicates
+        else []
+    )
+    protocols = [
+        _leaks(source, recordings, images, name)
+        for name in ("instance-disjoint", "paper")
+        if name != "paper" or source.paper
+    ]
     for found in protocols:
         if found["protocol"] == protocol:
             problems += [f"{protocol}: {found['error']}"] if found["error"] else []
             if found["shared_instances"] or found["tested_images"]:
-                seen = f"{found['shared_instances']} as recordings, {found['tested_images']} as images"
+                seen = (
+                    f"{found['shared_instances']} as recordings, {found['tested_images']} as images"
+                )
                 problems.append(f"{protocol}: tested things are trained on, {seen}")
     return {
         "data_set": source.name,
@@ -78,7 +106,12 @@ def check_data(source: Dataset, root: Path, static: Path | None, protocol: str, 
         "recordings": len(recordings),
         "images": len(images) if images else None,
         "classes": [
-            {"name": name, "recordings": of_recordings[label], "images": of_images[label] if images else None} for label, name in enumerate(names)
+            {
+                "name": name,
+                "recordings": of_recordings[label],
+                "images": of_images[label] if images else None,
+            }
+            for label, name in enumerate(names)
         ],
         "corrupt": corrupt,
         "classes_without_recordings": missing,
@@ -90,7 +123,9 @@ def check_data(source: Dataset, root: Path, static: Path | None, protocol: str, 
     }
 
 
-def _corrupt(recordings: Sequence[Recording], progress: Callable[[int, int], None] | None) -> list[dict[str, str]]:
+def _corrupt(
+    recordings: Sequence[Recording], progress: Callable[[int, int], None] | None
+) -> list[dict[str, str]]:
     found = []
     for i, recording in enumerate(recordings):
         try:
@@ -138,8 +173,12 @@ def _duplicates(recordings: Sequence[Recording]) -> list[list[str]]:
     return found
 
 
-def _leaks(source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str) -> dict[str, Any]:
-    """A protocol's parts (the recipe's defaults otherwise) and what of its test is seen in training. None: not known."""
+def _leaks(
+    source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str
+) -> dict[str, Any]:
+    """A protocol's parts (the recipe's defaults otherwise) and what of its test is seen in
+    training. None: not known.
+    """
     report: dict[str, Any] = {
         "protocol": protocol,
         "train": None,
@@ -150,14 +189,25 @@ def _leaks(source: Dataset, recordings: Sequence[Recording], images: StaticImage
         "error": None,
     }
     try:
-        data = DataRecipe(name=source.name, protocol="paper" if protocol == "paper" else "instance-disjoint", bin_us=1)
+        data = DataRecipe(
+            name=source.name,
+            protocol="paper" if protocol == "paper" else "instance-disjoint",
+            bin_us=1,
+        )
         split = split_recordings(source, recordings, data, 0)
         tested = {r.instance for r in split.test}
-        report |= {"train": len(split.train), "test": len(split.test), "shared_instances": len(tested & {r.instance for r in split.train})}
+        report |= {
+            "train": len(split.train),
+            "test": len(split.test),
+            "shared_instances": len(tested & {r.instance for r in split.train}),
+        }
         if images is not None:
             check_paired(source, protocol)
             chosen = split.choose_images(images)
-            report |= {"images": len(chosen), "tested_images": len(tested & set(chosen.instances)) if source.paired else None}
+            report |= {
+                "images": len(chosen),
+                "tested_images": len(tested & set(chosen.instances)) if source.paired else None,
+            }
     except InputError as error:
         report["error"] = str(error)
     return report
@@ -166,23 +216,38 @@ def _leaks(source: Dataset, recordings: Sequence[Recording], images: StaticImage
 def places(given: Sequence[Path]) -> list[Path]:
     """Where to look for data sets: the folders given, else those of $TMKT_DATA, else ./data."""
     said = os.environ.get(PLACES)
-    return list(given) or ([Path(place) for place in said.split(os.pathsep) if place] if said else [Path("data")])
+    return list(given) or (
+        [Path(place) for place in said.split(os.pathsep) if place] if said else [Path("data")]
+    )
 
 
 def known_sets(given: Sequence[Path]) -> list[dict[str, Any]]:
-    """Every data set that is known, and where its recordings and images were found: in the places and the folders right in them."""
-    folders = [folder for place in places(given) if place.is_dir() for folder in (place, *sorted(f for f in place.iterdir() if f.is_dir()))]
+    """Every data set that is known, and where its recordings and images were found: in the places
+    and the folders right in them.
+    """
+    folders = [
+        folder
+        for place in places(given)
+        if place.is_dir()
+        for folder in (place, *sorted(f for f in place.iterdir() if f.is_dir()))
+    ]
     recordings: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
         try:
             name = detect(folder)
-            recordings[name].append({"path": str(folder), "recordings": len(dataset(name).find_recordings(folder))})
+            recordings[name].append(
+                {"path": str(folder), "recordings": len(dataset(name).find_recordings(folder))}
+            )
         except InputError:
             continue
     rows = []
     for name in NAMES:
         source = dataset(name)
-        images = [str(folder) for folder in folders if any(any(folder.glob(pattern)) for pattern in IMAGES.get(name, ()))]
+        images = [
+            str(folder)
+            for folder in folders
+            if any(any(folder.glob(pattern)) for pattern in IMAGES.get(name, ()))
+        ]
         protocols = ["instance-disjoint", *(["paper"] if source.paper else [])]
         rows.append(
             {

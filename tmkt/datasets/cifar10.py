@@ -1,4 +1,6 @@
-"""CIFAR-10's images, from the binary version or from the Python version, whose pickles are parsed and never run."""
+"""CIFAR-10's images, from the binary version or from the Python version, whose pickles are parsed
+and never run.
+"""
 
 import pickletools
 from pathlib import Path
@@ -18,9 +20,11 @@ NAMES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """All images, training and test, instances "cifar10-train-<i>" and "cifar10-test-<i>", resized to `size` or 32 x 32.
+    """All images, training and test, instances "cifar10-train-<i>" and "cifar10-test-<i>", resized
+    to `size` or 32 x 32.
 
-    Looks in `root`, `root`/cifar-10-batches-bin and `root`/cifar-10-batches-py (torchvision) for data_batch_1[.bin] to 5 and test_batch[.bin].
+    Looks in `root`, `root`/cifar-10-batches-bin and `root`/cifar-10-batches-py (torchvision) for
+    data_batch_1[.bin] to 5 and test_batch[.bin].
     """
     folder = need_folder(root, "CIFAR-10's cifar-10-batches-bin or cifar-10-batches-py")
     values, labels, instances = [], [], []
@@ -30,7 +34,9 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
             path = _find(folder, name)
             found, of = _read_binary(path) if path.suffix == ".bin" else _read_python(path)
             if of.max() >= len(CLASSES):
-                raise InputError(f"{path}: a label of {of.max()}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again")
+                raise InputError(
+                    f"{path}: a label of {of.max()}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again"
+                )
             values.append(_values(found, size or (SIDE, SIDE)))
             labels.append(of)
             instances += [f"cifar10-{part}-{count + i}" for i in range(len(of))]
@@ -43,7 +49,9 @@ def _find(folder: Path, name: str) -> Path:
         for path in (base / f"{name}.bin", base / name):
             if path.is_file():
                 return path
-    raise InputError(f"{folder}: holds no {name}[.bin], here or in cifar-10-batches-bin or -py; give the folder that holds CIFAR-10")
+    raise InputError(
+        f"{folder}: holds no {name}[.bin], here or in cifar-10-batches-bin or -py; give the folder that holds CIFAR-10"
+    )
 
 
 def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -54,10 +62,14 @@ def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     try:
         from PIL import Image
     except ImportError:
-        raise InputError("resizing images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'") from None
+        raise InputError(
+            "resizing images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'"
+        ) from None
     out = np.empty((len(planes), *size), np.uint8)
     for i, image in enumerate(planes.transpose(0, 2, 3, 1)):
-        resized = Image.fromarray(np.ascontiguousarray(image)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(np.ascontiguousarray(image)).resize(
+            (size[1], size[0]), Image.Resampling.BILINEAR
+        )
         out[i] = np.asarray(resized).max(axis=2)
     return out
 
@@ -67,17 +79,22 @@ def _read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         size = path.stat().st_size
         if size == 0 or size % (PIXELS + 1) or size > MOST * (PIXELS + 1):
-            raise InputError(f"{path}: {size} bytes, expected 1 to {MOST} records of {PIXELS + 1}; fetch CIFAR-10 again")
+            raise InputError(
+                f"{path}: {size} bytes, expected 1 to {MOST} records of {PIXELS + 1}; fetch CIFAR-10 again"
+            )
         records = np.fromfile(path, np.uint8).reshape(-1, PIXELS + 1)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from None
     return records[:, 1:], records[:, 0].astype(np.int64)
 
 
 def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The pixels and labels of a pickle, found in its operations without running them.
 
-    The file is a dictionary that Python 2 wrote: the list of integers behind the string "labels", and the one string that is as long as
+    The file is a dictionary that Python 2 wrote: the list of integers behind the string "labels",
+        and the one string that is as long as
     the images are.
     """
     numbers: list[int] = []
@@ -85,7 +102,9 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     reading = False
     try:
         if path.stat().st_size > 2 * MOST * (PIXELS + 1):
-            raise InputError(f"{path}: {path.stat().st_size} bytes, expected a batch of {MOST} images; fetch CIFAR-10 again")
+            raise InputError(
+                f"{path}: {path.stat().st_size} bytes, expected a batch of {MOST} images; fetch CIFAR-10 again"
+            )
         with open(path, "rb") as file:
             for operation, argument, _ in pickletools.genops(file):
                 if isinstance(argument, str | bytes):
@@ -93,15 +112,29 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
                     reading = text == "labels"
                     if len(text) >= PIXELS:
                         strings.append(text)
-                elif reading and isinstance(argument, int) and operation.name in ("BININT1", "BININT2", "BININT", "INT"):
+                elif (
+                    reading
+                    and isinstance(argument, int)
+                    and operation.name in ("BININT1", "BININT2", "BININT", "INT")
+                ):
                     numbers.append(argument)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from None
     except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{path}: damaged ({str(error)[:80]}); fetch CIFAR-10 again") from None
-    if len(strings) != 1 or not 1 <= len(numbers) <= MOST or len(strings[0]) != PIXELS * len(numbers):
-        raise InputError(f"{path}: {len(numbers)} labels and images of {[len(s) for s in strings]} bytes, expected {PIXELS} each; fetch it again")
+    if (
+        len(strings) != 1
+        or not 1 <= len(numbers) <= MOST
+        or len(strings[0]) != PIXELS * len(numbers)
+    ):
+        raise InputError(
+            f"{path}: {len(numbers)} labels and images of {[len(s) for s in strings]} bytes, expected {PIXELS} each; fetch it again"
+        )
     if min(numbers) < 0:
-        raise InputError(f"{path}: a label of {min(numbers)}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again")
+        raise InputError(
+            f"{path}: a label of {min(numbers)}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again"
+        )
     pixels = np.frombuffer(strings[0].encode("latin-1"), np.uint8).reshape(len(numbers), PIXELS)
     return pixels, np.array(numbers, np.int64)

@@ -1,7 +1,9 @@
-"""CIFAR10-DVS: 1000 CIFAR-10 images of each class, moved on a screen before an event camera (Li, Liu, Ji, Li and Shi 2017).
+"""CIFAR10-DVS: 1000 CIFAR-10 images of each class, moved on a screen before an event camera (Li,
+Liu, Ji, Li and Shi 2017).
 
-`<class>/cifar10_<class>_<i>.aedat` (the original, AEDAT 2.0 of a DVS128) or `.aedat4` (as tonic fetches it). Which images were shown is not
-published, so no split of recordings and images can be known to be instance-disjoint.
+`<class>/cifar10_<class>_<i>.aedat` (the original, AEDAT 2.0 of a DVS128) or `.aedat4` (as tonic
+fetches it). Which images were shown is not published, so no split of recordings and images can be
+known to be instance-disjoint.
 """
 
 import re
@@ -18,7 +20,9 @@ PAPER_SHARE = 0.9
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root`, `root`/CIFAR10DVS (tonic) or `root`/CIFAR10-DVS. One kind of file: .aedat4 goes before .aedat."""
+    """The recordings under `root`, `root`/CIFAR10DVS (tonic) or `root`/CIFAR10-DVS. One kind of
+    file: .aedat4 goes before .aedat.
+    """
     for base in (root, root / "CIFAR10DVS", root / "CIFAR10-DVS"):
         for suffix in (".aedat4", ".aedat"):
             found = []
@@ -28,20 +32,31 @@ def find_recordings(root: Path) -> list[Recording]:
                         continue
                     match = NUMBERED.fullmatch(path.stem)
                     if not match:
-                        raise InputError(f"{path}: name {path.stem!r}, expected cifar10_{name}_<number>; restore the name")
+                        raise InputError(
+                            f"{path}: name {path.stem!r}, expected cifar10_{name}_<number>; restore the name"
+                        )
                     found.append(Recording(path, label, f"cifar10dvs-{name}-{int(match[1])}", VIEW))
             if found:
                 return in_order(found)
     what = "holds no recordings" if root.is_dir() else "no such folder"
-    raise InputError(f"{root}: {what}, expected <class>/cifar10_<class>_<number>.aedat4 or .aedat; give the folder that holds the ten classes")
+    raise InputError(
+        f"{root}: {what}, expected <class>/cifar10_<class>_<number>.aedat4 or .aedat; give the folder that holds the ten classes"
+    )
 
 
-def paper_split(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """The usual one: of each class, the first 90 % by number to train on, the rest to test, with all of CIFAR-10's images."""
+def paper_split(
+    recordings: Sequence[Recording],
+) -> tuple[list[Recording], list[Recording], set[str] | None]:
+    """The usual one: of each class, the first 90 % by number to train on, the rest to test, with
+    all of CIFAR-10's images.
+    """
     train: list[Recording] = []
     test: list[Recording] = []
     for label in range(len(CLASSES)):
-        of_class = sorted((r for r in recordings if r.label == label), key=lambda r: int(r.instance.rpartition("-")[2]))
+        of_class = sorted(
+            (r for r in recordings if r.label == label),
+            key=lambda r: int(r.instance.rpartition("-")[2]),
+        )
         n = round(PAPER_SHARE * len(of_class))
         train += of_class[:n]
         test += of_class[n:]

@@ -16,7 +16,9 @@ from tmkt.recipe import DataRecipe
 
 
 class Rows:
-    """Some rows of an array that may lie on disk, in a given order: an index or a slice is read when it is asked for."""
+    """Some rows of an array that may lie on disk, in a given order: an index or a slice is read
+    when it is asked for.
+    """
 
     def __init__(self, array: NDArray[Any], index: NDArray[np.int64]) -> None:
         self._array, self._index = array, index
@@ -43,38 +45,55 @@ def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputCo
 
 
 def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) of the network's input: `data.sensor`, or the recordings' `size` divided by `data.downsample`.
+    """(height, width) of the network's input: `data.sensor`, or the recordings' `size` divided by
+    `data.downsample`.
 
-    `size` None: the recordings differ in size, or it is not known. Raises InputError where that decides, and for a sensor larger than theirs.
+    `size` None: the recordings differ in size, or it is not known. Raises InputError where that
+    decides, and for a sensor larger than theirs.
     """
     if data.sensor:
         height, width = data.sensor
         if size and (height > size[0] or width > size[1]):
             found = f"{size[0]} x {size[1]}"
-            raise InputError(f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at most that; lower it or leave it out")
+            raise InputError(
+                f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at most that; lower it or leave it out"
+            )
         return height, width
     if size is None:
-        raise InputError(f"data set {data.name!r}: its recordings have no size in common, expected data.sensor, as in data.sensor=[48,48]; set it")
+        raise InputError(
+            f"data set {data.name!r}: its recordings have no size in common, expected data.sensor, as in data.sensor=[48,48]; set it"
+        )
     sensor = size[0] // data.downsample, size[1] // data.downsample
     if not all(sensor):
-        raise InputError(f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels; lower it")
+        raise InputError(
+            f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels; lower it"
+        )
     return sensor
 
 
 def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
-    """The network's sensor (height, width) and its number of classes, without the data at hand; InputError where only the data tells."""
+    """The network's sensor (height, width) and its number of classes, without the data at hand;
+    InputError where only the data tells.
+    """
     source = dataset(data.name)
     if not source.classes:
-        raise InputError(f"data set {data.name!r}: its folders decide the number of classes; train first, then give the run")
+        raise InputError(
+            f"data set {data.name!r}: its folders decide the number of classes; train first, then give the run"
+        )
     return network_sensor(data, source.view.size if source.view else None), len(source.classes)
 
 
 def decoded_frames(
-    recordings: Sequence[Recording], data: DataRecipe, contract: InputContract, progress: Callable[[int], None] | None = None
+    recordings: Sequence[Recording],
+    data: DataRecipe,
+    contract: InputContract,
+    progress: Callable[[int], None] | None = None,
 ) -> NDArray[Any]:
-    """Frames [N, bins, 2, height, width] of recordings in their order: uint8 counts, or float32 where `data.frames` says so.
+    """Frames [N, bins, 2, height, width] of recordings in their order: uint8 counts, or float32
+    where `data.frames` says so.
 
-    Large sets come from the cache, memory-mapped and read-only. `progress` is told how many recordings are done, where they are decoded.
+    Large sets come from the cache, memory-mapped and read-only. `progress` is told how many
+        recordings are done, where they are decoded.
     Raises InputError for a recording that cannot be read, and for no recordings.
     """
     if not recordings:
@@ -88,16 +107,34 @@ def decoded_frames(
                 progress(i + 1)
 
     what = [[repr(recording.view), recording.span_us] for recording in recordings]
-    shaped_by = {"frames": data.frames, "data_set": data.name, "bin_us": contract.bin_us, "max_count": contract.max_count, "recordings": what}
+    shaped_by = {
+        "frames": data.frames,
+        "data_set": data.name,
+        "bin_us": contract.bin_us,
+        "max_count": contract.max_count,
+        "recordings": what,
+    }
     dtype = np.float32 if data.frames == "float" else np.uint8
-    return cached([r.path for r in recordings], shaped_by, (len(recordings), contract.bins, *contract.shape), dtype, fill)
+    return cached(
+        [r.path for r in recordings],
+        shaped_by,
+        (len(recordings), contract.bins, *contract.shape),
+        dtype,
+        fill,
+    )
 
 
-def _count_frames(recording: Recording, data: DataRecipe, contract: InputContract) -> NDArray[np.uint8]:  # noqa: ARG001 - as _float_frames
+def _count_frames(
+    recording: Recording, data: DataRecipe, contract: InputContract
+) -> NDArray[np.uint8]:  # noqa: ARG001 - as _float_frames
     return count_frames(recording, contract)
 
 
-def _float_frames(recording: Recording, data: DataRecipe, contract: InputContract) -> NDArray[np.float32]:
+def _float_frames(
+    recording: Recording, data: DataRecipe, contract: InputContract
+) -> NDArray[np.float32]:
     events = read_recording(recording, contract.sensor)
     view = recording.view or View(contract.sensor)
-    return papers_frames(events, view, contract.bins, contract.sensor, peak=data.name == "nomniglot")
+    return papers_frames(
+        events, view, contract.bins, contract.sensor, peak=data.name == "nomniglot"
+    )

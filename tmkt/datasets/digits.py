@@ -1,6 +1,8 @@
-"""The embedded data set: scikit-learn's 1797 handwritten digits (8 x 8, from the UCI "Optical Recognition of Handwritten Digits").
+"""The embedded data set: scikit-learn's 1797 handwritten digits (8 x 8, from the UCI "Optical
+Recognition of Handwritten Digits").
 
-The digits are real; the recordings of them are made by `tmkt.camera` and lie on disk in N-MNIST's layout.
+The digits are real; the recordings of them are made by `tmkt.camera` and lie on disk in N-MNIST's
+layout.
 """
 
 import json
@@ -24,23 +26,36 @@ MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they 
 
 
 def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001 - all are of one size
-    """The digits, uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>". They come with scikit-learn: `root` must be None."""
+    """The digits, uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>". They come
+    with scikit-learn: `root` must be None.
+    """
     if root is not None:
-        raise InputError(f"static images: {root} was given, but the digits come with scikit-learn; leave --static out")
+        raise InputError(
+            f"static images: {root} was given, but the digits come with scikit-learn; leave --static out"
+        )
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise InputError("the digits come with scikit-learn, which is not installed; install it with: pip install 'tmkt[train]'") from None
+        raise InputError(
+            "the digits come with scikit-learn, which is not installed; install it with: pip install 'tmkt[train]'"
+        ) from None
     values, labels = load_digits(return_X_y=True)  # 0..16
     images = np.round(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return StaticImages(images, labels.astype(np.int64), tuple(f"digits-{i}" for i in range(len(labels))))
+    return StaticImages(
+        images, labels.astype(np.int64), tuple(f"digits-{i}" for i in range(len(labels)))
+    )
 
 
-def simulate_digits(folder: Path, per_class: int, seed: int, progress: Callable[[int], None] | None = None) -> None:
-    """Writes recordings of `per_class` digits of each class as `folder`/Train/<digit>/<index + 1>.bin, drawn by `seed`.
+def simulate_digits(
+    folder: Path, per_class: int, seed: int, progress: Callable[[int], None] | None = None
+) -> None:
+    """Writes recordings of `per_class` digits of each class as `folder`/Train/<digit>/<index +
+    1>.bin, drawn by `seed`.
 
-    Same seed, same bytes; a digit's recording depends on the seed and its index alone. `progress` is called with the number done. The
-    folder appears when it is complete, in place of an older one of this kind. Raises InputError for more digits than there are.
+    Same seed, same bytes; a digit's recording depends on the seed and its index alone. `progress`
+        is called with the number done. The
+    folder appears when it is complete, in place of an older one of this kind. Raises InputError for
+        more digits than there are.
     """
     images = load_images()
     rng = np.random.default_rng(seed)
@@ -48,11 +63,18 @@ def simulate_digits(folder: Path, per_class: int, seed: int, progress: Callable[
     for digit in range(10):
         of_class = np.flatnonzero(images.labels == digit)
         if not 1 <= per_class <= len(of_class):
-            raise InputError(f"digits: {per_class} per class asked for, there are {len(of_class)} of class {digit}; ask for 1..{len(of_class)}")
+            raise InputError(
+                f"digits: {per_class} per class asked for, there are {len(of_class)} of class {digit}; ask for 1..{len(of_class)}"
+            )
         chosen += sorted(rng.choice(of_class, per_class, replace=False).tolist())
     camera = Camera()
     with writing_folder(folder, MARKER) as part:
-        made = {"images": "scikit-learn digits", "per_class": per_class, "seed": seed, "camera": asdict(camera)}
+        made = {
+            "images": "scikit-learn digits",
+            "per_class": per_class,
+            "seed": seed,
+            "camera": asdict(camera),
+        }
         (part / MARKER).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
         for done, index in enumerate(chosen, 1):
             events = record(images.images[index], (seed, index), camera)
@@ -64,15 +86,23 @@ def simulate_digits(folder: Path, per_class: int, seed: int, progress: Callable[
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings that `simulate_digits` wrote to `root`, in order of instance; InputError if it did not."""
+    """The recordings that `simulate_digits` wrote to `root`, in order of instance; InputError if it
+    did not.
+    """
     if not (root / MARKER).is_file():
         what = f"holds no {MARKER}" if root.is_dir() else "no such folder"
-        raise InputError(f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data simulate DIR")
+        raise InputError(
+            f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data simulate DIR"
+        )
     found = []
     for path, label, number in numbered_files(root / "Train"):
         if not 1 <= number <= DIGITS:
-            raise InputError(f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with: tmkt data simulate DIR")
+            raise InputError(
+                f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with: tmkt data simulate DIR"
+            )
         found.append(Recording(path, label, f"digits-{number - 1}", View(SENSOR)))
     if not found:
-        raise InputError(f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR")
+        raise InputError(
+            f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR"
+        )
     return in_order(found)

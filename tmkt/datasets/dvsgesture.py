@@ -1,8 +1,9 @@
 """DVS128 Gesture: 29 people, 11 hand and arm gestures, events alone (Amir et al., CVPR 2017).
 
-Two layouts. The official archive: `DvsGesture/user01_fluorescent.aedat` with `user01_fluorescent_labels.csv` (class, start and end in
-microseconds), several gestures a file. tonic's: `ibmGestureTrain/user01_fluorescent/0.npy`, cut already, the name being the class.
-The instance is the person: people of the test are not seen in training, as in the published split.
+Two layouts. The official archive: `DvsGesture/user01_fluorescent.aedat` with
+`user01_fluorescent_labels.csv` (class, start and end in microseconds), several gestures a file.
+tonic's: `ibmGestureTrain/user01_fluorescent/0.npy`, cut already, the name being the class. The
+instance is the person: people of the test are not seen in training, as in the published split.
 """
 
 import re
@@ -37,7 +38,9 @@ LABELS = ["class", "startTime_usec", "endTime_usec"]
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root`, `root`/DvsGesture or `root`/DVSGesture (tonic), of either layout."""
+    """The recordings under `root`, `root`/DvsGesture or `root`/DVSGesture (tonic), of either
+    layout.
+    """
     bases = [base for base in (root, root / "DvsGesture", root / "DVSGesture") if base.is_dir()]
     found = [recording for base in bases for recording in (*_official(base), *_cut(base))]
     if not found:
@@ -60,14 +63,22 @@ def _read_labels(path: Path) -> list[tuple[int, int, int]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}), expected the labels beside the recording; fetch the archive again") from None
+        raise InputError(
+            f"{path}: cannot be read ({error}), expected the labels beside the recording; fetch the archive again"
+        ) from None
     rows = [re.split(r"[,\t ]+", line.strip()) for line in lines if line.strip()]
     found = []
     for i, row in enumerate(rows):
         if i == 0 and row == LABELS:
             continue
-        if len(row) != 3 or not all(cell.isdecimal() and len(cell) < 16 for cell in row) or not 1 <= int(row[0]) <= len(CLASSES):
-            raise InputError(f"{path}: line {i + 1} is {lines[i][:60]!r}, expected a class of 1..{len(CLASSES)}, a start and an end; fetch it again")
+        if (
+            len(row) != 3
+            or not all(cell.isdecimal() and len(cell) < 16 for cell in row)
+            or not 1 <= int(row[0]) <= len(CLASSES)
+        ):
+            raise InputError(
+                f"{path}: line {i + 1} is {lines[i][:60]!r}, expected a class of 1..{len(CLASSES)}, a start and an end; fetch it again"
+            )
         found.append((int(row[0]) - 1, int(row[1]), int(row[2])))
     return found
 
@@ -77,7 +88,9 @@ def _cut(base: Path) -> list[Recording]:
     for part in (base, base / "ibmGestureTrain", base / "ibmGestureTest"):
         for path in sorted(part.glob("user*_*/*.npy")):
             if not path.stem.isdecimal() or not 0 <= int(path.stem) < len(CLASSES):
-                raise InputError(f"{path}: name {path.stem!r}, expected a class of 0..{len(CLASSES) - 1}; restore the name")
+                raise InputError(
+                    f"{path}: name {path.stem!r}, expected a class of 0..{len(CLASSES) - 1}; restore the name"
+                )
             found.append(Recording(path, int(path.stem), _instance(path.parent.name, path), VIEW))
     return found
 
@@ -85,25 +98,45 @@ def _cut(base: Path) -> list[Recording]:
 def _instance(name: str, path: Path) -> str:
     match = USER.match(name)
     if not match:
-        raise InputError(f"{path}: named {name!r}, expected user<two digits>_<light>, which says who was recorded; restore the name")
+        raise InputError(
+            f"{path}: named {name!r}, expected user<two digits>_<light>, which says who was recorded; restore the name"
+        )
     return f"dvsgesture-user-{int(match[1])}"
 
 
-def paper_split(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording], set[str] | None]:
+def paper_split(
+    recordings: Sequence[Recording],
+) -> tuple[list[Recording], list[Recording], set[str] | None]:
     """Users 1 to 23 to train on, 24 to 29 to test. There are no images."""
     train = [r for r in recordings if int(r.instance.rpartition("-")[2]) <= TRAIN_USERS]
     return train, [r for r in recordings if int(r.instance.rpartition("-")[2]) > TRAIN_USERS], set()
 
 
 def read_matrix(path: Path) -> tuple[NDArray[Any], ...]:
-    """t, x, y, p of tonic's .npy: one row an event, x, y, polarity and milliseconds; not yet checked. Raises InputError for anything else."""
+    """t, x, y, p of tonic's .npy: one row an event, x, y, polarity and milliseconds; not yet
+    checked. Raises InputError for anything else.
+    """
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error)[:80]}); fetch the file again") from None
-    if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iuf" or not 0 < len(rows) <= LARGEST:
-        raise InputError(f"{path}: an array of {rows.dtype} {rows.shape}, expected rows of x, y, polarity and milliseconds; fetch the file again")
+        raise InputError(
+            f"{path}: cannot be read ({str(error)[:80]}); fetch the file again"
+        ) from None
+    if (
+        rows.ndim != 2
+        or rows.shape[1] != 4
+        or rows.dtype.kind not in "iuf"
+        or not 0 < len(rows) <= LARGEST
+    ):
+        raise InputError(
+            f"{path}: an array of {rows.dtype} {rows.shape}, expected rows of x, y, polarity and milliseconds; fetch the file again"
+        )
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise InputError(f"{path}: holds values that are no numbers; fetch the file again")
     x, y, p, t_ms = (np.asarray(rows[:, i]) for i in range(4))
-    return np.round(t_ms * 1000).astype(np.int64), x.astype(np.int64), y.astype(np.int64), p.astype(np.int64)
+    return (
+        np.round(t_ms * 1000).astype(np.int64),
+        x.astype(np.int64),
+        y.astype(np.int64),
+        p.astype(np.int64),
+    )

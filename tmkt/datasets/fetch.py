@@ -1,4 +1,6 @@
-"""Fetching data sets: the archives that tonic and torchvision name, with their checksums; an interrupted download goes on."""
+"""Fetching data sets: the archives that tonic and torchvision name, with their checksums; an
+interrupted download goes on.
+"""
 
 import hashlib
 import http.client
@@ -22,7 +24,9 @@ Progress = Callable[[str, int, int | None], None]  # file, bytes done, bytes in 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch, its MD5 as published, and the folder under the target that it belongs into. `unpack`: it is an archive."""
+    """A file to fetch, its MD5 as published, and the folder under the target that it belongs into.
+    `unpack`: it is an archive.
+    """
 
     url: str
     filename: str
@@ -33,20 +37,49 @@ class Archive:
 
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 OMNIGLOT = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
-IMAGES = {  # addresses and checksums as in torchvision 0.28; CIFAR-10's binary version as on its page
+# addresses and checksums as in torchvision 0.28; CIFAR-10's binary version as on its page
+IMAGES = {
     "mnist": [
-        Archive(f"{MNIST}train-images-idx3-ubyte.gz", "train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "MNIST/raw", False),
-        Archive(f"{MNIST}train-labels-idx1-ubyte.gz", "train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", "MNIST/raw", False),
+        Archive(
+            f"{MNIST}train-images-idx3-ubyte.gz",
+            "train-images-idx3-ubyte.gz",
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "MNIST/raw",
+            False,
+        ),
+        Archive(
+            f"{MNIST}train-labels-idx1-ubyte.gz",
+            "train-labels-idx1-ubyte.gz",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "MNIST/raw",
+            False,
+        ),
     ],
     "caltech101": [
-        Archive("https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip", "caltech-101.zip", "3138e1922a9193bfa496528edbbc45d0"),
+        Archive(
+            "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+            "caltech-101.zip",
+            "3138e1922a9193bfa496528edbbc45d0",
+        ),
     ],
     "omniglot": [
-        Archive(f"{OMNIGLOT}images_background.zip", "images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
-        Archive(f"{OMNIGLOT}images_evaluation.zip", "images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+        Archive(
+            f"{OMNIGLOT}images_background.zip",
+            "images_background.zip",
+            "68d2efa1b9178cc56df9314c21c6e718",
+        ),
+        Archive(
+            f"{OMNIGLOT}images_evaluation.zip",
+            "images_evaluation.zip",
+            "6b91aef0f799c5bb55b94e3f2daec811",
+        ),
     ],
     "cifar10": [
-        Archive("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
+        Archive(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "cifar-10-binary.tar.gz",
+            "c32a1d4ab5d03f1284b67883e8d87530",
+        ),
     ],
 }
 TONIC = ("nmnist", "ncaltech101", "cifar10dvs", "dvsgesture")
@@ -58,38 +91,56 @@ FETCHED = (*TONIC, *IMAGES)
 
 
 def archives(name: str) -> list[Archive]:
-    """What belongs to a data set or to images of that name; InputError for an unknown one and for one that must be got by hand."""
+    """What belongs to a data set or to images of that name; InputError for an unknown one and for
+    one that must be got by hand.
+    """
     if name in BY_HAND:
-        raise InputError(f"{name}: has no address that a program may fetch from; {BY_HAND[name]}, then: tmkt data check DIR")
+        raise InputError(
+            f"{name}: has no address that a program may fetch from; {BY_HAND[name]}, then: tmkt data check DIR"
+        )
     if name in IMAGES:
         return IMAGES[name]
     if name not in TONIC:
-        raise InputError(f"{name!r}: not a data set to fetch, expected one of {', '.join(FETCHED)}{nearest(name, list(FETCHED))}")
+        raise InputError(
+            f"{name!r}: not a data set to fetch, expected one of {', '.join(FETCHED)}{nearest(name, list(FETCHED))}"
+        )
     try:
         from tonic import datasets as tonic
     except ImportError:
-        raise InputError(f"fetch {name}: its address comes from tonic, which is not installed; install it with: pip install 'tmkt[data]'") from None
+        raise InputError(
+            f"fetch {name}: its address comes from tonic, which is not installed; install it with: pip install 'tmkt[data]'"
+        ) from None
     t = tonic
     if name == "nmnist":
-        return [Archive(t.NMNIST.train_url, "train.zip", t.NMNIST.train_md5), Archive(t.NMNIST.test_url, "test.zip", t.NMNIST.test_md5)]
+        return [
+            Archive(t.NMNIST.train_url, "train.zip", t.NMNIST.train_md5),
+            Archive(t.NMNIST.test_url, "test.zip", t.NMNIST.test_md5),
+        ]
     if name == "dvsgesture":
         g = t.DVSGesture
-        return [Archive(g.train_url, g.train_filename, g.train_md5), Archive(g.test_url, g.test_filename, g.test_md5)]
+        return [
+            Archive(g.train_url, g.train_filename, g.train_md5),
+            Archive(g.test_url, g.test_filename, g.test_md5),
+        ]
     one = {"ncaltech101": t.NCALTECH101, "cifar10dvs": t.CIFAR10DVS}[name]
     return [Archive(one.url, one.filename, one.file_md5)]
 
 
 def fetch(wanted: list[Archive], out: Path, progress: Progress | None = None) -> None:
-    """Downloads, checks and unpacks archives into `out`. What is there already is kept: a second call goes on where the first ended.
+    """Downloads, checks and unpacks archives into `out`. What is there already is kept: a second
+    call goes on where the first ended.
 
-    Raises InputError without a network, for a checksum that does not hold, and for a disk that cannot be written.
+    Raises InputError without a network, for a checksum that does not hold, and for a disk that
+    cannot be written.
     """
     for archive in wanted:
         folder = out / archive.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from None
+            raise InputError(
+                f"{folder}: cannot be written ({error.strerror or error}); choose another place"
+            ) from None
         path = folder / archive.filename
         done = folder / f".{archive.filename}.unpacked"
         if archive.unpack and done.exists():
@@ -101,14 +152,20 @@ def fetch(wanted: list[Archive], out: Path, progress: Progress | None = None) ->
 
 
 def download(url: str, path: Path, md5: str, progress: Progress | None = None) -> None:
-    """Fetches `url` to `path`, going on with `path`.part where one was left. Nothing stands at `path` whose MD5 is not `md5`."""
+    """Fetches `url` to `path`, going on with `path`.part where one was left. Nothing stands at
+    `path` whose MD5 is not `md5`.
+    """
     if path.exists():
         if _md5(path) != md5:
-            raise InputError(f"{path}: has MD5 {_md5(path)}, expected {md5}; it is not what {url} gives, move it away")
+            raise InputError(
+                f"{path}: has MD5 {_md5(path)}, expected {md5}; it is not what {url} gives, move it away"
+            )
         return
     part = path.with_name(f"{path.name}.part")
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "tmkt", **({"Range": f"bytes={have}-"} if have else {})})
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "tmkt", **({"Range": f"bytes={have}-"} if have else {})}
+    )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             if response.status != 206:  # the server sends all of it again
@@ -125,14 +182,20 @@ def download(url: str, path: Path, md5: str, progress: Progress | None = None) -
                 raise http.client.IncompleteRead(b"", total - have)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # "range not satisfiable": nothing is missing
-            raise InputError(f"{url}: the server answers {error.code} {error.reason}; look for the data set's present address") from None
+            raise InputError(
+                f"{url}: the server answers {error.code} {error.reason}; look for the data set's present address"
+            ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise InputError(f"{url}: cannot be fetched ({reason}); check the network, the same command goes on where this one ended") from None
+        raise InputError(
+            f"{url}: cannot be fetched ({reason}); check the network, the same command goes on where this one ended"
+        ) from None
     found = _md5(part)
     if found != md5:
         part.unlink()
-        raise InputError(f"{url}: came with MD5 {found}, expected {md5}; what came was removed, fetch it again")
+        raise InputError(
+            f"{url}: came with MD5 {found}, expected {md5}; what came was removed, fetch it again"
+        )
     part.replace(path)
 
 
@@ -140,14 +203,18 @@ def _opened(part: Path, have: int) -> IO[bytes]:
     try:
         return open(part, "ab" if have else "wb")
     except OSError as error:
-        raise InputError(f"{part}: cannot be written ({error.strerror or error}); choose another place") from None
+        raise InputError(
+            f"{part}: cannot be written ({error.strerror or error}); choose another place"
+        ) from None
 
 
 def _write(file: IO[bytes], piece: bytes, part: Path) -> None:
     try:
         file.write(piece)
     except OSError as error:
-        raise InputError(f"{part}: cannot be written ({error.strerror or error}); free space and go on with the same command") from None
+        raise InputError(
+            f"{part}: cannot be written ({error.strerror or error}); free space and go on with the same command"
+        ) from None
 
 
 def _md5(path: Path) -> str:
@@ -156,7 +223,8 @@ def _md5(path: Path) -> str:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpacks an archive, and the archives in it, into `folder`; nothing is seen there before all of it is.
+    """Unpacks an archive, and the archives in it, into `folder`; nothing is seen there before all
+    of it is.
 
     Raises InputError for a damaged archive and where something of the same name is there already.
     """
@@ -165,16 +233,35 @@ def unpack(path: Path, folder: Path) -> None:
     try:
         beside.mkdir()
         _extract(path, beside)
-        while inner := next((p for p in sorted(beside.rglob("*")) if p.name.endswith((".zip", ".tar.gz", ".tar")) and p.is_file()), None):
+        while inner := next(
+            (
+                p
+                for p in sorted(beside.rglob("*"))
+                if p.name.endswith((".zip", ".tar.gz", ".tar")) and p.is_file()
+            ),
+            None,
+        ):
             _extract(inner, inner.parent)
             inner.unlink()
         for entry in beside.iterdir():
             if (folder / entry.name).exists():
-                raise InputError(f"{folder / entry.name}: exists already, expected a free place for what {path.name} holds; move it away")
+                raise InputError(
+                    f"{folder / entry.name}: exists already, expected a free place for what {path.name} holds; move it away"
+                )
         for entry in beside.iterdir():
             entry.rename(folder / entry.name)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be unpacked ({str(error)[:80] or type(error).__name__}); free space or fetch it again") from None
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise InputError(
+            f"{path}: cannot be unpacked ({str(error)[:80] or type(error).__name__}); free space or fetch it again"
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

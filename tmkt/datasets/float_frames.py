@@ -1,4 +1,6 @@
-"""The frames of the papers: interpolated floats. No chip takes them; they are here to compare with what was published."""
+"""The frames of the papers: interpolated floats. No chip takes them; they are here to compare with
+what was published.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,13 +9,20 @@ from tmkt.datasets import View
 from tmkt.events.types import Events
 
 
-def papers_frames(events: Events, view: View, bins: int, sensor: tuple[int, int], peak: bool = False) -> NDArray[np.float32]:
-    """Counts in `bins` windows of equal length, resized bilinearly: float32 [bins, 2, height, width].
+def papers_frames(
+    events: Events, view: View, bins: int, sensor: tuple[int, int], peak: bool = False
+) -> NDArray[np.float32]:
+    """Counts in `bins` windows of equal length, resized bilinearly: float32 [bins, 2, height,
+    width].
 
-    As Knowledge Transfer's code (methods of AAAI 2024, its `datasets.py`): tonic's `ToFrame(n_time_bins=bins)`, whose windows are
-    floor(duration / bins) long and leave out the events at the end; recordings that differ in size within the bounds of their events; then
-    `F.interpolate(mode="bilinear", align_corners=True)`. `peak`: each window's counts of one polarity divided by their largest, as its
-    N-Omniglot loader does ("frequency"); that one resizes with another corner rule, which is not reproduced.
+    As Knowledge Transfer's code (methods of AAAI 2024, its `datasets.py`): tonic's
+        `ToFrame(n_time_bins=bins)`, whose windows are
+    floor(duration / bins) long and leave out the events at the end; recordings that differ in size
+        within the bounds of their events; then
+    `F.interpolate(mode="bilinear", align_corners=True)`. `peak`: each window's counts of one
+        polarity divided by their largest, as its
+    N-Omniglot loader does ("frequency"); that one resizes with another corner rule, which is not
+        reproduced.
     """
     top, left, height, width = view.region or (0, 0, *view.sensor)
     if view.fills:
@@ -24,7 +33,11 @@ def papers_frames(events: Events, view: View, bins: int, sensor: tuple[int, int]
     index = (events.t - events.t[0]) // window
     keep = (index < bins) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     at = ((index * 2 + events.p) * height + y) * width + x
-    counts = np.bincount(at[keep], minlength=bins * 2 * height * width).astype(np.float32).reshape(bins, 2, height, width)
+    counts = (
+        np.bincount(at[keep], minlength=bins * 2 * height * width)
+        .astype(np.float32)
+        .reshape(bins, 2, height, width)
+    )
     if peak:
         counts /= np.maximum(counts.max(axis=(2, 3), keepdims=True), 1e-5)
     return _resized(_resized(counts, 2, sensor[0]), 3, sensor[1])
@@ -36,5 +49,9 @@ def _resized(frames: NDArray[np.float32], axis: int, sites: int) -> NDArray[np.f
     at = np.linspace(0, pixels - 1, sites) if sites > 1 else np.zeros(1)
     low = np.minimum(at.astype(np.int64), pixels - 1)
     high = np.minimum(low + 1, pixels - 1)
-    share = np.asarray(at - low, np.float32).reshape([-1 if i == axis else 1 for i in range(frames.ndim)])
-    return np.asarray(np.take(frames, low, axis) * (1 - share) + np.take(frames, high, axis) * share, np.float32)
+    share = np.asarray(at - low, np.float32).reshape(
+        [-1 if i == axis else 1 for i in range(frames.ndim)]
+    )
+    return np.asarray(
+        np.take(frames, low, axis) * (1 - share) + np.take(frames, high, axis) * share, np.float32
+    )

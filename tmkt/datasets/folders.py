@@ -1,7 +1,8 @@
 """A user's own data: `<class>/<name>.<recording>` in one folder, `<class>/<name>.png` in another.
 
-The folders' names are the classes. A recording and an image with one name in one class show the same thing. Recordings are of one camera:
-where their files do not say its size, `camera.toml` beside the classes does, as `sensor = "640x480"`.
+The folders' names are the classes. A recording and an image with one name in one class show the
+same thing. Recordings are of one camera: where their files do not say its size, `camera.toml`
+beside the classes does, as `sensor = "640x480"`.
 """
 
 import tomllib
@@ -14,14 +15,35 @@ from tmkt.datasets import Dataset, Recording, StaticImages, View, in_order
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
 from tmkt.errors import InputError
 
-RECORDINGS = (".bin", ".aedat", ".aedat4", ".raw", ".dat", ".npz", ".npy", ".h5", ".hdf5", ".es", ".mat")
+RECORDINGS = (
+    ".bin",
+    ".aedat",
+    ".aedat4",
+    ".raw",
+    ".dat",
+    ".npz",
+    ".npy",
+    ".h5",
+    ".hdf5",
+    ".es",
+    ".mat",
+)
 CAMERA = "camera.toml"
 MOST_CLASSES = 10_000
 
 
 def folders(classes: tuple[str, ...]) -> Dataset:
-    """The data set "folders". With `classes` given, labels are their order, and other folders are refused."""
-    return Dataset("folders", "your own class/recording and class/image", classes, None, partial(_recordings, classes), partial(_images, classes))
+    """The data set "folders". With `classes` given, labels are their order, and other folders are
+    refused.
+    """
+    return Dataset(
+        "folders",
+        "your own class/recording and class/image",
+        classes,
+        None,
+        partial(_recordings, classes),
+        partial(_images, classes),
+    )
 
 
 def class_names(root: Path) -> tuple[str, ...]:
@@ -29,7 +51,9 @@ def class_names(root: Path) -> tuple[str, ...]:
     names = sorted({path.parent.name for path in _files(root, RECORDINGS)})
     if not names:
         what = "holds no recordings" if root.is_dir() else "no such folder"
-        raise InputError(f"{root}: {what}, expected <class>/<name> with one of {' '.join(RECORDINGS)}; give the folder that holds the classes")
+        raise InputError(
+            f"{root}: {what}, expected <class>/<name> with one of {' '.join(RECORDINGS)}; give the folder that holds the classes"
+        )
     if len(names) > MOST_CLASSES:
         raise InputError(
             f"{root}: {len(names)} folders with recordings, expected at most {MOST_CLASSES} classes; give the folder that holds the classes"
@@ -38,7 +62,13 @@ def class_names(root: Path) -> tuple[str, ...]:
 
 
 def _files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(p for p in root.glob("*/*") if p.suffix.lower() in suffixes and not p.name.startswith(".") and not p.parent.name.startswith("."))
+    return sorted(
+        p
+        for p in root.glob("*/*")
+        if p.suffix.lower() in suffixes
+        and not p.name.startswith(".")
+        and not p.parent.name.startswith(".")
+    )
 
 
 def _recordings(classes: tuple[str, ...], root: Path) -> list[Recording]:
@@ -47,24 +77,39 @@ def _recordings(classes: tuple[str, ...], root: Path) -> list[Recording]:
     if not paths:
         class_names(root)
     view = View(_sensor(root, paths[0]))
-    return in_order([Recording(path, _label(path, names), f"{path.parent.name}/{path.stem}", view) for path in paths])
+    return in_order(
+        [
+            Recording(path, _label(path, names), f"{path.parent.name}/{path.stem}", view)
+            for path in paths
+        ]
+    )
 
 
-def _images(classes: tuple[str, ...], root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
+def _images(
+    classes: tuple[str, ...], root: Path | None, size: tuple[int, int] | None = None
+) -> StaticImages:
     """The images of `classes`, or of all folders, resized to `size`."""
     folder = need_folder(root, "<class>/<name>.png")
     paths = _files(folder, SUFFIXES)
     if not paths:
-        raise InputError(f"{folder}: holds no images, expected <class>/<name> with one of {' '.join(SUFFIXES)}; check --static")
+        raise InputError(
+            f"{folder}: holds no images, expected <class>/<name> with one of {' '.join(SUFFIXES)}; check --static"
+        )
     names = classes or tuple(sorted({path.parent.name for path in paths}))
     labels = np.array([_label(path, names) for path in paths], np.int64)
-    return StaticImages(read_images(paths, need_size(size, "folders")), labels, tuple(f"{path.parent.name}/{path.stem}" for path in paths))
+    return StaticImages(
+        read_images(paths, need_size(size, "folders")),
+        labels,
+        tuple(f"{path.parent.name}/{path.stem}" for path in paths),
+    )
 
 
 def _label(path: Path, classes: tuple[str, ...]) -> int:
     if path.parent.name not in classes:
         known = ", ".join(classes)[:100]
-        raise InputError(f"{path}: of class {path.parent.name!r}, expected one of {known}; rename the folder or move it away")
+        raise InputError(
+            f"{path}: of class {path.parent.name!r}, expected one of {known}; rename the folder or move it away"
+        )
     return classes.index(path.parent.name)
 
 
@@ -77,9 +122,13 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
         try:
             said = tomllib.loads(path.read_text(encoding="utf-8")).get("sensor")
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f'{path}: cannot be read ({error}), expected sensor = "640x480"; mend it') from None
+            raise InputError(
+                f'{path}: cannot be read ({error}), expected sensor = "640x480"; mend it'
+            ) from None
         if not isinstance(said, str):
-            raise InputError(f'{path}: holds sensor = {said!r}, expected sensor = "640x480" (width x height); mend it')
+            raise InputError(
+                f'{path}: holds sensor = {said!r}, expected sensor = "640x480" (width x height); mend it'
+            )
         return parse_sensor(said)
     sensor = None
     if first.suffix not in (".bin", ".mat"):
@@ -87,5 +136,7 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
         sensor = source.sensor
         source.close()
     if sensor is None:
-        raise InputError(f'{first}: the file does not say its camera\'s size; write {path} with the line: sensor = "640x480" (width x height)')
+        raise InputError(
+            f'{first}: the file does not say its camera\'s size; write {path} with the line: sensor = "640x480" (width x height)'
+        )
     return sensor

@@ -15,10 +15,13 @@ MOST_PIXELS = 2**26  # of one image
 
 
 def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Values uint8 [N, h, w] of image files, resized to `size` (height, width); of many files they are kept in the cache.
+    """Values uint8 [N, h, w] of image files, resized to `size` (height, width); of many files they
+    are kept in the cache.
 
-    As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored, then the value channel of HSV, which is
-    max(R, G, B). Grey images are their own value. Raises InputError for files that are no images: all are tried, and counted.
+    As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored,
+        then the value channel of HSV, which is
+    max(R, G, B). Grey images are their own value. Raises InputError for files that are no images:
+        all are tried, and counted.
     """
 
     def fill(out: NDArray[Any]) -> None:
@@ -30,7 +33,9 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
                 errors.append(error)
         if errors:
             others = [str(error).partition(": ")[0] for error in errors[1:4]]
-            raise InputError(f"{errors[0]}; {len(errors)} of {len(paths)} images are such{'' if not others else ', as ' + ', '.join(others)}")
+            raise InputError(
+                f"{errors[0]}; {len(errors)} of {len(paths)} images are such{'' if not others else ', as ' + ', '.join(others)}"
+            )
 
     return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
 
@@ -40,18 +45,26 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise InputError(f"{path}: reading images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'") from None
+        raise InputError(
+            f"{path}: reading images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'"
+        ) from None
     try:
         with Image.open(path) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
-                raise InputError(f"{path}: an image of {width} x {height} pixels, expected at most {MOST_PIXELS} pixels; make it smaller")
+                raise InputError(
+                    f"{path}: an image of {width} x {height} pixels, expected at most {MOST_PIXELS} pixels; make it smaller"
+                )
             grey = image.mode in ("1", "L")
-            pixels = image.convert("L" if grey else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            pixels = image.convert("L" if grey else "RGB").resize(
+                (size[1], size[0]), Image.Resampling.BILINEAR
+            )
     except UnidentifiedImageError:
         raise InputError(f"{path}: no image that is known; fetch it again or remove it") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error)[:80]}); fetch it again or remove it") from None
+        raise InputError(
+            f"{path}: cannot be read ({str(error)[:80]}); fetch it again or remove it"
+        ) from None
     values = np.asarray(pixels, np.uint8)
     return values if grey else values.max(axis=2)
 
@@ -64,9 +77,13 @@ def need_size(size: tuple[int, int] | None, name: str) -> tuple[int, int]:
 
 
 def need_folder(root: Path | None, holding: str) -> Path:
-    """Gives the images' folder back; InputError where none is given or it is not there. `holding`: what it should hold."""
+    """Gives the images' folder back; InputError where none is given or it is not there. `holding`:
+    what it should hold.
+    """
     if root is None:
-        raise InputError(f"static images: no folder given, expected one with {holding}; give it with --static DIR")
+        raise InputError(
+            f"static images: no folder given, expected one with {holding}; give it with --static DIR"
+        )
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected one with {holding}; check --static")
     return root

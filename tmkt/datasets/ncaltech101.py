@@ -1,7 +1,9 @@
-"""N-Caltech101: Caltech101 seen by an event camera (Orchard, Jayawant, Cohen and Thakor 2015), and Caltech101's images.
+"""N-Caltech101: Caltech101 seen by an event camera (Orchard, Jayawant, Cohen and Thakor 2015), and
+Caltech101's images.
 
-`Caltech101/<class>/image_<number>.bin` was recorded of `101_ObjectCategories/<class>/image_<number>.jpg`. The event set has the background
-class and leaves "Faces" out (which shows what "Faces_easy" shows), so the classes are matched by name.
+`Caltech101/<class>/image_<number>.bin` was recorded of
+`101_ObjectCategories/<class>/image_<number>.jpg`. The event set has the background class and leaves
+"Faces" out (which shows what "Faces_easy" shows), so the classes are matched by name.
 """
 
 import re
@@ -14,7 +16,12 @@ from tmkt.datasets import Recording, StaticImages, View, in_order
 from tmkt.datasets.images import need_folder, need_size, read_images
 from tmkt.errors import InputError
 
-VIEW = View((240, 304), fills=True)  # the camera's pixels (ATIS); recordings lie within 180 x 240 of them and differ in size, as the images do
+VIEW = View(
+    (240, 304),
+    fills=True,
+    # the camera's pixels (ATIS); recordings lie within 180 x 240 of them and differ in size, as the
+    # images do
+)
 NAMES = (
     "BACKGROUND_Google Faces_easy Leopards Motorbikes accordion airplanes anchor ant barrel bass beaver binocular bonsai brain brontosaurus "
     "buddha butterfly camera cannon car_side ceiling_fan cellphone chair chandelier cougar_body cougar_face crab crayfish crocodile "
@@ -31,32 +38,51 @@ PAPER_SHARE = 0.9  # Knowledge Transfer
 
 def find_recordings(root: Path) -> list[Recording]:
     """The recordings under `root`, `root`/Caltech101 or tonic's `root`/NCALTECH101/Caltech101."""
-    bases = [root, root / "Caltech101", root / "NCALTECH101" / "Caltech101", root / "N-Caltech101-archive" / "Caltech101"]
+    bases = [
+        root,
+        root / "Caltech101",
+        root / "NCALTECH101" / "Caltech101",
+        root / "N-Caltech101-archive" / "Caltech101",
+    ]
     for base in bases:
-        found = [Recording(path, label, instance, VIEW) for path, label, instance in _numbered(base, ".bin")]
+        found = [
+            Recording(path, label, instance, VIEW)
+            for path, label, instance in _numbered(base, ".bin")
+        ]
         if found:
             return in_order(found)
     what = "holds no recordings" if root.is_dir() else "no such folder"
-    raise InputError(f"{root}: {what}, expected Caltech101/<class>/image_<number>.bin; give the folder that holds them")
+    raise InputError(
+        f"{root}: {what}, expected Caltech101/<class>/image_<number>.bin; give the folder that holds them"
+    )
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """Caltech101's images of the same 101 classes, resized to `size`, instances "caltech101-<class>-<number>".
+    """Caltech101's images of the same 101 classes, resized to `size`, instances
+    "caltech101-<class>-<number>".
 
-    Looks in `root`, `root`/101_ObjectCategories, `root`/caltech101/101_ObjectCategories (torchvision) and `root`/caltech-101/....
+    Looks in `root`, `root`/101_ObjectCategories, `root`/caltech101/101_ObjectCategories
+    (torchvision) and `root`/caltech-101/....
     """
     folder = need_folder(root, "Caltech101's 101_ObjectCategories")
     size = need_size(size, "Caltech101")
-    for base in (folder, *(folder / name / "101_ObjectCategories" for name in (".", "caltech101", "caltech-101"))):
+    for base in (
+        folder,
+        *(folder / name / "101_ObjectCategories" for name in (".", "caltech101", "caltech-101")),
+    ):
         found = list(_numbered(base, ".jpg"))
         if found:
             paths, labels, instances = zip(*found, strict=True)
             return StaticImages(read_images(paths, size), np.array(labels, np.int64), instances)
-    raise InputError(f"{folder}: holds no <class>/image_<number>.jpg, expected Caltech101's 101_ObjectCategories; check --static")
+    raise InputError(
+        f"{folder}: holds no <class>/image_<number>.jpg, expected Caltech101's 101_ObjectCategories; check --static"
+    )
 
 
 def _numbered(base: Path, suffix: str) -> Iterator[tuple[Path, int, str]]:
-    """(path, label, instance) of `base`/<class>/image_<number><suffix>, class by class in order of number."""
+    """(path, label, instance) of `base`/<class>/image_<number><suffix>, class by class in order of
+    number.
+    """
     for label, name in enumerate(CLASSES):
         numbered = []
         for path in (base / name).glob(f"*{suffix}"):
@@ -64,21 +90,32 @@ def _numbered(base: Path, suffix: str) -> Iterator[tuple[Path, int, str]]:
             if match:
                 numbered.append((int(match[1]), path))
             elif suffix == ".bin" and not path.name.startswith("."):
-                raise InputError(f"{path}: name {path.stem!r}, expected image_<number>, which says what was recorded; restore the name")
-        yield from ((path, label, f"caltech101-{name}-{number}") for number, path in sorted(numbered))
+                raise InputError(
+                    f"{path}: name {path.stem!r}, expected image_<number>, which says what was recorded; restore the name"
+                )
+        yield from (
+            (path, label, f"caltech101-{name}-{number}") for number, path in sorted(numbered)
+        )
 
 
-def paper_split(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Knowledge Transfer's: of each class the first round(0.9 n) to train on, the rest to test, images likewise.
+def paper_split(
+    recordings: Sequence[Recording],
+) -> tuple[list[Recording], list[Recording], set[str] | None]:
+    """Knowledge Transfer's: of each class the first round(0.9 n) to train on, the rest to test,
+    images likewise.
 
-    Its image draw reaches one too far, so the first tested image of each class is in the static source; that is kept, being the published
+    Its image draw reaches one too far, so the first tested image of each class is in the static
+        source; that is kept, being the published
     protocol. Its files came in the order of the file system; here they are in order of number.
     """
     train: list[Recording] = []
     test: list[Recording] = []
     images: set[str] = set()
     for label in sorted({r.label for r in recordings}):
-        of_class = sorted((r for r in recordings if r.label == label), key=lambda r: int(r.instance.rpartition("-")[2]))
+        of_class = sorted(
+            (r for r in recordings if r.label == label),
+            key=lambda r: int(r.instance.rpartition("-")[2]),
+        )
         n = round(PAPER_SHARE * len(of_class))
         train += of_class[:n]
         test += of_class[n:]

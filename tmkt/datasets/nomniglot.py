@@ -1,9 +1,11 @@
-"""N-Omniglot: the strokes of Omniglot's characters, shown on a screen to an event camera (Li, Dong, Zhao and Zeng 2022), and Omniglot's images.
+"""N-Omniglot: the strokes of Omniglot's characters, shown on a screen to an event camera (Li, Dong,
+Zhao and Zeng 2022), and Omniglot's images.
 
-`dvs_background/<alphabet>/character<NN>/<number>.aedat4` and `dvs_evaluation/...` hold 20 samples each, one of every drawer; a `.csv` beside
-each says from when to when (its second and third column, in the file's clock). `images_background/<alphabet>/character<NN>/<number>_<drawer>.png`
-are the images. That the numbers of both sets name the same characters is how the set's own loader names its parts; it could not be
-checked here.
+`dvs_background/<alphabet>/character<NN>/<number>.aedat4` and `dvs_evaluation/...` hold 20 samples
+each, one of every drawer; a `.csv` beside each says from when to when (its second and third column,
+in the file's clock). `images_background/<alphabet>/character<NN>/<number>_<drawer>.png` are the
+images. That the numbers of both sets name the same characters is how the set's own loader names its
+parts; it could not be checked here.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,8 @@ from tmkt.errors import InputError
 
 CHARACTERS, DRAWERS = 1623, 20
 CLASSES = tuple(f"{number:04d}" for number in range(1, CHARACTERS + 1))
-# A DAVIS346. The set's loader looks at 250 x 250 pixels from (4, 54) on; one pixel more on each side makes 252 = 9 x 28.
+# A DAVIS346. The set's loader looks at 250 x 250 pixels from (4, 54) on; one pixel more on each
+# side makes 252 = 9 x 28.
 VIEW = View((260, 346), (3, 53, 252, 252))
 SIDE = 105  # of Omniglot's images
 PARTS = ("background", "evaluation")
@@ -34,8 +37,12 @@ def find_recordings(root: Path) -> list[Recording]:
                     found += _samples(path)
     if not found:
         what = "holds no recordings" if root.is_dir() else "no such folder"
-        expected = "expected dvs_background/<alphabet>/character<NN>/<number>.aedat4 with <number>.csv"
-        raise InputError(f"{root}: {what}, {expected}; give the folder that holds them (the original files: pickled .npy are not read)")
+        expected = (
+            "expected dvs_background/<alphabet>/character<NN>/<number>.aedat4 with <number>.csv"
+        )
+        raise InputError(
+            f"{root}: {what}, {expected}; give the folder that holds them (the original files: pickled .npy are not read)"
+        )
     return in_order(found)
 
 
@@ -43,22 +50,47 @@ def _samples(path: Path) -> list[Recording]:
     number = _character(path.stem, path)
     spans = path.with_suffix(".csv")
     try:
-        lines = [line for line in spans.read_text(encoding="utf-8").splitlines() if line.strip()][1:]
+        lines = [line for line in spans.read_text(encoding="utf-8").splitlines() if line.strip()][
+            1:
+        ]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{spans}: cannot be read ({error}), expected the parts of the recording beside it; fetch it again") from None
+        raise InputError(
+            f"{spans}: cannot be read ({error}), expected the parts of the recording beside it; fetch it again"
+        ) from None
     found = []
     for i, line in enumerate(lines):
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal() and len(cells[1]) < 19 and len(cells[2]) < 19) or i >= DRAWERS:
-            raise InputError(f"{spans}: line {i + 2} is {line[:60]!r}, expected {DRAWERS} lines with start and end in columns 2, 3; fetch it again")
-        found.append(Recording(path, number - 1, f"omniglot-{number:04d}-{i + 1}", VIEW, (int(cells[1]), int(cells[2]))))
+        if (
+            len(cells) < 3
+            or not (
+                cells[1].isdecimal()
+                and cells[2].isdecimal()
+                and len(cells[1]) < 19
+                and len(cells[2]) < 19
+            )
+            or i >= DRAWERS
+        ):
+            raise InputError(
+                f"{spans}: line {i + 2} is {line[:60]!r}, expected {DRAWERS} lines with start and end in columns 2, 3; fetch it again"
+            )
+        found.append(
+            Recording(
+                path,
+                number - 1,
+                f"omniglot-{number:04d}-{i + 1}",
+                VIEW,
+                (int(cells[1]), int(cells[2])),
+            )
+        )
     return found
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """Omniglot's images (dark strokes on white, as they are), resized to `size` or 105 x 105, instances "omniglot-<number>-<drawer>".
+    """Omniglot's images (dark strokes on white, as they are), resized to `size` or 105 x 105,
+    instances "omniglot-<number>-<drawer>".
 
-    Looks in `root` and `root`/omniglot-py (torchvision) for images_background and images_evaluation.
+    Looks in `root` and `root`/omniglot-py (torchvision) for images_background and
+    images_evaluation.
     """
     folder = need_folder(root, "Omniglot's images_background")
     paths = [
@@ -69,26 +101,40 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
         if not path.name.startswith(".")
     ]
     if not paths:
-        raise InputError(f"{folder}: holds no images_background/<alphabet>/character<NN>/<number>_<drawer>.png; check --static")
+        raise InputError(
+            f"{folder}: holds no images_background/<alphabet>/character<NN>/<number>_<drawer>.png; check --static"
+        )
     labels, instances = [], []
     for path in paths:
         stem, _, drawer = path.stem.partition("_")
         number = _character(stem, path)
         if not (drawer.isdecimal() and 1 <= int(drawer) <= DRAWERS):
-            raise InputError(f"{path}: name {path.stem!r}, expected <number>_<drawer> with a drawer of 1..{DRAWERS}; restore the name")
+            raise InputError(
+                f"{path}: name {path.stem!r}, expected <number>_<drawer> with a drawer of 1..{DRAWERS}; restore the name"
+            )
         labels.append(number - 1)
         instances.append(f"omniglot-{number:04d}-{int(drawer)}")
-    return StaticImages(read_images(paths, size or (SIDE, SIDE)), np.array(labels, np.int64), tuple(instances))
+    return StaticImages(
+        read_images(paths, size or (SIDE, SIDE)), np.array(labels, np.int64), tuple(instances)
+    )
 
 
 def _character(stem: str, path: Path) -> int:
-    if not (stem.isascii() and stem.isdecimal() and len(stem) < 10 and 1 <= int(stem) <= CHARACTERS):
-        raise InputError(f"{path}: name {path.stem!r}, expected a character's number of 1..{CHARACTERS}; restore the name")
+    if not (
+        stem.isascii() and stem.isdecimal() and len(stem) < 10 and 1 <= int(stem) <= CHARACTERS
+    ):
+        raise InputError(
+            f"{path}: name {path.stem!r}, expected a character's number of 1..{CHARACTERS}; restore the name"
+        )
     return int(stem)
 
 
-def paper_split(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Knowledge Transfer's: of each character, drawers 1 to 15 to train on, as recordings and as images, 16 to 20 to test."""
+def paper_split(
+    recordings: Sequence[Recording],
+) -> tuple[list[Recording], list[Recording], set[str] | None]:
+    """Knowledge Transfer's: of each character, drawers 1 to 15 to train on, as recordings and as
+    images, 16 to 20 to test.
+    """
     train = [r for r in recordings if int(r.instance.rpartition("-")[2]) <= PAPER_TRAIN]
     test = [r for r in recordings if int(r.instance.rpartition("-")[2]) > PAPER_TRAIN]
     return train, test, {r.instance for r in train}

@@ -1,7 +1,8 @@
 """The protocols: which recordings and images are trained on, which validate, which are tested.
 
-"instance-disjoint" is ours and the default: no thing that is tested is seen in training, neither in another recording nor as an image.
-"paper" is a data set's published split. Where that one leaks, as N-Caltech101's does, results by it compare with papers and nothing else.
+"instance-disjoint" is ours and the default: no thing that is tested is seen in training, neither in
+another recording nor as an image. "paper" is a data set's published split. Where that one leaks, as
+N-Caltech101's does, results by it compare with papers and nothing else.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from tmkt.recipe import DataRecipe
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a data set, each in order of instance, and of which instances images may be trained on.
+    """The parts of a data set, each in order of instance, and of which instances images may be
+    trained on.
 
     `images_of` None: of all but `no_images_of`.
     """
@@ -37,19 +39,28 @@ class Split:
         return without_instances(images, barred)
 
 
-def split_recordings(source: Dataset, recordings: Sequence[Recording], data: DataRecipe, seed: int) -> Split:
-    """Splits the recordings of a data set as a recipe says; the draw depends on the instances and the seed alone.
+def split_recordings(
+    source: Dataset, recordings: Sequence[Recording], data: DataRecipe, seed: int
+) -> Split:
+    """Splits the recordings of a data set as a recipe says; the draw depends on the instances and
+    the seed alone.
 
-    The validation part is taken from what is left beside the shots, else from what would be trained on; never from a published test part.
-    Raises InputError for a class of which a part would have nothing, and for "paper" where nothing is published.
+    The validation part is taken from what is left beside the shots, else from what would be trained
+        on; never from a published test part.
+    Raises InputError for a class of which a part would have nothing, and for "paper" where nothing
+        is published.
     """
     if data.protocol == "paper":
         if source.paper is None:
-            raise InputError(f"data.protocol = 'paper': no split of {source.name} is published, expected 'instance-disjoint'; leave the key out")
+            raise InputError(
+                f"data.protocol = 'paper': no split of {source.name} is published, expected 'instance-disjoint'; leave the key out"
+            )
         train, test, images_of = source.paper(recordings)
         for name, part in (("train on", train), ("test", test)):
             if not part:
-                raise InputError(f"{source.name}: the published split leaves no recordings to {name}; give a fuller --data or another protocol")
+                raise InputError(
+                    f"{source.name}: the published split leaves no recordings to {name}; give a fuller --data or another protocol"
+                )
         train, validation = _take_validation(train, data.validation, seed)
         return Split("paper", train, validation, test, images_of, {r.instance for r in validation})
     if data.shots:
@@ -58,7 +69,14 @@ def split_recordings(source: Dataset, recordings: Sequence[Recording], data: Dat
     else:
         both, test = by_share(recordings, data.train_share, seed)
         train, validation = _take_validation(both, data.validation, seed)
-    return Split("instance-disjoint", train, validation, test, None, {r.instance for r in (*test, *validation)})
+    return Split(
+        "instance-disjoint",
+        train,
+        validation,
+        test,
+        None,
+        {r.instance for r in (*test, *validation)},
+    )
 
 
 def check_paired(source: Dataset, protocol: str) -> None:
@@ -70,21 +88,33 @@ def check_paired(source: Dataset, protocol: str) -> None:
         )
 
 
-def by_share(recordings: Sequence[Recording], share: float, seed: int) -> tuple[list[Recording], list[Recording]]:
-    """Draws `share` of the instances of every class to train on, at least one and never all. Gives (train, test) as `few_shot` does."""
+def by_share(
+    recordings: Sequence[Recording], share: float, seed: int
+) -> tuple[list[Recording], list[Recording]]:
+    """Draws `share` of the instances of every class to train on, at least one and never all. Gives
+    (train, test) as `few_shot` does.
+    """
     rng = np.random.default_rng([seed, 2])
     drawn: set[str] = set()
     for what, instances in groups(recordings):
         if len(instances) < 2:
-            raise InputError(f"{what}: {len(instances)} recorded instances, expected at least 2, one to train on and one to test; give more")
+            raise InputError(
+                f"{what}: {len(instances)} recorded instances, expected at least 2, one to train on and one to test; give more"
+            )
         n = min(max(round(share * len(instances)), 1), len(instances) - 1)
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
     ordered = in_order(recordings)
-    return [r for r in ordered if r.instance in drawn], [r for r in ordered if r.instance not in drawn]
+    return [r for r in ordered if r.instance in drawn], [
+        r for r in ordered if r.instance not in drawn
+    ]
 
 
-def _take_validation(recordings: list[Recording], wanted: float, seed: int) -> tuple[list[Recording], list[Recording]]:
-    """Draws the validation part: `wanted` instances of every class, or a share of them if below 1. Gives (others, validation)."""
+def _take_validation(
+    recordings: list[Recording], wanted: float, seed: int
+) -> tuple[list[Recording], list[Recording]]:
+    """Draws the validation part: `wanted` instances of every class, or a share of them if below 1.
+    Gives (others, validation).
+    """
     if not wanted:
         return recordings, []
     rng = np.random.default_rng([seed, 1])
@@ -92,6 +122,10 @@ def _take_validation(recordings: list[Recording], wanted: float, seed: int) -> t
     for what, instances in groups(recordings):
         n = int(wanted) if wanted >= 1 else max(round(wanted * len(instances)), 1)
         if len(instances) <= n:
-            raise InputError(f"{what}: {len(instances)} instances to take {n} for validation from, expected more; lower data.validation or give more")
+            raise InputError(
+                f"{what}: {len(instances)} instances to take {n} for validation from, expected more; lower data.validation or give more"
+            )
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
-    return [r for r in recordings if r.instance not in drawn], [r for r in recordings if r.instance in drawn]
+    return [r for r in recordings if r.instance not in drawn], [
+        r for r in recordings if r.instance in drawn
+    ]

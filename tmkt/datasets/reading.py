@@ -18,9 +18,11 @@ CHUNK = 2**18  # events at a time
 
 
 def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
-    """All events of a recording. `sensor` (height, width) bounds the coordinates where the recording has no view.
+    """All events of a recording. `sensor` (height, width) bounds the coordinates where the
+    recording has no view.
 
-    Raises InputError for a file that cannot be read or is damaged, and for a recording without events.
+    Raises InputError for a file that cannot be read or is damaged, and for a recording without
+    events.
     """
     sensor = recording.view.sensor if recording.view else sensor
     if recording.span_us is None:
@@ -28,19 +30,27 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
     try:
         stat = recording.path.stat()
     except OSError as error:
-        raise InputError(f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording; check the path") from None
+        raise InputError(
+            f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording; check the path"
+        ) from None
     events = _read_shared(recording.path, sensor, stat.st_mtime_ns, stat.st_size)
     begin, end = np.searchsorted(events.t, recording.span_us)
-    part = Events(events.t[begin:end], events.x[begin:end], events.y[begin:end], events.p[begin:end], sensor)
+    part = Events(
+        events.t[begin:end], events.x[begin:end], events.y[begin:end], events.p[begin:end], sensor
+    )
     if not len(part):
         first, last = recording.span_us
-        raise InputError(f"{recording.path}: no events from {first} to {last} us, where its list of parts says there are; fetch both files again")
+        raise InputError(
+            f"{recording.path}: no events from {first} to {last} us, where its list of parts says there are; fetch both files again"
+        )
     return part
 
 
 @lru_cache(maxsize=1)
 def _read_shared(path: Path, sensor: tuple[int, int], _changed: int, _size: int) -> Events:
-    """A file that holds several recordings: they follow one another in order of instance, so the last file is enough to keep."""
+    """A file that holds several recordings: they follow one another in order of instance, so the
+    last file is enough to keep.
+    """
     return _read_file(path, sensor)
 
 
@@ -63,14 +73,18 @@ def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
 
 
 def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
-    """Any format that `tmkt.readers` knows. A file of another sensor than the data set's is refused."""
+    """Any format that `tmkt.readers` knows. A file of another sensor than the data set's is
+    refused.
+    """
     from tmkt.readers import open_events
 
     source = open_events(path, sensor=None, chunk=CHUNK)
     try:
         if source.sensor is not None and source.sensor != sensor:
             found, expected = (f"{width}x{height}" for height, width in (source.sensor, sensor))
-            raise InputError(f"{path}: recorded with a sensor of {found}, expected {expected} as the other recordings; keep sensors apart")
+            raise InputError(
+                f"{path}: recorded with a sensor of {found}, expected {expected} as the other recordings; keep sensors apart"
+            )
         parts = list(source.chunks(sensor))
     finally:
         source.close()
@@ -83,7 +97,9 @@ def _checked(columns: tuple[NDArray[Any], ...], path: Path, sensor: tuple[int, i
     t, x, y, p = columns
     for what, values, most in (("x", x, 65535), ("y", y, 65535), ("polarity", p, 255)):
         if len(values) and not (values.min() >= 0 and values.max() <= most):
-            raise InputError(f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch the file again")
+            raise InputError(
+                f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch the file again"
+            )
     events = Events(
         np.ascontiguousarray(t.astype(np.int64)),
         np.ascontiguousarray(x.astype(np.uint16)),
@@ -108,7 +124,11 @@ def _is_matrix(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             shape, _, dtype = read(file)
     except (OSError, ValueError):
         return False
@@ -116,7 +136,9 @@ def _is_matrix(path: Path) -> bool:
 
 
 def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.uint8]:
-    """A recording as a network takes it: uint8 [bins, 2, height, width], integer counts. InputError as `read_recording` raises it."""
+    """A recording as a network takes it: uint8 [bins, 2, height, width], integer counts. InputError
+    as `read_recording` raises it.
+    """
     events = read_recording(recording, contract.sensor)
     view = recording.view or View(contract.sensor)
     if view == View(contract.sensor):

@@ -1,6 +1,7 @@
 """Which recordings and images are trained on and which are tested.
 
-All splits are by instance: no thing that is tested is seen in training, neither in another recording nor as an image.
+All splits are by instance: no thing that is tested is seen in training, neither in another
+recording nor as an image.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,24 +13,31 @@ from pydantic import AfterValidator, Field
 from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.errors import InputError, nearest
 
-MAX_IMAGES = 2_000_000  # that a network has seen: ours, above ImageNet's 1.3 million, so that no damaged file asks for all memory
+# that a network has seen: ours, above ImageNet's 1.3 million, so that no damaged file asks for all
+# memory
+MAX_IMAGES = 2_000_000
 
 
 def _few(ranges: dict[str, list[tuple[int, int]]]) -> dict[str, list[tuple[int, int]]]:
-    total = sum(max(last - first + 1, 0) for found in ranges.values() for first, last in found) + sum(not found for found in ranges.values())
+    total = sum(
+        max(last - first + 1, 0) for found in ranges.values() for first, last in found
+    ) + sum(not found for found in ranges.values())
     if total > MAX_IMAGES:
         raise ValueError(f"names {total} instances, expected at most {MAX_IMAGES}")
     return ranges
 
 
 _Number = Annotated[int, Field(ge=0)]
-Ranges = Annotated[dict[str, list[tuple[_Number, _Number]]], AfterValidator(_few)]  # what `to_ranges` gives, as runs and bundles are checked for it
+Ranges = Annotated[
+    dict[str, list[tuple[_Number, _Number]]], AfterValidator(_few)
+]  # what `to_ranges` gives, as runs and bundles are checked for it
 
 
 def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
     """From what a split draws: (name, instances, sorted) of every class.
 
-    Where one instance has recordings of several classes, as the people of DVS128 Gesture have, all classes are one group: an instance is
+    Where one instance has recordings of several classes, as the people of DVS128 Gesture have, all
+        classes are one group: an instance is
     on one side with all of its recordings.
     """
     labels: dict[str, set[int]] = {}
@@ -43,10 +51,14 @@ def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
     return [(f"class {label}", sorted(instances)) for label, instances in sorted(of_class.items())]
 
 
-def few_shot(recordings: Sequence[Recording], shots: int, seed: int) -> tuple[list[Recording], list[Recording]]:
-    """Draws `shots` instances of every class to train on; all others are tested. Gives (train, test), each in order of instance.
+def few_shot(
+    recordings: Sequence[Recording], shots: int, seed: int
+) -> tuple[list[Recording], list[Recording]]:
+    """Draws `shots` instances of every class to train on; all others are tested. Gives (train,
+    test), each in order of instance.
 
-    All recordings of a drawn instance are trained on. The draw depends on the instances and the seed alone. Raises InputError where a
+    All recordings of a drawn instance are trained on. The draw depends on the instances and the
+        seed alone. Raises InputError where a
     class would have nothing left to test.
     """
     rng = np.random.default_rng(seed)
@@ -59,42 +71,66 @@ def few_shot(recordings: Sequence[Recording], shots: int, seed: int) -> tuple[li
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
     ordered = in_order(recordings)
-    return [r for r in ordered if r.instance in drawn], [r for r in ordered if r.instance not in drawn]
+    return [r for r in ordered if r.instance in drawn], [
+        r for r in ordered if r.instance not in drawn
+    ]
 
 
 def without_instances(images: StaticImages, instances: set[str]) -> StaticImages:
     """The images that show none of `instances`. Raises InputError if none is left."""
     keep = np.array([instance not in instances for instance in images.instances], np.bool_)
     if not keep.any():
-        raise InputError(f"static images: all {len(images)} show something that is tested, expected others; give more images")
+        raise InputError(
+            f"static images: all {len(images)} show something that is tested, expected others; give more images"
+        )
     kept = tuple(instance for instance, k in zip(images.instances, keep, strict=True) if k)
     return StaticImages(images.images[keep], images.labels[keep], kept)
 
 
-def choose(recordings: Sequence[Recording], split: str, trained_on: Collection[str], images: Collection[str] = ()) -> list[Recording]:
+def choose(
+    recordings: Sequence[Recording],
+    split: str,
+    trained_on: Collection[str],
+    images: Collection[str] = (),
+) -> list[Recording]:
     """The recordings of a split, in order of instance.
 
-    "train": the instance's recording was trained on. "test": neither its recording nor its image (`images`) was. "all": every one.
+    "train": the instance's recording was trained on. "test": neither its recording nor its image
+        (`images`) was. "all": every one.
     Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:
-        raise InputError(f"split {split!r}: not known, expected test, train or all{nearest(split, splits)}")
+        raise InputError(
+            f"split {split!r}: not known, expected test, train or all{nearest(split, splits)}"
+        )
     recorded, seen = set(trained_on), {*trained_on, *images}
     ordered = in_order(recordings)
     if split == "all":
         return ordered
-    chosen = [r for r in ordered if (r.instance in recorded if split == "train" else r.instance not in seen)]
+    chosen = [
+        r
+        for r in ordered
+        if (r.instance in recorded if split == "train" else r.instance not in seen)
+    ]
     if not chosen:
-        why = "show what was trained on, as recordings or as images" if split == "test" else "were not trained on"
-        raise InputError(f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or --data")
+        why = (
+            "show what was trained on, as recordings or as images"
+            if split == "test"
+            else "were not trained on"
+        )
+        raise InputError(
+            f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or --data"
+        )
     return chosen
 
 
 def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
-    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of thousands of images of a training.
+    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of
+    thousands of images of a training.
 
-    An instance without such a number, as a user's own file may be named, is its own name with no ranges.
+    An instance without such a number, as a user's own file may be named, is its own name with no
+    ranges.
     """
     numbers: dict[str, list[int]] = {}
     names: list[str] = []
@@ -121,13 +157,23 @@ def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
 
 def from_ranges(ranges: dict[str, list[list[int]]]) -> set[str]:
     """The instances that `to_ranges` was given."""
-    numbered = {f"{name}-{number}" for name, found in ranges.items() for first, last in found for number in range(first, last + 1)}
+    numbered = {
+        f"{name}-{number}"
+        for name, found in ranges.items()
+        for first, last in found
+        for number in range(first, last + 1)
+    }
     return numbered | {name for name, found in ranges.items() if not found}
 
 
 def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
-    """At most `limit` of the recordings (None: all), in order of instance. Always the same ones, drawn from the whole range of instances."""
+    """At most `limit` of the recordings (None: all), in order of instance. Always the same ones,
+    drawn from the whole range of instances.
+    """
     ordered = in_order(recordings)
     if limit is None or limit >= len(ordered):
         return ordered
-    return [ordered[i] for i in sorted(np.random.default_rng(0).choice(len(ordered), limit, replace=False))]
+    return [
+        ordered[i]
+        for i in sorted(np.random.default_rng(0).choice(len(ordered), limit, replace=False))
+    ]

@@ -17,7 +17,9 @@ Origin = Literal["first", "clock"]
 
 @dataclass(frozen=True)
 class Bin:
-    """A bin that is complete: its number, counted from the stream's first, its frame uint8 [2, H, W], and the events in the frame."""
+    """A bin that is complete: its number, counted from the stream's first, its frame uint8 [2, H,
+    W], and the events in the frame.
+    """
 
     index: int
     frame: NDArray[np.uint8]
@@ -38,7 +40,9 @@ def _fill(
     most: int,
     frame: NDArray[np.uint8],
 ) -> tuple[int, int]:
-    """Counts the events before `end_us` into the frame [2 * H * W]; gives the first that is not, and how many met a site."""
+    """Counts the events before `end_us` into the frame [2 * H * W]; gives the first that is not,
+    and how many met a site.
+    """
     met = 0
     plane = frame.size // 2
     i = begin
@@ -54,10 +58,13 @@ def _fill(
 
 
 class Binner:
-    """Cuts a stream into bins of `bin_us`, bin = floor((t - origin) / bin_us); the events are in order and were checked (readers do).
+    """Cuts a stream into bins of `bin_us`, bin = floor((t - origin) / bin_us); the events are in
+    order and were checked (readers do).
 
-    Origin "first": the first event's time, as in a recording; "clock": the last multiple of `bin_us` before it, so that two streams of one
-    clock have the same bins. A bin is complete when an event after it is there, or the stream ends: nothing else says that time has passed.
+    Origin "first": the first event's time, as in a recording; "clock": the last multiple of
+        `bin_us` before it, so that two streams of one
+    clock have the same bins. A bin is complete when an event after it is there, or the stream ends:
+        nothing else says that time has passed.
     Bins without any event, inside the crop or outside, are not given: their numbers are missing.
     """
 
@@ -71,9 +78,13 @@ class Binner:
         self._index, self._in_bin, self._met = 0, 0, 0
 
     def push(self, events: Events) -> Iterator[Bin]:
-        """The bins that these events complete. InputError for a sensor other than the first chunk's."""
+        """The bins that these events complete. InputError for a sensor other than the first
+        chunk's.
+        """
         if events.sensor != self.mapping.sensor:
-            raise InputError(f"stream: sensor {events.sensor}, before it was {self.mapping.sensor}; a stream must keep its sensor")
+            raise InputError(
+                f"stream: sensor {events.sensor}, before it was {self.mapping.sensor}; a stream must keep its sensor"
+            )
         if len(events) == 0:
             return
         if self.origin_us is None:
@@ -83,7 +94,17 @@ class Binner:
         while at < len(events):
             end_us = self.time_us(self._index + 1)
             stop, met = _fill(
-                events.t, events.x, events.y, events.p, at, end_us, self._rows, self._columns, width, self.mapping.most, self._frame.reshape(-1)
+                events.t,
+                events.x,
+                events.y,
+                events.p,
+                at,
+                end_us,
+                self._rows,
+                self._columns,
+                width,
+                self.mapping.most,
+                self._frame.reshape(-1),
             )
             self.events += stop - at
             self.unseen += stop - at - met

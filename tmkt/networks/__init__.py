@@ -1,4 +1,6 @@
-"""The networks that are trained. One file a family; `SpikingNetwork` is any of them behind one linear head."""
+"""The networks that are trained. One file a family; `SpikingNetwork` is any of them behind one
+linear head.
+"""
 
 from tmkt.networks.network import NetworkOutput, SpikingNetwork
 from tmkt.networks.vgg import Block

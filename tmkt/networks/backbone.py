@@ -15,9 +15,11 @@ from tmkt.networks.lif import LIF
 
 @dataclass(frozen=True)
 class Backbone:
-    """Blocks that map [T, B, C, H, W] to the next one's input; the last one's output has `features` values a sample and step.
+    """Blocks that map [T, B, C, H, W] to the next one's input; the last one's output has `features`
+    values a sample and step.
 
-    `aligned` are the neurons whose membranes the alignment losses read; None: they read the features.
+    `aligned` are the neurons whose membranes the alignment losses read; None: they read the
+    features.
     """
 
     blocks: Sequence[nn.Module]
@@ -28,12 +30,14 @@ class Backbone:
 def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """The convolution of [T, B, C, H, W], which sees T and B as one batch; channels last in memory.
 
-    While training on a CPU by Winograd's algorithm where that is faster. In evaluation mode it is always the plain convolution.
+    While training on a CPU by Winograd's algorithm where that is faster. In evaluation mode it is
+    always the plain convolution.
     """
     skips = conv.kernel_size == (1, 1) and conv.padding == (0, 0) and conv.stride != (1, 1)
     if skips:
-        # oneDNN writes beyond its memory in the backward pass of a strided 1x1 convolution of few channels and even maps, and the process
-        # dies (torch 2.13.0; 4 channels, 34 x 34): so what the stride leaves out is left out first.
+        # oneDNN writes beyond its memory in the backward pass of a strided 1x1 convolution of few
+        # channels and even maps, and the process dies (torch 2.13.0; 4 channels, 34 x 34): so what
+        # the stride leaves out is left out first.
         x = x[..., :: conv.stride[0], :: conv.stride[1]]
     flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     if skips:
@@ -45,14 +49,18 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def average_pool(x: Tensor, size: int) -> Tensor:
-    """Means of `size` x `size` windows of [T, B, C, H, W]; a remainder of rows and columns is dropped."""
+    """Means of `size` x `size` windows of [T, B, C, H, W]; a remainder of rows and columns is
+    dropped.
+    """
     pooled: Tensor = _AveragePool.apply(x.flatten(0, 1), size)  # type: ignore[no-untyped-call]
     parted: Tensor = pooled.unflatten(0, x.shape[:2])
     return parted
 
 
 class _AveragePool(torch.autograd.Function):
-    """torch's average pooling, which does not keep its input for the backward pass: a sixth of all that VGGSNN's would keep."""
+    """torch's average pooling, which does not keep its input for the backward pass: a sixth of all
+    that VGGSNN's would keep.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
@@ -63,14 +71,22 @@ class _AveragePool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (images, channels, height, width), size = ctx.shape, ctx.size
         down, across = grad.shape[2:]
-        whole = grad.new_empty if (down * size, across * size) == (height, width) else grad.new_zeros
+        whole = (
+            grad.new_empty if (down * size, across * size) == (height, width) else grad.new_zeros
+        )
         out = whole(images, height, width, channels)
-        windows = out[:, : down * size, : across * size].unflatten(1, (down, size)).unflatten(3, (across, size))
+        windows = (
+            out[:, : down * size, : across * size]
+            .unflatten(1, (down, size))
+            .unflatten(3, (across, size))
+        )
         windows.copy_((grad / size**2).permute(0, 2, 3, 1)[:, :, None, :, None])
         return out.permute(0, 3, 1, 2), None
 
 
-def map_size(size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1) -> tuple[int, int]:
+def map_size(
+    size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1
+) -> tuple[int, int]:
     """Height and width after a convolution and a pooling."""
     height, width = (((n + 2 * padding - kernel) // stride + 1) // pool for n in size)
     return height, width
@@ -79,4 +95,6 @@ def map_size(size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: i
 def need_map(size: tuple[int, int], input_shape: tuple[int, int, int], what: str) -> None:
     """InputError where the maps of `what` have shrunk to nothing."""
     if min(size) < 1:
-        raise InputError(f"network: {what} leave nothing of a {input_shape[1:]} input; use fewer or smaller ones, or a larger data.sensor")
+        raise InputError(
+            f"network: {what} leave nothing of a {input_shape[1:]} input; use fewer or smaller ones, or a larger data.sensor"
+        )

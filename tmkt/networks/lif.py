@@ -1,4 +1,6 @@
-"""The spiking neuron of all networks: SpikingJelly's LIF, on a CPU fused with the batch norm before it."""
+"""The spiking neuron of all networks: SpikingJelly's LIF, on a CPU fused with the batch norm before
+it.
+"""
 
 import logging
 from collections.abc import Callable
@@ -20,8 +22,9 @@ from tmkt.recipe import NetworkRecipe
 # SpikingJelly's first step looks for Triton, and torch warns on standard error that a CPU has none.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
-# Each surrogate's width goes with the threshold. At Knowledge Transfer's 0.5 "triangle" is its QGateGrad (2 - 4|x|) and "rectangle" its
-# BackEIGateGrad (1 for |x| < 0.5); "atan" is SpikingJelly's default at threshold 1.
+# Each surrogate's width goes with the threshold. At Knowledge Transfer's 0.5 "triangle" is its
+# QGateGrad (2 - 4|x|) and "rectangle" its BackEIGateGrad (1 for |x| < 0.5); "atan" is
+# SpikingJelly's default at threshold 1.
 SURROGATES: dict[str, tuple[int, type[nn.Module], float]] = {
     "atan": (kernels.ATAN, surrogate.ATan, 2.0),
     "triangle": (kernels.TRIANGLE, surrogate.PiecewiseQuadratic, 1.0),
@@ -30,10 +33,13 @@ SURROGATES: dict[str, tuple[int, type[nn.Module], float]] = {
 
 
 class LIF(neuron.LIFNode):  # type: ignore[misc]
-    """h = v + (x - v) / tau, spike at h >= threshold, hard reset to 0: the neuron that the integer program reproduces.
+    """h = v + (x - v) / tau, spike at h >= threshold, hard reset to 0: the neuron that the integer
+    program reproduces.
 
-    Knowledge Transfer's fires at h > threshold, which differs where a membrane meets the threshold exactly. Gradients pass through the
-    membrane but not through the reset (`detach_reset`). Every call starts from membranes of zero. `v_seq` [T, B, ...] holds the membranes
+    Knowledge Transfer's fires at h > threshold, which differs where a membrane meets the threshold
+        exactly. Gradients pass through the
+    membrane but not through the reset (`detach_reset`). Every call starts from membranes of zero.
+        `v_seq` [T, B, ...] holds the membranes
     after the reset of the last call where `store_v_seq` is set.
     """
 
@@ -51,10 +57,13 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         )
 
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
-        """Spikes of currents [T, B, C, ...] that first go through `norm`, which sees T and B as one batch.
+        """Spikes of currents [T, B, C, ...] that first go through `norm`, which sees T and B as one
+        batch.
 
-        On a CPU both are one pass over memory, and backward keeps nothing but x: membranes are computed again. It is float32, also
-        after a convolution in bfloat16. Given the same current, spikes are SpikingJelly's, bit for bit. On a GPU it is SpikingJelly's
+        On a CPU both are one pass over memory, and backward keeps nothing but x: membranes are
+            computed again. It is float32, also
+        after a convolution in bfloat16. Given the same current, spikes are SpikingJelly's, bit for
+            bit. On a GPU it is SpikingJelly's
         neuron (Triton or CUDA) behind torch's batch norm.
         """
         if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
@@ -66,7 +75,14 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
 
     def _fused(self, x: Tensor, norm: BatchNorm | None) -> Tensor:
         channels = x.shape[2]
-        setting = _Setting(self.tau, self.v_threshold, self.kind, self.surrogate_function.alpha, self.store_v_seq, None)
+        setting = _Setting(
+            self.tau,
+            self.v_threshold,
+            self.kind,
+            self.surrogate_function.alpha,
+            self.store_v_seq,
+            None,
+        )
         if norm is None:
             weight, bias = x.new_ones(channels), x.new_zeros(channels)
         else:
@@ -89,7 +105,9 @@ class _Setting:
 
 class _NormLif(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, setting: _Setting) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, setting: _Setting
+    ) -> tuple[Tensor, Tensor | None]:
         steps, channels = x.shape[0], x.shape[2]
         data, width = _flat(x), channels * -(-kernels.LANES // channels)
         norm = setting.norm
@@ -98,7 +116,12 @@ class _NormLif(torch.autograd.Function):
         if norm is None:
             mean, inverse = np.zeros(channels), np.ones(channels)
         elif batch_statistics:
-            sums = np.concatenate([_over(data.reshape(-1), width, channels, kernels.channel_sums, 2).reshape(-1), [count]])
+            sums = np.concatenate(
+                [
+                    _over(data.reshape(-1), width, channels, kernels.channel_sums, 2).reshape(-1),
+                    [count],
+                ]
+            )
             sums = all_reduced(sums)
             count = float(sums[-1])
             mean = sums[:channels] / count
@@ -108,34 +131,75 @@ class _NormLif(torch.autograd.Function):
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None
-            mean, inverse = norm.running_mean.double().numpy(), 1.0 / np.sqrt(norm.running_var.double().numpy() + norm.eps)
+            mean, inverse = (
+                norm.running_mean.double().numpy(),
+                1.0 / np.sqrt(norm.running_var.double().numpy() + norm.eps),
+            )
         scale = weight.double().numpy() * inverse
         shift = bias.double().numpy() - mean * scale
         spikes = torch.empty_like(_channels_last(x))
         membrane = torch.empty_like(spikes) if setting.store_membrane else None
         tiled = _tile(scale, width), _tile(shift, width)
         numbers = np.float32(setting.tau), np.float32(setting.threshold)
-        outputs = _flat(spikes), np.empty((steps, 0), np.float32) if membrane is None else _flat(membrane)
-        each_share(data.shape[1], width, lambda _, begin, end: kernels.lif_forward(data, *tiled, *numbers, *outputs, begin, end))
+        outputs = (
+            _flat(spikes),
+            np.empty((steps, 0), np.float32) if membrane is None else _flat(membrane),
+        )
+        each_share(
+            data.shape[1],
+            width,
+            lambda _, begin, end: kernels.lif_forward(data, *tiled, *numbers, *outputs, begin, end),
+        )
         ctx.save_for_backward(x, weight)
-        ctx.setting, ctx.statistics, ctx.tiled = setting, (mean, inverse, count, batch_statistics), tiled
+        ctx.setting, ctx.statistics, ctx.tiled = (
+            setting,
+            (mean, inverse, count, batch_statistics),
+            tiled,
+        )
         ctx.set_materialize_grads(False)
         return spikes, membrane
 
     @staticmethod
-    def backward(ctx: Any, grad_spikes: Tensor | None, grad_membrane: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, grad_spikes: Tensor | None, grad_membrane: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         setting, (mean, inverse, count, batch_statistics) = ctx.setting, ctx.statistics
         steps, channels = x.shape[0], x.shape[2]
         data, width = _flat(x), len(ctx.tiled[0])
         none = np.empty((steps, 0), np.float32)
-        from_spikes, from_membrane = (none if grad is None else _flat(grad) for grad in (grad_spikes, grad_membrane))
+        from_spikes, from_membrane = (
+            none if grad is None else _flat(grad) for grad in (grad_spikes, grad_membrane)
+        )
         grad = torch.empty_like(_channels_last(x))
         out, tiled_mean = _flat(grad), _tile(mean, width)
-        numbers = np.float32(setting.tau), np.float32(setting.threshold), setting.surrogate, np.float32(setting.alpha)
+        numbers = (
+            np.float32(setting.tau),
+            np.float32(setting.threshold),
+            setting.surrogate,
+            np.float32(setting.alpha),
+        )
 
-        def run(x: NDArray[np.float32], sums: NDArray[np.float64], products: NDArray[np.float64], begin: int, end: int) -> None:
-            kernels.lif_backward(x, *ctx.tiled, tiled_mean, *numbers, from_spikes, from_membrane, out, sums, products, begin, end)
+        def run(
+            x: NDArray[np.float32],
+            sums: NDArray[np.float64],
+            products: NDArray[np.float64],
+            begin: int,
+            end: int,
+        ) -> None:
+            kernels.lif_backward(
+                x,
+                *ctx.tiled,
+                tiled_mean,
+                *numbers,
+                from_spikes,
+                from_membrane,
+                out,
+                sums,
+                products,
+                begin,
+                end,
+            )
 
         sums, products = _over(data, width, channels, run, 2)
         if setting.norm is None:
@@ -144,17 +208,33 @@ class _NormLif(torch.autograd.Function):
         gain = weight.double().numpy() * inverse
         if batch_statistics:
             total = all_reduced(np.concatenate([sums, products]))
-            slope, offset = gain * inverse**2 * total[channels:] / count, gain * total[:channels] / count
+            slope, offset = (
+                gain * inverse**2 * total[channels:] / count,
+                gain * total[:channels] / count,
+            )
         else:
             slope, offset = np.zeros(channels), np.zeros(channels)
         rows, grads = data.reshape(-1), out.reshape(-1)
         tiled = [_tile(values, width) for values in (gain, slope, offset)]
-        each_share(len(rows), width, lambda _, begin, end: kernels.norm_backward(rows, tiled_mean, grads, *tiled, begin, end))
-        return grad, torch.from_numpy(grad_weight).to(weight), torch.from_numpy(grad_bias).to(weight), None
+        each_share(
+            len(rows),
+            width,
+            lambda _, begin, end: kernels.norm_backward(
+                rows, tiled_mean, grads, *tiled, begin, end
+            ),
+        )
+        return (
+            grad,
+            torch.from_numpy(grad_weight).to(weight),
+            torch.from_numpy(grad_bias).to(weight),
+            None,
+        )
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """[T, B, C, H, W] with its channels side by side in memory, copied if they are not; [T, B, C] is that anyway."""
+    """[T, B, C, H, W] with its channels side by side in memory, copied if they are not; [T, B, C]
+    is that anyway.
+    """
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
@@ -168,8 +248,12 @@ def _tile(values: NDArray[np.float64], width: int) -> NDArray[np.float32]:
     return np.tile(values.astype(np.float32), width // len(values))
 
 
-def _over(data: NDArray[np.float32], width: int, channels: int, run: Callable[..., object], kinds: int) -> NDArray[np.float64]:
-    """Runs a kernel that adds onto `kinds` arrays of sums; gives them per channel [kinds, C], added in the order of the shares."""
+def _over(
+    data: NDArray[np.float32], width: int, channels: int, run: Callable[..., object], kinds: int
+) -> NDArray[np.float64]:
+    """Runs a kernel that adds onto `kinds` arrays of sums; gives them per channel [kinds, C], added
+    in the order of the shares.
+    """
     size = data.shape[-1]
     sums = np.zeros((torch.get_num_threads(), kinds, width))
     each_share(size, width, lambda index, begin, end: run(data, *sums[index], begin, end))

@@ -13,7 +13,8 @@ from tmkt.networks.global_batch import many_processes
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of all processes' samples together, so that many processes compute what one would.
+    """Batch norm whose statistics are those of all processes' samples together, so that many
+    processes compute what one would.
 
     In one process it is torch's. torch's own SyncBatchNorm does not run on a CPU.
     """
@@ -31,13 +32,17 @@ class BatchNorm(nn.BatchNorm2d):
         count = x.numel() / x.shape[1] * distributed.get_world_size()
         sums = all_reduce(torch.stack([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))])) / count
         mean, variance = sums[0], (sums[1] - sums[0] ** 2).clamp_min(0.0)
-        self.note(mean.detach().double().cpu().numpy(), variance.detach().double().cpu().numpy(), count)
+        self.note(
+            mean.detach().double().cpu().numpy(), variance.detach().double().cpu().numpy(), count
+        )
         scale = self.weight * torch.rsqrt(variance + self.eps)
         y: Tensor = x * scale.view(-1, 1, 1) + (self.bias - mean * scale).view(-1, 1, 1)
         return y
 
     def note(self, mean: NDArray[np.float64], variance: NDArray[np.float64], count: float) -> None:
-        """Moves the running statistics towards a batch's, as torch does (the variance there is the unbiased one)."""
+        """Moves the running statistics towards a batch's, as torch does (the variance there is the
+        unbiased one).
+        """
         if not (self.training and self.track_running_stats):
             return
         assert self.running_mean is not None
@@ -52,8 +57,14 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """In this context batch norm normalises as it would, but leaves its running statistics as they are."""
-    norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d) and one.track_running_stats and one.training]
+    """In this context batch norm normalises as it would, but leaves its running statistics as they
+    are.
+    """
+    norms = [
+        one
+        for one in module.modules()
+        if isinstance(one, nn.BatchNorm2d) and one.track_running_stats and one.training
+    ]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -1,6 +1,8 @@
-"""ResNet-18 as Knowledge Transfer has it (arXiv 2303.13077, model_zoo/resnet.py): pre-activation, analog residual stream.
+"""ResNet-18 as Knowledge Transfer has it (arXiv 2303.13077, model_zoo/resnet.py): pre-activation,
+analog residual stream.
 
-For comparison with the papers. A chip cannot hold it, as what its residual stream carries is not spikes: see sew_resnet.py.
+For comparison with the papers. A chip cannot hold it, as what its residual stream carries is not
+spikes: see sew_resnet.py.
 """
 
 from torch import Tensor, nn
@@ -10,7 +12,12 @@ from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
 
-STAGES = (64, 128, 256, 512)  # channels; two blocks each, the first of all stages but the first with stride 2
+STAGES = (
+    64,
+    128,
+    256,
+    512,
+)  # channels; two blocks each, the first of all stages but the first with stride 2
 
 
 class Stem(nn.Module):
@@ -27,25 +34,37 @@ class Stem(nn.Module):
 class PreActivation(nn.Module):
     """Batch norm, LIF, convolution."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, recipe: NetworkRecipe) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int, recipe: NetworkRecipe
+    ) -> None:
         super().__init__()
         self.bn = BatchNorm(channels_in)
         self.neuron = LIF(recipe)
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(
+            channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return convolve(self.conv, self.neuron(x, self.bn))
 
 
 class ResidualBlock(nn.Module):
-    """BN-LIF-conv3x3-BN-LIF-conv3x3 plus the input, which goes through BN-LIF-conv1x1 where the shape changes."""
+    """BN-LIF-conv3x3-BN-LIF-conv3x3 plus the input, which goes through BN-LIF-conv1x1 where the
+    shape changes.
+    """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, recipe: NetworkRecipe) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, recipe: NetworkRecipe
+    ) -> None:
         super().__init__()
         self.first = PreActivation(channels_in, channels_out, 3, stride, recipe)
         self.second = PreActivation(channels_out, channels_out, 3, 1, recipe)
         changes = stride > 1 or channels_in != channels_out
-        self.shortcut = PreActivation(channels_in, channels_out, 1, stride, recipe) if changes else nn.Identity()
+        self.shortcut = (
+            PreActivation(channels_in, channels_out, 1, stride, recipe)
+            if changes
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.second(self.first(x)) + self.shortcut(x)
@@ -66,7 +85,9 @@ class PooledNorm(nn.Module):
 
 
 def resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """conv3x3 to 64 channels, four stages of two blocks, batch norm, global average; weights as Kaiming says (fan out)."""
+    """conv3x3 to 64 channels, four stages of two blocks, batch norm, global average; weights as
+    Kaiming says (fan out).
+    """
     channels, size = STAGES[0], input_shape[1:]
     blocks: list[nn.Module] = [Stem(input_shape[0], channels)]
     for stage, out in enumerate(STAGES):

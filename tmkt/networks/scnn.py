@@ -37,7 +37,9 @@ class Hidden(nn.Module):
 
 
 def scnn(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """conv5x5 to 15, AP2, conv5x5 to 40, AP2, dense to 300, each with LIF. Whether its dense layers have a bias is not known; they have one here."""
+    """conv5x5 to 15, AP2, conv5x5 to 40, AP2, dense to 300, each with LIF. Whether its dense layers
+    have a bias is not known; they have one here.
+    """
     channels, size = input_shape[0], input_shape[1:]
     blocks: list[nn.Module] = []
     for out in CHANNELS:

@@ -1,8 +1,10 @@
-"""SEW-ResNet-18 (Fang et al., arXiv 2102.04159), spikes added: the residual network that can be deployed.
+"""SEW-ResNet-18 (Fang et al., arXiv 2102.04159), spikes added: the residual network that can be
+deployed.
 
-All that flows is sums of spikes. A layer behind such a sum gets one synapse from each of the layers that are in it, all with the same weights:
-what a chip computes too. Stem and pooling are ours: 3x3 with stride 1 for small sensors (the paper's is for ImageNet), and an average over square
-windows, as large as the map's shorter side, in place of the global average, which equals it on square maps.
+All that flows is sums of spikes. A layer behind such a sum gets one synapse from each of the layers
+that are in it, all with the same weights: what a chip computes too. Stem and pooling are ours: 3x3
+with stride 1 for small sensors (the paper's is for ImageNet), and an average over square windows,
+as large as the map's shorter side, in place of the global average, which equals it on square maps.
 """
 
 from torch import Tensor, nn
@@ -17,9 +19,19 @@ from tmkt.recipe import NetworkRecipe
 class SpikingConv(nn.Module):
     """Convolution, batch norm, LIF."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, recipe: NetworkRecipe, last: bool = False) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int,
+        recipe: NetworkRecipe,
+        last: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(
+            channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False
+        )
         self.bn = BatchNorm(channels_out)
         self.neuron = LIF(recipe, store_v_seq=last)
 
@@ -29,14 +41,26 @@ class SpikingConv(nn.Module):
 
 
 class SewBlock(nn.Module):
-    """Two spiking 3x3 convolutions, added to the input's spikes, which go through a spiking 1x1 convolution where the shape changes."""
+    """Two spiking 3x3 convolutions, added to the input's spikes, which go through a spiking 1x1
+    convolution where the shape changes.
+    """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, pool: int, recipe: NetworkRecipe, last: bool) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        stride: int,
+        pool: int,
+        recipe: NetworkRecipe,
+        last: bool,
+    ) -> None:
         super().__init__()
         self.first = SpikingConv(channels_in, channels_out, 3, stride, recipe)
         self.second = SpikingConv(channels_out, channels_out, 3, 1, recipe, last)
         changes = stride > 1 or channels_in != channels_out
-        self.shortcut = SpikingConv(channels_in, channels_out, 1, stride, recipe) if changes else nn.Identity()
+        self.shortcut = (
+            SpikingConv(channels_in, channels_out, 1, stride, recipe) if changes else nn.Identity()
+        )
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +69,9 @@ class SewBlock(nn.Module):
 
 
 def sew_resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """A spiking 3x3 convolution to 64 channels, four stages of two blocks, average pooling. `recipe.channels` may give other widths."""
+    """A spiking 3x3 convolution to 64 channels, four stages of two blocks, average pooling.
+    `recipe.channels` may give other widths.
+    """
     widths = recipe.channels or STAGES
     channels, size = widths[0], input_shape[1:]
     blocks: list[nn.Module] = [SpikingConv(input_shape[0], channels, 3, 1, recipe)]
@@ -58,7 +84,16 @@ def sew_resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Ba
     for stage, out in enumerate(widths):
         for block in range(2):
             last = block == 1 and stage == len(widths) - 1
-            blocks.append(SewBlock(channels, out, 2 if stage and not block else 1, pool if last else 1, recipe, last))
+            blocks.append(
+                SewBlock(
+                    channels,
+                    out,
+                    2 if stage and not block else 1,
+                    pool if last else 1,
+                    recipe,
+                    last,
+                )
+            )
             channels = out
     aligned = blocks[-1].get_submodule("second.neuron")
     assert isinstance(aligned, LIF)

@@ -9,7 +9,8 @@ from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
 
-# Knowledge Transfer's (arXiv 2303.13077, model_zoo/vgg_snn.py): 64, 128, AP2, 256, 256, AP2, 512, 512, AP2, 512, 512, AP2.
+# Knowledge Transfer's (arXiv 2303.13077, model_zoo/vgg_snn.py): 64, 128, AP2, 256, 256, AP2, 512,
+# 512, AP2, 512, 512, AP2.
 VGGSNN_CHANNELS = (64, 128, 256, 256, 512, 512, 512, 512)
 VGGSNN_POOLS = (1, 2, 1, 2, 1, 2, 1, 2)
 
@@ -17,7 +18,15 @@ VGGSNN_POOLS = (1, 2, 1, 2, 1, 2, 1, 2)
 class Block(nn.Module):
     """3x3 convolution, batch norm, LIF, and average pooling over `pool` x `pool` where pool > 1."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, pool: int, recipe: NetworkRecipe, last: bool) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        stride: int,
+        pool: int,
+        recipe: NetworkRecipe,
+        last: bool,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
         self.bn = BatchNorm(channels_out)
@@ -25,7 +34,9 @@ class Block(nn.Module):
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """[T, B, C, H, W] to [T, B, C', H', W']. Convolution and batch norm see T and B as one batch."""
+        """[T, B, C, H, W] to [T, B, C', H', W']. Convolution and batch norm see T and B as one
+        batch.
+        """
         y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
         return average_pool(y, self.pool) if self.pool > 1 else y
 
@@ -36,7 +47,9 @@ def small(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
 
 
 def vggsnn(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """VGGSNN of Knowledge Transfer, with batch statistics over all time steps at once (its code: step by step)."""
+    """VGGSNN of Knowledge Transfer, with batch statistics over all time steps at once (its code:
+    step by step).
+    """
     return _chain(recipe, input_shape, VGGSNN_CHANNELS, [1] * len(VGGSNN_POOLS), VGGSNN_POOLS)
 
 
@@ -50,7 +63,9 @@ def _chain(
     size = input_shape[1:]
     blocks = []
     for i, (before, after) in enumerate(pairwise([input_shape[0], *channels])):
-        blocks.append(Block(before, after, strides[i], pools[i], recipe, last=i == len(channels) - 1))
+        blocks.append(
+            Block(before, after, strides[i], pools[i], recipe, last=i == len(channels) - 1)
+        )
         size = map_size(size, stride=strides[i], pool=pools[i])
     need_map(size, input_shape, f"strides {list(strides)} and pools {list(pools)}")
     return Backbone(blocks, channels[-1] * size[0] * size[1], blocks[-1].neuron)

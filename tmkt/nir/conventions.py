@@ -1,4 +1,6 @@
-"""What NIR leaves to those who write it: the time step, > or >=, reset, how inputs enter. Taken from options, the file, or signs in it."""
+"""What NIR leaves to those who write it: the time step, > or >=, reset, how inputs enter. Taken
+from options, the file, or signs in it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,17 +12,31 @@ from tmkt.errors import InputError
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
 
-RULES = {"fires_at": (">", ">="), "reset": ("hard", "soft"), "inputs": ("per-second", "per-step"), "decay": ("euler", "exponential")}
-METADATA = {"fires_at": "threshold_rule", "reset": "reset", "inputs": "inputs", "decay": "discretisation"}  # what our own files call them
+RULES = {
+    "fires_at": (">", ">="),
+    "reset": ("hard", "soft"),
+    "inputs": ("per-second", "per-step"),
+    "decay": ("euler", "exponential"),
+}
+METADATA = {
+    "fires_at": "threshold_rule",
+    "reset": "reset",
+    "inputs": "inputs",
+    "decay": "discretisation",
+}  # what our own files call them
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """How to read a graph; None: what the file's metadata says, what can be told from its numbers, or else NIR's own definition.
+    """How to read a graph; None: what the file's metadata says, what can be told from its numbers,
+    or else NIR's own definition.
 
-    dt: the time step in seconds. fires_at: ">" (NIR's) or ">=" (SpikingJelly's). reset: "hard" (NIR's) or "soft", which is refused.
-    inputs: "per-second": an IF adds r * dt * x to its membrane, a CubaLIF dt / tau_syn * w_in * x to its current (NIR's); "per-step":
-    r * x and w_in * x (Norse's neurons). decay: "euler", dt / tau a step (SpikingJelly, snnTorch, Norse), or "exponential",
+    dt: the time step in seconds. fires_at: ">" (NIR's) or ">=" (SpikingJelly's). reset: "hard"
+        (NIR's) or "soft", which is refused.
+    inputs: "per-second": an IF adds r * dt * x to its membrane, a CubaLIF dt / tau_syn * w_in * x
+        to its current (NIR's); "per-step":
+    r * x and w_in * x (Norse's neurons). decay: "euler", dt / tau a step (SpikingJelly, snnTorch,
+        Norse), or "exponential",
     1 - exp(-dt / tau) (Sinabs, Rockpool).
     """
 
@@ -42,10 +58,14 @@ class Settled:
     notes: tuple[str, ...]
 
 
-def settle(nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Conventions, strict: bool) -> Settled:
-    """The conventions of a graph's nodes. Options come before metadata, metadata before what the numbers tell.
+def settle(
+    nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Conventions, strict: bool
+) -> Settled:
+    """The conventions of a graph's nodes. Options come before metadata, metadata before what the
+    numbers tell.
 
-    `strict`: InputError asking for an option where something that decides spikes can only be guessed. Soft reset is refused always.
+    `strict`: InputError asking for an option where something that decides spikes can only be
+    guessed. Soft reset is refused always.
     """
     chosen, notes = {}, []
     for field in fields(Conventions):
@@ -58,18 +78,30 @@ def settle(nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Convent
         if value is None:
             value, origin = known[0], "as NIR defines it"
         if value not in known:
-            raise InputError(f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give another")
+            raise InputError(
+                f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give another"
+            )
         chosen[name] = value
-        if name == "inputs" and not any(type(node).__name__ in ("IF", "I", "CubaLIF", "CubaLI") for node in nodes.values()):
+        if name == "inputs" and not any(
+            type(node).__name__ in ("IF", "I", "CubaLIF", "CubaLI") for node in nodes.values()
+        ):
             continue
         notes.append(f"{_WORDS[value]} ({origin})")
     if chosen["reset"] == "soft":
         way_out = "train it with hard reset, or say --reset hard to see what that costs"
-        raise InputError(f"NIR graph: soft reset (v - threshold after a spike), expected hard reset, all that the chip has; {way_out}")
+        raise InputError(
+            f"NIR graph: soft reset (v - threshold after a spike), expected hard reset, all that the chip has; {way_out}"
+        )
     dt, origin = _time_step(nodes, metadata, asked, strict)
     if strict and asked.inputs is None and "inputs" not in metadata and dt != 1:
         _refuse_unit_resistance(nodes, dt)
-    return Settled(dt, chosen["fires_at"], chosen["inputs"], chosen["decay"], (f"time step {dt:g} s ({origin})", *notes))
+    return Settled(
+        dt,
+        chosen["fires_at"],
+        chosen["inputs"],
+        chosen["decay"],
+        (f"time step {dt:g} s ({origin})", *notes),
+    )
 
 
 _WORDS = {
@@ -84,7 +116,9 @@ _WORDS = {
 }
 
 
-def _time_step(nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Conventions, strict: bool) -> tuple[float, str]:
+def _time_step(
+    nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Conventions, strict: bool
+) -> tuple[float, str]:
     value, origin = asked.dt, "as asked"
     if value is None:
         value, origin = metadata.get("dt"), "said by the file"
@@ -102,17 +136,23 @@ def _time_step(nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Con
     except (TypeError, ValueError):
         dt = np.nan
     if not 0 < dt < np.inf:
-        raise InputError(f"NIR graph: time step {value!r}, expected a positive number of seconds; give the right --dt")
+        raise InputError(
+            f"NIR graph: time step {value!r}, expected a positive number of seconds; give the right --dt"
+        )
     return dt, origin
 
 
 def _is_timed(node: Any) -> bool:
     nir = import_nir()
-    return isinstance(node, nir.LIF | nir.IF | nir.CubaLIF | nir.LI | nir.CubaLI | nir.I | nir.Delay)
+    return isinstance(
+        node, nir.LIF | nir.IF | nir.CubaLIF | nir.LI | nir.CubaLI | nir.I | nir.Delay
+    )
 
 
 def _told_by_gains(nodes: Mapping[str, Any]) -> float | None:
-    """snnTorch writes r = tau / dt, SpikingJelly r = 1 / dt for IF and tau / dt for its current: the same dt everywhere is no chance."""
+    """snnTorch writes r = tau / dt, SpikingJelly r = 1 / dt for IF and tau / dt for its current:
+    the same dt everywhere is no chance.
+    """
     nir = import_nir()
     told: list[float] = []
     for node in nodes.values():
@@ -127,12 +167,16 @@ def _told_by_gains(nodes: Mapping[str, Any]) -> float | None:
             r_all = np.asarray(r, np.float64).reshape(-1)
             with np.errstate(all="ignore"):
                 ratio = (np.asarray(tau, np.float64) / np.asarray(r, np.float64)).reshape(-1)
-            if ratio.size and r_all.size and not np.all(r_all == 1):  # r = 1 is an absence of gain, and tells nothing
+            if (
+                ratio.size and r_all.size and not np.all(r_all == 1)
+            ):  # r = 1 is an absence of gain, and tells nothing
                 told += [float(ratio.min()), float(ratio.max())]
     if not told or not 0 < told[0] < np.inf or not np.allclose(told, told[0], rtol=1e-3):
         return None
     power = float(np.rint(np.log10(told[0])))
-    return float(f"1e{power:.0f}") if np.isclose(told[0], 10**power, rtol=1e-3) else None  # others may be gains that mean something else
+    return (
+        float(f"1e{power:.0f}") if np.isclose(told[0], 10**power, rtol=1e-3) else None
+    )  # others may be gains that mean something else
 
 
 def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
@@ -140,4 +184,6 @@ def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
     for name, node in nodes.items():
         if isinstance(node, nir.IF) and np.all(np.asarray(node.r) == 1):
             found = f"r = 1, so that an input counts {dt:g} of itself"
-            raise InputError(f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs per-step if it counts whole (Norse)")
+            raise InputError(
+                f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs per-step if it counts whole (Norse)"
+            )

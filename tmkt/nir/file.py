@@ -17,12 +17,16 @@ def import_nir() -> Any:
     try:
         import nir
     except ImportError:
-        raise InputError("the package nir is not installed, and .nir files need it; install it with: pip install 'tmkt[export]'") from None
+        raise InputError(
+            "the package nir is not installed, and .nir files need it; install it with: pip install 'tmkt[export]'"
+        ) from None
     return nir
 
 
 def read_nir(path: Path) -> "nir.NIRGraph":
-    """Reads a .nir file. InputError if it is missing, not NIR, of a newer version than the nir package, or beyond the sizes above."""
+    """Reads a .nir file. InputError if it is missing, not NIR, of a newer version than the nir
+    package, or beyond the sizes above.
+    """
     nir = import_nir()
     import h5py
 
@@ -34,16 +38,36 @@ def read_nir(path: Path) -> "nir.NIRGraph":
         with h5py.File(path, "r") as file:
             version = file["version"][()].decode("utf8") if "version" in file else "1"
             if _numbers(version) > _numbers(nir.version):
-                raise InputError(f"{path}: written by nir {version}, expected at most {nir.version}, which is installed; pip install --upgrade nir")
-        graph = nir.read(path, type_check=False)  # nir's own check is wrong for grouped convolutions and for kernels that are not square
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, AssertionError, IndexError, RuntimeError, OverflowError) as error:
+                raise InputError(
+                    f"{path}: written by nir {version}, expected at most {nir.version}, which is installed; pip install --upgrade nir"
+                )
+        graph = nir.read(
+            path, type_check=False
+        )  # nir's own check is wrong for grouped convolutions and for kernels that are not square
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        IndexError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         what = " ".join(str(error).split())[:100]
-        raise InputError(f"{bad} ({type(error).__name__}: {what}); write it again with nir.write") from None
+        raise InputError(
+            f"{bad} ({type(error).__name__}: {what}); write it again with nir.write"
+        ) from None
     if not isinstance(graph, nir.NIRGraph):
-        raise InputError(f"{bad} (holds a single {type(graph).__name__}), expected a graph with input and output; write a nir.NIRGraph")
+        raise InputError(
+            f"{bad} (holds a single {type(graph).__name__}), expected a graph with input and output; write a nir.NIRGraph"
+        )
     return graph
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Major and minor: within a minor version nir only adds fields, and one that the package does not know is refused by name."""
+    """Major and minor: within a minor version nir only adds fields, and one that the package does
+    not know is refused by name.
+    """
     return tuple(int(part) for part in version.split(".")[:2])

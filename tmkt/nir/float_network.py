@@ -1,4 +1,6 @@
-"""The float network of a NIR graph, run by numpy alone: calibrates the quantiser and is the float engine."""
+"""The float network of a NIR graph, run by numpy alone: calibrates the quantiser and is the float
+engine.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +12,28 @@ from numpy.typing import NDArray
 
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import read_nir
-from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool, Scale, spiking
+from tmkt.nir.graph import (
+    Conv,
+    Delay,
+    Dense,
+    Flatten,
+    Neuron,
+    Node,
+    OrderedGraph,
+    Pool,
+    Scale,
+    spiking,
+)
 from tmkt.nir.order import order
 
 if TYPE_CHECKING:
     import nir
 
 Floats = NDArray[np.float32]
-_COLUMN_BYTES = 2**20  # of unrolled input patches at a time: they stay in cache (measured: 3.7 ms a sample, 6 with 2**22)
+_COLUMN_BYTES = (
+    2**20
+    # of unrolled input patches at a time: they stay in cache (measured: 3.7 ms a sample, 6 with 2**22)
+)
 _BATCH_BYTES = 2**27  # of all layers' activations of one batch
 
 
@@ -25,10 +41,14 @@ _BATCH_BYTES = 2**27  # of all layers' activations of one batch
 class FloatOutput:
     """What the float network gives for N samples of T steps.
 
-    `readout` float32 [N, K]: the last affine node's output summed over T (the logits times T), spike counts if a spiking layer is last, the
-    membranes after the last step if neurons that do not fire are. `spikes` of every spiking layer: uint8 [N, T, *shape]. `peak` of every
-    layer of neurons: the largest |membrane before reset| / threshold that occurred, or |current * r| / threshold where that is larger (of
-    neurons that do not fire, in units of 1); of an affine read-out, the largest |sum over the steps so far|.
+    `readout` float32 [N, K]: the last affine node's output summed over T (the logits times T),
+        spike counts if a spiking layer is last, the
+    membranes after the last step if neurons that do not fire are. `spikes` of every spiking layer:
+        uint8 [N, T, *shape]. `peak` of every
+    layer of neurons: the largest |membrane before reset| / threshold that occurred, or |current *
+        r| / threshold where that is larger (of
+    neurons that do not fire, in units of 1); of an affine read-out, the largest |sum over the steps
+        so far|.
     """
 
     readout: Floats
@@ -37,28 +57,44 @@ class FloatOutput:
 
 
 class FloatNetwork:
-    """A NIR graph in float32: Euler steps, hard reset, spikes where the file or the caller says (>= or >); docs/nir.md."""
+    """A NIR graph in float32: Euler steps, hard reset, spikes where the file or the caller says (>=
+    or >); docs/nir.md.
+    """
 
-    def __init__(self, graph: "nir.NIRGraph | OrderedGraph", conventions: Conventions | None = None) -> None:
-        """`conventions`: where they are not what the graph's metadata says. InputError for a graph that it cannot run."""
+    def __init__(
+        self, graph: "nir.NIRGraph | OrderedGraph", conventions: Conventions | None = None
+    ) -> None:
+        """`conventions`: where they are not what the graph's metadata says. InputError for a graph
+        that it cannot run.
+        """
         self.graph = graph if isinstance(graph, OrderedGraph) else order(graph, conventions)
         self.layers = spiking(self.graph.nodes)
 
     @classmethod
     def load(cls, path: Path) -> "FloatNetwork":
-        """Reads a .nir file. InputError where nir is not installed or the file is not one that it can run."""
+        """Reads a .nir file. InputError where nir is not installed or the file is not one that it
+        can run.
+        """
         return cls(read_nir(path))
 
     def run(self, frames: NDArray[np.uint8]) -> FloatOutput:
         """Runs frames uint8 [N, T, C, H, W]; every sample starts from zero states."""
         samples, steps = frames.shape[:2]
         if frames.shape[2:] != self.graph.input_shape:
-            raise ValueError(f"frames of {frames.shape[2:]}, the network takes {self.graph.input_shape}")
+            raise ValueError(
+                f"frames of {frames.shape[2:]}, the network takes {self.graph.input_shape}"
+            )
         nodes = self.graph.nodes
         last = nodes[-1]
         readout = np.zeros((samples, int(np.prod(last.shape))), np.float32)
-        spikes = {node.name: np.zeros((samples, steps, *node.shape), np.uint8) for node in nodes if node.name in self.layers}
-        peak = {node.name: 0.0 for node in nodes if isinstance(node.operation, Neuron) or node is last}
+        spikes = {
+            node.name: np.zeros((samples, steps, *node.shape), np.uint8)
+            for node in nodes
+            if node.name in self.layers
+        }
+        peak = {
+            node.name: 0.0 for node in nodes if isinstance(node.operation, Neuron) or node is last
+        }
         per_sample = 4 * steps * sum(int(np.prod(node.shape)) for node in nodes)
         batch = max(1, _BATCH_BYTES // per_sample)
         for at in range(0, samples, batch):
@@ -73,7 +109,11 @@ class FloatNetwork:
                 for other in sources[1:]:
                     x = x + other
                 if isinstance(node.operation, Neuron):
-                    loops = [_path(nodes, source, node.name) for source in node.sources if source not in values]
+                    loops = [
+                        _path(nodes, source, node.name)
+                        for source in node.sources
+                        if source not in values
+                    ]
                     values[node.name], largest = _run(x, node, loops)
                     peak[node.name] = max(peak[node.name], largest)
                     if node.name in self.layers:
@@ -131,12 +171,16 @@ def _convolve(x: Floats, conv: Conv, shape: tuple[int, ...]) -> Floats:
     taps, positions = conv.weight[0].size, shape[1] * shape[2]
     weight = conv.weight.reshape(groups, channels // groups, taps)
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
+    )
     windows = windows[:, :, ::sy, ::sx, ::dy, ::dx].transpose(0, 1, 4, 5, 2, 3)
     out = np.empty((len(x), groups, channels // groups, positions), np.float32)
     batch = max(1, _COLUMN_BYTES // (4 * groups * taps * positions))
     for at in range(0, len(x), batch):
-        columns = np.ascontiguousarray(windows[at : at + batch]).reshape(-1, groups, taps, positions)
+        columns = np.ascontiguousarray(windows[at : at + batch]).reshape(
+            -1, groups, taps, positions
+        )
         np.matmul(weight, columns, out=out[at : at + batch])
     out += conv.bias.reshape(groups, channels // groups, 1)
     return out.reshape(-1, *shape)
@@ -153,7 +197,8 @@ def _delay(x: Floats, delay: Delay) -> Floats:
 
 
 def _run(x: Floats, node: Node, loops: list[list[Node]]) -> tuple[Floats, float]:
-    """Neurons on inputs [n, T, *shape]: their spikes, or membranes if they do not fire, of that shape; and their peak.
+    """Neurons on inputs [n, T, *shape]: their spikes, or membranes if they do not fire, of that
+    shape; and their peak.
 
     `loops`: the paths on which their own spikes of the step before come back to them.
     """
@@ -163,7 +208,12 @@ def _run(x: Floats, node: Node, loops: list[list[Node]]) -> tuple[Floats, float]
     v = np.zeros_like(x[:, 0])
     current = np.zeros_like(v)
     most = np.zeros_like(v)
-    history = 1 + sum(int(step.operation.steps.max()) for path in loops for step in path if isinstance(step.operation, Delay))
+    history = 1 + sum(
+        int(step.operation.steps.max())
+        for path in loops
+        for step in path
+        if isinstance(step.operation, Delay)
+    )
     for t in range(x.shape[1]):
         driven = x[:, t]
         for path in loops:
@@ -177,7 +227,9 @@ def _run(x: Floats, node: Node, loops: list[list[Node]]) -> tuple[Floats, float]
         v = v + driven if neuron.decay is None else v + neuron.decay * ((neuron.leak - v) + driven)
         np.maximum(most, np.abs(v), out=most)
         if neuron.current_decay is not None:
-            np.maximum(most, np.abs(driven if neuron.decay is None else neuron.decay * driven), out=most)
+            np.maximum(
+                most, np.abs(driven if neuron.decay is None else neuron.decay * driven), out=most
+            )
         if not neuron.fires:
             out[:, t] = v
             continue

@@ -1,4 +1,6 @@
-"""What a NIR graph is once it has been read: operations in order, all conventions settled, every array in the shape of its layer."""
+"""What a NIR graph is once it has been read: operations in order, all conventions settled, every
+array in the shape of its layer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_DT = 1e-4  # seconds; NIR stores no time step, what SpikingJelly and snnTorch write unless told
+DEFAULT_DT = (
+    1e-4  # seconds; NIR stores no time step, what SpikingJelly and snnTorch write unless told
+)
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution of [C, H, W]: `weight` [C_out, C_in / groups, K_y, K_x], `bias` [C_out]; pairs are (y, x).
+    """A convolution of [C, H, W]: `weight` [C_out, C_in / groups, K_y, K_x], `bias` [C_out]; pairs
+    are (y, x).
 
     Rows and columns of its output beyond the node's shape are not computed.
     """
@@ -43,17 +48,22 @@ class Scale:
 
 @dataclass(frozen=True)
 class Delay:
-    """What came `steps` time steps ago (int64, of the input's shape, from 0 on); zeros before the first step."""
+    """What came `steps` time steps ago (int64, of the input's shape, from 0 on); zeros before the
+    first step.
+    """
 
     steps: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Neuron:
-    """LIF or IF neurons and integrators, with or without a current, every parameter an array of the layer's shape.
+    """LIF or IF neurons and integrators, with or without a current, every parameter an array of the
+    layer's shape.
 
-    The current (`current_decay` None: the input itself): i += gain * x - current_decay * i. LIF: v += decay * ((leak - v) + r * i) with
-    decay = dt / tau. IF (`decay` None): v += r * i, r = NIR's r * dt. A spike where v >= threshold (`strict`: >), then v = reset.
+    The current (`current_decay` None: the input itself): i += gain * x - current_decay * i. LIF: v
+        += decay * ((leak - v) + r * i) with
+    decay = dt / tau. IF (`decay` None): v += r * i, r = NIR's r * dt. A spike where v >= threshold
+        (`strict`: >), then v = reset.
     `fires` False: an integrator, whose answer is its membrane after the last step.
     """
 
@@ -86,9 +96,11 @@ Operation = Conv | Dense | Scale | Delay | Neuron | Pool | Flatten
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its name, the nodes whose outputs it sums (a graph's input has a name, too), its output's shape.
+    """One operation: its name, the nodes whose outputs it sums (a graph's input has a name, too),
+    its output's shape.
 
-    `past`: neurons whose spikes of the step before it sums (a recurrent connection); they come later in the order. `note` says in words
+    `past`: neurons whose spikes of the step before it sums (a recurrent connection); they come
+        later in the order. `note` says in words
     how the node was read.
     """
 
@@ -102,7 +114,9 @@ class Node:
 
 @dataclass(frozen=True)
 class OrderedGraph:
-    """The nodes, each after its sources; the last one feeds the output. `dt` in seconds. `notes`: how the graph as a whole was read."""
+    """The nodes, each after its sources; the last one feeds the output. `dt` in seconds. `notes`:
+    how the graph as a whole was read.
+    """
 
     input_name: str
     input_shape: Shape
@@ -113,4 +127,6 @@ class OrderedGraph:
 
 def spiking(nodes: Sequence[Node]) -> list[str]:
     """The names of the spiking layers, in order."""
-    return [node.name for node in nodes if isinstance(node.operation, Neuron) and node.operation.fires]
+    return [
+        node.name for node in nodes if isinstance(node.operation, Neuron) and node.operation.fires
+    ]

@@ -1,7 +1,9 @@
-"""From a float network's nodes to layers: what feeds each layer of neurons, as synapses from other layers of neurons or from the input.
+"""From a float network's nodes to layers: what feeds each layer of neurons, as synapses from other
+layers of neurons or from the input.
 
-All that lies between two layers of neurons is linear, so it becomes part of the synapses: pools (`Synapse.pool`), sums (several synapses into one
-layer), a gain and an offset a channel after a convolution (batch norm on a residual stream), a dense read-out of a convolution's values.
+All that lies between two layers of neurons is linear, so it becomes part of the synapses: pools
+(`Synapse.pool`), sums (several synapses into one layer), a gain and an offset a channel after a
+convolution (batch norm on a residual stream), a dense read-out of a convolution's values.
 """
 
 from collections.abc import Callable
@@ -16,16 +18,22 @@ from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, Pool
 from tmkt.program.model import INPUT, MAX_DELAY, Synapse, pooled
 
 Doubles = NDArray[np.float64]
-_MAX_COMPOSED = 2**27  # weights of a dense synapse that stands for a convolution and what reads it, ours
+_MAX_COMPOSED = (
+    2**27
+)  # weights of a dense synapse that stands for a convolution and what reads it, ours
 
 
 @dataclass(frozen=True)
 class FloatLayer:
-    """One layer of a lowered network, in float64: the weights that act on the membrane, in units of the threshold.
+    """One layer of a lowered network, in float64: the weights that act on the membrane, in units of
+    the threshold.
 
-    `synapses` hold everything but the weights, which are in `weights`, in the same order: two synapses with the same weights, as those from
-    the terms of a sum have, share one array. `decay` is dt / tau, 0 for neurons that do not leak; `current_decay` dt / tau_syn, 1 without a
-    current. A bias enters the membrane: before a current, which it would enter, it stands for what it comes to once the current has settled.
+    `synapses` hold everything but the weights, which are in `weights`, in the same order: two
+        synapses with the same weights, as those from
+    the terms of a sum have, share one array. `decay` is dt / tau, 0 for neurons that do not leak;
+        `current_decay` dt / tau_syn, 1 without a
+    current. A bias enters the membrane: before a current, which it would enter, it stands for what
+        it comes to once the current has settled.
     """
 
     name: str
@@ -40,7 +48,8 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class _Spikes:
-    """What some spiking layers (or the input) send, summed, as one term: (source, pool, divisor of the weights that read it).
+    """What some spiking layers (or the input) send, summed, as one term: (source, pool, divisor of
+    the weights that read it).
 
     `delay`: steps later, for each value; None: none.
     """
@@ -51,7 +60,9 @@ class _Spikes:
 
 @dataclass(frozen=True)
 class _Current:
-    """A sum of synapses, and a bias [C] or [N]. `shape` before it was flattened; `node`: the last synapse node in it."""
+    """A sum of synapses, and a bias [C] or [N]. `shape` before it was flattened; `node`: the last
+    synapse node in it.
+    """
 
     node: Node
     synapses: tuple[Synapse, ...]
@@ -61,7 +72,8 @@ class _Current:
 
 
 def lower(network: FloatNetwork) -> list[FloatLayer]:
-    """Gives the layers in order, the last one a read-out that integrates unless it spikes. A map that is only read through pools is cropped
+    """Gives the layers in order, the last one a read-out that integrates unless it spikes. A map
+        that is only read through pools is cropped
     to what they read. InputError, naming the node, for what is no sum of synapses between neurons.
     """
     ordered = network.graph
@@ -70,22 +82,52 @@ def lower(network: FloatNetwork) -> list[FloatLayer]:
     layers: list[FloatLayer] = []
     for node in ordered.nodes:
         shapes.update(dict.fromkeys(node.past, node.shape))
-        given = _sum(node, [*(values[source] for source in node.sources), *(_Spikes(((source, 1, 1),)) for source in node.past)])
+        given = _sum(
+            node,
+            [
+                *(values[source] for source in node.sources),
+                *(_Spikes(((source, 1, 1),)) for source in node.past),
+            ],
+        )
         operation = node.operation
         if isinstance(operation, Neuron):
             if isinstance(given, _Spikes):
-                raise refuse(node, "neurons without a synapse before them", "Conv2d, Affine or Linear there", "add one")
+                raise refuse(
+                    node,
+                    "neurons without a synapse before them",
+                    "Conv2d, Affine or Linear there",
+                    "add one",
+                )
             if not operation.fires and node is not ordered.nodes[-1]:
-                raise refuse(node, "an integrator that never fires", "one at the end alone, as read-out", "put firing neurons there")
+                raise refuse(
+                    node,
+                    "an integrator that never fires",
+                    "one at the end alone, as read-out",
+                    "put firing neurons there",
+                )
             layers.append(_neurons(node, given))
             values[node.name], shapes[node.name] = _Spikes(((node.name, 1, 1),)), node.shape
         elif isinstance(given, _Current):
-            values[node.name] = _late(node, given, operation) if isinstance(operation, Delay) else _composed(node, given, shapes)
+            values[node.name] = (
+                _late(node, given, operation)
+                if isinstance(operation, Delay)
+                else _composed(node, given, shapes)
+            )
         elif isinstance(operation, Pool):
             if given.delay is not None:
-                raise refuse(node, "pools what is delayed", "delays just before a Linear or Affine", "put the Delay after the pooling")
+                raise refuse(
+                    node,
+                    "pools what is delayed",
+                    "delays just before a Linear or Affine",
+                    "put the Delay after the pooling",
+                )
             area = operation.size**2 if operation.average else 1
-            values[node.name] = _Spikes(tuple((source, pool * operation.size, divisor * area) for source, pool, divisor in given.terms))
+            values[node.name] = _Spikes(
+                tuple(
+                    (source, pool * operation.size, divisor * area)
+                    for source, pool, divisor in given.terms
+                )
+            )
         elif isinstance(operation, Flatten):
             values[node.name] = given
         elif isinstance(operation, Delay):
@@ -94,13 +136,25 @@ def lower(network: FloatNetwork) -> list[FloatLayer]:
         elif isinstance(operation, Conv | Dense):
             values[node.name] = _synapses(node, given)
         else:
-            raise refuse(node, f"a {type(operation).__name__}", "Conv2d, Affine, Linear, pools and neurons", "fold it into the weights")
+            raise refuse(
+                node,
+                f"a {type(operation).__name__}",
+                "Conv2d, Affine, Linear, pools and neurons",
+                "fold it into the weights",
+            )
     last = ordered.nodes[-1]
     end = values[last.name]
     if isinstance(end, _Current) and end.node is last:  # a read-out that integrates
-        layers.append(FloatLayer(last.name, last.shape, end.synapses, end.weights, end.bias, 0.0, False))
+        layers.append(
+            FloatLayer(last.name, last.shape, end.synapses, end.weights, end.bias, 0.0, False)
+        )
     elif not layers or last.name != layers[-1].name:
-        raise refuse(last, f"a {type(last.operation).__name__} is the last node", "an Affine or neurons", "end the network with one")
+        raise refuse(
+            last,
+            f"a {type(last.operation).__name__} is the last node",
+            "an Affine or neurons",
+            "end the network with one",
+        )
     return [replace(layer, shape=_read(layer, layers)) for layer in layers]
 
 
@@ -115,11 +169,21 @@ def _sum(node: Node, given: list[_Spikes | _Current]) -> _Spikes | _Current:
     currents = [value for value in given if isinstance(value, _Current)]
     if not currents:
         if len(spikes) > 1 and any(value.delay is not None for value in spikes):
-            raise refuse(node, "sums delayed inputs", "one input, or none delayed", "put a synapse on each branch")
+            raise refuse(
+                node,
+                "sums delayed inputs",
+                "one input, or none delayed",
+                "put a synapse on each branch",
+            )
         return _Spikes(tuple(term for value in spikes for term in value.terms), spikes[0].delay)
     if spikes:
         found = f"sums what neurons send and what {currents[0].node.name!r} gives"
-        raise refuse(node, found, "all of one kind", "put neurons after that synapse, or a synapse before the sum")
+        raise refuse(
+            node,
+            found,
+            "all of one kind",
+            "put neurons after that synapse, or a synapse before the sum",
+        )
     synapses = tuple(synapse for value in currents for synapse in value.synapses)
     weights = tuple(weight for value in currents for weight in value.weights)
     bias = np.sum([value.bias for value in currents], axis=0)
@@ -136,28 +200,68 @@ def _synapses(node: Node, given: _Spikes) -> _Current:
     synapses = []
     for source, pool, _ in given.terms:
         if isinstance(operation, Conv):
-            synapses.append(Synapse(source, "conv", empty, operation.stride, operation.padding, operation.dilation, operation.groups, pool))
+            synapses.append(
+                Synapse(
+                    source,
+                    "conv",
+                    empty,
+                    operation.stride,
+                    operation.padding,
+                    operation.dilation,
+                    operation.groups,
+                    pool,
+                )
+            )
         else:
-            delays = None if given.delay is None else _delays(node, np.broadcast_to(given.delay.reshape(-1), weight.shape))
+            delays = (
+                None
+                if given.delay is None
+                else _delays(node, np.broadcast_to(given.delay.reshape(-1), weight.shape))
+            )
             synapses.append(Synapse(source, "dense", empty, pool=pool, delays=delays))
     if isinstance(operation, Conv) and given.delay is not None:
-        raise refuse(node, "a convolution of delayed inputs", "none delayed, as the chip delays dense synapses alone", "use a Linear, or no Delay")
-    return _Current(node, tuple(synapses), tuple(by_divisor[divisor] for _, _, divisor in given.terms), bias, node.shape)
+        raise refuse(
+            node,
+            "a convolution of delayed inputs",
+            "none delayed, as the chip delays dense synapses alone",
+            "use a Linear, or no Delay",
+        )
+    return _Current(
+        node,
+        tuple(synapses),
+        tuple(by_divisor[divisor] for _, _, divisor in given.terms),
+        bias,
+        node.shape,
+    )
 
 
 def _delays(node: Node, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
     if int(steps.max(initial=0)) > MAX_DELAY:
-        raise refuse(node, f"a delay of {steps.max()} steps", f"at most {MAX_DELAY}", "use a larger time step, or shorter delays")
+        raise refuse(
+            node,
+            f"a delay of {steps.max()} steps",
+            f"at most {MAX_DELAY}",
+            "use a larger time step, or shorter delays",
+        )
     return np.ascontiguousarray(steps, np.uint8)
 
 
 def _late(node: Node, given: _Current, delay: Delay) -> _Current:
     """Currents whose synapses all take more steps."""
     if any(synapse.kind != "dense" for synapse in given.synapses):
-        raise refuse(node, "delays a convolution", "dense synapses, which are all that the chip delays", "use a Linear, or no Delay")
+        raise refuse(
+            node,
+            "delays a convolution",
+            "dense synapses, which are all that the chip delays",
+            "use a Linear, or no Delay",
+        )
     late = []
     for synapse, weight in zip(given.synapses, given.weights, strict=True):
-        before = np.zeros(weight.shape, np.int64) if synapse.delays is None else synapse.delays.astype(np.int64)
+        before = (
+            np.zeros(weight.shape, np.int64)
+            if synapse.delays is None
+            else synapse.delays.astype(np.int64)
+        )
         late.append(replace(synapse, delays=_delays(node, before + delay.steps.reshape(-1, 1))))
     return replace(given, node=node, synapses=tuple(late))
 
@@ -167,13 +271,23 @@ def _numbers(node: Node, operation: Conv | Dense) -> tuple[Doubles, Doubles]:
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise refuse(node, "infinite or undefined weights", "numbers", "train the network again")
     if not weight.any():
-        raise refuse(node, "all weights are 0", "at least one other", "the layer is dead: train the network again")
+        raise refuse(
+            node,
+            "all weights are 0",
+            "at least one other",
+            "the layer is dead: train the network again",
+        )
     return weight, bias
 
 
 def _composed(node: Node, given: _Current, shapes: dict[str, tuple[int, ...]]) -> _Current:
-    """What a node makes of currents, where synapses can: flat ones, ones with a gain and an offset a channel, dense sums of convolutions."""
-    operation, convolutions = node.operation, all(synapse.kind == "conv" for synapse in given.synapses)
+    """What a node makes of currents, where synapses can: flat ones, ones with a gain and an offset
+    a channel, dense sums of convolutions.
+    """
+    operation, convolutions = (
+        node.operation,
+        all(synapse.kind == "conv" for synapse in given.synapses),
+    )
     if isinstance(operation, Flatten):
         return given
     gain = _gain(operation) if isinstance(operation, Conv) and convolutions else None
@@ -188,27 +302,52 @@ def _composed(node: Node, given: _Current, shapes: dict[str, tuple[int, ...]]) -
             synapse = given.synapses[i]
             source = pooled(shapes[synapse.source], synapse.pool)
             if len(reader) * np.prod(source) > _MAX_COMPOSED:
-                raise refuse(node, f"a Dense after a convolution of a map {source}", "a smaller map", "put neurons between, or pool the map")
+                raise refuse(
+                    node,
+                    f"a Dense after a convolution of a map {source}",
+                    "a smaller map",
+                    "put neurons between, or pool the map",
+                )
             return _through(reader.reshape(-1, *given.shape), weight, synapse, source)
 
-        dense = tuple(Synapse(synapse.source, "dense", synapse.weight, pool=synapse.pool) for synapse in given.synapses)
+        dense = tuple(
+            Synapse(synapse.source, "dense", synapse.weight, pool=synapse.pool)
+            for synapse in given.synapses
+        )
         offset = reader.reshape(len(reader), given.shape[0], -1).sum(2) @ given.bias
         return _Current(node, dense, _once_each(given.weights, compose), offset + bias, node.shape)
-    raise refuse(node, f"a {type(operation).__name__} after the synapse {given.node.name!r}", "LIF or IF neurons", "put neurons between")
+    raise refuse(
+        node,
+        f"a {type(operation).__name__} after the synapse {given.node.name!r}",
+        "LIF or IF neurons",
+        "put neurons between",
+    )
 
 
 def _gain(operation: Conv) -> Doubles | None:
-    """The factors [C] of a convolution that only scales and shifts each channel by itself; None if it does more."""
+    """The factors [C] of a convolution that only scales and shifts each channel by itself; None if
+    it does more.
+    """
     weight = operation.weight[:, :, 0, 0].astype(np.float64)
     channels = len(weight)
-    if operation.weight.shape[2:] != (1, 1) or operation.stride != (1, 1) or operation.padding != (0, 0):
+    if (
+        operation.weight.shape[2:] != (1, 1)
+        or operation.stride != (1, 1)
+        or operation.padding != (0, 0)
+    ):
         return None
     if operation.groups == channels and weight.shape[1] == 1:
         return weight[:, 0]
-    return weight.diagonal() if weight.shape == (channels, channels) and not weight[~np.eye(channels, dtype=bool)].any() else None
+    return (
+        weight.diagonal()
+        if weight.shape == (channels, channels) and not weight[~np.eye(channels, dtype=bool)].any()
+        else None
+    )
 
 
-def _once_each(weights: tuple[Doubles, ...], make: Callable[[int, Doubles], Doubles]) -> tuple[Doubles, ...]:
+def _once_each(
+    weights: tuple[Doubles, ...], make: Callable[[int, Doubles], Doubles]
+) -> tuple[Doubles, ...]:
     """`make` of each array and its first place; arrays that synapses share stay shared."""
     made: dict[int, Doubles] = {}
     for i, weight in enumerate(weights):
@@ -217,8 +356,12 @@ def _once_each(weights: tuple[Doubles, ...], make: Callable[[int, Doubles], Doub
     return tuple(made[id(weight)] for weight in weights)
 
 
-def _through(reader: Doubles, weight: Doubles, synapse: Synapse, source: tuple[int, ...]) -> Doubles:
-    """Dense weights [K, C * H * W] that do what a convolution of [C, H, W] and `reader` [K, C_out, H_out, W_out] after it do."""
+def _through(
+    reader: Doubles, weight: Doubles, synapse: Synapse, source: tuple[int, ...]
+) -> Doubles:
+    """Dense weights [K, C * H * W] that do what a convolution of [C, H, W] and `reader` [K, C_out,
+    H_out, W_out] after it do.
+    """
     (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
     channels, height, width = source
     outputs, rows, columns = reader.shape[1:]
@@ -229,7 +372,9 @@ def _through(reader: Doubles, weight: Doubles, synapse: Synapse, source: tuple[i
         for ky, kx in np.ndindex(weight.shape[2:]):
             y, x = dy * ky, dx * kx
             part = np.einsum("koyx,oc->kcyx", reader[:, out], weight[out, :, ky, kx])
-            full[:, into, y : y + sy * (rows - 1) + 1 : sy, x : x + sx * (columns - 1) + 1 : sx] += part
+            full[
+                :, into, y : y + sy * (rows - 1) + 1 : sy, x : x + sx * (columns - 1) + 1 : sx
+            ] += part
     return full[:, :, py : py + height, px : px + width].reshape(len(reader), -1)
 
 
@@ -239,15 +384,27 @@ def _neurons(node: Node, given: _Current) -> FloatLayer:
 
     def uniform(what: str, values: NDArray[np.float32]) -> float:
         if np.any(values != values.flat[0]):
-            raise refuse(node, f"{what} from {values.min()} to {values.max()}", "one value for the layer", "train with a shared one")
+            raise refuse(
+                node,
+                f"{what} from {values.min()} to {values.max()}",
+                "one value for the layer",
+                "train with a shared one",
+            )
         return float(values.flat[0])
 
     for what, values in (("v_reset", neuron.reset), ("v_leak", neuron.leak)):
         if values.any():
-            raise refuse(node, f"{what} {values.flat[np.abs(values).argmax()]}", f"{what} 0", "shift membrane, threshold and bias so that it is 0")
+            raise refuse(
+                node,
+                f"{what} {values.flat[np.abs(values).argmax()]}",
+                f"{what} 0",
+                "shift membrane, threshold and bias so that it is 0",
+            )
     decay = 0.0 if neuron.decay is None else uniform("dt / tau", neuron.decay)
     if not 0 <= decay <= 1:
-        raise refuse(node, f"dt / tau = {decay:g}", "0..1", "use a smaller dt, or train with a larger tau")
+        raise refuse(
+            node, f"dt / tau = {decay:g}", "0..1", "use a smaller dt, or train with a larger tau"
+        )
     gain = uniform("r", neuron.r) * (1.0 if neuron.decay is None else decay)
     threshold = uniform("v_threshold", neuron.threshold)
     if gain <= 0:
@@ -259,12 +416,21 @@ def _neurons(node: Node, given: _Current) -> FloatLayer:
         gain *= uniform("w_in", neuron.gain)
         bias = given.bias * (gain / threshold / current_decay)
     weights = _once_each(given.weights, lambda _, weight: weight * (gain / threshold))
-    return FloatLayer(node.name, node.shape, given.synapses, weights, bias, decay, neuron.fires, current_decay)
+    return FloatLayer(
+        node.name, node.shape, given.synapses, weights, bias, decay, neuron.fires, current_decay
+    )
 
 
 def _read(layer: FloatLayer, layers: list[FloatLayer]) -> tuple[int, ...]:
-    """The layer's shape without the rows and columns at the end that nothing reads, because all that does reads whole windows."""
-    pools = {synapse.pool for other in layers for synapse in other.synapses if synapse.source == layer.name}
+    """The layer's shape without the rows and columns at the end that nothing reads, because all
+    that does reads whole windows.
+    """
+    pools = {
+        synapse.pool
+        for other in layers
+        for synapse in other.synapses
+        if synapse.source == layer.name
+    }
     if len(layer.shape) != 3 or not pools:
         return layer.shape
     channels, *size = layer.shape

@@ -1,4 +1,6 @@
-"""Puts a NIR graph in order: graphs within graphs opened, loops through neurons cut, each node after its sources."""
+"""Puts a NIR graph in order: graphs within graphs opened, loops through neurons cut, each node
+after its sources.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
 Edges = list[tuple[str, str]]
 
 
-def order(graph: "nir.NIRGraph", conventions: Conventions | None = None, strict: bool = False) -> OrderedGraph:
-    """Checks a graph and orders it, with the conventions that are asked for or that the file tells (`nir_conventions`).
+def order(
+    graph: "nir.NIRGraph", conventions: Conventions | None = None, strict: bool = False
+) -> OrderedGraph:
+    """Checks a graph and orders it, with the conventions that are asked for or that the file tells
+    (`nir_conventions`).
 
-    One Input, one Output; several edges into a node are summed. A connection from neurons through one synapse back to themselves is
-    recurrent: it brings the spikes of the step before. Longer loops, unknown nodes, shapes that do not fit: InputError naming the node.
+    One Input, one Output; several edges into a node are summed. A connection from neurons through
+        one synapse back to themselves is
+    recurrent: it brings the spikes of the step before. Longer loops, unknown nodes, shapes that do
+        not fit: InputError naming the node.
     """
     nir = import_nir()
     nodes, edges = _opened(graph)
@@ -37,28 +44,60 @@ def order(graph: "nir.NIRGraph", conventions: Conventions | None = None, strict:
     ordered: list[Node] = []
     waiting = list(inner)
     while waiting:
-        name = next((name for name in waiting if all(s in shapes or s in past[name] for s in sources[name]) and sources[name]), None)
+        name = next(
+            (
+                name
+                for name in waiting
+                if all(s in shapes or s in past[name] for s in sources[name]) and sources[name]
+            ),
+            None,
+        )
         if name is None:
             stuck = waiting[0]
-            what = "has no source" if not sources[stuck] else "is part of a loop without delay, or behind one"
-            raise refuse(stuck, what, "a feed-forward graph, or loops from neurons through one synapse to themselves", "remove the loop")
+            what = (
+                "has no source"
+                if not sources[stuck]
+                else "is part of a loop without delay, or behind one"
+            )
+            raise refuse(
+                stuck,
+                what,
+                "a feed-forward graph, or loops from neurons through one synapse to themselves",
+                "remove the loop",
+            )
         waiting.remove(name)
         now = tuple(s for s in sources[name] if s not in past[name])
         found = {shapes[s] for s in now} | {_looped_shape(s, inner[s]) for s in past[name]}
         if len(found) > 1:
-            raise refuse(name, f"sums inputs of shapes {sorted(found)}", "one shape", "correct the graph")
+            raise refuse(
+                name, f"sums inputs of shapes {sorted(found)}", "one shape", "correct the graph"
+            )
         done, shape, note = operation(name, inner[name], found.pop(), settled)
         shapes[name] = shape
         before = "; the spikes of the step before" if past[name] else ""
-        ordered.append(Node(name, done, now, shape, past[name], f"{type(inner[name]).__name__}: {note}{before}"))
+        ordered.append(
+            Node(
+                name, done, now, shape, past[name], f"{type(inner[name]).__name__}: {note}{before}"
+            )
+        )
     if len(sources[end]) != 1 or not ordered or sources[end][0] not in inner:
         raise refuse(end, f"fed by {list(sources[end])}", "one node", "export one output")
     dead = [name for name in inner if not any(a == name for a, _ in edges)]
     if dead:
-        raise refuse(dead[0], "feeds nothing", "that all nodes lead to the output, which is fed by the last node alone", "export one output")
+        raise refuse(
+            dead[0],
+            "feeds nothing",
+            "that all nodes lead to the output, which is fed by the last node alone",
+            "export one output",
+        )
     last = next(node for node in ordered if node.name == sources[end][0])
     if any(last.name in node.sources for node in ordered):
-        raise refuse(last.name, "feeds the output and other nodes", "the output to be fed by the last node alone", "export one output")
+        raise refuse(
+            last.name,
+            "feeds the output and other nodes",
+            "the output to be fed by the last node alone",
+            "export one output",
+        )
     ordered.remove(last)
     return OrderedGraph(start, shapes[start], (*ordered, last), settled.dt, tuple(notes))
 
@@ -66,12 +105,16 @@ def order(graph: "nir.NIRGraph", conventions: Conventions | None = None, strict:
 def _only(nodes: Mapping[str, Any], kind: type) -> str:
     names = [name for name, node in nodes.items() if isinstance(node, kind)]
     if len(names) != 1:
-        raise InputError(f"NIR graph: {len(names)} {kind.__name__} nodes, expected one; export a network with a single one")
+        raise InputError(
+            f"NIR graph: {len(names)} {kind.__name__} nodes, expected one; export a network with a single one"
+        )
     return names[0]
 
 
 def _opened(graph: "nir.NIRGraph") -> tuple[dict[str, Any], Edges]:
-    """All nodes and edges, those of graphs within the graph as "outer.inner", their inputs and outputs bridged."""
+    """All nodes and edges, those of graphs within the graph as "outer.inner", their inputs and
+    outputs bridged.
+    """
     nir = import_nir()
     nodes: dict[str, Any] = {}
     edges: Edges = [(str(a), str(b)) for a, b in graph.edges]
@@ -86,19 +129,27 @@ def _opened(graph: "nir.NIRGraph") -> tuple[dict[str, Any], Edges]:
         nodes.update({f"{name}.{key}": value for key, value in inside.items()})
         for gate in (start, end):
             before, after = [a for a, b in edges if b == gate], [b for a, b in edges if a == gate]
-            edges = [edge for edge in edges if gate not in edge] + [(a, b) for a in before for b in after]
+            edges = [edge for edge in edges if gate not in edge] + [
+                (a, b) for a in before for b in after
+            ]
             del nodes[gate]
     if len(set(edges)) != len(edges):
         twice = next(edge for edge in edges if edges.count(edge) > 1)
-        raise InputError(f"NIR graph: the edge {twice} is there twice, expected once; remove one, or double the weights")
+        raise InputError(
+            f"NIR graph: the edge {twice} is there twice, expected once; remove one, or double the weights"
+        )
     unknown = {name for edge in edges for name in edge} - set(nodes)
     if unknown:
-        raise InputError(f"NIR graph: an edge names {sorted(unknown)[0]!r}, expected one of the nodes; correct the graph")
+        raise InputError(
+            f"NIR graph: an edge names {sorted(unknown)[0]!r}, expected one of the nodes; correct the graph"
+        )
     return nodes, edges
 
 
 def _cut_loops(nodes: Mapping[str, Any], edges: Edges) -> dict[str, tuple[str, ...]]:
-    """For every node the neurons whose spikes of the step before it takes: where neurons lead to themselves through nodes of one path."""
+    """For every node the neurons whose spikes of the step before it takes: where neurons lead to
+    themselves through nodes of one path.
+    """
     nir = import_nir()
     firing = nir.LIF | nir.IF | nir.CubaLIF | nir.Threshold
     past: dict[str, tuple[str, ...]] = dict.fromkeys(nodes, ())
@@ -108,15 +159,36 @@ def _cut_loops(nodes: Mapping[str, Any], edges: Edges) -> dict[str, tuple[str, .
             continue
         for first in after[neuron]:
             at, seen = first, {first}
-            while at != neuron and len(after.get(at, ())) == 1 and not isinstance(nodes[at], firing):
+            while (
+                at != neuron and len(after.get(at, ())) == 1 and not isinstance(nodes[at], firing)
+            ):
                 at = after[at][0]
                 if at in seen or at not in nodes:
                     break
                 seen.add(at)
             if at == neuron:
-                require(first != neuron, neuron, "a loop without a synapse", "a Linear or Affine in it", "add one")
-                joined = next((name for name in sorted(seen - {neuron}) if sum(b == name for _, b in edges) > 1), None)
-                require(joined is None, str(joined), "a loop that other nodes feed, too", "one source", "give the loop a synapse of its own")
+                require(
+                    first != neuron,
+                    neuron,
+                    "a loop without a synapse",
+                    "a Linear or Affine in it",
+                    "add one",
+                )
+                joined = next(
+                    (
+                        name
+                        for name in sorted(seen - {neuron})
+                        if sum(b == name for _, b in edges) > 1
+                    ),
+                    None,
+                )
+                require(
+                    joined is None,
+                    str(joined),
+                    "a loop that other nodes feed, too",
+                    "one source",
+                    "give the loop a synapse of its own",
+                )
                 past[first] = (*past[first], neuron)
     return past
 
@@ -125,7 +197,13 @@ def _looped_shape(name: str, node: Any) -> Shape:
     """The shape of neurons that a loop reaches before they are placed: what their parameters say."""
     value: Any = getattr(node, "v_threshold", getattr(node, "threshold", 0.0))
     shape = tuple(int(n) for n in np.shape(value))
-    require(len(shape) > 0 and int(np.prod(shape)) > 0, name, f"parameters of shape {shape} in a loop", "one number a neuron", "write them in full")
+    require(
+        len(shape) > 0 and int(np.prod(shape)) > 0,
+        name,
+        f"parameters of shape {shape} in a loop",
+        "one number a neuron",
+        "write them in full",
+    )
     return shape
 
 
@@ -133,22 +211,39 @@ def _shape(name: str, node: Any) -> Shape:
     try:
         shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).reshape(-1))
     except (TypeError, ValueError):
-        raise refuse(name, "no shape", "the shape of the input", "write it into the Input node") from None
-    require(0 < len(shape) <= 4 and min(shape) > 0 and np.prod(shape, dtype=float) < 2**31, name, f"shape {shape}", "(C, H, W), (C, L) or (N,)")
+        raise refuse(
+            name, "no shape", "the shape of the input", "write it into the Input node"
+        ) from None
+    require(
+        0 < len(shape) <= 4 and min(shape) > 0 and np.prod(shape, dtype=float) < 2**31,
+        name,
+        f"shape {shape}",
+        "(C, H, W), (C, L) or (N,)",
+    )
     return shape
 
 
 def _input_shape(start: str, nodes: Mapping[str, Any], edges: Edges) -> Shape:
-    """The input's shape as the nodes see it: without a batch of one, a sequence [C, L] as a map of one row."""
+    """The input's shape as the nodes see it: without a batch of one, a sequence [C, L] as a map of
+    one row.
+    """
     nir = import_nir()
     shape = _shape(start, nodes[start])
     readers = [nodes[b] for a, b in edges if a == start]
     if len(shape) == 4:
-        require(shape[0] == 1, start, f"shape {shape}", "(C, H, W)", "write the input without its batch")
+        require(
+            shape[0] == 1, start, f"shape {shape}", "(C, H, W)", "write the input without its batch"
+        )
         shape = shape[1:]
     if len(shape) == 2:
         if any(isinstance(reader, nir.Conv1d) for reader in readers):
             return (shape[0], 1, shape[1])
-        require(shape[0] == 1, start, f"shape {shape}", "(C, H, W), (N,), or (C, L) for a Conv1d", "write the input without its batch")
+        require(
+            shape[0] == 1,
+            start,
+            f"shape {shape}",
+            "(C, H, W), (N,), or (C, L) for a Conv1d",
+            "write the input without its batch",
+        )
         return shape[1:]
     return shape

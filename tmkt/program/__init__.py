@@ -1,1 +1,3 @@
-"""The integer program: its model and file, its arithmetic, its connectivity, and the reference simulator."""
+"""The integer program: its model and file, its arithmetic, its connectivity, and the reference
+simulator.
+"""

@@ -10,10 +10,13 @@ from tmkt.program.model import Layer, Program, Synapse, pooled
 
 @dataclass(frozen=True)
 class Taps:
-    """One axis of a synapse. The spike at position i reaches `count[i]` target positions: `target[i, j]` through tap `tap[i, j]`.
+    """One axis of a synapse. The spike at position i reaches `count[i]` target positions:
+    `target[i, j]` through tap `tap[i, j]`.
 
-    All int32; entries at j >= count[i] are not used. The convolution's sum `o = (i // pool + padding - tap * dilation) / stride` is
-    solved for o, so pooling, borders, stride and the crop to the layer's shape are in the table; positions that the pooling drops have
+    All int32; entries at j >= count[i] are not used. The convolution's sum `o = (i // pool +
+        padding - tap * dilation) / stride` is
+    solved for o, so pooling, borders, stride and the crop to the layer's shape are in the table;
+        positions that the pooling drops have
     count 0.
     """
 
@@ -22,12 +25,20 @@ class Taps:
     target: NDArray[np.int32]
 
 
-def _conv_taps(size: int, pool: int, kernel: int, stride: int, padding: int, dilation: int, out: int) -> Taps:
+def _conv_taps(
+    size: int, pool: int, kernel: int, stride: int, padding: int, dilation: int, out: int
+) -> Taps:
     pairs: list[list[tuple[int, int]]] = []
     for i in range(size):
         at = i // pool
-        reached = [(at + padding - tap * dilation, tap) for tap in range(kernel)] if at < size // pool else []
-        pairs.append([(tap, o // stride) for o, tap in reached if o % stride == 0 and 0 <= o // stride < out])
+        reached = (
+            [(at + padding - tap * dilation, tap) for tap in range(kernel)]
+            if at < size // pool
+            else []
+        )
+        pairs.append(
+            [(tap, o // stride) for o, tap in reached if o % stride == 0 and 0 <= o // stride < out]
+        )
     return _table(pairs)
 
 
@@ -46,10 +57,13 @@ def _table(pairs: list[list[tuple[int, int]]]) -> Taps:
 
 @dataclass(frozen=True)
 class Fan:
-    """A synapse seen from its source, which counts as [C, H, W] (a source of shape (N,) as [N, 1, 1]).
+    """A synapse seen from its source, which counts as [C, H, W] (a source of shape (N,) as [N, 1,
+    1]).
 
-    `rows`, `columns`: the taps of either axis. `weight` int16 [C, K_y, K_x, G]: what one spike of channel c adds to the G target
-    channels that start at `first[c]`, at the target position of the taps. A dense synapse is the case of one target position whose
+    `rows`, `columns`: the taps of either axis. `weight` int16 [C, K_y, K_x, G]: what one spike of
+        channel c adds to the G target
+    channels that start at `first[c]`, at the target position of the taps. A dense synapse is the
+        case of one target position whose
     channels are all the layer's neurons, in C, H, W order.
     """
 
@@ -59,14 +73,21 @@ class Fan:
     first: NDArray[np.int32]
 
     def synapses(self) -> NDArray[np.int64]:
-        """int64 [C, H, W]: how many synapses a spike at each site drives, those with a weight of zero included."""
+        """int64 [C, H, W]: how many synapses a spike at each site drives, those with a weight of
+        zero included.
+        """
         sites = self.rows.count.astype(np.int64)[:, None] * self.columns.count
-        return np.broadcast_to(sites * self.weight.shape[3], (self.weight.shape[0], *sites.shape)).copy()
+        return np.broadcast_to(
+            sites * self.weight.shape[3], (self.weight.shape[0], *sites.shape)
+        ).copy()
 
     def nonzero_synapses(self) -> NDArray[np.int64]:
         """int64 [C, H, W]: how many of them have a weight other than zero."""
         nonzero = np.count_nonzero(self.weight, axis=3).astype(np.int64)
-        rows, columns = (_incidence(taps, k) for taps, k in zip((self.rows, self.columns), nonzero.shape[1:], strict=True))
+        rows, columns = (
+            _incidence(taps, k)
+            for taps, k in zip((self.rows, self.columns), nonzero.shape[1:], strict=True)
+        )
         return np.asarray(rows @ nonzero @ columns.T, np.int64)
 
 
@@ -91,12 +112,30 @@ def fan(program: Program, layer: Layer, synapse: Synapse) -> Fan:
     if synapse.kind == "dense":
         inner = pooled((channels, height, width), synapse.pool)
         weight = np.ascontiguousarray(w.reshape(-1, *inner).transpose(1, 2, 3, 0), np.int16)
-        return Fan(_dense_taps(height, synapse.pool), _dense_taps(width, synapse.pool), weight, np.zeros(channels, np.int32))
+        return Fan(
+            _dense_taps(height, synapse.pool),
+            _dense_taps(width, synapse.pool),
+            weight,
+            np.zeros(channels, np.int32),
+        )
     per_in, per_out = w.shape[1], w.shape[0] // synapse.groups
     grouped = w.reshape(synapse.groups, per_out, per_in, *w.shape[2:]).transpose(0, 2, 3, 4, 1)
     weight = np.ascontiguousarray(grouped.reshape(channels, *w.shape[2:], per_out), np.int16)
     rows, columns = (
-        _conv_taps(size, synapse.pool, w.shape[2 + axis], synapse.stride[axis], synapse.padding[axis], synapse.dilation[axis], layer.shape[1 + axis])
+        _conv_taps(
+            size,
+            synapse.pool,
+            w.shape[2 + axis],
+            synapse.stride[axis],
+            synapse.padding[axis],
+            synapse.dilation[axis],
+            layer.shape[1 + axis],
+        )
         for axis, size in enumerate((height, width))
     )
-    return Fan(rows, columns, weight, (np.arange(channels, dtype=np.int32) // per_in * per_out).astype(np.int32))
+    return Fan(
+        rows,
+        columns,
+        weight,
+        (np.arange(channels, dtype=np.int32) // per_in * per_out).astype(np.int32),
+    )

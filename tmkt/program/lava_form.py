@@ -1,4 +1,6 @@
-"""A program as Lava and the chip hold it: without pools and crops, and with branches of equal length, as every synapse takes a step."""
+"""A program as Lava and the chip hold it: without pools and crops, and with branches of equal
+length, as every synapse takes a step.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -11,9 +13,11 @@ from tmkt.program.model import INPUT, Program, Synapse, pooled
 
 
 def fits_netx(program: Program) -> bool:
-    """Whether Lava's netx can express the program: every layer reads the layer before it through one synapse.
+    """Whether Lava's netx can express the program: every layer reads the layer before it through
+    one synapse.
 
-    Beside it a dense layer may read itself, where neither synapse has delays (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py).
+    Beside it a dense layer may read itself, where neither synapse has delays (lava-dl 0.6.0,
+    lava/lib/dl/netx/blocks/process.py).
     """
     before = INPUT
     for layer in program.layers:
@@ -21,7 +25,11 @@ def fits_netx(program: Program) -> bool:
         recurrent = [synapse for synapse in layer.synapses if synapse.source == layer.name]
         if [synapse.source for synapse in forward] != [before] or len(recurrent) > 1:
             return False
-        if recurrent and (forward[0].kind != "dense" or recurrent[0].pool > 1 or any(s.delays is not None for s in layer.synapses)):
+        if recurrent and (
+            forward[0].kind != "dense"
+            or recurrent[0].pool > 1
+            or any(s.delays is not None for s in layer.synapses)
+        ):
             return False
         if forward[0].kind == "dense" and len(layer.shape) == 3:
             return False
@@ -30,21 +38,28 @@ def fits_netx(program: Program) -> bool:
 
 
 def lags(program: Program) -> dict[str, int]:
-    """How many steps behind the first layer's each layer's neurons are updated, where every synapse takes one step; -1 for the input.
+    """How many steps behind the first layer's each layer's neurons are updated, where every synapse
+    takes one step; -1 for the input.
 
     A layer must wait for the latest of what it reads.
     """
     lag = {INPUT: -1}
     for layer in program.layers:
-        lag[layer.name] = 1 + max((lag[synapse.source] for synapse in layer.synapses if synapse.source != layer.name), default=-1)
+        lag[layer.name] = 1 + max(
+            (lag[synapse.source] for synapse in layer.synapses if synapse.source != layer.name),
+            default=-1,
+        )
     return lag
 
 
 def relays(program: Program) -> dict[str, int]:
-    """For each layer whose spikes must also arrive later than they would, by how many steps at most.
+    """For each layer whose spikes must also arrive later than they would, by how many steps at
+    most.
 
-    So many copies of the layer's neurons, each sending what it got a step before, hold them back: Lava's convolution has no delays (its
-    dense synapses have). All that read the layer share them. The input needs none: what feeds it can send it again, later.
+    So many copies of the layer's neurons, each sending what it got a step before, hold them back:
+        Lava's convolution has no delays (its
+    dense synapses have). All that read the layer share them. The input needs none: what feeds it
+        can send it again, later.
     """
     lag, fires = lags(program), {layer.name: layer.fires for layer in program.layers}
     most: dict[str, int] = {}
@@ -58,19 +73,26 @@ def relays(program: Program) -> dict[str, int]:
 
 def relay_neurons(program: Program) -> int:
     """How many neurons the relays take: the price of branches on a chip."""
-    return sum(steps * int(np.prod(program.shape_of(name))) for name, steps in relays(program).items())
+    return sum(
+        steps * int(np.prod(program.shape_of(name))) for name, steps in relays(program).items()
+    )
 
 
 def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:
-    """The same synapse without pool and without crop: it reads the source's own sites and gives the target's shape exactly.
+    """The same synapse without pool and without crop: it reads the source's own sites and gives the
+    target's shape exactly.
 
-    A convolution after a pool has each weight repeated over the window, and stride and padding times the pool. netx pads both ends
-    alike, so a convolution that would give too many rows or columns is held back by zeros at the kernel's end.
+    A convolution after a pool has each weight repeated over the window, and stride and padding
+        times the pool. netx pads both ends
+    alike, so a convolution that would give too many rows or columns is held back by zeros at the
+        kernel's end.
     """
     pool = synapse.pool
     if synapse.kind == "dense":
         delays = None if synapse.delays is None else _unroll_dense(synapse.delays, pool, source)
-        return replace(synapse, weight=_unroll_dense(synapse.weight, pool, source), delays=delays, pool=1)
+        return replace(
+            synapse, weight=_unroll_dense(synapse.weight, pool, source), delays=delays, pool=1
+        )
     if any(n % pool for n in source[1:]):
         raise InputError(
             f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x {source[2]} map, "
@@ -80,14 +102,19 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     stride, padding = ((y * pool, x * pool) for y, x in (synapse.stride, synapse.padding))
     size = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
     # The least e for which floor((n + 2 * padding - size - e) / stride) + 1 is the target's size.
-    extra = [max(0, n + 2 * p - pool * k - s * out + 1) for n, p, k, s, out in zip(source[1:], padding, size, stride, target[1:], strict=True)]
+    extra = [
+        max(0, n + 2 * p - pool * k - s * out + 1)
+        for n, p, k, s, out in zip(source[1:], padding, size, stride, target[1:], strict=True)
+    ]
     if dilation != (1, 1) and (pool > 1 or any(extra)):
         spread = np.zeros((*weight.shape[:2], *size), np.int16)
         spread[:, :, :: dilation[0], :: dilation[1]] = weight
         weight, dilation = spread, (1, 1)
     weight = weight.repeat(pool, 2).repeat(pool, 3)
     weight = np.pad(weight, ((0, 0), (0, 0), (0, extra[0]), (0, extra[1])))
-    return replace(synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1)
+    return replace(
+        synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1
+    )
 
 
 def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> NDArray[Any]:
@@ -95,7 +122,9 @@ def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> N
     if pool == 1:
         return values
     outputs, (channels, height, width) = len(values), pooled(source, pool)
-    unrolled = np.zeros((outputs, *source), values.dtype)  # rows and columns that the pool drops keep 0
+    unrolled = np.zeros(
+        (outputs, *source), values.dtype
+    )  # rows and columns that the pool drops keep 0
     windows = values.reshape(outputs, channels, height, width).repeat(pool, 2).repeat(pool, 3)
     unrolled[:, :, : height * pool, : width * pool] = windows
     return unrolled.reshape(outputs, -1)

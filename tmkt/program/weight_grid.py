@@ -1,4 +1,6 @@
-"""The grid that weights lie on: what a number of bits means, the bits of each layer as a user gives them, what limits a layer's scale."""
+"""The grid that weights lie on: what a number of bits means, the bits of each layer as a user gives
+them, what limits a layer's scale.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,18 +8,23 @@ from tmkt.errors import InputError, nearest
 from tmkt.program.model import BIAS_RANGE, MAX_THRESHOLD
 
 BITS = range(2, 9)
-MARGIN = 2  # membranes may grow to this many times the largest one seen on calibration before they clip (measured: 1 clips on test data)
+# membranes may grow to this many times the largest one seen on calibration before they clip
+# (measured: 1 clips on test data)
+MARGIN = 2
 MAX_VOLTAGE = 2**17 - 1  # the 24-bit membrane is 64 times this
-# Scales that are tried, as multiples of the one at which the largest weight is the grid's largest: above 1 the largest weights are clipped, and
-# the others get a finer grid. Up to where two thirds of a normal distribution's weights would be clipped.
+# Scales that are tried, as multiples of the one at which the largest weight is the grid's largest:
+# above 1 the largest weights are clipped, and the others get a finer grid. Up to where two thirds
+# of a normal distribution's weights would be clipped.
 FACTORS = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The weights that a layer may have: -limit .. limit in steps, for so many `bits` (2..8); `scale` turns float weights into these integers.
+    """The weights that a layer may have: -limit .. limit in steps, for so many `bits` (2..8);
+    `scale` turns float weights into these integers.
 
-    The step is the one of 8-bit weights' upper bits, 2 at 8 bits, 128 at 2, or a smaller power of two (another weight exponent) where
+    The step is the one of 8-bit weights' upper bits, 2 at 8 bits, 128 at 2, or a smaller power of
+        two (another weight exponent) where
     threshold, bias or membrane leave too small a scale for that one.
     """
 
@@ -32,18 +39,22 @@ class Grid:
 
 
 def scales_to_try(bits: int, largest_weight: float, most: float) -> list[Grid]:
-    """The grids of so many bits that a layer is tried on, whose scales are at most `most`: the one that just holds the largest float weight
+    """The grids of so many bits that a layer is tried on, whose scales are at most `most`: the one
+        that just holds the largest float weight
     first, then those that clip it (FACTORS). Empty where none above 0 is possible.
     """
     grid = Grid(bits, 2 ** (9 - bits), 1)
     while grid.step > 2 and grid.limit / largest_weight > most:
         grid = replace(grid, step=grid.step // 2)
-    scales = dict.fromkeys(int(min(factor * grid.limit / largest_weight, most, 2.0**31)) for factor in FACTORS)
+    scales = dict.fromkeys(
+        int(min(factor * grid.limit / largest_weight, most, 2.0**31)) for factor in FACTORS
+    )
     return [replace(grid, scale=scale) for scale in scales if scale > 0]
 
 
 def bits_of(text: str | int, layers: list[str]) -> list[int]:
-    """The bits of each of the `layers` (their names, in order), from "4" (all), "8,4,4,8" (one each) or "4,readout=8" (by name; 8 where
+    """The bits of each of the `layers` (their names, in order), from "4" (all), "8,4,4,8" (one
+        each) or "4,readout=8" (by name; 8 where
     nothing is said). InputError for anything else.
     """
     values: list[int] = []
@@ -51,23 +62,31 @@ def bits_of(text: str | int, layers: list[str]) -> list[int]:
     for part in str(text).split(","):
         name, equals, number = part.strip().rpartition("=")
         if number.strip() not in map(str, BITS):
-            raise InputError(f"bits: {part.strip() or 'nothing'}, expected {BITS[0]}..{BITS[-1]}, as in 4 or 8,4,4,8 or 4,{layers[-1]}=8; choose 8")
+            raise InputError(
+                f"bits: {part.strip() or 'nothing'}, expected {BITS[0]}..{BITS[-1]}, as in 4 or 8,4,4,8 or 4,{layers[-1]}=8; choose 8"
+            )
         if equals and name not in layers:
-            raise InputError(f"bits: no layer {name!r}, there are {', '.join(layers)}{nearest(name, layers)}")
+            raise InputError(
+                f"bits: no layer {name!r}, there are {', '.join(layers)}{nearest(name, layers)}"
+            )
         if equals:
             named[name] = int(number)
         else:
             values.append(int(number))
     if len(values) not in (0, 1, len(layers)):
-        raise InputError(f"bits: {len(values)} numbers in {str(text)!r}, expected one, or one for each of {', '.join(layers)}")
+        raise InputError(
+            f"bits: {len(values)} numbers in {str(text)!r}, expected one, or one for each of {', '.join(layers)}"
+        )
     each = values if len(values) == len(layers) else (values or [8]) * len(layers)
     return [named.get(name, bits) for name, bits in zip(layers, each, strict=True)]
 
 
 def scale_bounds(largest_bias: float, peak: float | None, fires: bool) -> dict[str, float]:
-    """What limits a layer's scale besides its weights, by name: the widths of threshold, bias and membrane.
+    """What limits a layer's scale besides its weights, by name: the widths of threshold, bias and
+    membrane.
 
-    `peak`: the largest membrane seen, in units of the threshold; it may grow MARGIN-fold before it clips. None: not known.
+    `peak`: the largest membrane seen, in units of the threshold; it may grow MARGIN-fold before it
+    clips. None: not known.
     """
     bounds = {"threshold": float(MAX_THRESHOLD)} if fires else {}
     if largest_bias > 0:

@@ -1,12 +1,17 @@
-"""AEDAT 1 and 2 (jAER): text lines that begin with `#`, then big-endian records of an address and a stamp of 32 bits in microseconds.
+"""AEDAT 1 and 2 (jAER): text lines that begin with `#`, then big-endian records of an address and a
+stamp of 32 bits in microseconds.
 
-What an address means depends on the chip, which the header may name. Coordinates here have their origin at the top left:
+What an address means depends on the chip, which the header may name. Coordinates here have their
+origin at the top left:
 
-- DVS128 (jAER, `DVS128.java`): polarity is bit 0, 0 = on; x = 127 - bits 7..1; y counts from below in bits 14..8; bit 15 is no event.
-- DAVIS240 and DAVIS346: bit 31 frame or IMU and bit 10 external: no event; polarity is bit 11, 1 = on; x (bits 21..12) and y (bits
+- DVS128 (jAER, `DVS128.java`): polarity is bit 0, 0 = on; x = 127 - bits 7..1; y counts from below
+    in bits 14..8; bit 15 is no event.
+- DAVIS240 and DAVIS346: bit 31 frame or IMU and bit 10 external: no event; polarity is bit 11, 1 =
+    on; x (bits 21..12) and y (bits
   30..22) are turned by 180 degrees, as jAER shows them. Not verified against a known scene.
 
-tonic's `read_dvs_128` swaps x and y, turns nothing and takes 1 for on: CIFAR10-DVS read that way is a transposed picture.
+tonic's `read_dvs_128` swaps x and y, turns nothing and takes 1 for on: CIFAR10-DVS read that way is
+a transposed picture.
 """
 
 from collections.abc import Iterator
@@ -42,14 +47,38 @@ class Layout:
 
 
 LAYOUTS = {
-    "dvs128": Layout((128, 128), 1, 0x7F, 8, 0x7F, 0, 0, 0x8000, "ch.unizh.ini.jaer.chip.retina.DVS128"),
-    "davis240": Layout((180, 240), 12, 0x3FF, 22, 0x1FF, 11, 1, 1 << 31 | 1 << 10, "eu.seebetter.ini.chips.davis.DAVIS240C"),
-    "davis346": Layout((260, 346), 12, 0x3FF, 22, 0x1FF, 11, 1, 1 << 31 | 1 << 10, "eu.seebetter.ini.chips.davis.Davis346blue"),
+    "dvs128": Layout(
+        (128, 128), 1, 0x7F, 8, 0x7F, 0, 0, 0x8000, "ch.unizh.ini.jaer.chip.retina.DVS128"
+    ),
+    "davis240": Layout(
+        (180, 240),
+        12,
+        0x3FF,
+        22,
+        0x1FF,
+        11,
+        1,
+        1 << 31 | 1 << 10,
+        "eu.seebetter.ini.chips.davis.DAVIS240C",
+    ),
+    "davis346": Layout(
+        (260, 346),
+        12,
+        0x3FF,
+        22,
+        0x1FF,
+        11,
+        1,
+        1 << 31 | 1 << 10,
+        "eu.seebetter.ini.chips.davis.Davis346blue",
+    ),
 }
 
 
 def open_aedat2(source: Input) -> Opened:
-    """The header's chip decides, else `layout`, else DVS128 is assumed and said. Raises InputError for an unknown chip."""
+    """The header's chip decides, else `layout`, else DVS128 is assumed and said. Raises InputError
+    for an unknown chip.
+    """
     version, chip = _header(source)
     notes: list[str] = []
     asked = source.options.layout
@@ -57,7 +86,9 @@ def open_aedat2(source: Input) -> Opened:
         raise InputError(f"--layout {asked!r}: unknown, expected one of {', '.join(LAYOUTS)}")
     known = [key for key in LAYOUTS if key in chip.rpartition(".")[2].lower()]
     if asked is None and chip and not known:
-        raise InputError(f"{source.name}: recorded with {chip}, known are {', '.join(LAYOUTS)}; name the one whose addresses it has with --layout")
+        raise InputError(
+            f"{source.name}: recorded with {chip}, known are {', '.join(LAYOUTS)}; name the one whose addresses it has with --layout"
+        )
     name = asked or (known[0] if known else "dvs128")
     if asked is None and not chip:
         if version == 2:
@@ -65,29 +96,44 @@ def open_aedat2(source: Input) -> Opened:
         notes.append("the header names no chip: DVS128 assumed")
     layout = LAYOUTS[name]
     if version == 1 and name != "dvs128":
-        raise InputError(f"{source.name}: AEDAT 1 has addresses of 16 bits, those of {name} need 32; leave --layout out")
+        raise InputError(
+            f"{source.name}: AEDAT 1 has addresses of 16 bits, those of {name} need 32; leave --layout out"
+        )
     return Opened(_raw(source, layout, 6 if version == 1 else 8), layout.sensor, notes)
 
 
 def _header(source: Input) -> tuple[int, str]:
-    """(version, chip or ""); leaves the file at the first record: a record may begin with `#`, too, but is no printable line."""
+    """(version, chip or ""); leaves the file at the first record: a record may begin with `#`, too,
+    but is no printable line.
+    """
     file, name = source.file, source.name
     first = file.readline(64)
     version = {b"#!AER-DAT1.": 1, b"#!AER-DAT2.": 2}.get(first[:11], 0)
     if not version:
-        raise InputError(f"{name}: begins with {first[:16]!r}, expected #!AER-DAT1.0 or #!AER-DAT2.0; choose another --format")
+        raise InputError(
+            f"{name}: begins with {first[:16]!r}, expected #!AER-DAT1.0 or #!AER-DAT2.0; choose another --format"
+        )
     chip = ""
     while (start := file.tell()) < LONGEST_HEADER:
         line = file.readline(LONGEST_HEADER)
         text = line.rstrip(b"\r\n")
-        if not (line.startswith(b"#") and line.endswith(b"\n") and all(byte >= 32 or byte == 9 for byte in text) and b"\x7f" not in text):
+        if not (
+            line.startswith(b"#")
+            and line.endswith(b"\n")
+            and all(byte >= 32 or byte == 9 for byte in text)
+            and b"\x7f" not in text
+        ):
             file.seek(start)
             return version, chip
         if text.startswith(b"# AEChip:"):
             chip = text.partition(b":")[2].strip().decode("ascii", "replace")
-        if text.lower().startswith(b"#end of ascii header") or text.lower().startswith(b"# end of ascii header"):
+        if text.lower().startswith(b"#end of ascii header") or text.lower().startswith(
+            b"# end of ascii header"
+        ):
             return version, chip
-    raise InputError(f"{name}: a header of more than {LONGEST_HEADER} bytes, expected less; fetch the file again")
+    raise InputError(
+        f"{name}: a header of more than {LONGEST_HEADER} bytes, expected less; fetch the file again"
+    )
 
 
 def _refuse_wide_addresses(source: Input) -> None:
@@ -114,7 +160,9 @@ def _raw(source: Input, layout: Layout, record: int) -> Iterator[Raw]:
         event = (a & layout.no_event) == 0
         a, t = a[event], t[event]
         height, width = layout.sensor
-        x = (width - 1 - (a >> layout.x_shift & layout.x_mask).astype(np.int64)).astype(np.uint16)  # below 0 becomes huge: the check drops it
+        x = (width - 1 - (a >> layout.x_shift & layout.x_mask).astype(np.int64)).astype(
+            np.uint16
+        )  # below 0 becomes huge: the check drops it
         y = (height - 1 - (a >> layout.y_shift & layout.y_mask).astype(np.int64)).astype(np.uint16)
         yield t, x, y, ((a >> layout.p_shift & 1) == layout.on).astype(np.uint8)
 
@@ -125,20 +173,32 @@ class Aedat2Writer(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         layouts = [layout for layout in LAYOUTS.values() if layout.sensor == sensor]
         if not layouts:
-            sizes = ", ".join(f"{layout.sensor[1]}x{layout.sensor[0]}" for layout in LAYOUTS.values())
-            raise InputError(f"{name}: a sensor of {sensor[1]}x{sensor[0]}, AEDAT2 is written for {sizes} only; choose another format")
+            sizes = ", ".join(
+                f"{layout.sensor[1]}x{layout.sensor[0]}" for layout in LAYOUTS.values()
+            )
+            raise InputError(
+                f"{name}: a sensor of {sensor[1]}x{sensor[0]}, AEDAT2 is written for {sizes} only; choose another format"
+            )
         super().__init__(file, name, sensor)
         self._layout = layouts[0]
-        file.write(f"#!AER-DAT2.0\r\n# AEChip: {self._layout.chip}\r\n#End Of ASCII Header\r\n".encode())
+        file.write(
+            f"#!AER-DAT2.0\r\n# AEChip: {self._layout.chip}\r\n#End Of ASCII Header\r\n".encode()
+        )
 
     def write(self, events: Events) -> None:
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= 2**32:
-            raise InputError(f"{self._name}: stamps of {events.t[-1]} us do not fit AEDAT2 (below 2^32); use --from-zero")
+            raise InputError(
+                f"{self._name}: stamps of {events.t[-1]} us do not fit AEDAT2 (below 2^32); use --from-zero"
+            )
         layout = self._layout
         height, width = layout.sensor
         words = np.empty((len(events), 2), ">u4")
         x, y = width - 1 - events.x.astype(np.int64), height - 1 - events.y.astype(np.int64)
-        words[:, 0] = x << layout.x_shift | y << layout.y_shift | (events.p == layout.on).astype(np.int64) << layout.p_shift
+        words[:, 0] = (
+            x << layout.x_shift
+            | y << layout.y_shift
+            | (events.p == layout.on).astype(np.int64) << layout.p_shift
+        )
         words[:, 1] = events.t
         self._file.write(words.tobytes())

@@ -1,8 +1,10 @@
 """AEDAT4 (iniVation's DV): packets of FlatBuffers, compressed with LZ4 or Zstandard.
 
-`#!AER-DAT4.0\\r\\n`, a size and a FlatBuffer `IOHE` (compression; where the data table begins; XML that names the streams), then packets:
-stream id and size (int32 each) and a payload, a FlatBuffer `EVTS` for events. Little-endian throughout. Only the fields that are needed
-are read, each with its bounds checked; other streams (frames, IMU, triggers) are skipped. Stamps are Unix time in microseconds.
+`#!AER-DAT4.0\\r\\n`, a size and a FlatBuffer `IOHE` (compression; where the data table begins; XML
+that names the streams), then packets: stream id and size (int32 each) and a payload, a FlatBuffer
+`EVTS` for events. Little-endian throughout. Only the fields that are needed are read, each with its
+bounds checked; other streams (frames, IMU, triggers) are skipped. Stamps are Unix time in
+microseconds.
 """
 
 import struct
@@ -20,8 +22,18 @@ from tmkt.readers.source import Raw
 MAGIC = b"#!AER-DAT4.0\r\n"
 LARGEST_HEADER = 2**24
 LARGEST_PACKET = 2**28  # bytes, compressed or not: cameras write packets of about 10 ms
-PIECE = 2**18  # bytes that are decompressed at a time: buffers of the largest size would cost ten times the work
-EVENT = np.dtype({"names": ["t", "x", "y", "p"], "formats": ["<i8", "<i2", "<i2", "u1"], "offsets": [0, 8, 10, 12], "itemsize": 16})
+PIECE = (
+    2**18
+    # bytes that are decompressed at a time: buffers of the largest size would cost ten times the work
+)
+EVENT = np.dtype(
+    {
+        "names": ["t", "x", "y", "p"],
+        "formats": ["<i8", "<i2", "<i2", "u1"],
+        "offsets": [0, 8, 10, 12],
+        "itemsize": 16,
+    }
+)
 
 
 class _Damage(Exception):
@@ -29,12 +41,16 @@ class _Damage(Exception):
 
 
 def open_aedat4(source: Input) -> Opened:
-    """The `stream`-th of the file's event streams. Raises InputError for a damaged header and for a stream that is not there."""
+    """The `stream`-th of the file's event streams. Raises InputError for a damaged header and for a
+    stream that is not there.
+    """
     file, name = source.file, source.name
     head = file.read(len(MAGIC) + 4)
     size = int.from_bytes(head[len(MAGIC) :], "little")
     if not head.startswith(MAGIC) or len(head) < len(MAGIC) + 4 or size > LARGEST_HEADER:
-        raise InputError(f"{name}: no AEDAT 4.0 header (begins with {head[:18]!r}); fetch the file again")
+        raise InputError(
+            f"{name}: no AEDAT 4.0 header (begins with {head[:18]!r}); fetch the file again"
+        )
     header = file.read(size)
     try:
         compression = _scalar(header, 0, "<i", 0)
@@ -42,13 +58,21 @@ def open_aedat4(source: Input) -> Opened:
         text = _vector(header, 2)
         streams = _event_streams(bytes(header[text[0] : text[0] + text[1]]))
     except (_Damage, ElementTree.ParseError, ValueError) as error:
-        raise InputError(f"{name}: the AEDAT4 header cannot be read ({error}); fetch the file again") from None
+        raise InputError(
+            f"{name}: the AEDAT4 header cannot be read ({error}); fetch the file again"
+        ) from None
     if not streams:
         raise InputError(f"{name}: holds no stream of events; choose another file")
     if not 0 <= source.options.stream < len(streams):
-        raise InputError(f"{name}: holds {len(streams)} streams of events, but --stream says {source.options.stream}; the first is 0")
+        raise InputError(
+            f"{name}: holds {len(streams)} streams of events, but --stream says {source.options.stream}; the first is 0"
+        )
     identity, sensor = streams[source.options.stream]
-    notes = [f"{len(streams)} event streams: stream {source.options.stream} taken (--stream)"] if len(streams) > 1 else []
+    notes = (
+        [f"{len(streams)} event streams: stream {source.options.stream} taken (--stream)"]
+        if len(streams) > 1
+        else []
+    )
     return Opened(_raw(source, identity, compression, table), sensor, notes)
 
 
@@ -62,7 +86,11 @@ def _event_streams(xml: bytes) -> list[tuple[int, tuple[int, int] | None]]:
             said = {attr.get("key"): attr.text or "" for attr in stream.iter("attr")}
             if said.get("typeIdentifier") == "EVTS":
                 sizes = said.get("sizeY", ""), said.get("sizeX", "")
-                sensor = (int(sizes[0]), int(sizes[1])) if all(s.isdecimal() and len(s) < 9 for s in sizes) else None
+                sensor = (
+                    (int(sizes[0]), int(sizes[1]))
+                    if all(s.isdecimal() and len(s) < 9 for s in sizes)
+                    else None
+                )
                 found.append((int(stream.get("name") or "-1"), sensor))
     return sorted(found, key=lambda stream: stream[0])
 
@@ -92,7 +120,12 @@ def _raw(source: Input, identity: int, compression: int, table: int) -> Iterator
                 source.counters.bad_records += 1
                 continue
             # A negative coordinate becomes a huge one: the check drops it.
-            yield events["t"].astype(np.int64), events["x"].astype(np.uint16), events["y"].astype(np.uint16), events["p"].copy()
+            yield (
+                events["t"].astype(np.int64),
+                events["x"].astype(np.uint16),
+                events["y"].astype(np.uint16),
+                events["p"].copy(),
+            )
         else:
             file.seek(here)
 
@@ -129,7 +162,9 @@ def _zstandard(data: bytes) -> Iterator[bytes]:
     import zstandard
 
     try:
-        with zstandard.ZstdDecompressor(max_window_size=LARGEST_PACKET).stream_reader(data) as reader:
+        with zstandard.ZstdDecompressor(max_window_size=LARGEST_PACKET).stream_reader(
+            data
+        ) as reader:
             while piece := reader.read(PIECE):
                 yield piece
     except (zstandard.ZstdError, MemoryError) as error:
@@ -141,7 +176,8 @@ def _events(data: bytes) -> NDArray[Any]:
     return np.frombuffer(data, EVENT, count, start)
 
 
-# What FlatBuffers put where: a root table, whose first field points back to a table of the fields' offsets.
+# What FlatBuffers put where: a root table, whose first field points back to a table of the fields'
+# offsets.
 
 
 def _read(data: bytes, format: str, at: int) -> int:

@@ -1,4 +1,6 @@
-"""`.bin` records of 40 bits: ATIS sensors, N-MNIST, N-Caltech101; also SLAYER's `.bs2`. `tmkt/readers/bin_records.py` says what a record is."""
+"""`.bin` records of 40 bits: ATIS sensors, N-MNIST, N-Caltech101; also SLAYER's `.bs2`.
+`tmkt/readers/bin_records.py` says what a record is.
+"""
 
 from collections.abc import Iterator
 from typing import IO
@@ -13,7 +15,9 @@ from tmkt.readers.source import Counters, Raw
 
 
 def open_atis(source: Input) -> Opened:
-    """Overflow records add 8192 us each; a step back of more than 2^22 us is a clock that wrapped, and is counted."""
+    """Overflow records add 8192 us each; a step back of more than 2^22 us is a clock that wrapped,
+    and is counted.
+    """
     return Opened(_raw(source.file, source.options.chunk, source.counters), None)
 
 
@@ -27,9 +31,11 @@ def _raw(file: IO[bytes], chunk: int, counters: Counters) -> Iterator[Raw]:
 
 
 def looks_like_atis(head: bytes) -> bool:
-    """Whether a file's first bytes may be such records: they have no mark, only stamps that hardly ever go back or leap.
+    """Whether a file's first bytes may be such records: they have no mark, only stamps that hardly
+    ever go back or leap.
 
-    At most 1 % of the steps go back (a wrap is none), 99 % are below 2 s; fewer than 4 records are no evidence. Measured on 3,710
+    At most 1 % of the steps go back (a wrap is none), 99 % are below 2 s; fewer than 4 records are
+        no evidence. Measured on 3,710
     files: all 510 recordings taken, none of 3,200 others but `.bs2`, and no random bytes.
     """
     n = len(head) // RECORD
@@ -41,21 +47,29 @@ def looks_like_atis(head: bytes) -> bool:
     if len(steps) < 3:
         return False
     backward = np.count_nonzero((steps < 0) & (steps >= -STAMP_US // 2))
-    return bool(backward <= 0.01 * len(steps) and np.count_nonzero(steps < 2_000_000) >= 0.99 * len(steps))
+    return bool(
+        backward <= 0.01 * len(steps) and np.count_nonzero(steps < 2_000_000) >= 0.99 * len(steps)
+    )
 
 
 class AtisWriter(Writer):
-    """Writes records. The 23-bit clock wraps; where nothing happens for longer than half its range, overflow records say so."""
+    """Writes records. The 23-bit clock wraps; where nothing happens for longer than half its range,
+    overflow records say so.
+    """
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
         if height > OVERFLOW_Y or width > 256:
-            raise InputError(f"{name}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240 rows); choose another format")
+            raise InputError(
+                f"{name}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240 rows); choose another format"
+            )
         super().__init__(file, name, sensor)
         self._offset, self._before = 0, 0
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError where an hour passes without an event: the overflow records would fill the disk."""
+        """Appends a chunk. Raises InputError where an hour passes without an event: the overflow
+        records would fill the disk.
+        """
         start = 0
         while start < len(events):
             step = int(events.t[start]) - self._offset - STAMP_US  # beyond the clock's range
@@ -76,7 +90,9 @@ class AtisWriter(Writer):
 
     def _bridge(self, step: int) -> None:
         if step > 3600 * 10**6:
-            raise InputError(f"{self._name}: no event for {step / 1e6:.0f} s, .bin records bridge an hour; use --from-zero or another format")
+            raise InputError(
+                f"{self._name}: no event for {step / 1e6:.0f} s, .bin records bridge an hour; use --from-zero or another format"
+            )
         markers = step // OVERFLOW_US + 1
         self._file.write(bytes((0, OVERFLOW_Y, 0, 0, 0)) * markers)
         self._offset += markers * OVERFLOW_US

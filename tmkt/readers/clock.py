@@ -8,9 +8,11 @@ from tmkt.kernels import kernel
 
 @kernel
 def unwrap32(stamps: NDArray[np.uint32], state: NDArray[np.int64], t: NDArray[np.int64]) -> None:
-    """Fills `t` from 32-bit stamps in microseconds; a fall of more than 2^31 is a clock that wrapped (after 71.6 minutes).
+    """Fills `t` from 32-bit stamps in microseconds; a fall of more than 2^31 is a clock that
+    wrapped (after 71.6 minutes).
 
-    `state`, zeros at the start, carries over to the next part: what is added to stamps, the last stamp, how often it wrapped.
+    `state`, zeros at the start, carries over to the next part: what is added to stamps, the last
+    stamp, how often it wrapped.
     """
     offset, before = state[0], state[1]
     for i in range(stamps.size):

@@ -21,7 +21,10 @@ NOWHERE = 65535  # beyond any sensor: the check drops it
 
 def find_columns(names: list[str], source: str) -> dict[str, str]:
     """For t, x, y and p, which of the names it has. Raises InputError where one is missing."""
-    found = {column: next((name for name in aliases if name in names), None) for column, aliases in NAMES.items()}
+    found = {
+        column: next((name for name in aliases if name in names), None)
+        for column, aliases in NAMES.items()
+    }
     missing = [column for column, name in found.items() if name is None]
     if missing:
         raise InputError(
@@ -31,18 +34,29 @@ def find_columns(names: list[str], source: str) -> dict[str, str]:
 
 
 def check_types(types: dict[str, np.dtype[Any]], unit: TimeUnit | None, source: str) -> None:
-    """Raises InputError for columns that are not numbers, and for float stamps whose unit nobody said."""
+    """Raises InputError for columns that are not numbers, and for float stamps whose unit nobody
+    said.
+    """
     for column, dtype in types.items():
         if dtype.kind not in "iubf":
             raise InputError(f"{source}: column {column} is of type {dtype}, expected numbers")
     if types["t"].kind == "f" and unit is None:
-        raise InputError(f"{source}: stamps are of type {types['t']}, expected integers in microseconds; say --time-unit s, ms, us or ns")
+        raise InputError(
+            f"{source}: stamps are of type {types['t']}, expected integers in microseconds; say --time-unit s, ms, us or ns"
+        )
 
 
 def to_raw(columns: dict[str, NDArray[Any]], unit: TimeUnit | None, offset_us: int = 0) -> Raw:
-    """Columns t, x, y, p of any number type as raw events. Polarity -1 is off, other values than 0 and 1 stay bad; stamps that no int64
-    holds become -1."""
-    return _stamps(columns["t"], unit, offset_us), _coordinate(columns["x"]), _coordinate(columns["y"]), _polarity(columns["p"])
+    """Columns t, x, y, p of any number type as raw events. Polarity -1 is off, other values than 0
+        and 1 stay bad; stamps that no int64
+    holds become -1.
+    """
+    return (
+        _stamps(columns["t"], unit, offset_us),
+        _coordinate(columns["x"]),
+        _coordinate(columns["y"]),
+        _polarity(columns["p"]),
+    )
 
 
 def _stamps(t: NDArray[Any], unit: TimeUnit | None, offset_us: int) -> NDArray[np.int64]:
@@ -65,4 +79,6 @@ def _coordinate(values: NDArray[Any]) -> NDArray[np.uint16]:
 def _polarity(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
-    return np.select([(values == 0) | (values == -1), values == 1], [np.uint8(0), np.uint8(1)], np.uint8(2))
+    return np.select(
+        [(values == 0) | (values == -1), values == 1], [np.uint8(0), np.uint8(1)], np.uint8(2)
+    )

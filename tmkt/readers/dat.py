@@ -1,6 +1,8 @@
-"""Prophesee DAT: a text header, two bytes (type and size of an event), then 8 bytes an event, little-endian.
+"""Prophesee DAT: a text header, two bytes (type and size of an event), then 8 bytes an event,
+little-endian.
 
-Stamp of 32 bits, then x (bits 13..0), y (27..14) and polarity (28). Files of version 1 split these bits otherwise and are refused.
+Stamp of 32 bits, then x (bits 13..0), y (27..14) and polarity (28). Files of version 1 split these
+bits otherwise and are refused.
 """
 
 from collections.abc import Iterator
@@ -23,10 +25,14 @@ def open_dat(source: Input) -> Opened:
     """Raises InputError for other event types and for version 1."""
     header = read_header(source.file, source.name)
     if header.get("version", "2") != "2":
-        raise InputError(f"{source.name}: DAT version {header['version']}, expected 2; convert the file with Metavision")
+        raise InputError(
+            f"{source.name}: DAT version {header['version']}, expected 2; convert the file with Metavision"
+        )
     kind = source.file.read(2)
     if len(kind) < 2 or kind[0] not in TYPES or kind[1] != RECORD:
-        raise InputError(f"{source.name}: events of type and size {tuple(kind)}, expected (0, 8) or (12, 8); no events of change detection in it")
+        raise InputError(
+            f"{source.name}: events of type and size {tuple(kind)}, expected (0, 8) or (12, 8); no events of change detection in it"
+        )
     return Opened(_raw(source), sensor_of(header))
 
 
@@ -38,7 +44,12 @@ def _raw(source: Input) -> Iterator[Raw]:
         unwrap32(words[:, 0].copy(), state, t)
         source.counters.wraps = int(state[2])
         data = words[:, 1]
-        yield t, (data & 0x3FFF).astype(np.uint16), (data >> 14 & 0x3FFF).astype(np.uint16), (data >> 28 & 1).astype(np.uint8)
+        yield (
+            t,
+            (data & 0x3FFF).astype(np.uint16),
+            (data >> 14 & 0x3FFF).astype(np.uint16),
+            (data >> 28 & 1).astype(np.uint8),
+        )
 
 
 class DatWriter(Writer):
@@ -47,13 +58,22 @@ class DatWriter(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
         super().__init__(file, name, sensor)
-        file.write(f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n".encode() + bytes((TYPES[1], RECORD)))
+        file.write(
+            f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n".encode()
+            + bytes((TYPES[1], RECORD))
+        )
 
     def write(self, events: Events) -> None:
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= 2**32:
-            raise InputError(f"{self._name}: stamps of {events.t[-1]} us do not fit DAT (below 2^32); use --from-zero")
+            raise InputError(
+                f"{self._name}: stamps of {events.t[-1]} us do not fit DAT (below 2^32); use --from-zero"
+            )
         words = np.empty((len(events), 2), "<u4")
         words[:, 0] = events.t
-        words[:, 1] = events.x.astype(np.uint32) | events.y.astype(np.uint32) << 14 | events.p.astype(np.uint32) << 28
+        words[:, 1] = (
+            events.x.astype(np.uint32)
+            | events.y.astype(np.uint32) << 14
+            | events.p.astype(np.uint32) << 28
+        )
         self._file.write(words.tobytes())

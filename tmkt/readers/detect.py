@@ -42,19 +42,25 @@ TINY = 20  # bytes: 3 records of 5 are no evidence
 
 
 def detect(head: bytes, path: Path) -> str:
-    """The key in FORMATS for a file's first bytes. Raises InputError for what is none of them, by name where it is known."""
+    """The key in FORMATS for a file's first bytes. Raises InputError for what is none of them, by
+    name where it is known.
+    """
     for magic, format in MAGIC.items():
         if head.startswith(magic):
             return format
     if head.startswith(b"#!AER-DAT3"):
-        raise InputError(f"{path}: AEDAT 3 is not read, expected AEDAT 1, 2 or 4; convert it with iniVation's DV")
+        raise InputError(
+            f"{path}: AEDAT 3 is not read, expected AEDAT 1, 2 or 4; convert it with iniVation's DV"
+        )
     if head.startswith(b"PK\3\4") and b".npy" in head[:300]:
         return "npz"
     if head.startswith(b"% ") and (name := _prophesee(head, path)):
         return name
     if looks_like_atis(head) or (path.suffix == ".bin" and len(head) < TINY):
         return "atis"
-    raise InputError(f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it: --format {', '.join(FORMATS)}")
+    raise InputError(
+        f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it: --format {', '.join(FORMATS)}"
+    )
 
 
 def _prophesee(head: bytes, path: Path) -> str | None:
@@ -64,5 +70,7 @@ def _prophesee(head: bytes, path: Path) -> str | None:
         kind = file.read(2)
         return "dat" if len(kind) == 2 and kind[0] in TYPES and kind[1] == 8 else None
     if words not in ("EVT2", "EVT3"):
-        raise InputError(f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with Metavision")
+        raise InputError(
+            f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with Metavision"
+        )
     return words.lower()

@@ -1,13 +1,20 @@
-"""ECF, the codec of events in Prophesee's HDF5 files (filter 0x8ECF; github.com/prophesee-ai/hdf5_ecf describes it by its source).
+"""ECF, the codec of events in Prophesee's HDF5 files (filter 0x8ECF;
+github.com/prophesee-ai/hdf5_ecf describes it by its source).
 
-A chunk holds at most 65535 events: four bytes (their number << 2, and how coordinates are packed), the first stamp (64 bits), then columns:
+A chunk holds at most 65535 events: four bytes (their number << 2, and how coordinates are packed),
+the first stamp (64 bits), then columns:
 
-- stamps: a byte each run, high nibble the step in us, low nibble the length; length 15: the next 16 bits are the length; step 15: the low
+- stamps: a byte each run, high nibble the step in us, low nibble the length; length 15: the next 16
+    bits are the length; step 15: the low
   nibbles of such bytes, lowest first, are a longer step before the next run;
-- then either all of y, x, p in 24 bits an event, four events in three 32-bit words (the first and fourth whole, the others with their
-  low bits in one word and their high bits in the next); or y in runs of 16-bit words (5 low bits the length;
-  31: the next word is), followed by x and p in 12 bits an event, four in three 16-bit words, or by x in words of 11 bits and a mask of
-  five neighbours to the right, and p in runs of bytes (7 bits of length; 127: the next 16 bits are). The 12 bits are split alike.
+- then either all of y, x, p in 24 bits an event, four events in three 32-bit words (the first and
+    fourth whole, the others with their
+  low bits in one word and their high bits in the next); or y in runs of 16-bit words (5 low bits
+      the length;
+  31: the next word is), followed by x and p in 12 bits an event, four in three 16-bit words, or by
+      x in words of 11 bits and a mask of
+  five neighbours to the right, and p in runs of bytes (7 bits of length; 127: the next 16 bits
+      are). The 12 bits are split alike.
 
 All little-endian.
 """
@@ -25,9 +32,17 @@ HEADER = 12  # bytes
 
 @kernel
 def _decode(
-    data: NDArray[np.uint8], n: int, mode: int, t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]
+    data: NDArray[np.uint8],
+    n: int,
+    mode: int,
+    t: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
 ) -> int:
-    """Fills the arrays; gives 0, or 1 where the data end early or a run is longer than what is left."""
+    """Fills the arrays; gives 0, or 1 where the data end early or a run is longer than what is
+    left.
+    """
     size = data.size
     now = np.int64(0)
     for k in range(8):
@@ -85,7 +100,14 @@ def _decode(
 
 
 @kernel
-def _decode_yxp(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> int:
+def _decode_yxp(
+    data: NDArray[np.uint8],
+    at: int,
+    n: int,
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
+) -> int:
     if at + (n + 3) // 4 * 12 > data.size:
         return 1
     for i in range(0, n, 4):
@@ -93,17 +115,28 @@ def _decode_yxp(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16],
         a, b, c = _word(data, group), _word(data, group + 4), _word(data, group + 8)
         values = (a >> 8, (a & 0xFF) | (b >> 16) << 8, (b & 0xFFFF) | (c >> 24) << 16, c & 0xFFFFFF)
         for k in range(min(4, n - i)):
-            y[i + k], x[i + k], p[i + k] = values[k] >> 12 & 0x7FF, values[k] >> 1 & 0x7FF, values[k] & 1
+            y[i + k], x[i + k], p[i + k] = (
+                values[k] >> 12 & 0x7FF,
+                values[k] >> 1 & 0x7FF,
+                values[k] & 1,
+            )
     return 0
 
 
 @kernel
 def _word(data: NDArray[np.uint8], at: int) -> np.int64:
-    return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
+    return (
+        np.int64(data[at])
+        | np.int64(data[at + 1]) << 8
+        | np.int64(data[at + 2]) << 16
+        | np.int64(data[at + 3]) << 24
+    )
 
 
 @kernel
-def _decode_xp(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], p: NDArray[np.uint8]) -> int:
+def _decode_xp(
+    data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], p: NDArray[np.uint8]
+) -> int:
     if at + (n + 3) // 4 * 6 > data.size:
         return 1
     for i in range(0, n, 4):
@@ -118,7 +151,9 @@ def _decode_xp(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], 
 
 
 @kernel
-def _decode_masks(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], p: NDArray[np.uint8]) -> int:
+def _decode_masks(
+    data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16], p: NDArray[np.uint8]
+) -> int:
     size = data.size
     i = 0
     while i < n:
@@ -129,7 +164,9 @@ def _decode_masks(data: NDArray[np.uint8], at: int, n: int, x: NDArray[np.uint16
         x[i] = word >> 5
         i += 1
         for k in range(5):
-            if word >> (4 - k) & 1 and i < n:  # the encoder looks beyond the end: bits of events that are not there
+            if (
+                word >> (4 - k) & 1 and i < n
+            ):  # the encoder looks beyond the end: bits of events that are not there
                 x[i] = (word >> 5) + k + 1
                 i += 1
     i = 0

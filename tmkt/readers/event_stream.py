@@ -1,7 +1,9 @@
-"""Event Stream `.es`, version 2, DVS events (github.com/neuromorphic-paris/event_stream describes the format).
+"""Event Stream `.es`, version 2, DVS events (github.com/neuromorphic-paris/event_stream describes
+the format).
 
-A 20-byte header; then a byte an event: 255 adds 127 us, 254 resets a decoder and is skipped, any other adds its upper 7 bits to the
-time, its lowest is the polarity, and x and y follow, 16 bits each, little-endian. y grows upwards in the file, downwards in `Events`.
+A 20-byte header; then a byte an event: 255 adds 127 us, 254 resets a decoder and is skipped, any
+other adds its upper 7 bits to the time, its lowest is the polarity, and x and y follow, 16 bits
+each, little-endian. y grows upwards in the file, downwards in `Events`.
 """
 
 from collections.abc import Iterator
@@ -35,7 +37,9 @@ def _decode(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> int:
-    """`state`: the time; where decoding stopped: at the end, before an event that is not whole, or when the arrays were full."""
+    """`state`: the time; where decoding stopped: at the end, before an event that is not whole, or
+    when the arrays were full.
+    """
     n = 0
     now, i = state[0], 0
     while i < data.size and n < t.size:
@@ -61,10 +65,14 @@ def open_event_stream(source: Input) -> Opened:
     """Raises InputError for other versions and kinds than DVS events of version 2."""
     head = source.file.read(HEADER)
     if len(head) < HEADER or not head.startswith(MAGIC):
-        raise InputError(f"{source.name}: an Event Stream header of {len(head)} bytes, expected {HEADER}; fetch the file again")
+        raise InputError(
+            f"{source.name}: an Event Stream header of {len(head)} bytes, expected {HEADER}; fetch the file again"
+        )
     if head[12] != 2 or head[15] != DVS:
         found = f"version {head[12]}.{head[13]}.{head[14]}, {KINDS.get(head[15], 'unknown')} events"
-        raise InputError(f"{source.name}: an Event Stream of {found}, expected version 2 and DVS events; convert the file")
+        raise InputError(
+            f"{source.name}: an Event Stream of {found}, expected version 2 and DVS events; convert the file"
+        )
     width, height = int.from_bytes(head[16:18], "little"), int.from_bytes(head[18:20], "little")
     return Opened(_raw(source, height), (height, width))
 
@@ -94,15 +102,24 @@ class EventStreamWriter(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         super().__init__(file, name, sensor)
         self._height, self._last = sensor[0], 0
-        file.write(MAGIC + bytes((2, 0, 0, DVS)) + sensor[1].to_bytes(2, "little") + sensor[0].to_bytes(2, "little"))
+        file.write(
+            MAGIC
+            + bytes((2, 0, 0, DVS))
+            + sensor[1].to_bytes(2, "little")
+            + sensor[0].to_bytes(2, "little")
+        )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError where an hour passes without an event: the bytes for it would fill the disk."""
+        """Appends a chunk. Raises InputError where an hour passes without an event: the bytes for
+        it would fill the disk.
+        """
         if len(events) == 0:
             return
         steps = np.diff(events.t, prepend=self._last)
         if steps.max() > LONGEST_PAUSE_US:
-            raise InputError(f"{self._name}: no event for {steps.max() / 1e6:.0f} s, .es bridges an hour; use --from-zero or another format")
+            raise InputError(
+                f"{self._name}: no event for {steps.max() / 1e6:.0f} s, .es bridges an hour; use --from-zero or another format"
+            )
         pauses = steps // PAUSE_US
         at = np.cumsum(pauses + EVENT) - EVENT
         data = np.full(int(at[-1]) + EVENT, PAUSE, np.uint8)

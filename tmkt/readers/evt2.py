@@ -1,6 +1,7 @@
 """Prophesee EVT2 RAW: words of 32 bits, little-endian (docs.prophesee.ai, "EVT 2.0 Format").
 
-Bits 31..28 say what a word is: 0 and 1 an off and an on event (6 low bits of the stamp, x, y of 11 bits), 8 the stamp's 28 high bits.
+Bits 31..28 say what a word is: 0 and 1 an off and an on event (6 low bits of the stamp, x, y of 11
+bits), 8 the stamp's 28 high bits.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,12 @@ HIGH, OFFSET, WRAPS, BAD = range(4)  # places in the kernel's state
 
 @kernel
 def _decode(
-    words: NDArray[np.uint32], state: NDArray[np.int64], t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]
+    words: NDArray[np.uint32],
+    state: NDArray[np.int64],
+    t: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
 ) -> int:
     n = 0
     high, offset = state[HIGH], state[OFFSET]
@@ -54,7 +60,9 @@ def _decode(
 
 
 def open_evt2(source: Input) -> Opened:
-    """Events before the first full stamp, and words of unknown kind, are counted as bad records; triggers are skipped."""
+    """Events before the first full stamp, and words of unknown kind, are counted as bad records;
+    triggers are skipped.
+    """
     header = read_header(source.file, source.name)
     return Opened(_raw(source), sensor_of(header))
 
@@ -74,19 +82,30 @@ class Evt2Writer(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
         if max(sensor) > SIDE:
-            raise InputError(f"{name}: a sensor of {width}x{height} does not fit EVT2 ({SIDE}x{SIDE}); choose another format")
+            raise InputError(
+                f"{name}: a sensor of {width}x{height} does not fit EVT2 ({SIDE}x{SIDE}); choose another format"
+            )
         super().__init__(file, name, sensor)
         self._high = -1
-        file.write(f"% evt 2.0\n% format EVT2;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode())
+        file.write(
+            f"% evt 2.0\n% format EVT2;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode()
+        )
 
     def write(self, events: Events) -> None:
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= LONGEST_US:
-            raise InputError(f"{self._name}: stamps of {events.t[-1]} us do not fit EVT2 (below 2^34); use --from-zero")
+            raise InputError(
+                f"{self._name}: stamps of {events.t[-1]} us do not fit EVT2 (below 2^34); use --from-zero"
+            )
         high = events.t >> 6
         words = np.empty((len(events), 2), np.uint32)
         words[:, 0] = TIME_HIGH << 28 | high
-        words[:, 1] = events.p.astype(np.int64) << 28 | (events.t & 63) << 22 | events.x.astype(np.int64) << 11 | events.y
+        words[:, 1] = (
+            events.p.astype(np.int64) << 28
+            | (events.t & 63) << 22
+            | events.x.astype(np.int64) << 11
+            | events.y
+        )
         used = np.ones(words.shape, np.bool_)
         used[:, 0] = np.diff(high, prepend=self._high) != 0
         self._file.write(words[used].astype("<u4").tobytes())

@@ -1,7 +1,9 @@
-"""Prophesee EVT3 RAW: words of 16 bits, little-endian, that change a state or send events from it (docs.prophesee.ai, "EVT 3.0 Format").
+"""Prophesee EVT3 RAW: words of 16 bits, little-endian, that change a state or send events from it
+(docs.prophesee.ai, "EVT 3.0 Format").
 
-Bits 15..12 say what a word is: 0 a row; 2 an event at x; 3 the start and polarity of vectors; 4 and 5 a mask of 12 and 8 events from
-there, lowest bit first; 6 and 8 the stamp's 12 low and 12 high bits.
+Bits 15..12 say what a word is: 0 a row; 2 an event at x; 3 the start and polarity of vectors; 4 and
+5 a mask of 12 and 8 events from there, lowest bit first; 6 and 8 the stamp's 12 low and 12 high
+bits.
 """
 
 from collections.abc import Iterator
@@ -28,11 +30,25 @@ HIGH, LOW, OFFSET, Y, X, P, WRAPS, BAD, AT = range(9)  # places in the kernel's 
 
 @kernel
 def _decode(
-    words: NDArray[np.uint16], state: NDArray[np.int64], t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]
+    words: NDArray[np.uint16],
+    state: NDArray[np.int64],
+    t: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
 ) -> int:
-    """Decodes from word `state[AT]` on until less than 12 places are left in the arrays, or the words end."""
+    """Decodes from word `state[AT]` on until less than 12 places are left in the arrays, or the
+    words end.
+    """
     n = 0
-    high, low, offset, row, column, polarity = state[HIGH], state[LOW], state[OFFSET], state[Y], state[X], state[P]
+    high, low, offset, row, column, polarity = (
+        state[HIGH],
+        state[LOW],
+        state[OFFSET],
+        state[Y],
+        state[X],
+        state[P],
+    )
     i = state[AT]
     while i < words.size and n + 12 <= t.size:
         word = np.int64(words[i])
@@ -51,7 +67,12 @@ def _decode(
             else:
                 for bit in range(size):
                     if value >> bit & 1:
-                        t[n], x[n], y[n], p[n] = offset + (high << 12 | low), column + bit, row, polarity
+                        t[n], x[n], y[n], p[n] = (
+                            offset + (high << 12 | low),
+                            column + bit,
+                            row,
+                            polarity,
+                        )
                         n += 1
             column = min(column + size, 2 * SIDE)  # beyond any sensor: the check drops it
         elif kind == ROW:
@@ -68,12 +89,22 @@ def _decode(
                 high, low = value, 0
         elif kind != CONTINUED_4 and kind != TRIGGER and kind != OTHERS and kind != CONTINUED_12:
             state[BAD] += 1
-    state[HIGH], state[LOW], state[OFFSET], state[Y], state[X], state[P], state[AT] = high, low, offset, row, column, polarity, i
+    state[HIGH], state[LOW], state[OFFSET], state[Y], state[X], state[P], state[AT] = (
+        high,
+        low,
+        offset,
+        row,
+        column,
+        polarity,
+        i,
+    )
     return n
 
 
 def open_evt3(source: Input) -> Opened:
-    """Events before the first high stamp, and words of unknown kind, are counted as bad records; triggers are skipped."""
+    """Events before the first high stamp, and words of unknown kind, are counted as bad records;
+    triggers are skipped.
+    """
     header = read_header(source.file, source.name)
     return Opened(_raw(source), sensor_of(header))
 
@@ -97,16 +128,25 @@ class Evt3Writer(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
         if max(sensor) > SIDE:
-            raise InputError(f"{name}: a sensor of {width}x{height} does not fit EVT3 ({SIDE}x{SIDE}); choose another format")
+            raise InputError(
+                f"{name}: a sensor of {width}x{height} does not fit EVT3 ({SIDE}x{SIDE}); choose another format"
+            )
         super().__init__(file, name, sensor)
         self._stamp, self._row, self._begun = 0, -1, False
-        file.write(f"% evt 3.0\n% format EVT3;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode())
+        file.write(
+            f"% evt 3.0\n% format EVT3;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode()
+        )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError where an hour passes without an event: the high stamps between would fill the disk."""
+        """Appends a chunk. Raises InputError where an hour passes without an event: the high stamps
+        between would fill the disk.
+        """
         start = 0
         high = events.t >> 12
-        for end in [*np.flatnonzero(np.diff(high, prepend=self._stamp >> 12) >= HALF_RANGE).tolist(), len(events)]:
+        for end in [
+            *np.flatnonzero(np.diff(high, prepend=self._stamp >> 12) >= HALF_RANGE).tolist(),
+            len(events),
+        ]:
             if end > start:
                 self._write(events, slice(start, end))
             if end < len(events):

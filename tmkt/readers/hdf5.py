@@ -1,4 +1,6 @@
-"""HDF5: DSEC's layout (`/events/t`, `x`, `y`, `p` and `/t_offset`), Prophesee's (`/CD/events`, with ECF or not), and columns at the root."""
+"""HDF5: DSEC's layout (`/events/t`, `x`, `y`, `p` and `/t_offset`), Prophesee's (`/CD/events`, with
+ECF or not), and columns at the root.
+"""
 
 from collections.abc import Iterator
 from typing import IO, Any
@@ -15,50 +17,82 @@ from tmkt.readers.source import Raw
 
 ECF = 0x8ECF  # the filter's number
 LARGEST_CHUNK = 2**24  # rows of a compressed block: more is damage, or no way to store events
-BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)  # what h5py raises for damaged files
-FILTERS = {32001: "blosc", 32026: "blosc2", 32015: "zstd", 32004: "lz4", 32008: "bitshuffle"}  # what `hdf5plugin` adds
+BROKEN = (
+    OSError,
+    KeyError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)  # what h5py raises for damaged files
+FILTERS = {
+    32001: "blosc",
+    32026: "blosc2",
+    32015: "zstd",
+    32004: "lz4",
+    32008: "bitshuffle",
+}  # what `hdf5plugin` adds
 
 
 def open_hdf5(source: Input) -> Opened:
-    """The events group or table of the file. Raises InputError where there is none, and where h5py or a filter of it is missing."""
+    """The events group or table of the file. Raises InputError where there is none, and where h5py
+    or a filter of it is missing.
+    """
     h5py = _h5py(source.name)
     try:
         file = h5py.File(source.file, "r")
         if isinstance(file.get("CD/events"), h5py.Dataset):
             datasets = {"CD/events": file["CD/events"]}
-            names = find_columns(list(datasets["CD/events"].dtype.names or ()), f"{source.name}: /CD/events")
+            names = find_columns(
+                list(datasets["CD/events"].dtype.names or ()), f"{source.name}: /CD/events"
+            )
             types = {key: datasets["CD/events"].dtype[name] for key, name in names.items()}
         else:
             group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
-            names = find_columns([key for key in group if isinstance(group[key], h5py.Dataset)], f"{source.name}: {group.name}")
+            names = find_columns(
+                [key for key in group if isinstance(group[key], h5py.Dataset)],
+                f"{source.name}: {group.name}",
+            )
             datasets = {key: group[name] for key, name in names.items()}
             types = {key: dataset.dtype for key, dataset in datasets.items()}
         check_types(types, source.options.time_unit, source.name)
         shapes = {dataset.shape for dataset in datasets.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-            raise InputError(f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one length; fetch the file again")
+            raise InputError(
+                f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one length; fetch the file again"
+            )
         for dataset in datasets.values():
             _check_storage(source.name, dataset)
         offset = int(file["t_offset"][()]) if "t_offset" in file else 0
         return Opened(_raw(source, file, datasets, names, offset), _sensor(file, source.file))
     except BROKEN as error:
-        raise InputError(f"{source.name}: the HDF5 file cannot be read ({_line(error)}); fetch the file again") from None
+        raise InputError(
+            f"{source.name}: the HDF5 file cannot be read ({_line(error)}); fetch the file again"
+        ) from None
 
 
 def _h5py(name: str) -> Any:
     try:
         import h5py
     except ImportError:
-        raise InputError(f"{name}: an HDF5 file, and h5py is not installed; try: pip install 'tmkt[hdf5]'") from None
+        raise InputError(
+            f"{name}: an HDF5 file, and h5py is not installed; try: pip install 'tmkt[hdf5]'"
+        ) from None
     return h5py
 
 
 def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
-    """From attributes: Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write them."""
+    """From attributes: Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write
+    them.
+    """
     if "geometry" in file.attrs and file.attrs.get_id("geometry").get_type().is_variable_str():
         check_heaps(content)  # where libhdf5 looks for it
     geometry = file.attrs.get("geometry", "")
-    width, _, height = (geometry.decode() if isinstance(geometry, bytes) else str(geometry)).partition("x")
+    width, _, height = (
+        geometry.decode() if isinstance(geometry, bytes) else str(geometry)
+    ).partition("x")
     if width.isdecimal() and height.isdecimal() and len(width) < 9 and len(height) < 9:
         return int(height), int(width)
     if "height" in file.attrs and "width" in file.attrs:
@@ -68,9 +102,13 @@ def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
 
 def _check_storage(name: str, dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
-        raise InputError(f"{name}: {dataset.name} lies in another file, expected the events in this one; repack it with h5repack")
+        raise InputError(
+            f"{name}: {dataset.name} lies in another file, expected the events in this one; repack it with h5repack"
+        )
     if dataset.chunks and dataset.chunks[0] > LARGEST_CHUNK:
-        raise InputError(f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch the file again, or repack it")
+        raise InputError(
+            f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch the file again, or repack it"
+        )
     import h5py
 
     for number in _filters(dataset):
@@ -86,7 +124,9 @@ def _filters(dataset: Any) -> list[int]:
     return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
 
 
-def _raw(source: Input, file: Any, datasets: dict[str, Any], names: dict[str, str], offset_us: int) -> Iterator[Raw]:
+def _raw(
+    source: Input, file: Any, datasets: dict[str, Any], names: dict[str, str], offset_us: int
+) -> Iterator[Raw]:
     table = datasets.get("CD/events")
     total = (table if table is not None else datasets["t"]).shape[0]
     unit = source.options.time_unit
@@ -95,7 +135,12 @@ def _raw(source: Input, file: Any, datasets: dict[str, Any], names: dict[str, st
             yield from _ecf(source, table, total)
             return
         # Rows that are compressed together are decompressed once.
-        block = max([source.options.chunk, *(dataset.chunks[0] for dataset in datasets.values() if dataset.chunks)])
+        block = max(
+            [
+                source.options.chunk,
+                *(dataset.chunks[0] for dataset in datasets.values() if dataset.chunks),
+            ]
+        )
         for start in range(0, total, block):
             if table is not None:
                 rows = table[start : start + block]
@@ -130,7 +175,9 @@ def _line(error: Exception) -> str:
 
 
 class Hdf5Writer(Writer):
-    """Writes DSEC's columns, t in 64 bits, compressed with gzip; the sensor as attributes of the root."""
+    """Writes DSEC's columns, t in 64 bits, compressed with gzip; the sensor as attributes of the
+    root.
+    """
 
     CHUNK = 65536
 

@@ -11,10 +11,19 @@ def is_live(name: str) -> bool:
     return name == STDIN or name.startswith(UDP)
 
 
-def open_live(name: str, sensor: tuple[int, int], *, timeout_s: float | None = None, disorder: Disorder = "drop", repair: bool = False) -> Source:
-    """Listens at "udp://HOST:PORT" or reads "-", lines of text on standard input, from a sensor of (height, width).
+def open_live(
+    name: str,
+    sensor: tuple[int, int],
+    *,
+    timeout_s: float | None = None,
+    disorder: Disorder = "drop",
+    repair: bool = False,
+) -> Source:
+    """Listens at "udp://HOST:PORT" or reads "-", lines of text on standard input, from a sensor of
+    (height, width).
 
-    `timeout_s`: the stream ends after so many seconds without an event, also before the first; None: never. Raises InputError for an address
+    `timeout_s`: the stream ends after so many seconds without an event, also before the first;
+        None: never. Raises InputError for an address
     that cannot be listened at. `udp.py` and `stdin.py` say what is dropped, and when.
     """
     if name == STDIN:

@@ -1,7 +1,7 @@
 """The text header of Prophesee's RAW (EVT2, EVT3) and DAT files.
 
-Lines `% key value`. Some writers close it with `% end`; older ones do not, and the first byte of data may be a `%`: a line counts only
-if it is `%`, a space and printable text.
+Lines `% key value`. Some writers close it with `% end`; older ones do not, and the first byte of
+data may be a `%`: a line counts only if it is `%`, a space and printable text.
 """
 
 from typing import IO
@@ -20,23 +20,33 @@ SYSTEM_SENSORS = {"21": (480, 640), "48": (720, 1280)}  # seen in recordings
 
 
 def read_header(file: IO[bytes], name: str) -> dict[str, str]:
-    """Keys in lower case and their values; leaves the file at the first byte of data. Raises InputError for a header without end."""
+    """Keys in lower case and their values; leaves the file at the first byte of data. Raises
+    InputError for a header without end.
+    """
     found: dict[str, str] = {}
     while (start := file.tell()) < LONGEST_HEADER:
         line = file.readline(LONGEST_LINE)
         text = line[:-1].rstrip(b"\r")
-        if not (line.startswith(b"% ") and line.endswith(b"\n") and all(32 <= byte < 127 or byte == 9 for byte in text)):
+        if not (
+            line.startswith(b"% ")
+            and line.endswith(b"\n")
+            and all(32 <= byte < 127 or byte == 9 for byte in text)
+        ):
             file.seek(start)
             return found
         key, _, value = text[2:].decode("ascii").strip().partition(" ")
         if key.lower() == "end":
             return found
         found[key.lower()] = value.strip()
-    raise InputError(f"{name}: a header of more than {LONGEST_HEADER} bytes, expected less; fetch the file again")
+    raise InputError(
+        f"{name}: a header of more than {LONGEST_HEADER} bytes, expected less; fetch the file again"
+    )
 
 
 def encoding(header: dict[str, str]) -> str | None:
-    """ "EVT2", "EVT3", "EVT2.1", ... of a RAW file; None where the header does not say (so it is a DAT file's)."""
+    """ "EVT2", "EVT3", "EVT2.1", ... of a RAW file; None where the header does not say (so it is a
+    DAT file's).
+    """
     if "format" in header:
         return header["format"].partition(";")[0].strip().upper()
     if "evt" in header:
@@ -48,7 +58,11 @@ def sensor_of(header: dict[str, str]) -> tuple[int, int] | None:
     """(height, width) as the header says it: by size, else by the camera's name."""
     sizes = dict(part.split("=", 1) for part in header.get("format", "").split(";") if "=" in part)
     width, _, height = header.get("geometry", "").partition("x")
-    for h, w in ((sizes.get("height", ""), sizes.get("width", "")), (height, width), (header.get("height", ""), header.get("width", ""))):
+    for h, w in (
+        (sizes.get("height", ""), sizes.get("width", "")),
+        (height, width),
+        (header.get("height", ""), header.get("width", "")),
+    ):
         if h.strip().isdecimal() and w.strip().isdecimal() and len(h) < 9 and len(w) < 9:
             return int(h), int(w)
     for plugin, sensor in PLUGIN_SENSORS.items():

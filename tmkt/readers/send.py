@@ -1,4 +1,6 @@
-"""Sends events over UDP in the packets that udp.py states, at the pace at which they were recorded: a camera for tests."""
+"""Sends events over UDP in the packets that udp.py states, at the pace at which they were recorded:
+a camera for tests.
+"""
 
 import socket
 import time
@@ -19,8 +21,10 @@ UNSTAMPED = 1 << 31
 
 @dataclass
 class Sent:
-    """What was sent. `refused`: packets that the receiving host answered with "nobody listens there". `late_s`: the most that a packet
-    was behind its time."""
+    """What was sent. `refused`: packets that the receiving host answered with "nobody listens
+        there". `late_s`: the most that a packet
+    was behind its time.
+    """
 
     events: int = 0
     packets: int = 0
@@ -31,7 +35,11 @@ class Sent:
 
 def encode(events: Events, stamps: bool) -> NDArray[np.uint32]:
     """The words of the events: uint32 [2 n] with stamps (their low 32 bits), [n] without."""
-    words = events.x.astype(np.uint32) << np.uint32(16) | events.p.astype(np.uint32) << np.uint32(15) | events.y.astype(np.uint32)
+    words = (
+        events.x.astype(np.uint32) << np.uint32(16)
+        | events.p.astype(np.uint32) << np.uint32(15)
+        | events.y.astype(np.uint32)
+    )
     if not stamps:
         return words | np.uint32(UNSTAMPED)
     both = np.empty((len(events), 2), np.uint32)
@@ -42,8 +50,10 @@ def encode(events: Events, stamps: bool) -> NDArray[np.uint32]:
 def send(source: Source, address: str, speed: float = 1.0, stamps: bool = True) -> Sent:
     """Sends a source's events to "udp://HOST:PORT" and gives what was sent.
 
-    `speed` 1 is the pace of the recording, 2 twice as fast; 0 as fast as the socket takes them, of which a receiver may lose many. A packet
-    leaves when it is full or a millisecond of event time is over. Raises InputError for an address that cannot be sent to.
+    `speed` 1 is the pace of the recording, 2 twice as fast; 0 as fast as the socket takes them, of
+        which a receiver may lose many. A packet
+    leaves when it is full or a millisecond of event time is over. Raises InputError for an address
+        that cannot be sent to.
     """
     sent = Sent()
     host, port = parse_address(address)
@@ -70,12 +80,16 @@ def send(source: Source, address: str, speed: float = 1.0, stamps: bool = True) 
                     sent.events += end - start
                     sent.seconds = time.monotonic() - begin
     except OSError as error:
-        raise InputError(f"{address}: cannot be sent to ({error.strerror or error}); check host, port and network") from None
+        raise InputError(
+            f"{address}: cannot be sent to ({error.strerror or error}); check host, port and network"
+        ) from None
     return sent
 
 
 def _refused(to: socket.socket, packet: NDArray[np.uint32]) -> int:
-    """Sends a packet; gives how many refusals of earlier ones were reported instead, each of which stops one attempt."""
+    """Sends a packet; gives how many refusals of earlier ones were reported instead, each of which
+    stops one attempt.
+    """
     for refused in range(2):
         try:
             to.send(packet.data)
@@ -91,5 +105,7 @@ def _packets(t: NDArray[np.int64], size: int, first_us: int) -> list[tuple[int, 
     borders = np.flatnonzero(np.diff(ticks)) + 1
     found = []
     for begin, end in zip([0, *borders], [*borders, len(t)], strict=True):
-        found += [(start, min(start + size, int(end))) for start in range(int(begin), int(end), size)]
+        found += [
+            (start, min(start + size, int(end))) for start in range(int(begin), int(end), size)
+        ]
     return found

@@ -11,14 +11,19 @@ from tmkt.errors import InputError
 from tmkt.events.types import Events
 
 Disorder = Literal["drop", "clamp", "fail"]
-Raw = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]  # t, x, y, p as decoded, not yet checked
+Raw = tuple[
+    NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]
+]  # t, x, y, p as decoded, not yet checked
 MAX_DROPPED = 0.01  # the share of events beyond which a source counts as damaged; our choice
-LARGEST_SIDE = 4096  # pixels; a size beyond it is damage: no event camera has it, and memory is allocated by it
+# pixels; a size beyond it is damage: no event camera has it, and memory is allocated by it
+LARGEST_SIDE = 4096
 
 
 @dataclass
 class Counters:
-    """What was delivered, and what had to be repaired or dropped on the way; `docs/streams.md` says by which rules."""
+    """What was delivered, and what had to be repaired or dropped on the way; `docs/streams.md` says
+    by which rules.
+    """
 
     events: int = 0  # delivered
     outside_sensor: int = 0
@@ -36,7 +41,13 @@ class Counters:
     @property
     def dropped(self) -> int:
         """Events (and records that may have been events) that were not delivered."""
-        bad = self.outside_sensor + self.bad_polarity + self.negative_time + self.outliers + self.bad_records
+        bad = (
+            self.outside_sensor
+            + self.bad_polarity
+            + self.negative_time
+            + self.outliers
+            + self.bad_records
+        )
         return bad + self.backward - self.clamped
 
     def to_json(self) -> dict[str, int]:
@@ -76,7 +87,8 @@ class Source(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Events]:
-        """Checked chunks in order, `t` as the source stamps it (not shifted to 0), never going back; bounded memory.
+        """Checked chunks in order, `t` as the source stamps it (not shifted to 0), never going
+        back; bounded memory.
 
         Raises InputError for damage that cannot be repaired, and at the end if nothing came.
         """
@@ -86,9 +98,13 @@ class Source(Protocol):
 
 
 def parse_sensor(text: str) -> tuple[int, int]:
-    """(height, width) from "WIDTHxHEIGHT", as cameras are named: "640x480" gives (480, 640). Raises InputError for anything else."""
+    """(height, width) from "WIDTHxHEIGHT", as cameras are named: "640x480" gives (480, 640). Raises
+    InputError for anything else.
+    """
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+    if not (
+        cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()
+    ):
         raise InputError(f"--sensor {text!r}: expected WIDTHxHEIGHT in pixels, for example 640x480")
     return check_sensor((int(height), int(width)), f"--sensor {text}")
 
@@ -97,5 +113,7 @@ def check_sensor(sensor: tuple[int, int], name: str) -> tuple[int, int]:
     """Gives the size back; raises InputError unless both sides are 1..4096 pixels."""
     height, width = sensor
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise InputError(f"{name}: a sensor of {width}x{height}, expected 1 to {LARGEST_SIDE} a side; the header is damaged, or --sensor wrong")
+        raise InputError(
+            f"{name}: a sensor of {width}x{height}, expected 1 to {LARGEST_SIDE} a side; the header is damaged, or --sensor wrong"
+        )
     return sensor

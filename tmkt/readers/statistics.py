@@ -12,7 +12,9 @@ PEAK_US = 10_000  # the highest rate is that of the fullest 10 ms; our choice
 
 @dataclass
 class Statistics:
-    """Figures of a stream of checked events, chunk by chunk; they do not depend on the cut into chunks."""
+    """Figures of a stream of checked events, chunk by chunk; they do not depend on the cut into
+    chunks.
+    """
 
     events: int = 0
     on: int = 0
@@ -46,7 +48,11 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """Rates are None for recordings without duration."""
-        duration_s = None if self.first_us is None or self.last_us is None else (self.last_us - self.first_us) / 1e6
+        duration_s = (
+            None
+            if self.first_us is None or self.last_us is None
+            else (self.last_us - self.first_us) / 1e6
+        )
         return {
             "events": self.events,
             "first_us": self.first_us,

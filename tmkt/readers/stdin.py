@@ -1,7 +1,9 @@
-"""Events as lines of text on standard input: "t,x,y,p", what AEStream writes as CSV and rpg's recordings hold as text.
+"""Events as lines of text on standard input: "t,x,y,p", what AEStream writes as CSV and rpg's
+recordings hold as text.
 
-Fields are separated by commas, semicolons, spaces or tabs. `t` is a whole number of microseconds, or seconds if it has a decimal point; `p` is 1
-for on, 0 or -1 for off. A first line of names ("x,y,p,t") states another order; lines that begin with # or % are comments. Our choice.
+Fields are separated by commas, semicolons, spaces or tabs. `t` is a whole number of microseconds,
+or seconds if it has a decimal point; `p` is 1 for on, 0 or -1 for off. A first line of names
+("x,y,p,t") states another order; lines that begin with # or % are comments. Our choice.
 """
 
 import os
@@ -30,7 +32,9 @@ DIGITS = 18  # that fit an int64
 
 @kernel
 def _number(data: NDArray[np.uint8], at: int, digits: int) -> tuple[int, int, int]:
-    """A number without sign at `at`: its value, where it ends, how many digits it has; after `digits` no more are taken."""
+    """A number without sign at `at`: its value, where it ends, how many digits it has; after
+    `digits` no more are taken.
+    """
     value = 0
     begin = at
     while at < data.size and 48 <= data[at] <= 57 and at - begin < digits:
@@ -48,7 +52,9 @@ def _parse(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> tuple[int, int]:
-    """Fills the arrays from whole lines, whose k-th field is the order[k]-th of t, x, y, p; gives the numbers of events and of bad lines."""
+    """Fills the arrays from whole lines, whose k-th field is the order[k]-th of t, x, y, p; gives
+    the numbers of events and of bad lines.
+    """
     n = bad = 0
     at = 0
     fields = np.zeros(4, np.int64)
@@ -101,10 +107,14 @@ def _parse(
 class StdinSource:
     """Events that another program writes to standard input, as a `Source`.
 
-    Nothing is dropped for want of time: the pipe is the queue, and while it is full the writer waits. Iterating gives what has come so far, as
-    soon as a line is whole. It ends at the end of the input, after `timeout_s` seconds without any (None: never), or after `close`. `sensor` is
-    (height, width). Lines that hold no event are counted as `bad_records`. Iterating raises InputError where the input is no text, at the
-    end if more than 1 % of the events were dropped, unless `repair`, and if there were none. `file`: another pipe or file, for tests.
+    Nothing is dropped for want of time: the pipe is the queue, and while it is full the writer
+        waits. Iterating gives what has come so far, as
+    soon as a line is whole. It ends at the end of the input, after `timeout_s` seconds without any
+        (None: never), or after `close`. `sensor` is
+    (height, width). Lines that hold no event are counted as `bad_records`. Iterating raises
+        InputError where the input is no text, at the
+    end if more than 1 % of the events were dropped, unless `repair`, and if there were none.
+        `file`: another pipe or file, for tests.
     """
 
     name = "standard input"
@@ -136,7 +146,9 @@ class StdinSource:
             else:
                 rest += after
             if len(rest) > LONGEST_LINE:
-                raise InputError(f"{self.name}: {len(rest)} bytes in one line, expected lines of text: t,x,y,p; name the file instead of piping it")
+                raise InputError(
+                    f"{self.name}: {len(rest)} bytes in one line, expected lines of text: t,x,y,p; name the file instead of piping it"
+                )
         if rest:
             before = self.counters.bad_records
             yield from self._events(rest)
@@ -145,8 +157,14 @@ class StdinSource:
         if last := self._check.finish():
             yield last
         if self.counters.events == 0:
-            why = f"; {self.counters.dropped} lines dropped: {self.counters.reasons()}" if self.counters.dropped else ""
-            raise InputError(f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the program that writes them, and --sensor")
+            why = (
+                f"; {self.counters.dropped} lines dropped: {self.counters.reasons()}"
+                if self.counters.dropped
+                else ""
+            )
+            raise InputError(
+                f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the program that writes them, and --sensor"
+            )
         if not self.repair:
             self.counters.require_sound(self.name)
 
@@ -172,7 +190,12 @@ class StdinSource:
             self._order, lines = _order(lines)
         data = np.frombuffer(bytearray(lines), np.uint8)
         most = data.size // SHORTEST_LINE + 1
-        t, x, y, p = np.empty(most, np.int64), np.empty(most, np.uint16), np.empty(most, np.uint16), np.empty(most, np.uint8)
+        t, x, y, p = (
+            np.empty(most, np.int64),
+            np.empty(most, np.uint16),
+            np.empty(most, np.uint16),
+            np.empty(most, np.uint8),
+        )
         n, bad = _parse(data, self._order, t, x, y, p)
         self.counters.bad_records += bad
         events = self._check((t[:n], x[:n], y[:n], p[:n]))
@@ -181,9 +204,13 @@ class StdinSource:
 
 
 def _order(lines: bytes) -> tuple[NDArray[np.int64], bytes]:
-    """Which of t, x, y, p each column holds, from a first line of names if there is one; and the lines without it."""
+    """Which of t, x, y, p each column holds, from a first line of names if there is one; and the
+    lines without it.
+    """
     first, _, others = lines.partition(b"\n")
     names = first.decode("ascii", "replace").lower().replace(";", ",").replace(",", " ").split()
-    if sorted(name[:1] for name in names) == sorted(FIELDS) and all(name.isalpha() for name in names):
+    if sorted(name[:1] for name in names) == sorted(FIELDS) and all(
+        name.isalpha() for name in names
+    ):
         return np.array([FIELDS.index(name[0]) for name in names], np.int64), others
     return np.arange(4), lines

@@ -1,8 +1,10 @@
 """Live events over UDP, in the packets of SPIF and AEStream.
 
-A packet is a row of little-endian words of 32 bits, no header: bit 31 = 1: the event has no stamp, 0: a word with its stamp follows (the low
-32 bits of the sender's clock in microseconds, wraps after 71.6 minutes); bits 30..16 x; bit 15 polarity; bits 14..0 y. (SpiNNakerManchester/spif,
-`spiffer/README.md`; AEStream 0.6.4's packets, captured, are these words.) Nothing numbers the packets: what the network loses cannot be seen.
+A packet is a row of little-endian words of 32 bits, no header: bit 31 = 1: the event has no stamp,
+0: a word with its stamp follows (the low 32 bits of the sender's clock in microseconds, wraps after
+71.6 minutes); bits 30..16 x; bit 15 polarity; bits 14..0 y. (SpiNNakerManchester/spif,
+`spiffer/README.md`; AEStream 0.6.4's packets, captured, are these words.) Nothing numbers the
+packets: what the network loses cannot be seen.
 """
 
 import socket
@@ -29,7 +31,9 @@ LARGEST_PACKET = 65536  # bytes
 SOCKET_BUFFER = 4 << 20  # bytes asked for: with the usual 208 KB, bursts lose two fifths (measured)
 STAMPED_EVENT = 8  # bytes
 QUEUE_EVENTS = 1 << 20
-RESTART_US = 1_000_000  # silence after which a stamp that goes back means that the sender began anew; ours
+RESTART_US = (
+    1_000_000  # silence after which a stamp that goes back means that the sender began anew; ours
+)
 TICK_S = 0.1  # how often waiting looks whether the stream was closed
 SO_MEMINFO, MEMINFO_DROPS = 55, 8  # Linux 4.12 and later; Python has no names for them
 
@@ -46,18 +50,24 @@ def parse_address(address: str) -> tuple[str, int]:
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme != "udp" or host is None or port is None or parts.path not in ("", "/"):
-        raise InputError(f"{address}: not an address of a live stream, expected udp://HOST:PORT, for example udp://127.0.0.1:3333")
+        raise InputError(
+            f"{address}: not an address of a live stream, expected udp://HOST:PORT, for example udp://127.0.0.1:3333"
+        )
     return host, port
 
 
 @dataclass
 class LiveCounters(Counters):
-    """What a live stream met besides what the check counts. Losses are no damage: they do not make a stream fail."""
+    """What a live stream met besides what the check counts. Losses are no damage: they do not make
+    a stream fail.
+    """
 
     packets: int = 0  # received, the lost ones included
     lost_packets: int = 0  # received while the queue was full
     lost_events: int = 0  # in them
-    lost_in_socket: int | None = None  # packets that the system dropped because its buffer was full; None: it does not say
+    lost_in_socket: int | None = (
+        None  # packets that the system dropped because its buffer was full; None: it does not say
+    )
     socket_buffer_bytes: int = 0  # granted by the system
     restarts: int = 0  # the sender began anew with earlier stamps; time goes on
 
@@ -65,9 +75,13 @@ class LiveCounters(Counters):
         """What was lost in words for people; empty if nothing was."""
         said = []
         if self.lost_events:
-            said.append(f"{self.lost_events} events lost in {self.lost_packets} packets: this host was too slow and the queue was full")
+            said.append(
+                f"{self.lost_events} events lost in {self.lost_packets} packets: this host was too slow and the queue was full"
+            )
         if self.lost_in_socket:
-            said.append(f"{self.lost_in_socket} packets lost before they were read: the socket's buffer holds {self.socket_buffer_bytes} bytes")
+            said.append(
+                f"{self.lost_in_socket} packets lost before they were read: the socket's buffer holds {self.socket_buffer_bytes} bytes"
+            )
         return "; ".join(said)
 
 
@@ -106,7 +120,9 @@ def _decode(
             if state[MODE] == ARRIVAL:
                 state[LAST] = arrivals_us[k]
             elif stamped:
-                step = (stamp - state[LAST]) & 0xFFFFFFFF  # the clock's 32 bits: at most half a turn forward, else backward
+                step = (
+                    stamp - state[LAST]
+                ) & 0xFFFFFFFF  # the clock's 32 bits: at most half a turn forward, else backward
                 if step >= 1 << 31:
                     step -= 1 << 32
                 if first and step < 0 and silence > RESTART_US:
@@ -135,16 +151,24 @@ def _count(words: NDArray[np.uint32]) -> int:
 class UdpSource:
     """Events that come to a UDP port, as a `Source`.
 
-    A thread empties the socket into a queue with room for `queue_events` events with stamps (8 bytes each; twice as many without). While
-    it is full, the packets that come are dropped and counted with their events; what is in the queue stays, so that what is delivered has
-    few and whole holes. Iterating gives what has come so far, at least one event, as soon as it is there; it ends
-    `timeout_s` seconds after the last packet (None: never), or after `close`, which any thread and any signal handler may call.
+    A thread empties the socket into a queue with room for `queue_events` events with stamps (8
+        bytes each; twice as many without). While
+    it is full, the packets that come are dropped and counted with their events; what is in the
+        queue stays, so that what is delivered has
+    few and whole holes. Iterating gives what has come so far, at least one event, as soon as it is
+        there; it ends
+    `timeout_s` seconds after the last packet (None: never), or after `close`, which any thread and
+        any signal handler may call.
 
-    Time: that of the stamps, continued over the wraps of their 32 bits. A stream whose first event has none takes the host's clock at
-    a packet's arrival (microseconds from the opening on), and stamps in it are not used; an event without a stamp in a stream
-    of stamped ones takes that of the event before. When stamps go back after a second of silence, the sender began anew: time goes on.
+    Time: that of the stamps, continued over the wraps of their 32 bits. A stream whose first event
+        has none takes the host's clock at
+    a packet's arrival (microseconds from the opening on), and stamps in it are not used; an event
+        without a stamp in a stream
+    of stamped ones takes that of the event before. When stamps go back after a second of silence,
+        the sender began anew: time goes on.
 
-    `sensor` is (height, width). `port` 0 in the address: any free one; `address` then tells which. Raises InputError for an address that
+    `sensor` is (height, width). `port` 0 in the address: any free one; `address` then tells which.
+        Raises InputError for an address that
     cannot be listened at, and from iteration at the end if no event was delivered.
     """
 
@@ -169,8 +193,12 @@ class UdpSource:
             raise InputError(
                 f"{address}: cannot be listened at ({error.strerror or error}); choose a free port and an address of this host"
             ) from None
-        self.counters.socket_buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux counts its own part, too
-        self.name = self.address = f"udp://{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
+        self.counters.socket_buffer_bytes = (
+            self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        )  # Linux counts its own part, too
+        self.name = self.address = (
+            f"udp://{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
+        )
         self._packets: deque[tuple[bytes, int]] = deque()
         self._waiting = 0  # bytes in the queue
         self._changed = threading.Condition()
@@ -189,7 +217,10 @@ class UdpSource:
         try:
             while packets := self._take():
                 events = self._check(self._decoded(packets, self._state))
-                self.counters.wraps, self.counters.restarts = int(self._state[WRAPS]), int(self._state[RESTARTS])
+                self.counters.wraps, self.counters.restarts = (
+                    int(self._state[WRAPS]),
+                    int(self._state[RESTARTS]),
+                )
                 if len(events):
                     yield events
             if last := self._check.finish():
@@ -198,8 +229,14 @@ class UdpSource:
             self.close()
         self.counters.bad_records += int(self._state[CUT])
         if self.counters.events == 0:
-            why = f"; {self.counters.dropped} dropped: {self.counters.reasons()}" if self.counters.dropped else ""
-            raise InputError(f"{self.name}: no events came{why}; check the sender's address, --sensor and --timeout")
+            why = (
+                f"; {self.counters.dropped} dropped: {self.counters.reasons()}"
+                if self.counters.dropped
+                else ""
+            )
+            raise InputError(
+                f"{self.name}: no events came{why}; check the sender's address, --sensor and --timeout"
+            )
 
     def close(self) -> None:
         """Ends the stream: what is in the queue is still given, then iteration ends."""
@@ -252,7 +289,12 @@ class UdpSource:
         ends = np.cumsum([len(packet) // 4 for packet, _ in packets], dtype=np.int64)
         arrivals_us = np.array([arrival_us for _, arrival_us in packets], np.int64)
         size = len(words)
-        t, x, y, p = np.empty(size, np.int64), np.empty(size, np.uint16), np.empty(size, np.uint16), np.empty(size, np.uint8)
+        t, x, y, p = (
+            np.empty(size, np.int64),
+            np.empty(size, np.uint16),
+            np.empty(size, np.uint16),
+            np.empty(size, np.uint8),
+        )
         n = _decode(words, ends, arrivals_us, state, t, x, y, p)
         return t[:n], x[:n], y[:n], p[:n]
 
@@ -271,7 +313,9 @@ def _listen(family: int, kind: int, place: Any) -> socket.socket:
 
 
 def _drops(of: Any) -> int | None:
-    """Packets that the system dropped because the socket's buffer was full; None where it does not say."""
+    """Packets that the system dropped because the socket's buffer was full; None where it does not
+    say.
+    """
     try:
         found = of.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (MEMINFO_DROPS + 1))
         return int(unpack(f"{len(found) // 4}I", found)[MEMINFO_DROPS])

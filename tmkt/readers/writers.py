@@ -27,11 +27,21 @@ WRITERS: dict[str, type[Writer]] = {
     "hdf5": Hdf5Writer,
     "es": EventStreamWriter,
 }
-SUFFIXES = {".bin": "atis", ".aedat": "aedat2", ".dat": "dat", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".es": "es"}
+SUFFIXES = {
+    ".bin": "atis",
+    ".aedat": "aedat2",
+    ".dat": "dat",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".es": "es",
+}
 
 
 def format_to_write(path: Path, asked: str | None) -> str:
-    """The key in WRITERS that `asked`, or else the name's ending, says. Raises InputError where neither does, or it cannot be written."""
+    """The key in WRITERS that `asked`, or else the name's ending, says. Raises InputError where
+    neither does, or it cannot be written.
+    """
     name = asked or SUFFIXES.get(path.suffix.lower())
     if name in WRITERS:
         return name
@@ -43,12 +53,18 @@ def format_to_write(path: Path, asked: str | None) -> str:
 
 
 def write_events(chunks: Iterable[Events], path: Path, format: str, sensor: tuple[int, int]) -> int:
-    """Writes checked chunks in order as `format` (a key of WRITERS); gives the number of events. Memory stays bounded.
+    """Writes checked chunks in order as `format` (a key of WRITERS); gives the number of events.
+    Memory stays bounded.
 
-    `path` appears only when all is written. Raises InputError for a sensor or stamps that the format cannot hold.
+    `path` appears only when all is written. Raises InputError for a sensor or stamps that the
+    format cannot hold.
     """
     total = 0
-    with writing(path) as beside, open(beside, "w+b") as file, closing(WRITERS[format](file, str(path), sensor)) as writer:
+    with (
+        writing(path) as beside,
+        open(beside, "w+b") as file,
+        closing(WRITERS[format](file, str(path), sensor)) as writer,
+    ):
         for events in chunks:
             writer.write(events)
             total += len(events)

@@ -1,6 +1,15 @@
-"""What each training method combines: one file a method. A new one is entered here and by its name in tmkt/recipe.py."""
+"""What each training method combines: one file a method. A new one is entered here and by its name
+in tmkt/recipe.py.
+"""
 
-from tmkt.train.methods.base import Batch, Losses, Method, Setting, weighted, without_running_statistics
+from tmkt.train.methods.base import (
+    Batch,
+    Losses,
+    Method,
+    Setting,
+    weighted,
+    without_running_statistics,
+)
 from tmkt.train.methods.ckd import CrossKnowledgeDistillation
 from tmkt.train.methods.finetune import Finetune
 from tmkt.train.methods.joint import Joint
@@ -19,4 +28,12 @@ METHODS: dict[str, type[Method]] = {
     "mix": Mix,
 }
 
-__all__ = ["METHODS", "Batch", "Losses", "Method", "Setting", "weighted", "without_running_statistics"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Losses",
+    "Method",
+    "Setting",
+    "weighted",
+    "without_running_statistics",
+]

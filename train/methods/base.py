@@ -15,9 +15,11 @@ from tmkt.recipe import MethodRecipe
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's samples, paired by class: `events` float [T, B, 2, H, W], the static source `images` or None, `labels` [B].
+    """One step's samples, paired by class: `events` float [T, B, 2, H, W], the static source
+    `images` or None, `labels` [B].
 
-    `images` is float [B, 2, H, W], still frames, or [T, B, 2, H, W], simulated recordings; `static` and `stills` give either form.
+    `images` is float [B, 2, H, W], still frames, or [T, B, 2, H, W], simulated recordings; `static`
+    and `stills` give either form.
     """
 
     events: Tensor
@@ -26,13 +28,17 @@ class Batch:
 
     @property
     def static(self) -> Tensor:
-        """The static source as a stream [T, B, 2, H, W]: still frames are repeated (without a copy)."""
+        """The static source as a stream [T, B, 2, H, W]: still frames are repeated (without a
+        copy).
+        """
         images = self._images()
         return images.expand(len(self.events), *images.shape) if images.dim() == 4 else images
 
     @property
     def stills(self) -> Tensor:
-        """The static source without time, [B, 2, H, W]: of simulated recordings the mean over the steps."""
+        """The static source without time, [B, 2, H, W]: of simulated recordings the mean over the
+        steps.
+        """
         images = self._images()
         return images if images.dim() == 4 else images.mean(0)
 
@@ -44,7 +50,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """The weighted `total` to minimise, its `parts` unweighted, and the `logits` [T, B, classes] of the event stream."""
+    """The weighted `total` to minimise, its `parts` unweighted, and the `logits` [T, B, classes] of
+    the event stream.
+    """
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -53,7 +61,9 @@ class Losses:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a method works: `draw` gives a batch from a generator, `folder` is the run's, `fingerprint` names the data (for what is kept)."""
+    """Where a method works: `draw` gives a batch from a generator, `folder` is the run's,
+    `fingerprint` names the data (for what is kept).
+    """
 
     draw: Callable[[np.random.Generator], Batch]
     folder: Path
@@ -65,7 +75,8 @@ class Setting:
 class Method(nn.Module):
     """A method's own parts, which are not deployed, and its losses on a batch.
 
-    Made for a network on sequences of `steps` frames. `needs_images`: whether it uses a static source.
+    Made for a network on sequences of `steps` frames. `needs_images`: whether it uses a static
+    source.
     """
 
     needs_images: bool = True
@@ -75,10 +86,16 @@ class Method(nn.Module):
         self.recipe = recipe
 
     def prepare(self, setting: Setting) -> None:
-        """Called once before the first step of a training or of its continuation; what takes long is kept in the run's folder."""
+        """Called once before the first step of a training or of its continuation; what takes long
+        is kept in the run's folder.
+        """
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:
-        """The losses of one step. `progress` is the share of all steps that are done, 0 <= progress < 1, for methods that change on the way."""
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:
+        """The losses of one step. `progress` is the share of all steps that are done, 0 <= progress
+        < 1, for methods that change on the way.
+        """
         raise NotImplementedError
 
 
@@ -91,7 +108,8 @@ def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
 def without_running_statistics(net: nn.Module) -> Iterator[None]:
     """Batch norm normalises by its batch, but keeps no trace of it in its running statistics.
 
-    These are what is deployed, and a deployed network sees events alone (batch norm kept apart for each domain).
+    These are what is deployed, and a deployed network sees events alone (batch norm kept apart for
+    each domain).
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

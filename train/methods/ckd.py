@@ -15,10 +15,14 @@ from tmkt.train.teacher import Teacher, prepare_teacher
 class CrossKnowledgeDistillation(TwoStreams):
     """Knowledge transfer whose static stream also learns from an ANN that sees the images.
 
-    L = L_static + L_events + alignment * L_DA + distillation * w * KD, w = 1 / (1 + exp(steepness * (progress - switch))): distilled at first, on
-    its own later. The paper's figure shows that the teacher sees the images and that the logits of the static stream alone are
-    distilled, with a weight that falls from 1 to 0 about half-way. Ours: the logistic curve, KL with a temperature, the probability of a
-    replacement (Knowledge Transfer's) and its semantic similarity: a recording that replaces an image may be of a similar
+    L = L_static + L_events + alignment * L_DA + distillation * w * KD, w = 1 / (1 + exp(steepness *
+        (progress - switch))): distilled at first, on
+    its own later. The paper's figure shows that the teacher sees the images and that the logits of
+        the static stream alone are
+    distilled, with a weight that falls from 1 to 0 about half-way. Ours: the logistic curve, KL
+        with a temperature, the probability of a
+    replacement (Knowledge Transfer's) and its semantic similarity: a recording that replaces an
+        image may be of a similar
     class, by the teacher's classifier, and brings its label along.
     """
 
@@ -31,19 +35,31 @@ class CrossKnowledgeDistillation(TwoStreams):
     def prepare(self, setting: Setting) -> None:
         self.teacher = prepare_teacher(self.recipe, setting, self.classes)
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:
         recipe, labels = self.recipe, batch.labels
         where = replaced(len(labels), progress, recipe.sliding_power, rng)
-        pair = like_pairs(self.teacher.likeness(), labels, recipe.likeness_temperature, rng).to(labels.device)
+        pair = like_pairs(self.teacher.likeness(), labels, recipe.likeness_temperature, rng).to(
+            labels.device
+        )
         source_labels = labels.where(~where.to(labels.device), labels[pair])
-        source, target = self.outputs(net, replace(batch.static, batch.events[:, pair], where), batch.events)
+        source, target = self.outputs(
+            net, replace(batch.static, batch.events[:, pair], where), batch.events
+        )
         parts = self.shared_parts(source, target, labels, source_labels)
-        parts["distillation"] = distillation(source.logits.mean(0), self.teacher.logits(batch.stills), recipe.distillation_temperature)
+        parts["distillation"] = distillation(
+            source.logits.mean(0),
+            self.teacher.logits(batch.stills),
+            recipe.distillation_temperature,
+        )
         phase = phase_weight(progress, recipe.distillation_switch, recipe.distillation_steepness)
         weights = {"alignment": recipe.alignment, "distillation": recipe.distillation * phase}
         return Losses(weighted(parts, weights), parts, target.logits)
 
 
 def phase_weight(progress: float, switch: float, steepness: float) -> float:
-    """The weight of distillation, 1 / (1 + exp(steepness * (progress - switch))): from 1 to 0 with 1/2 at `switch`."""
+    """The weight of distillation, 1 / (1 + exp(steepness * (progress - switch))): from 1 to 0 with
+    1/2 at `switch`.
+    """
     return float(torch.sigmoid(torch.tensor(steepness * (switch - progress), dtype=torch.float64)))

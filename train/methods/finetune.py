@@ -8,15 +8,24 @@ from tmkt.train.objectives import classification
 
 
 class Finetune(Method):
-    """Classification of the static stream for the first `pretrain_share` of the steps, then of the event stream.
+    """Classification of the static stream for the first `pretrain_share` of the steps, then of the
+    event stream.
 
-    Knowledge Transfer's baseline "fine-tune" (arXiv 2303.13077); its schedule is not published. Ours: one schedule of the learning rate
-    over both, which starts the second part at a lower rate; batch norm's statistics go on from those of the images.
+    Knowledge Transfer's baseline "fine-tune" (arXiv 2303.13077); its schedule is not published.
+        Ours: one schedule of the learning rate
+    over both, which starts the second part at a lower rate; batch norm's statistics go on from
+        those of the images.
     """
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:  # noqa: ARG002
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:  # noqa: ARG002
         """The `logits` are of the stream that is learned."""
-        name, stream = ("static", batch.static) if progress < self.recipe.pretrain_share else ("events", batch.events)
+        name, stream = (
+            ("static", batch.static)
+            if progress < self.recipe.pretrain_share
+            else ("events", batch.events)
+        )
         output = net(stream)
         loss = classification(output.logits, batch.labels, self.recipe.loss)
         return Losses(loss, {name: loss}, output.logits)

@@ -9,13 +9,20 @@ from tmkt.train.objectives import classification
 
 
 class Joint(TwoStreams):
-    """L = L_static + L_events: what is left of the published methods without mixing, replacing and alignment.
+    """L = L_static + L_events: what is left of the published methods without mixing, replacing and
+    alignment.
 
-    The comparison that a method with two streams has to beat. Each stream is a batch of its own, as in those.
+    The comparison that a method with two streams has to beat. Each stream is a batch of its own, as
+    in those.
     """
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:  # noqa: ARG002
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:  # noqa: ARG002
         source, target = self.outputs(net, batch.static, batch.events)
         loss = self.recipe.loss
-        parts = {"static": classification(source.logits, batch.labels, loss), "events": classification(target.logits, batch.labels, loss)}
+        parts = {
+            "static": classification(source.logits, batch.labels, loss),
+            "events": classification(target.logits, batch.labels, loss),
+        }
         return Losses(weighted(parts, {}), parts, target.logits)

@@ -9,14 +9,19 @@ from tmkt.train.mixing import replace, replaced
 
 
 class KnowledgeTransfer(TwoStreams):
-    """The images of the static stream give way, one by one, to recordings, until both streams see events.
+    """The images of the static stream give way, one by one, to recordings, until both streams see
+    events.
 
-    L = L_static + L_events + alignment * L_DA, as in its code (Transfer-for-DVS, b07d5dc): a whole static sequence is replaced by its own
-    pair with probability progress^3, labels stay. The recipe's defaults for this method are the published ones: two heads, TET
+    L = L_static + L_events + alignment * L_DA, as in its code (Transfer-for-DVS, b07d5dc): a whole
+        static sequence is replaced by its own
+    pair with probability progress^3, labels stay. The recipe's defaults for this method are the
+        published ones: two heads, TET
     loss, learned coefficients, batch norm statistics of both streams.
     """
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:
         where = replaced(len(batch.labels), progress, self.recipe.sliding_power, rng)
         source, target = self.outputs(net, replace(batch.static, batch.events, where), batch.events)
         parts = self.shared_parts(source, target, batch.labels)

@@ -12,7 +12,9 @@ class TargetOnly(Method):
 
     needs_images = False
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:  # noqa: ARG002
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:  # noqa: ARG002
         output = net(batch.events)
         loss = classification(output.logits, batch.labels, self.recipe.loss)
         return Losses(loss, {"events": loss}, output.logits)

@@ -13,10 +13,14 @@ from tmkt.train.objectives import ModalityGuidance, RatioPerception
 class Tmkt(TwoStreams):
     """A mixed stream, which begins as an image and ends as a recording, and the event stream.
 
-    L = L_mixed + L_events + alignment * L_DA + modality_guidance * MAG + ratio_perception * MRP. The parts are the paper's;
-    weights, ratio and the forms of MAG and MRP are not published, the choice is ours. A weight of 0 leaves its part out; a ratio of 0, the
-    mixup. One head by default: with a head of its own, the event stream's sees nothing but the few recordings (measured: 20 points at one shot).
-    The ratio goes linearly from `mix_ratio` to `mix_ratio_end` over the training; whether the papers' changes is not known.
+    L = L_mixed + L_events + alignment * L_DA + modality_guidance * MAG + ratio_perception * MRP.
+        The parts are the paper's;
+    weights, ratio and the forms of MAG and MRP are not published, the choice is ours. A weight of 0
+        leaves its part out; a ratio of 0, the
+    mixup. One head by default: with a head of its own, the event stream's sees nothing but the few
+        recordings (measured: 20 points at one shot).
+    The ratio goes linearly from `mix_ratio` to `mix_ratio_end` over the training; whether the
+        papers' changes is not known.
     """
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:
@@ -24,14 +28,22 @@ class Tmkt(TwoStreams):
         self.modality = ModalityGuidance(net.features) if recipe.modality_guidance else None
         self.ratio = RatioPerception(net.features) if recipe.ratio_perception else None
 
-    def losses(self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float) -> Losses:
-        ratio = self.recipe.mix_ratio + (self.recipe.mix_ratio_end - self.recipe.mix_ratio) * progress
-        mixed, from_events = time_step_mixup(batch.static, batch.events, p_from_ratio(ratio, len(batch.events)), rng)
+    def losses(
+        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> Losses:
+        ratio = (
+            self.recipe.mix_ratio + (self.recipe.mix_ratio_end - self.recipe.mix_ratio) * progress
+        )
+        mixed, from_events = time_step_mixup(
+            batch.static, batch.events, p_from_ratio(ratio, len(batch.events)), rng
+        )
         source, target = self.outputs(net, mixed, batch.events)
         parts = self.shared_parts(source, target, batch.labels)
         if self.modality is not None:
             parts["modality_guidance"] = self.modality(source.features, from_events)
         if self.ratio is not None:
             parts["ratio_perception"] = self.ratio(source.features, from_events)
-        weights = self.recipe.model_dump(include={"alignment", "modality_guidance", "ratio_perception"})
+        weights = self.recipe.model_dump(
+            include={"alignment", "modality_guidance", "ratio_perception"}
+        )
         return Losses(weighted(parts, weights), parts, target.logits)

@@ -10,9 +10,11 @@ LIMIT = 2.0**23 - 1  # the membrane's
 
 @kernel
 def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of neurons begin..end of sums x [T, N], bias included, and `hidden` [T, N], the membranes before their reset.
+    """Spikes [T, N] of neurons begin..end of sums x [T, N], bias included, and `hidden` [T, N], the
+    membranes before their reset.
 
-    As docs/program.md says, with keep = 4096 - voltage_decay and threshold << 6: integers in float64, where all are exact.
+    As docs/program.md says, with keep = 4096 - voltage_decay and threshold << 6: integers in
+    float64, where all are exact.
     """
     v = np.zeros(end - begin)
     for t in range(x.shape[0]):
@@ -27,10 +29,14 @@ def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignor
 
 
 @kernel
-def grid_backward(hidden, keep, threshold, unit, surrogate, alpha, from_spikes, from_membrane, grad, begin, end):  # type: ignore[no-untyped-def]
-    """The gradient of the sums, into `grad` [T, N], from those of the spikes and of the membranes after their reset (each [T, N] or [T, 0]).
+def grid_backward(
+    hidden, keep, threshold, unit, surrogate, alpha, from_spikes, from_membrane, grad, begin, end
+):  # type: ignore[no-untyped-def]
+    """The gradient of the sums, into `grad` [T, N], from those of the spikes and of the membranes
+    after their reset (each [T, N] or [T, 0]).
 
-    `unit`: the float network's threshold, in whose units membranes and surrogate are. Truncation and clipping pass gradients as they are,
+    `unit`: the float network's threshold, in whose units membranes and surrogate are. Truncation
+        and clipping pass gradients as they are,
     the reset passes none.
     """
     spikes, membrane = from_spikes.shape[1] > 0, from_membrane.shape[1] > 0
@@ -49,6 +55,8 @@ def grid_backward(hidden, keep, threshold, unit, surrogate, alpha, from_spikes, 
             else:
                 slope = alpha if np.float32(2.0) * alpha * abs(above) < one else zero
             later = carried[i] + (from_membrane[t, begin + i] if membrane else zero)
-            here = (from_spikes[t, begin + i] * slope if spikes else zero) + (zero if above > zero else later)
+            here = (from_spikes[t, begin + i] * slope if spikes else zero) + (
+                zero if above > zero else later
+            )
             out[i] = here * scale * np.float32(64.0)
             carried[i] = here * share

@@ -14,7 +14,9 @@ INK, GRID, WHOLE, CUT, BEST = "#1f2328", "#d0d7de", "#1f6feb", "#8c959f", "#cf22
 
 @dataclass(frozen=True)
 class Dot:
-    """A trial: its number, validation accuracy (0 to 1, of a pruned one the last seen), whether it ran to its end, whether it is the best."""
+    """A trial: its number, validation accuracy (0 to 1, of a pruned one the last seen), whether it
+    ran to its end, whether it is the best.
+    """
 
     trial: int
     accuracy: float
@@ -24,7 +26,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Axis:
-    """A key's panel: a value a dot from `low` to `high`; with `choices` the values are their places."""
+    """A key's panel: a value a dot from `low` to `high`; with `choices` the values are their
+    places.
+    """
 
     name: str
     values: list[float]
@@ -39,7 +43,10 @@ def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: i
     last = max((dot.trial for dot in dots), default=1)
     over = Axis("trial", [float(dot.trial) for dot in dots], 0.5, last + 0.5, False, [])
     low, high = _span([dot.accuracy for dot in dots])
-    panels = [_panel(over, dots, low, high, whole=True), *(_panel(axis, dots, low, high, whole=False) for axis in axes)]
+    panels = [
+        _panel(over, dots, low, high, whole=True),
+        *(_panel(axis, dots, low, high, whole=False) for axis in axes),
+    ]
     across = min(ACROSS, len(panels))
     rows = -(-len(panels) // across)
     width, height = across * WIDTH, HEAD + rows * HEIGHT + 8
@@ -47,7 +54,9 @@ def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: i
     parts.append(f'<text x="14" y="24" font-size="15" font-weight="bold">{escape(title)}</text>')
     parts.append(_legend(14, 46, validation))
     for i, panel in enumerate(panels):
-        parts.append(f'<g transform="translate({i % across * WIDTH} {HEAD + i // across * HEIGHT})">{panel}</g>')
+        parts.append(
+            f'<g transform="translate({i % across * WIDTH} {HEAD + i // across * HEIGHT})">{panel}</g>'
+        )
     style = f'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="11" fill="{INK}"'
     body = "\n".join(parts)
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" {style}>\n{body}\n</svg>\n'
@@ -67,17 +76,29 @@ def _panel(axis: Axis, dots: Sequence[Dot], low: float, high: float, whole: bool
     def y(accuracy: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - accuracy) / (high - low)
 
-    parts = [f'<text x="{LEFT}" y="{TOP - 12}" font-weight="bold">{escape(axis.name)}{", logarithmic" if axis.log else ""}</text>']
+    parts = [
+        f'<text x="{LEFT}" y="{TOP - 12}" font-weight="bold">{escape(axis.name)}{", logarithmic" if axis.log else ""}</text>'
+    ]
     for i in range(3):
         value = low + (high - low) * i / 2
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{GRID}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.3g} %</text>')
+        parts.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{GRID}"/>'
+        )
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.3g} %</text>'
+        )
     for value, text in _ticks(axis, whole):
-        parts.append(f'<line x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{GRID}"/>')
-        parts.append(f'<text x="{place(value):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>')
+        parts.append(
+            f'<line x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{GRID}"/>'
+        )
+        parts.append(
+            f'<text x="{place(value):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>'
+        )
     if whole:
         parts.append(_best_so_far(dots, place, y))
-    order = sorted(zip(axis.values, dots, strict=True), key=lambda pair: (pair[1].best, pair[1].complete))  # the best on top
+    order = sorted(
+        zip(axis.values, dots, strict=True), key=lambda pair: (pair[1].best, pair[1].complete)
+    )  # the best on top
     for value, dot in order:
         says = f"<title>trial {dot.trial}: {100 * dot.accuracy:.1f} %{'' if dot.complete else ', pruned'}</title>"
         parts.append(_mark(place(value), y(dot.accuracy), dot, says))
@@ -93,16 +114,24 @@ def _scale(axis: Axis) -> Callable[[float], float]:
 def _ticks(axis: Axis, trials: bool) -> list[tuple[float, str]]:
     if axis.choices:
         most = max(int(42 / len(axis.choices)), 4)  # characters that a place has room for
-        return [(float(i), choice if len(choice) <= most else choice[: most - 1] + "…") for i, choice in enumerate(axis.choices)]
+        return [
+            (float(i), choice if len(choice) <= most else choice[: most - 1] + "…")
+            for i, choice in enumerate(axis.choices)
+        ]
     if trials:
         last = math.floor(axis.high)
         step = max(last // 4, 1)
-        return [(float(trial), str(trial)) for trial in sorted({1, *range(step, last - step // 2, step), last})]
+        return [
+            (float(trial), str(trial))
+            for trial in sorted({1, *range(step, last - step // 2, step), last})
+        ]
     middle = math.sqrt(axis.low * axis.high) if axis.log else (axis.low + axis.high) / 2
     return [(value, f"{value:.3g}") for value in (axis.low, middle, axis.high)]
 
 
-def _best_so_far(dots: Sequence[Dot], place: Callable[[float], float], y: Callable[[float], float]) -> str:
+def _best_so_far(
+    dots: Sequence[Dot], place: Callable[[float], float], y: Callable[[float], float]
+) -> str:
     points, best = [], None
     for dot in sorted(dots, key=lambda dot: dot.trial):
         if dot.complete and (best is None or dot.accuracy > best):
@@ -133,4 +162,7 @@ def _legend(x: float, y: float, validation: int) -> str:
     for dot, text in entries:
         parts.append(f'{_mark(x + 4, y - 4, dot, "")}<text x="{x + 14}" y="{y}">{text}</text>')
         x += 30 + 6.2 * len(text)
-    return "".join(parts) + f'<text x="14" y="{y + 18}" fill="{CUT}">Accuracy on {validation} validation recordings</text>'
+    return (
+        "".join(parts)
+        + f'<text x="14" y="{y + 18}" fill="{CUT}">Accuracy on {validation} validation recordings</text>'
+    )

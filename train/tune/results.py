@@ -1,4 +1,6 @@
-"""What a search leaves: the trials as they ended, the best one's recipe, a table and a picture of all."""
+"""What a search leaves: the trials as they ended, the best one's recipe, a table and a picture of
+all.
+"""
 
 import csv
 import io
@@ -21,8 +23,10 @@ LOOKS = 20  # of a training, at most, at which it may be pruned: the trainer's e
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that has ended. `accuracy` (mean over seeds) and `loss` are those of validation; of a pruned trial the last accuracy seen, if
-    any, and no loss. `share`: of its training that was done. `why` it was pruned, empty where others were ahead. `settings` are TOML by key.
+    """A trial that has ended. `accuracy` (mean over seeds) and `loss` are those of validation; of a
+        pruned trial the last accuracy seen, if
+    any, and no loss. `share`: of its training that was done. `why` it was pruned, empty where
+        others were ahead. `settings` are TOML by key.
     """
 
     index: int
@@ -46,7 +50,13 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As a row of the trials."""
         state = "complete" if self.complete else "pruned"
-        kept = {"accuracy": self.accuracy, "accuracies": self.accuracies, "loss": self.loss, "share": self.share, "why": self.why}
+        kept = {
+            "accuracy": self.accuracy,
+            "accuracies": self.accuracies,
+            "loss": self.loss,
+            "share": self.share,
+            "why": self.why,
+        }
         return {"trial": self.index + 1, "state": state, **kept, "settings": self.settings}
 
 
@@ -72,12 +82,26 @@ def _outcome(trial: FrozenTrial, seeds: int) -> Outcome:
 
 
 def ranked(ended: list[Outcome]) -> list[Outcome]:
-    """The trials that ran to their end, best first: by accuracy, then by loss, then the earlier one."""
-    return sorted((o for o in ended if o.complete), key=lambda o: (-(o.accuracy or 0.0), o.loss or 0.0, o.index))
+    """The trials that ran to their end, best first: by accuracy, then by loss, then the earlier
+    one.
+    """
+    return sorted(
+        (o for o in ended if o.complete),
+        key=lambda o: (-(o.accuracy or 0.0), o.loss or 0.0, o.index),
+    )
 
 
-def write_results(out: Path, name: str, recipe: Recipe, space: Space, ended: list[Outcome], validation: int, seeds: int) -> None:
-    """Writes best.toml, trials.csv and tune.svg to `out`. `recipe` is the best trial's; `validation`: the number of its recordings.
+def write_results(
+    out: Path,
+    name: str,
+    recipe: Recipe,
+    space: Space,
+    ended: list[Outcome],
+    validation: int,
+    seeds: int,
+) -> None:
+    """Writes best.toml, trials.csv and tune.svg to `out`. `recipe` is the best trial's;
+    `validation`: the number of its recordings.
 
     They hold no times: the same trials give the same bytes.
     """
@@ -85,12 +109,16 @@ def write_results(out: Path, name: str, recipe: Recipe, space: Space, ended: lis
     pruned = sum(not o.complete for o in ended)
     header = [
         f"The best of {len(ended)} trials ({pruned} pruned) of: tmkt tune {name}",
-        f"Trial {best.index + 1}: {percent(best.accuracy)} of {validation} validation recordings" + (f", mean of {seeds} seeds" if seeds > 1 else ""),
+        f"Trial {best.index + 1}: {percent(best.accuracy)} of {validation} validation recordings"
+        + (f", mean of {seeds} seeds" if seeds > 1 else ""),
         "These have chosen it, so they do not measure it; the test recordings had no part. Train it: tmkt train best.toml",
-        "Searched: " + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items()),
+        "Searched: "
+        + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items()),
     ]
     with writing(out / BEST) as beside:
-        beside.write_text("".join(f"# {line}\n" for line in header) + "\n" + dump_recipe(recipe), encoding="utf-8")
+        beside.write_text(
+            "".join(f"# {line}\n" for line in header) + "\n" + dump_recipe(recipe), encoding="utf-8"
+        )
     with writing(out / TABLE) as beside:
         beside.write_text(_table(list(space), ended), encoding="utf-8")
     shown = [o for o in ended if o.accuracy is not None]
@@ -98,9 +126,18 @@ def write_results(out: Path, name: str, recipe: Recipe, space: Space, ended: lis
     axes = []
     for key, distribution in space.items():
         choices = [str(choice) for choice in getattr(distribution, "choices", ())]
-        values = [float(choices.index(o.settings[key])) if choices else float(o.settings[key]) for o in shown]
-        low, high = (-0.5, len(choices) - 0.5) if choices else (float(distribution.low), float(distribution.high))  # type: ignore[attr-defined]
-        axes.append(Axis(key, values, low, high, bool(getattr(distribution, "log", False)), choices))
+        values = [
+            float(choices.index(o.settings[key])) if choices else float(o.settings[key])
+            for o in shown
+        ]
+        low, high = (
+            (-0.5, len(choices) - 0.5)
+            if choices
+            else (float(distribution.low), float(distribution.high))
+        )  # type: ignore[attr-defined]
+        axes.append(
+            Axis(key, values, low, high, bool(getattr(distribution, "log", False)), choices)
+        )
     with writing(out / PLOT) as beside:
         beside.write_text(picture(f"tmkt tune {name}", dots, axes, validation), encoding="utf-8")
 
@@ -110,5 +147,15 @@ def _table(keys: list[str], ended: list[Outcome]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["trial", "state", "accuracy", "loss", "share", *keys, "why"])
     for o in ended:
-        rows.writerow([o.index + 1, "complete" if o.complete else "pruned", o.accuracy, o.loss, o.share, *(o.settings[key] for key in keys), o.why])
+        rows.writerow(
+            [
+                o.index + 1,
+                "complete" if o.complete else "pruned",
+                o.accuracy,
+                o.loss,
+                o.share,
+                *(o.settings[key] for key in keys),
+                o.why,
+            ]
+        )
     return text.getvalue()

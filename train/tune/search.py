@@ -35,9 +35,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked for. `searches` empty: the method's defaults; `trials`: in all, over all processes and resumptions.
+    """What is asked for. `searches` empty: the method's defaults; `trials`: in all, over all
+    processes and resumptions.
 
-    `seeds`: trainings a trial, whose mean counts; they share the split, which the recipe's own seed draws. `seed`: of the values tried.
+    `seeds`: trainings a trial, whose mean counts; they share the split, which the recipe's own seed
+    draws. `seed`: of the values tried.
     """
 
     recipe: str
@@ -50,7 +52,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found so far: trials in their order, `best` those that ran to their end, best first. `importance` of the keys is None
+    """What a search has found so far: trials in their order, `best` those that ran to their end,
+        best first. `importance` of the keys is None
     where too few did; `validation`: the number of recordings.
     """
 
@@ -66,32 +69,50 @@ class _Pruned(Exception):
     """A trial that is not worth its end; the message says why, none where others are ahead."""
 
 
-def tune(search: Search, data: Path, static: Path | None, out: Path, report: Report | None = None) -> Found:
-    """Searches until `search.trials` trials have ended, and writes best.toml, trials.csv and tune.svg to `out`.
+def tune(
+    search: Search, data: Path, static: Path | None, out: Path, report: Report | None = None
+) -> Found:
+    """Searches until `search.trials` trials have ended, and writes best.toml, trials.csv and
+    tune.svg to `out`.
 
-    A trial is a training on the recipe's training recordings; its accuracy on the validation recordings counts. The test recordings are
-    withheld from it: no network meets them. A trial whose accuracy falls behind the median of the others at the same share of its
-    training is ended early. Values come from Optuna's TPE, and those of each trial from (seed, trial) and the trials before it: on one
-    process (of a CPU) the same search, interrupted or not, gives the same bytes. The same call on a folder that holds the search goes on
-    with it, from as many processes as wanted; what a process that is gone has left undone is done again. Ctrl-C ends the trial at hand
+    A trial is a training on the recipe's training recordings; its accuracy on the validation
+        recordings counts. The test recordings are
+    withheld from it: no network meets them. A trial whose accuracy falls behind the median of the
+        others at the same share of its
+    training is ended early. Values come from Optuna's TPE, and those of each trial from (seed,
+        trial) and the trials before it: on one
+    process (of a CPU) the same search, interrupted or not, gives the same bytes. The same call on a
+        folder that holds the search goes on
+    with it, from as many processes as wanted; what a process that is gone has left undone is done
+        again. Ctrl-C ends the trial at hand
     without a trace and gives what was found until then. `report` gets a line after each trial.
     Raises InputError for bad input, and for an `out` that holds something else or another search.
     """
     say: Report = report or (lambda _: None)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("tune: started by torchrun, expected processes of their own, which share --out; start the command as often as wanted")
+        raise InputError(
+            "tune: started by torchrun, expected processes of their own, which share --out; start the command as often as wanted"
+        )
     base, settings = _with_validation(search, say)
     space = dict(parse_search(text) for text in search.searches or default_searches(base))
     for key, distribution in space.items():
         for value in ends(distribution):
             load_recipe(search.recipe, RECIPES, [*settings, f"{key}={value}"])
-    say("Searched: " + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items()))
-    source = _without_test(load_training_data(base, data, static, METHODS[base.method.name].needs_images))
+    say(
+        "Searched: "
+        + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items())
+    )
+    source = _without_test(
+        load_training_data(base, data, static, METHODS[base.method.name].needs_images)
+    )
     text = recipe_path(search.recipe, RECIPES).read_bytes()
     meta = {
         "recipe (sha256)": hashlib.sha256(text).hexdigest(),
         "--set": settings,
-        "--search": {key: optuna.distributions.distribution_to_json(distribution) for key, distribution in space.items()},
+        "--search": {
+            key: optuna.distributions.distribution_to_json(distribution)
+            for key, distribution in space.items()
+        },
         "--seeds": search.seeds,
         "--seed": search.seed,
         "recordings (sha256)": source.fingerprint().hex(),
@@ -102,12 +123,16 @@ def tune(search: Search, data: Path, static: Path | None, out: Path, report: Rep
             with writing(out / BASE) as beside:
                 beside.write_bytes(text)
         with storage.working():
-            run = _Run(search, settings, base, space, data, static, source, storage, say, ctrl_c.is_set)
+            run = _Run(
+                search, settings, base, space, data, static, source, storage, say, ctrl_c.is_set
+            )
             whole = run.until_done()
     ended = outcomes(storage.ended(), search.seeds)
     best, validation = ranked(ended), len(source.validation_frames)
     if best:
-        write_results(out, search.recipe, run.recipe(best[0].settings), space, ended, validation, search.seeds)
+        write_results(
+            out, search.recipe, run.recipe(best[0].settings), space, ended, validation, search.seeds
+        )
     return Found(space, ended, best, importance(storage.study, ended), validation, not whole)
 
 
@@ -127,13 +152,22 @@ class _Run:
         say: Report,
         stopped: Callable[[], bool],
     ) -> None:
-        self.search, self.settings, self.base, self.space, self.data, self.static = search, settings, base, space, data, static
+        self.search, self.settings, self.base, self.space, self.data, self.static = (
+            search,
+            settings,
+            base,
+            space,
+            data,
+            static,
+        )
         self.storage, self.say, self.stopped = storage, say, stopped
         self.source, self.source_of = source, (base.data, METHODS[base.method.name].needs_images)
         self.begin, self.ended_before = time.monotonic(), len(storage.ended())
 
     def until_done(self) -> bool:
-        """Runs trials until all are done, also those of other processes; False where Ctrl-C came before."""
+        """Runs trials until all are done, also those of other processes; False where Ctrl-C came
+        before.
+        """
         waited = False
         while not self.stopped():
             with self.storage.claimed():
@@ -154,7 +188,11 @@ class _Run:
 
     def recipe(self, settings: dict[str, str]) -> Recipe:
         """The recipe with a trial's values."""
-        return load_recipe(str(self.storage.folder / BASE), RECIPES, [*self.settings, *(f"{key}={value}" for key, value in settings.items())])
+        return load_recipe(
+            str(self.storage.folder / BASE),
+            RECIPES,
+            [*self.settings, *(f"{key}={value}" for key, value in settings.items())],
+        )
 
     def _ask(self, index: int) -> optuna.Trial:
         study = self.storage.study
@@ -163,7 +201,13 @@ class _Run:
         trial = study.ask(self.space)
         trial.set_user_attr(WORKER, self.storage.worker)
         trial.set_user_attr(INDEX, index)
-        trial.set_user_attr("settings", {key: setting(trial.params[key], distribution) for key, distribution in self.space.items()})
+        trial.set_user_attr(
+            "settings",
+            {
+                key: setting(trial.params[key], distribution)
+                for key, distribution in self.space.items()
+            },
+        )
         return trial
 
     def _try(self, trial: optuna.Trial, index: int) -> bool:
@@ -195,11 +239,17 @@ class _Run:
         self.say(f"trial {index + 1}: {values}: {this.ending}{best_yet}; {rest}")
         return True
 
-    def _train(self, trial: optuna.Trial, index: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
-        """Validation accuracy and loss of each seed's training. Raises _Pruned and KeyboardInterrupt."""
+    def _train(
+        self, trial: optuna.Trial, index: int, settings: dict[str, str]
+    ) -> tuple[list[float], list[float]]:
+        """Validation accuracy and loss of each seed's training. Raises _Pruned and
+        KeyboardInterrupt.
+        """
         try:
             recipe = self.recipe(settings)
-        except InputError as error:  # each value is possible, but perhaps not with each of the others
+        except (
+            InputError
+        ) as error:  # each value is possible, but perhaps not with each of the others
             raise _Pruned(str(error)) from None
         source, seeds = self._source(recipe), self.search.seeds
         folder = self.storage.folder / TRIALS / str(trial.number)
@@ -209,7 +259,13 @@ class _Run:
             shutil.rmtree(folder, ignore_errors=True)
             with console.progress(f"trial {index + 1}") as update:
 
-                def look(done: int, total: int, metrics: dict[str, float], turn: int = turn, last: dict[str, float] = last) -> None:
+                def look(
+                    done: int,
+                    total: int,
+                    metrics: dict[str, float],
+                    turn: int = turn,
+                    last: dict[str, float] = last,
+                ) -> None:
                     update(turn * total + done, seeds * total, {"loss": metrics["loss"]})
                     if self.stopped():
                         raise KeyboardInterrupt
@@ -221,7 +277,13 @@ class _Run:
 
                 try:
                     seeded = recipe.train.model_copy(update={"seed": recipe.train.seed + turn})
-                    train(recipe.model_copy(update={"train": seeded}), source, None, folder, progress=look)
+                    train(
+                        recipe.model_copy(update={"train": seeded}),
+                        source,
+                        None,
+                        folder,
+                        progress=look,
+                    )
                 except Diverged as error:
                     raise _Pruned(str(error)) from None
                 finally:
@@ -231,10 +293,14 @@ class _Run:
         return accuracies, losses
 
     def _source(self, recipe: Recipe) -> TrainingData:
-        """The recordings as a recipe wants them, split by the base recipe's seed; those of the trial before, if they are the same."""
+        """The recordings as a recipe wants them, split by the base recipe's seed; those of the
+        trial before, if they are the same.
+        """
         wanted = (recipe.data, METHODS[recipe.method.name].needs_images)
         if wanted != self.source_of:
-            self.source = _without_test(load_training_data(recipe, self.data, self.static, wanted[1]))
+            self.source = _without_test(
+                load_training_data(recipe, self.data, self.static, wanted[1])
+            )
             self.source_of = wanted
         return self.source
 
@@ -245,23 +311,39 @@ def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:
     if base.data.validation:
         return base, list(search.settings)
     settings = [*search.settings, f"data.validation={VALIDATION}"]
-    say(f"The recipe has no validation part, and trials are compared on one: data.validation={VALIDATION} is taken; choose it with --set")
+    say(
+        f"The recipe has no validation part, and trials are compared on one: data.validation={VALIDATION} is taken; choose it with --set"
+    )
     return load_recipe(search.recipe, RECIPES, settings), settings
 
 
 def _without_test(source: TrainingData) -> TrainingData:
     """No trial sees a test recording, not even to be measured at its end."""
     nothing = np.empty(0, np.int64)
-    return replace(source, test_frames=Rows(np.empty((0, *source.frames.shape[1:]), source.frames.dtype), nothing), test_labels=nothing)
+    return replace(
+        source,
+        test_frames=Rows(np.empty((0, *source.frames.shape[1:]), source.frames.dtype), nothing),
+        test_labels=nothing,
+    )
 
 
 def importance(study: optuna.Study, ended: list[Outcome]) -> dict[str, float] | None:
-    """How much of the accuracy's variance each key explains, alone and with others (fANOVA); None below 10 whole trials or where all are equal."""
+    """How much of the accuracy's variance each key explains, alone and with others (fANOVA); None
+    below 10 whole trials or where all are equal.
+    """
     accuracies = {outcome.accuracy for outcome in ended if outcome.complete}
     if sum(outcome.complete for outcome in ended) < 10 or len(accuracies) < 2:
         return None
-    return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
+    return optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -1,6 +1,7 @@
 """A Lava process that writes the spikes of a layer to a file.
 
-Lava's own sink hands its values out one by one: minutes for the spikes of one layer over 250 recordings (measured).
+Lava's own sink hands its values out one by one: minutes for the spikes of one layer over 250
+recordings (measured).
 """
 
 from typing import Any
@@ -17,7 +18,9 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
 class FileSink(AbstractProcess):  # type: ignore[misc]  # Lava has no types
-    """Takes spikes of one shape, (W, H, C) or (N,), and writes them to `path`, in C, H, W order, one bit each, whole bytes a step."""
+    """Takes spikes of one shape, (W, H, C) or (N,), and writes them to `path`, in C, H, W order,
+    one bit each, whole bytes a step.
+    """
 
     def __init__(self, *, shape: tuple[int, ...], path: str) -> None:
         super().__init__(shape=shape, path=path)

@@ -1,4 +1,6 @@
-"""The loops of the fused batch norm and LIF, on flat float32 arrays whose channels lie side by side (channels last)."""
+"""The loops of the fused batch norm and LIF, on flat float32 arrays whose channels lie side by side
+(channels last).
+"""
 
 import numpy as np
 
@@ -10,7 +12,9 @@ LANES = 512  # neurons at a time, at least: their membranes stay in the first ca
 
 @kernel
 def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
-    """Adds x [N] and its squares onto the float64 `sums` and `squares` [M], where M divides `begin` and x[n] belongs to n % M."""
+    """Adds x [N] and its squares onto the float64 `sums` and `squares` [M], where M divides `begin`
+    and x[n] belongs to n % M.
+    """
     width = len(sums)
     for first in range(begin, end, width):
         part = x[first : min(first + width, end)]
@@ -22,7 +26,9 @@ def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def lif_forward(x, scale, shift, tau, threshold, spikes, membrane, begin, end):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of neurons begin..end of inputs x [T, N] * scale [M] + shift [M]; `membrane` [T, N] or [T, 0]: after the reset."""
+    """Spikes [T, N] of neurons begin..end of inputs x [T, N] * scale [M] + shift [M]; `membrane`
+    [T, N] or [T, 0]: after the reset.
+    """
     one, zero = np.float32(1.0), np.float32(0.0)
     width = len(scale)
     v = np.empty(width, np.float32)
@@ -43,17 +49,37 @@ def lif_forward(x, scale, shift, tau, threshold, spikes, membrane, begin, end): 
 
 @kernel
 def lif_backward(  # type: ignore[no-untyped-def]
-    x, scale, shift, mean, tau, threshold, surrogate, alpha, grad_spikes, grad_membrane, grad_x, sums, products, begin, end
+    x,
+    scale,
+    shift,
+    mean,
+    tau,
+    threshold,
+    surrogate,
+    alpha,
+    grad_spikes,
+    grad_membrane,
+    grad_x,
+    sums,
+    products,
+    begin,
+    end,
 ):
-    """The gradient of x * scale + shift, from those of spikes and membranes (each [T, N] or [T, 0]), into `grad_x` [T, N].
+    """The gradient of x * scale + shift, from those of spikes and membranes (each [T, N] or [T,
+    0]), into `grad_x` [T, N].
 
-    Membranes are computed again. The gradients and their products with x - mean [M] are added onto the float64 `sums` and `products` [M].
+    Membranes are computed again. The gradients and their products with x - mean [M] are added onto
+    the float64 `sums` and `products` [M].
     """
     one, zero, two, half = np.float32(1.0), np.float32(0.0), np.float32(2.0), np.float32(0.5)
     steps, width = x.shape[0], len(scale)
     stretch = np.float32(np.pi / 2) * alpha
     hidden = np.zeros((steps + 1, width), np.float32)  # [0]: the rest before the first step
-    carried, sum_here, product_here = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    carried, sum_here, product_here = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
     from_spikes, from_membrane = grad_spikes.shape[1] > 0, grad_membrane.shape[1] > 0
     nothing = np.zeros((1, width), np.float32)
     for first in range(begin, end, width):
@@ -67,9 +93,15 @@ def lif_backward(  # type: ignore[no-untyped-def]
         sum_here[:] = zero
         product_here[:] = zero
         for t in range(steps - 1, -1, -1):
-            row, h_row, out = x[t, first : first + count], hidden[t + 1], grad_x[t, first : first + count]
+            row, h_row, out = (
+                x[t, first : first + count],
+                hidden[t + 1],
+                grad_x[t, first : first + count],
+            )
             g_spikes = grad_spikes[t, first : first + count] if from_spikes else nothing[0, :count]
-            g_membrane = grad_membrane[t, first : first + count] if from_membrane else nothing[0, :count]
+            g_membrane = (
+                grad_membrane[t, first : first + count] if from_membrane else nothing[0, :count]
+            )
             if surrogate == 0:
                 for i in range(count):
                     u = (h_row[i] - threshold) * stretch
@@ -86,7 +118,8 @@ def lif_backward(  # type: ignore[no-untyped-def]
                     slope = alpha if two * alpha * abs(h_row[i] - threshold) < one else zero
                     later = carried[i] + g_membrane[i]
                     carried[i] = g_spikes[i] * slope + (zero if h_row[i] >= threshold else later)
-            # Three loops: with more arrays in one, the compiler gives up on vector code, as it would have to test all pairs for overlap.
+            # Three loops: with more arrays in one, the compiler gives up on vector code, as it
+            # would have to test all pairs for overlap.
             for i in range(count):
                 g = carried[i] / tau
                 out[i] = g

@@ -11,7 +11,9 @@ import torch
 
 
 def kernel(function: Any) -> Any:
-    """As tmkt.kernels.kernel, and a division by zero is no error: a test for one would keep the compiler from making vector code."""
+    """As tmkt.kernels.kernel, and a division by zero is no error: a test for one would keep the
+    compiler from making vector code.
+    """
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no writable cache folder
@@ -19,14 +21,21 @@ def kernel(function: Any) -> Any:
 
 
 def each_share(size: int, unit: int, run: Callable[[int, int, int], object]) -> None:
-    """Calls run(index, begin, end) for as many shares of `size` as torch has threads, at the same time; all but the last are multiples of `unit`."""
+    """Calls run(index, begin, end) for as many shares of `size` as torch has threads, at the same
+    time; all but the last are multiples of `unit`.
+    """
     threads = torch.get_num_threads()
     share = max(-(-size // (threads * unit)) * unit, 1)
     starts = range(0, size, share)
     if len(starts) == 1:
         run(0, 0, size)
     else:
-        list(_pool(threads, os.getpid()).map(lambda index: run(index, starts[index], min(starts[index] + share, size)), range(len(starts))))
+        list(
+            _pool(threads, os.getpid()).map(
+                lambda index: run(index, starts[index], min(starts[index] + share, size)),
+                range(len(starts)),
+            )
+        )
 
 
 @cache

@@ -1,7 +1,8 @@
 """3x3 convolutions with a quarter of the multiplications, for training on a CPU.
 
-Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308): 6x6 tiles of the input and the kernels are transformed, multiplied point by point (36
-matrix products over the channels), and transformed back to 4x4 tiles of the output. Its gradients are the exact adjoints of these steps. Rounding
+Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308): 6x6 tiles of the input and the kernels
+are transformed, multiplied point by point (36 matrix products over the channels), and transformed
+back to 4x4 tiles of the output. Its gradients are the exact adjoints of these steps. Rounding
 errors are some ten times those of a direct convolution in float32.
 """
 
@@ -24,7 +25,13 @@ _LEAST_CHANNELS = 32  # with fewer the products are too small to win (measured)
 
 def applies(conv: nn.Conv2d, x: Tensor) -> bool:
     """Whether `winograd` computes what `conv` does on x [N, C, H, W], and faster."""
-    plain = conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1
+    plain = (
+        conv.kernel_size == (3, 3)
+        and conv.stride == (1, 1)
+        and conv.padding == (1, 1)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+    )
     channels = conv.in_channels, conv.out_channels
     wide = min(channels) >= _LEAST_CHANNELS and all(n % kernels.LANES == 0 for n in channels)
     full = x.dtype == conv.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
@@ -32,7 +39,9 @@ def applies(conv: nn.Conv2d, x: Tensor) -> bool:
 
 
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
-    """[N, C, H, W] with weight [C', C, 3, 3], stride 1, zero padding of 1, to [N, C', H, W], channels last in memory. Float32 on a CPU."""
+    """[N, C, H, W] with weight [C', C, 3, 3], stride 1, zero padding of 1, to [N, C', H, W],
+    channels last in memory. Float32 on a CPU.
+    """
     y: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
 
@@ -60,8 +69,13 @@ class _Tiling:
             yield slice(start, min(start + self.images, len(x)))
 
     def padded(self, x: Tensor, around: int) -> Tensor:
-        """[n, C, H, W] as [n, h, w, C], with `around` zeros before, and after at least as many, up to where the tiles reach."""
-        below, right = (4 * tiles + around - size for tiles, size in ((self.down, self.height), (self.across, self.width)))
+        """[n, C, H, W] as [n, h, w, C], with `around` zeros before, and after at least as many, up
+        to where the tiles reach.
+        """
+        below, right = (
+            4 * tiles + around - size
+            for tiles, size in ((self.down, self.height), (self.across, self.width))
+        )
         return F.pad(x.permute(0, 2, 3, 1), (0, 0, around, right, around, below)).contiguous()
 
     def run(self, kernel: Any, one: Tensor, other: Tensor) -> None:
@@ -70,7 +84,9 @@ class _Tiling:
         sizes = *maps.shape[1:], self.down, self.across
         arrays: tuple[NDArray[np.float32], ...] = one.view(-1).numpy(), other.view(-1).numpy()
         if one is maps:
-            each_share(len(maps), 1, lambda _, begin, end: kernel(arrays[0], *sizes, arrays[1], begin, end))
+            each_share(
+                len(maps), 1, lambda _, begin, end: kernel(arrays[0], *sizes, arrays[1], begin, end)
+            )
         else:
             each_share(len(maps), 1, lambda _, begin, end: kernel(*arrays, *sizes, begin, end))
 
@@ -112,10 +128,18 @@ class _Winograd(torch.autograd.Function):
                 tiling.run(kernels.transform_input, maps, tiles)
                 grad_weight.baddbmm_(tiles.transpose(1, 2), grad_tiles)
             if grad_x is not None:
-                result = maps.new_zeros(len(maps), 4 * tiling.down + 2, 4 * tiling.across + 2, channels)
-                tiling.run(kernels.transform_input_gradient, torch.bmm(grad_tiles, transformed.transpose(1, 2)), result)
+                result = maps.new_zeros(
+                    len(maps), 4 * tiling.down + 2, 4 * tiling.across + 2, channels
+                )
+                tiling.run(
+                    kernels.transform_input_gradient,
+                    torch.bmm(grad_tiles, transformed.transpose(1, 2)),
+                    result,
+                )
                 grad_x[part] = result[:, 1 : tiling.height + 1, 1 : tiling.width + 1]
-        back = None if grad_weight is None else _transform_weight_gradient(grad_weight, out, channels)
+        back = (
+            None if grad_weight is None else _transform_weight_gradient(grad_weight, out, channels)
+        )
         return None if grad_x is None else grad_x.permute(0, 3, 1, 2), back
 
 

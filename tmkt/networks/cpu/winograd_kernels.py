@@ -1,7 +1,9 @@
-"""The tile transforms of Winograd's F(4x4, 3x3), eight channels at a time, written in the compiler's own language (LLVM's).
+"""The tile transforms of Winograd's F(4x4, 3x3), eight channels at a time, written in the
+compiler's own language (LLVM's).
 
-Each computes L X L' of tiles X, for one of the matrices of Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv
-1509.09308, section 4.3). In numba's plain loops the compiler would have to test 72 arrays for overlap, and gives up on vector code.
+Each computes L X L' of tiles X, for one of the matrices of Lavin and Gray, "Fast algorithms for
+convolutional neural networks" (arXiv 1509.09308, section 4.3). In numba's plain loops the compiler
+would have to test 72 arrays for overlap, and gives up on vector code.
 """
 
 from collections.abc import Sequence
@@ -14,9 +16,20 @@ from numba.extending import intrinsic
 
 from tmkt.networks.cpu.threads import kernel
 
-INPUT = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
+INPUT = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
 WEIGHT = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+OUTPUT = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+)
 LANES = 8
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
@@ -40,23 +53,55 @@ def _transform(matrix: Any, add: bool) -> Any:
     rows, columns = matrix.shape
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def transform(_: Any, source: Any, at: Any, row: Any, column: Any, target: Any, to: Any, to_row: Any, to_column: Any) -> Any:
-        """target[to + i * to_row + j * to_column] = (or +=) sum over r, c of L[i, r] L[j, c] source[at + r * row + c * column], float32, flat."""
+    def transform(
+        _: Any,
+        source: Any,
+        at: Any,
+        row: Any,
+        column: Any,
+        target: Any,
+        to: Any,
+        to_row: Any,
+        to_column: Any,
+    ) -> Any:
+        """target[to + i * to_row + j * to_column] = (or +=) sum over r, c of L[i, r] L[j, c]
+        source[at + r * row + c * column], float32, flat.
+        """
         whole = types.intp
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source, at, row, column, target, to, to_row, to_column = arguments
 
-            def place(kind: Any, array: Any, first: Any, down: Any, i: int, right: Any, j: int) -> Any:
-                index = builder.add(first, builder.add(builder.mul(down, ir.Constant(down.type, i)), builder.mul(right, ir.Constant(right.type, j))))
+            def place(
+                kind: Any, array: Any, first: Any, down: Any, i: int, right: Any, j: int
+            ) -> Any:
+                index = builder.add(
+                    first,
+                    builder.add(
+                        builder.mul(down, ir.Constant(down.type, i)),
+                        builder.mul(right, ir.Constant(right.type, j)),
+                    ),
+                )
                 data = context.make_array(kind)(context, builder, array).data
                 return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
-            tile = [[builder.load(place(signature.args[0], source, at, row, r, column, c), align=4) for c in range(columns)] for r in range(columns)]
-            half = [[_sum(builder, line, [tile[r][c] for r in range(columns)]) for c in range(columns)] for line in matrix]
+            tile = [
+                [
+                    builder.load(place(signature.args[0], source, at, row, r, column, c), align=4)
+                    for c in range(columns)
+                ]
+                for r in range(columns)
+            ]
+            half = [
+                [_sum(builder, line, [tile[r][c] for r in range(columns)]) for c in range(columns)]
+                for line in matrix
+            ]
             for i in range(rows):
                 for j in range(rows):
-                    value, pointer = _sum(builder, matrix[j], half[i]), place(signature.args[4], target, to, to_row, i, to_column, j)
+                    value, pointer = (
+                        _sum(builder, matrix[j], half[i]),
+                        place(signature.args[4], target, to, to_row, i, to_column, j),
+                    )
                     if add:
                         value = builder.fadd(value, builder.load(pointer, align=4))
                     builder.store(value, pointer, align=4)
@@ -68,11 +113,15 @@ def _transform(matrix: Any, add: bool) -> Any:
 
 
 _input_tile, _output_tile = _transform(INPUT, add=False), _transform(OUTPUT, add=False)
-_output_gradient_tile, _input_gradient_tile = _transform(OUTPUT.T, add=False), _transform(INPUT.T, add=True)
+_output_gradient_tile, _input_gradient_tile = (
+    _transform(OUTPUT.T, add=False),
+    _transform(INPUT.T, add=True),
+)
 
 
-# Maps are flat [images, height, width, channels], each tile 4 rows and columns after the one before; transformed tiles flat [36, tiles, channels].
-# `begin` and `end`: the images to do. Maps must hold all rows and columns that the tiles reach.
+# Maps are flat [images, height, width, channels], each tile 4 rows and columns after the one
+# before; transformed tiles flat [36, tiles, channels]. `begin` and `end`: the images to do. Maps
+# must hold all rows and columns that the tiles reach.
 
 
 @kernel
@@ -83,7 +132,16 @@ def transform_input(maps, height, width, channels, down, across, tiles, begin, e
         n, i, j = tile // (down * across), tile // across % down, tile % across
         first = ((n * height + 4 * i) * width + 4 * j) * channels
         for c in range(0, channels, LANES):
-            _input_tile(maps, first + c, width * channels, channels, tiles, tile * channels + c, 6 * plane, plane)
+            _input_tile(
+                maps,
+                first + c,
+                width * channels,
+                channels,
+                tiles,
+                tile * channels + c,
+                6 * plane,
+                plane,
+            )
 
 
 @kernel
@@ -94,7 +152,16 @@ def transform_output(tiles, maps, height, width, channels, down, across, begin, 
         n, i, j = tile // (down * across), tile // across % down, tile % across
         first = ((n * height + 4 * i) * width + 4 * j) * channels
         for c in range(0, channels, LANES):
-            _output_tile(tiles, tile * channels + c, 6 * plane, plane, maps, first + c, width * channels, channels)
+            _output_tile(
+                tiles,
+                tile * channels + c,
+                6 * plane,
+                plane,
+                maps,
+                first + c,
+                width * channels,
+                channels,
+            )
 
 
 @kernel
@@ -105,7 +172,16 @@ def transform_output_gradient(maps, height, width, channels, down, across, tiles
         n, i, j = tile // (down * across), tile // across % down, tile % across
         first = ((n * height + 4 * i) * width + 4 * j) * channels
         for c in range(0, channels, LANES):
-            _output_gradient_tile(maps, first + c, width * channels, channels, tiles, tile * channels + c, 6 * plane, plane)
+            _output_gradient_tile(
+                maps,
+                first + c,
+                width * channels,
+                channels,
+                tiles,
+                tile * channels + c,
+                6 * plane,
+                plane,
+            )
 
 
 @kernel
@@ -116,4 +192,13 @@ def transform_input_gradient(tiles, maps, height, width, channels, down, across,
         n, i, j = tile // (down * across), tile // across % down, tile % across
         first = ((n * height + 4 * i) * width + 4 * j) * channels
         for c in range(0, channels, LANES):
-            _input_gradient_tile(tiles, tile * channels + c, 6 * plane, plane, maps, first + c, width * channels, channels)
+            _input_gradient_tile(
+                tiles,
+                tile * channels + c,
+                6 * plane,
+                plane,
+                maps,
+                first + c,
+                width * channels,
+                channels,
+            )

@@ -12,8 +12,12 @@ CLIP = 2**23 - 1  # of the membrane
 
 @kernel
 def _active(touched: Any, unbiased: Any, u: Any, v: Any) -> int:
-    """How many neurons have something to do in a step: a bias, or a membrane or current other than zero, or input."""
-    flat = touched.reshape(-1)  # one entry a block of neighbours: those that input did not reach can be idle
+    """How many neurons have something to do in a step: a bias, or a membrane or current other than
+    zero, or input.
+    """
+    flat = touched.reshape(
+        -1
+    )  # one entry a block of neighbours: those that input did not reach can be idle
     per_block = v.size // max(flat.size, 1)
     idle = 0
     for block in range(flat.size):
@@ -40,11 +44,15 @@ def update(
     v: Any,
     counts: Any,
 ) -> None:
-    """The rule as it stands, for any layer: sums a int32 [S, T, N], spikes uint8 [S, T, N], state u and v int32 [S, N].
+    """The rule as it stands, for any layer: sums a int32 [S, T, N], spikes uint8 [S, T, N], state u
+    and v int32 [S, N].
 
-    tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by a power of two and the cast rounds
-    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input; `unbiased`
-    int32 [N]: 1 for the neurons without a bias, the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the
+    tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by
+        a power of two and the cast rounds
+    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input;
+        `unbiased`
+    int32 [N]: 1 for the neurons without a bias, the only ones that can be idle. `counts` int64 [S,
+        4]: wraps of the current, clips of the
     membrane, values over the threshold, active neurons.
     """
     keep_u, keep_v = current_kept / 4096, voltage_kept / 4096
@@ -92,11 +100,15 @@ def update_plain(
     v: Any,
     counts: Any,
 ) -> None:
-    """The same for a layer whose current has no memory and cannot wrap (|a| < 2^17), in float32: twice as many neurons to a vector.
+    """The same for a layer whose current has no memory and cannot wrap (|a| < 2^17), in float32:
+    twice as many neurons to a vector.
 
-    `per_sum`: 64, times 2 where the sums are of half weights. `share` is what the membrane keeps, `kept` the same times 4096, or None if
-    it is a power of two. The sums are overwritten. Exact: sums, bias and membrane are whole numbers below 2^24 (what is above is clipped
-    all the same); the decay by a power of two needs no more bits, any other is cut in two, v = 4096 * high + low of one sign: high * kept
+    `per_sum`: 64, times 2 where the sums are of half weights. `share` is what the membrane keeps,
+        `kept` the same times 4096, or None if
+    it is a power of two. The sums are overwritten. Exact: sums, bias and membrane are whole numbers
+        below 2^24 (what is above is clipped
+    all the same); the decay by a power of two needs no more bits, any other is cut in two, v = 4096
+        * high + low of one sign: high * kept
     is whole, low * share has 24 bits.
     """
     drive = bias.astype(np.float32) * np.float32(64)
@@ -112,7 +124,9 @@ def update_plain(
                     decayed = np.float32(np.int32(membrane[i] * share))
                 else:
                     high = np.float32(np.int32(membrane[i] * np.float32(1 / 4096)))
-                    decayed = high * kept + np.float32(np.int32((membrane[i] - high * np.float32(4096)) * share))
+                    decayed = high * kept + np.float32(
+                        np.int32((membrane[i] - high * np.float32(4096)) * share)
+                    )
                 value = decayed + (np.float32(sums[i]) * per_sum + drive[i])
                 clipped = min(max(value, -limit), limit)
                 spike = clipped > top

@@ -1,7 +1,8 @@
-"""Two operations on whole vectors, written in the compiler's own language (LLVM's, for any processor).
+"""Two operations on whole vectors, written in the compiler's own language (LLVM's, for any
+processor).
 
-Numba makes vector code of plain loops, too, but tests before each whether its arrays overlap; around loops as short as these that costs
-two to six times their own work (measured).
+Numba makes vector code of plain loops, too, but tests before each whether its arrays overlap;
+around loops as short as these that costs two to six times their own work (measured).
 """
 
 from typing import Any
@@ -21,15 +22,29 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vect
 
 def _add_rows(lanes: int) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
-    def add_rows(_: Any, weight: Any, picked: Any, begin: Any, end: Any, width: Any, first: Any, sums: Any, at: Any) -> Any:
-        """sums[at : at + lanes] (int16) = for all k in begin..end the weights (int8) from picked[k] * width + first on, added up."""
+    def add_rows(
+        _: Any,
+        weight: Any,
+        picked: Any,
+        begin: Any,
+        end: Any,
+        width: Any,
+        first: Any,
+        sums: Any,
+        at: Any,
+    ) -> Any:
+        """sums[at : at + lanes] (int16) = for all k in begin..end the weights (int8) from picked[k]
+        * width + first on, added up.
+        """
         whole = types.intp
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             weight, picked, begin, end, width, first, sums, at = arguments
             narrow, wide = ir.VectorType(INT8, lanes), ir.VectorType(INT16, lanes)
             before = builder.block
-            head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
+            head, body, after = (
+                builder.append_basic_block(name) for name in ("head", "body", "after")
+            )
             builder.branch(head)
             builder.position_at_end(head)
             k, total = builder.phi(INT64), builder.phi(wide)
@@ -37,14 +52,25 @@ def _add_rows(lanes: int) -> Any:
             total.add_incoming(ir.Constant(wide, [0] * lanes), before)
             builder.cbranch(builder.icmp_signed("<", k, end), body, after)
             builder.position_at_end(body)
-            row = builder.sext(builder.load(builder.gep(context.make_array(signature.args[1])(context, builder, picked).data, [k])), INT64)
+            row = builder.sext(
+                builder.load(
+                    builder.gep(
+                        context.make_array(signature.args[1])(context, builder, picked).data, [k]
+                    )
+                ),
+                INT64,
+            )
             place = builder.add(builder.mul(row, width), first)
-            values = builder.load(_pointer(context, builder, signature.args[0], weight, place, narrow), align=1)
+            values = builder.load(
+                _pointer(context, builder, signature.args[0], weight, place, narrow), align=1
+            )
             k.add_incoming(builder.add(k, ir.Constant(INT64, 1)), body)
             total.add_incoming(builder.add(total, builder.sext(values, wide)), body)
             builder.branch(head)
             builder.position_at_end(after)
-            builder.store(total, _pointer(context, builder, signature.args[6], sums, at, wide), align=2)
+            builder.store(
+                total, _pointer(context, builder, signature.args[6], sums, at, wide), align=2
+            )
             return context.get_dummy_value()
 
         return types.void(weight, picked, whole, whole, whole, whole, sums, whole), generate
@@ -62,10 +88,16 @@ def copy_8(_: Any, source: Any, first: Any, plus: Any, target: Any, at: Any) -> 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, first, plus, target, at = arguments
         eight = ir.VectorType(INT32, 8)
-        values = builder.load(_pointer(context, builder, signature.args[0], source, first, eight), align=4)
+        values = builder.load(
+            _pointer(context, builder, signature.args[0], source, first, eight), align=4
+        )
         one = builder.insert_element(ir.Constant(eight, ir.Undefined), plus, ir.Constant(INT32, 0))
         all_equal = builder.shuffle_vector(one, one, ir.Constant(eight, [0] * 8))
-        builder.store(builder.add(values, all_equal), _pointer(context, builder, signature.args[3], target, at, eight), align=4)
+        builder.store(
+            builder.add(values, all_equal),
+            _pointer(context, builder, signature.args[3], target, at, eight),
+            align=4,
+        )
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.int32, target, types.intp), generate

@@ -12,9 +12,13 @@ from tmkt.program.simulator.delivery import LANES
 
 
 class Shape(NamedTuple):
-    """What `deliver` needs to know of a group of a synapse. `width` of a row of weights, padded; `first_block`, `blocks`: those parts of a
-    position's channels that the group reaches; sums are shifted left by `shift`; `eights`: the source sends 0 and 1 in
-    channels that come in eights; `narrow`: the sums fit the int16 of `out`, which has room for a padded row at its end."""
+    """What `deliver` needs to know of a group of a synapse. `width` of a row of weights, padded;
+        `first_block`, `blocks`: those parts of a
+    position's channels that the group reaches; sums are shifted left by `shift`; `eights`: the
+        source sends 0 and 1 in
+    channels that come in eights; `narrow`: the sums fit the int16 of `out`, which has room for a
+        padded row at its end.
+    """
 
     source_height: int
     source_width: int
@@ -61,22 +65,34 @@ class Group:
 
 
 def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> list[Group]:
-    """The groups of a synapse. A dense synapse is a convolution whose kernel covers the whole source and whose one position holds all
-    neurons of the layer, as its channels. `blocks`: into how many parts the layer cuts the channels of a position for `touched`."""
+    """The groups of a synapse. A dense synapse is a convolution whose kernel covers the whole
+        source and whose one position holds all
+    neurons of the layer, as its channels. `blocks`: into how many parts the layer cuts the channels
+        of a position for `touched`.
+    """
     channels, height, width = source_shape(program, synapse)
     graded = int(synapse.source == INPUT and program.max_count > 1)
     w = synapse.weight
-    shift = 0 if np.any(w & 1) else 1  # the chip's weights are even: a mantissa of 7 bits and sign, times 2
+    shift = (
+        0 if np.any(w & 1) else 1
+    )  # the chip's weights are even: a mantissa of 7 bits and sign, times 2
     mantissa = (w >> shift).astype(np.int8)
     if synapse.kind == "dense":
         inner = pooled((channels, height, width), synapse.pool)
         order = np.arange(layer.neurons).reshape(layer.shape[0], -1).T.reshape(-1)
-        rows = mantissa.reshape(-1, *inner).transpose(2, 3, 1, 0).reshape(-1, layer.neurons)[:, order]
+        rows = (
+            mantissa.reshape(-1, *inner).transpose(2, 3, 1, 0).reshape(-1, layer.neurons)[:, order]
+        )
         source = (height, width, channels, 0, channels, synapse.pool, graded)
         window = (1, 1, *inner[1:], 1, 1, 0, 0, 1, 1)
         return [
             _group(
-                synapse.source != INPUT, source, window, rows, (layer.neurons, 0, layer.neurons, 0, layer.neurons // layer.shape[0] * blocks), shift
+                synapse.source != INPUT,
+                source,
+                window,
+                rows,
+                (layer.neurons, 0, layer.neurons, 0, layer.neurons // layer.shape[0] * blocks),
+                shift,
             )
         ]
     inputs, outputs, per_group = w.shape[1], w.shape[0] // synapse.groups, blocks // synapse.groups
@@ -85,15 +101,33 @@ def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> 
     for g in range(synapse.groups):
         rows = mantissa[g * outputs : (g + 1) * outputs].transpose(2, 3, 1, 0).reshape(-1, outputs)
         source = (height, width, channels, g * inputs, inputs, synapse.pool, graded)
-        found.append(_group(synapse.source != INPUT, source, window, rows, (outputs, g * outputs, layer.shape[0], g * per_group, per_group), shift))
+        found.append(
+            _group(
+                synapse.source != INPUT,
+                source,
+                window,
+                rows,
+                (outputs, g * outputs, layer.shape[0], g * per_group, per_group),
+                shift,
+            )
+        )
     return found
 
 
-def _group(binary: bool, source: tuple[int, ...], window: tuple[int, ...], rows: NDArray[np.int8], target: tuple[int, ...], shift: int) -> Group:
+def _group(
+    binary: bool,
+    source: tuple[int, ...],
+    window: tuple[int, ...],
+    rows: NDArray[np.int8],
+    target: tuple[int, ...],
+    shift: int,
+) -> Group:
     width = -(-rows.shape[1] // LANES) * LANES
     weight = np.zeros((len(rows), width), np.int8)
     weight[:, : rows.shape[1]] = rows
     shape = Shape._make((*source, *window, width, *target, shift, 0, 0))
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
     shape = shape._replace(eights=int(eights))
-    return Group(weight.reshape(-1), np.array(shape, np.int64), shape.out_height * shape.out_width, shift)
+    return Group(
+        weight.reshape(-1), np.array(shape, np.int64), shape.out_height * shape.out_width, shift
+    )

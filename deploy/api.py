@@ -86,7 +86,8 @@ def load(path: str | Path) -> Bundle | Run:
         return load_run(folder)
     found = "holds neither" if folder.is_dir() else "no such folder"
     raise InputError(
-        f"{folder}: {found}, expected a bundle ({bundles.MANIFEST}) or a run ({RECIPE}); make one with tmkt train, tmkt export"
+        f"{folder}: {found}, expected a bundle ({bundles.MANIFEST}) or a run ({RECIPE}); make one"
+        " with tmkt train, tmkt export"
     )
 
 

@@ -47,7 +47,8 @@ def on_ray(address: str) -> Runner:
                         raise lost(shares[i], type(error).__name__) from None
                     except ray.exceptions.RayError as error:
                         raise InputError(
-                            f"--ray {address}: the cluster was lost ({type(error).__name__}); look at it and run again"
+                            f"--ray {address}: the cluster was lost ({type(error).__name__}); look"
+                            " at it and run again"
                         ) from None
         finally:
             ray.shutdown()  # ends what of ours still runs
@@ -65,7 +66,8 @@ def _told(address: str, error: Any) -> Exception:
     if isinstance(cause, ImportError | ray.exceptions.RaySystemError):
         why = str(cause).splitlines()[0][:100]
         return InputError(
-            f"--ray {address}: a worker cannot load tmkt ({why}); install the same tmkt on every machine"
+            f"--ray {address}: a worker cannot load tmkt ({why}); install the same tmkt on every"
+            " machine"
         )
     return cause if isinstance(cause, InputError | MemoryError | OSError) else error
 

@@ -25,7 +25,10 @@ class Finding(TypedDict):
 
 
 NEEDED = "pip install tmkt"
-DATA_HINT = "none in $TMKT_DATA or ./data; tmkt demo needs none, tmkt data fetch nmnist downloads one, tmkt data list DIR looks in DIR"
+DATA_HINT = (
+    "none in $TMKT_DATA or ./data; tmkt demo needs none, tmkt data fetch nmnist downloads one, tmkt"
+    " data list DIR looks in DIR"
+)
 EXPORT = "to export, and for the float engine: pip install 'tmkt[export]'"
 PARTS = (
     ("numpy", True, NEEDED),
@@ -125,7 +128,10 @@ def _gpu_advice(gpu: str | None) -> str | None:
     if gpu is None:
         return "none needed; training uses the processor"
     if "+cpu" in (_version("torch") or ""):
-        return "torch is built for the processor alone; to train on the GPU install the build that https://pytorch.org names for it"
+        return (
+            "torch is built for the processor alone; to train on the GPU install the build that"
+            " https://pytorch.org names for it"
+        )
     return None
 
 
@@ -175,4 +181,7 @@ def _simulate() -> str:
     simulator.run(frames[:1])
     begin = time.perf_counter()
     simulator.run(frames)
-    return f"runs, {1e3 * (time.perf_counter() - begin) / len(frames):.2f} ms a sample on a small network"
+    return (
+        f"runs, {1e3 * (time.perf_counter() - begin) / len(frames):.2f} ms a sample on a small"
+        " network"
+    )

@@ -116,7 +116,8 @@ def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
     ):
         found = f"{frames.dtype} {frames.shape[1:]} up to {frames.max()}"
         raise InputError(
-            f"{bundle.path}: frames {found}, expected uint8 {expected} up to {bundle.contract.max_count}; bin them as the bundle says"
+            f"{bundle.path}: frames {found}, expected uint8 {expected} up to"
+            f" {bundle.contract.max_count}; bin them as the bundle says"
         )
 
 

@@ -68,7 +68,8 @@ def run_recordings(
     strange = next((r for r in recordings if r.label >= bundle.program.classes), None)
     if strange:
         raise InputError(
-            f"{strange.path}: of class {strange.label}, the bundle knows {bundle.program.classes} classes; choose the data it was made for"
+            f"{strange.path}: of class {strange.label}, the bundle knows {bundle.program.classes}"
+            " classes; choose the data it was made for"
         )
     path = bundle.path.absolute()  # a worker may stand elsewhere
     job = Job(path, sha256(path / MANIFEST), engine, threads, contract=bundle.contract)
@@ -108,7 +109,8 @@ def lost(share: Share, how: str) -> InputError:
     """The error for a share whose workers died again and again."""
     first, last = share[0].path, share[-1].path
     return InputError(
-        f"worker: {MOST_LOSSES} died ({how}) over the recordings {first} to {last}; use fewer workers where memory is short, or leave these out"
+        f"worker: {MOST_LOSSES} died ({how}) over the recordings {first} to {last}; use fewer"
+        " workers where memory is short, or leave these out"
     )
 
 
@@ -119,7 +121,8 @@ def _open(job: Job) -> tuple[Bundle, Engine]:
     """
     if job.tmkt != __version__:
         raise InputError(
-            f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every machine"
+            f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every"
+            " machine"
         )
     bundle = load(job.bundle)
     if sha256(job.bundle / MANIFEST) != job.manifest_sha256:

@@ -125,7 +125,8 @@ def count(
     missing = [layer.name for layer in program.layers if layer.fires and layer.name not in spikes]
     if missing:
         raise InputError(
-            f"the engine shows no spikes of layer {missing[0]!r}, so nothing can be counted; choose --engine simulator"
+            f"the engine shows no spikes of layer {missing[0]!r}, so nothing can be counted; choose"
+            " --engine simulator"
         )
     layers = []
     for layer in program.layers:

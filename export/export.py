@@ -59,7 +59,8 @@ def export_run(
     if data.frames == "float":
         found = "trained on interpolated frames (data.frames = 'float')"
         raise InputError(
-            f"{run.path}: {found}, expected counts: what a sensor gives and a chip takes; train again with --set data.frames=counts"
+            f"{run.path}: {found}, expected counts: what a sensor gives and a chip takes; train"
+            " again with --set data.frames=counts"
         )
     contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
     graph = network_to_nir(run.load_network())
@@ -138,17 +139,20 @@ def write_bundle(
 def _check_targets(targets: Collection[str], precision: str) -> None:
     if precision not in PRECISIONS:
         raise InputError(
-            f"precision {precision!r}: unknown, known are {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}"
+            f"precision {precision!r}: unknown, known are"
+            f" {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}"
         )
     unknown = [target for target in targets if target not in (*TARGETS, "all")]
     if unknown:
         known = ["all", *TARGETS]
         raise InputError(
-            f"target {unknown[0]!r}: unknown, known are {', '.join(known)}{nearest(unknown[0], known)}"
+            f"target {unknown[0]!r}: unknown, known are"
+            f" {', '.join(known)}{nearest(unknown[0], known)}"
         )
 
 
 def _missing(error: ModuleNotFoundError) -> InputError:
     return InputError(
-        f"the package {error.name} is not installed, and exporting needs it; install it with: pip install 'tmkt[export]'"
+        f"the package {error.name} is not installed, and exporting needs it; install it with: pip"
+        " install 'tmkt[export]'"
     )

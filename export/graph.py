@@ -99,7 +99,8 @@ class _Writer:
                 self.dense(f"{name}_synapse", block.linear, self.flatten(f"{name}_flatten", x)),
             )
         raise InputError(
-            f"network: {name} is a {type(block).__name__}, which has no form in NIR yet; train one of the networks of tmkt"
+            f"network: {name} is a {type(block).__name__}, which has no form in NIR yet; train one"
+            " of the networks of tmkt"
         )
 
     def finish(self, head: nn.Linear, x: Sum) -> "nir.NIRGraph":
@@ -213,7 +214,8 @@ class _Writer:
         if neuron.v_reset != 0 or not neuron.decay_input:
             found = f"v_reset={neuron.v_reset}, decay_input={neuron.decay_input}"
             raise InputError(
-                f"network: a LIF with {found} cannot be exported, expected v_reset=0 and decay_input=True; train with those"
+                f"network: a LIF with {found} cannot be exported, expected v_reset=0 and"
+                " decay_input=True; train with those"
             )
         shape = self.shapes[x[0]]
         values = (

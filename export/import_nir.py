@@ -81,15 +81,20 @@ def export_nir(
     from tmkt.export.quantise.quantise import quantize
 
     if len(classes) != network.classes:
-        found = f"the read-out has {network.classes} values, the data set {dataset!r} {len(classes)} classes"
+        found = (
+            f"the read-out has {network.classes} values, the data set {dataset!r} {len(classes)}"
+            " classes"
+        )
         raise InputError(
-            f"{network.path}: {found}, expected one a class; give the --dataset that it was trained on"
+            f"{network.path}: {found}, expected one a class; give the --dataset that it was"
+            " trained on"
         )
     if bits is None:
         program, report = take_integers(network.graph, contract.max_count)
     elif calibration is None:
         raise InputError(
-            f"{network.path}: no recordings to calibrate on, expected some of what it was trained on; add --data DIR, or --bits none"
+            f"{network.path}: no recordings to calibrate on, expected some of what it was trained"
+            " on; add --data DIR, or --bits none"
         )
     else:
         program, report = quantize(

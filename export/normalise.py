@@ -52,9 +52,10 @@ def normalise(
             for node in nodes
         ]
         nodes.insert(0, Node(flat, Flatten(), (graph.input_name,), graph.input_shape))
-    return ordered_to_nir(
-        replace(graph, input_shape=shape, nodes=tuple(nodes), dt=DEFAULT_DT)
-    ), changes.notes
+    return (
+        ordered_to_nir(replace(graph, input_shape=shape, nodes=tuple(nodes), dt=DEFAULT_DT)),
+        changes.notes,
+    )
 
 
 def _input_shape(graph: OrderedGraph, sensor: tuple[int, int] | None) -> tuple[int, int, int]:

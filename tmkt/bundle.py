@@ -146,11 +146,13 @@ def load(path: Path) -> Bundle:
         manifest = json.loads(text)
         if manifest["format"] != FORMAT:
             raise InputError(
-                f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a bundle that tmkt export wrote"
+                f"{path / MANIFEST}: format {manifest['format']!r}, expected {FORMAT!r}; choose a"
+                " bundle that tmkt export wrote"
             )
         if manifest["version"] > FORMAT_VERSION:
             raise InputError(
-                f"{path}: bundle format {manifest['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt"
+                f"{path}: bundle format {manifest['version']}, this tmkt reads up to"
+                f" {FORMAT_VERSION}; update tmkt"
             )
         checked = _Manifest.model_validate_json(text)
         if PROGRAM not in checked.files:
@@ -163,7 +165,8 @@ def load(path: Path) -> Bundle:
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise InputError(
-            f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the network again"
+            f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the"
+            " network again"
         ) from None
     contract = InputContract(**checked.input.model_dump())
     program = programs.load(path / PROGRAM)
@@ -195,7 +198,10 @@ def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: in
             f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count"
         ) from None
     if contract.max_count > bundle.program.max_count:
-        found = f"--max-count {contract.max_count}, the program was checked for {bundle.program.max_count}"
+        found = (
+            f"--max-count {contract.max_count}, the program was checked for"
+            f" {bundle.program.max_count}"
+        )
         raise InputError(
             f"{bundle.path}: {found}, expected at most that; export again with a larger --max-count"
         )
@@ -211,5 +217,6 @@ def _check_file(path: Path, name: str, size: int, digest: str) -> None:
         raise InputError(f"{path}: missing from the bundle; export the network again")
     if path.stat().st_size != size or sha256(path) != digest:
         raise InputError(
-            f"{path}: differs from what was exported (size or SHA-256 do not match the manifest); export the network again"
+            f"{path}: differs from what was exported (size or SHA-256 do not match the manifest);"
+            " export the network again"
         )

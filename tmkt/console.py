@@ -228,9 +228,13 @@ def _divergence(engine: dict[str, Any]) -> None:
                 )
     table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
     first = engine["first_divergence"]
-    where = f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron {first['neuron']}"
+    where = (
+        f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron"
+        f" {first['neuron']}"
+    )
     print(
-        f"{engine['name']} first differs at {where}: {_short(first['found'])}, expected {_short(first['expected'])}"
+        f"{engine['name']} first differs at {where}: {_short(first['found'])}, expected"
+        f" {_short(first['expected'])}"
     )
     if "membrane" in first:
         for side, ending in (("here", ""), (engine["name"], "_found")):
@@ -251,14 +255,19 @@ def _divergence(engine: dict[str, Any]) -> None:
     else:
         print(f"  cause:      likely {first['cause']}: {first['explanation']}")
     for candidate in first["candidates"][:4]:
-        explained = f"{_short(first['differing'] - candidate['unexplained'])} of {_short(first['differing'])}"
+        explained = (
+            f"{_short(first['differing'] - candidate['unexplained'])} of"
+            f" {_short(first['differing'])}"
+        )
         if candidate["explanation"] == first["explanation"]:
             print(
-                f"  explains:   {explained} values that differ in this layer and {first['samples_examined']} recordings"
+                f"  explains:   {explained} values that differ in this layer and"
+                f" {first['samples_examined']} recordings"
             )
         else:
             print(
-                f"  perhaps:    {candidate['cause']}: {candidate['explanation']}; explains {explained}"
+                f"  perhaps:    {candidate['cause']}: {candidate['explanation']}; explains"
+                f" {explained}"
             )
 
 
@@ -302,7 +311,8 @@ def energy_table(report: dict[str, Any]) -> None:
         "a second of stream",
     ]
     table(
-        f"Energy of one inference, mean of {report['samples']} recordings of {report['seconds_of_stream']:.3g} s",
+        f"Energy of one inference, mean of {report['samples']} recordings of"
+        f" {report['seconds_of_stream']:.3g} s",
         columns,
         rows,
     )
@@ -348,9 +358,13 @@ def energy_table(report: dict[str, Any]) -> None:
 
 def _measured(m: dict[str, Any]) -> None:
     """The interval spans the idle power taken before and after."""
-    known = f"{joules(m['energy_j'])} an inference above idle ({_interval(m)}), idle {watts(m['idle_w'])}"
+    known = (
+        f"{joules(m['energy_j'])} an inference above idle ({_interval(m)}), idle"
+        f" {watts(m['idle_w'])}"
+    )
     print(
-        f"Measured on this machine's processor, {m['engine']}: {known if m['reason'] is None else 'unknown, ' + m['reason']}"
+        f"Measured on this machine's processor, {m['engine']}:"
+        f" {known if m['reason'] is None else 'unknown, ' + m['reason']}"
     )
 
 
@@ -385,7 +399,8 @@ def _ann(comparisons: list[dict[str, Any]]) -> None:
         "verdict",
     ]
     table(
-        f"The same network as a quantised ANN; spikes reach {percent(comparisons[0]['rate'])} of all synapses a step",
+        f"The same network as a quantised ANN; spikes reach {percent(comparisons[0]['rate'])} of"
+        " all synapses a step",
         columns,
         rows,
     )

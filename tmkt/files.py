@@ -49,7 +49,8 @@ def writing_folder(path: Path, marker: str) -> Iterator[Path]:
         path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))
     ):
         raise InputError(
-            f"{path}: exists and holds no {marker}; it is not replaced, choose another --out or remove it"
+            f"{path}: exists and holds no {marker}; it is not replaced, choose another --out or"
+            " remove it"
         )
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")

@@ -54,11 +54,13 @@ class DataRecipe(_Section):
             raise ValueError("sensor and downsample say the same thing; give one of them")
         if self.protocol == "paper" and self.shots:
             raise ValueError(
-                "shots is for the instance-disjoint protocol; set data.shots=0 with data.protocol=paper"
+                "shots is for the instance-disjoint protocol; set data.shots=0 with"
+                " data.protocol=paper"
             )
         if self.validation >= 1 and self.validation != int(self.validation):
             raise ValueError(
-                f"validation is {self.validation}, expected a share below 1 or a whole number of instances a class"
+                f"validation is {self.validation}, expected a share below 1 or a whole number of"
+                " instances a class"
             )
         return self
 
@@ -82,7 +84,10 @@ class NetworkRecipe(_Section):
 
     @model_validator(mode="after")
     def _fits_the_family(self) -> "NetworkRecipe":
-        given = f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and {len(self.pools)} entries"
+        given = (
+            f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and"
+            f" {len(self.pools)} entries"
+        )
         if self.name == "small":
             if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
                 raise ValueError(f"{given}; a small network needs equally many, and one at least")
@@ -215,7 +220,8 @@ class MethodRecipe(_Section):
     def _consistent(self) -> "MethodRecipe":
         if self.step_weights == "learned" and (self.loss != "tet" or not self.alignment):
             raise ValueError(
-                "step_weights = learned needs loss = tet and an alignment above 0, or nothing holds the weights between 0 and 1"
+                "step_weights = learned needs loss = tet and an alignment above 0, or nothing holds"
+                " the weights between 0 and 1"
             )
         if (
             self.name == "tmkt"
@@ -223,7 +229,8 @@ class MethodRecipe(_Section):
             and (self.modality_guidance or self.ratio_perception)
         ):
             raise ValueError(
-                "mix_ratio = 0 leaves guidance and perception nothing to tell; set modality_guidance and ratio_perception to 0, too"
+                "mix_ratio = 0 leaves guidance and perception nothing to tell; set"
+                " modality_guidance and ratio_perception to 0, too"
             )
         return self
 
@@ -282,11 +289,13 @@ class Recipe(_Section):
     def _consistent(self) -> "Recipe":
         if self.method.teacher and self.static.encoding != "grey":
             raise ValueError(
-                "method.teacher was trained on images and sees images; set static.encoding=grey, or leave it empty to train one here"
+                "method.teacher was trained on images and sees images; set static.encoding=grey, or"
+                " leave it empty to train one here"
             )
         if self.static.encoding == "simulated" and self.data.frames == "float":
             raise ValueError(
-                "a simulated camera gives counts, data.frames = float does not; set data.frames=counts or static.encoding=grey"
+                "a simulated camera gives counts, data.frames = float does not; set"
+                " data.frames=counts or static.encoding=grey"
             )
         return self
 
@@ -359,7 +368,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override!r}: expected section.key=value, as in train.steps=500")
     if key.strip() not in _keys():
         raise InputError(
-            f"--set {override!r}: unknown key {key.strip()!r}{nearest(key.strip(), _keys())}; see: tmkt recipes show NAME"
+            f"--set {override!r}: unknown key {key.strip()!r}{nearest(key.strip(), _keys())}; see:"
+            " tmkt recipes show NAME"
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]

@@ -81,7 +81,8 @@ class Run:
             net.load_state_dict(load_file(self.path / MODEL))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise InputError(
-                f"{self.path / MODEL}: not the weights of this run ({str(error).splitlines()[0][:100]}); train again"
+                f"{self.path / MODEL}: not the weights of this run"
+                f" ({str(error).splitlines()[0][:100]}); train again"
             ) from None
         return net.eval()
 
@@ -96,14 +97,16 @@ class Run:
             frames: NDArray[np.uint8] = load_file(self.path / CALIBRATION)["frames"]
         except (SafetensorError, KeyError, OSError) as error:
             raise InputError(
-                f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train again"
+                f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train"
+                " again"
             ) from None
         expected = (self.recipe.data.bins, 2, *self.info["sensor"])
         dtype = np.float32 if self.recipe.data.frames == "float" else np.uint8
         if frames.dtype != dtype or frames.shape[1:] != expected or not len(frames):
             found = f"{frames.dtype} {frames.shape}"
             raise InputError(
-                f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N, *{expected}); train again"
+                f"{self.path / CALIBRATION}: frames {found}, expected {np.dtype(dtype)} of (N,"
+                f" *{expected}); train again"
             )
         return frames
 
@@ -128,7 +131,8 @@ def load_run(path: Path) -> Run:
         )
     if not (path / INFO).is_file() or not (path / MODEL).is_file():
         raise InputError(
-            f"{path}: this training is not finished; finish it with: tmkt train ... --out {path} --resume"
+            f"{path}: this training is not finished; finish it with: tmkt train ... --out {path}"
+            " --resume"
         )
     recipe = load_run_recipe(path)
     try:
@@ -150,7 +154,8 @@ def forget_run(path: Path) -> None:
         return
     if not (path / RECIPE).is_file():
         raise InputError(
-            f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose another --out"
+            f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose"
+            " another --out"
         )
     shutil.rmtree(path)
 

@@ -66,7 +66,8 @@ def load_checkpoint(
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         if tensors.pop("data").numpy().tobytes() != fingerprint:
             raise InputError(
-                f"{path}: was made with other recordings or images; resume with the same --data and --static"
+                f"{path}: was made with other recordings or images; resume with the same --data and"
+                " --static"
             )
         step = int(tensors.pop("step"))
         state: dict[int, dict[str, Tensor]] = {}
@@ -85,7 +86,8 @@ def load_checkpoint(
         )
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
         raise InputError(
-            f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and train again"
+            f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and"
+            " train again"
         ) from None
     return step
 
@@ -98,7 +100,8 @@ def load_module(path: Path, prefix: str, module: nn.Module) -> None:
         module.load_state_dict(_with_prefix(load_file(path), f"{prefix}."))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(
-            f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove it to go on without it"
+            f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove it to go on"
+            " without it"
         ) from None
 
 

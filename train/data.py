@@ -123,7 +123,8 @@ def load_training_data(
     if needs_images:
         if source.load_images is None:
             raise InputError(
-                f"{source.title}: has no images, and method {recipe.method.name!r} learns from some; choose another method or data set"
+                f"{source.title}: has no images, and method {recipe.method.name!r} learns from"
+                " some; choose another method or data set"
             )
         check_paired(source, split.protocol)
         images = split.choose_images(source.load_images(static, contract.sensor))
@@ -180,7 +181,8 @@ def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None
     for label, name in enumerate(classes):
         if label not in found:
             raise InputError(
-                f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller folder"
+                f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller"
+                " folder"
             )
 
 

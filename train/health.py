@@ -61,11 +61,13 @@ def warnings(rates: dict[str, float]) -> list[str]:
     for name, rate in rates.items():
         if rate < SILENT:
             lines.append(
-                f"{name} is silent ({100 * rate:.2g} % of neurons and steps spike): lower network.threshold or train.learning_rate"
+                f"{name} is silent ({100 * rate:.2g} % of neurons and steps spike): lower"
+                " network.threshold or train.learning_rate"
             )
         elif rate > SATURATED:
             lines.append(
-                f"{name} is saturated ({100 * rate:.0f} % of neurons and steps spike): raise network.threshold or lower train.learning_rate"
+                f"{name} is saturated ({100 * rate:.0f} % of neurons and steps spike): raise"
+                " network.threshold or lower train.learning_rate"
             )
     return lines
 

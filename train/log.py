@@ -66,7 +66,10 @@ def epoch_line(
     validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
     spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
     shares = f"batch {100 * row['accuracy']:.1f} %{validation}"
-    return f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes % {spikes}, {speed:.2g} steps/s"
+    return (
+        f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes %"
+        f" {spikes}, {speed:.2g} steps/s"
+    )
 
 
 class MetricsLog:
@@ -157,5 +160,6 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another"
+            " --out"
         ) from error

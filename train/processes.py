@@ -69,7 +69,8 @@ def check_batch(batch: int) -> None:
     """InputError where the batch has no equal shares."""
     if batch % count():
         raise InputError(
-            f"train.batch: {batch}, expected a multiple of the {count()} processes; change it, or torchrun's --nproc-per-node"
+            f"train.batch: {batch}, expected a multiple of the {count()} processes; change it, or"
+            " torchrun's --nproc-per-node"
         )
 
 

@@ -95,7 +95,8 @@ def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> T
         tensors = _load(kept)
         if tensors.pop("data", torch.empty(0)).numpy().tobytes() != setting.fingerprint:
             raise InputError(
-                f"{kept}: was made with other recordings or images; resume with the same --data and --static"
+                f"{kept}: was made with other recordings or images; resume with the same --data and"
+                " --static"
             )
         return Teacher(_network(kept, tensors).to(setting.device))
     with torch.random.fork_rng(devices=[]):
@@ -156,13 +157,15 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
 def _load(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(
-            f"method.teacher {path}: no such file, expected a ResNet's weights as .safetensors; leave it empty to train one here"
+            f"method.teacher {path}: no such file, expected a ResNet's weights as .safetensors;"
+            " leave it empty to train one here"
         )
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not a safetensors file ({str(error).splitlines()[0][:100]}); convert it, or leave method.teacher empty"
+            f"{path}: not a safetensors file ({str(error).splitlines()[0][:100]}); convert it, or"
+            " leave method.teacher empty"
         ) from None
 
 
@@ -171,5 +174,6 @@ def _network(path: Path, tensors: dict[str, Tensor]) -> ResNet:
         return resnet_like(tensors)
     except (ValueError, RuntimeError, IndexError) as error:
         raise InputError(
-            f"{path}: {str(error).splitlines()[0][:150]}; give a ResNet of torchvision or timm, or leave method.teacher empty"
+            f"{path}: {str(error).splitlines()[0][:150]}; give a ResNet of torchvision or timm, or"
+            " leave method.teacher empty"
         ) from None

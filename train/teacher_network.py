@@ -131,7 +131,8 @@ def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
         or shapes["conv1.weight"][1] not in (1, 2, 3)
     ):
         raise ValueError(
-            f"conv1 has the shape {shapes['conv1.weight']}, expected 1 to 3 channels and a 3x3 or 7x7 kernel"
+            f"conv1 has the shape {shapes['conv1.weight']}, expected 1 to 3 channels and a 3x3 or"
+            " 7x7 kernel"
         )
     with torch.device("meta"):  # shapes first: a mismatch shows before anything is allocated
         net = ResNet(

@@ -276,7 +276,8 @@ class _Training:
             where = first_bad_layer(self.net, batch.events)
             found = f"loss {metrics['loss']:.3g}, no number first in {where}"
             raise Diverged(
-                f"training diverged at step {step + 1} ({found}); lower train.learning_rate = {recipe.train.learning_rate}"
+                f"training diverged at step {step + 1} ({found}); lower train.learning_rate ="
+                f" {recipe.train.learning_rate}"
             )
         self.optimizer.step()
         return _Step({**metrics, "learning_rate": rate}, stops > 0)
@@ -337,7 +338,8 @@ def _source(
     if start is None and recipe.qat.bits:
         found = f"qat.bits = {recipe.qat.bits!r}"
         raise InputError(
-            f"{found}: training on integers goes on from a finished run; leave it out, then: tmkt train RUN --qat BITS"
+            f"{found}: training on integers goes on from a finished run; leave it out, then: tmkt"
+            " train RUN --qat BITS"
         )
     if isinstance(data, TrainingData):
         return data

@@ -108,10 +108,16 @@ def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) ->
         "high_j": energies["high"],
         **verdict(rate_of(counted, size), rates["central"], rates["low"], rates["high"]),
         "includes": [
-            f"the same synapses in one step, activations of {b} bits ({steps} steps of spikes tell no more), by the constants of loihi1-calibrated",
+            (
+                f"the same synapses in one step, activations of {b} bits ({steps} steps of spikes"
+                " tell no more), by the constants of loihi1-calibrated"
+            ),
             "messages and hops of an activation as of a spike here",
-            f"low: {assumed['density_low']:g} of the activations not zero; centre: {assumed['density']:g}; "
-            f"high: all, and {b} times as much for an operation on {b} bits",
+            (
+                f"low: {assumed['density_low']:g} of the activations not zero; centre:"
+                f" {assumed['density']:g}; high: all, and {b} times as much for an operation on {b}"
+                " bits"
+            ),
         ],
         "excludes": [
             "static power, which the ANN takes for a shorter time",
@@ -149,8 +155,14 @@ def yan2024(counted: Counted, c: Constants) -> dict[str, Any]:
         "cases": [{"name": name, "crossover": rate} for name, rate in cases.items()],
         "includes": [
             "additions or multiplications, weights read once an operation, membranes moved on chip",
-            "with weights in DRAM the crossover is little more than activation bits over weight bits and steps: it says where weights lie",
-            "interval: other places and widths of the weights, and pooling before the multiplication",
+            (
+                "with weights in DRAM the crossover is little more than activation bits over weight"
+                " bits and steps: it says where weights lie"
+            ),
+            (
+                "interval: other places and widths of the weights, and pooling before the"
+                " multiplication"
+            ),
         ],
         "excludes": [
             "neuron state in DRAM",

@@ -25,8 +25,8 @@ from tmkt.deploy.fit.traffic import Traffic, traffic
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.program.model import Program
 
-REFERENCE = (
-    "loihi1"  # whose placement the active updates are counted under: their sums do not depend on it
+REFERENCE = (  # whose placement the active updates are counted under: their sums do not depend on it
+    "loihi1"
 )
 PARTS = ("synapse", "soma", "network")
 Counts = NDArray[np.float64]
@@ -147,7 +147,8 @@ def run(
     for name in devices:
         if name in placed and name not in on:
             on[name] = (
-                f"{', '.join(p.layer.name for p in placed[name].misfits)} does not fit; see: tmkt fit --device {name}"
+                f"{', '.join(p.layer.name for p in placed[name].misfits)} does not fit; see: tmkt"
+                f" fit --device {name}"
             )
     return Counted(
         program,

@@ -37,10 +37,19 @@ def davies2018(counted: Counted, c: Constants) -> Estimate:
     low = synop * synops + idle * updates
     high = (synop + hop) * synops + busy * updates
     includes = (
-        "synaptic operations: each spike at each synapse that it reaches, weights of zero and input spikes included",
-        "neuron updates: every neuron in every step, at the active cost where the membrane was not zero, input arrived or there is a bias",
+        (
+            "synaptic operations: each spike at each synapse that it reaches, weights of zero and"
+            " input spikes included"
+        ),
+        (
+            "neuron updates: every neuron in every step, at the active cost where the membrane was"
+            " not zero, input arrived or there is a bias"
+        ),
         "low: every update at the inactive cost",
-        "high: every update at the active cost, and one mean hop a synaptic operation, as keras-spiking charges",
+        (
+            "high: every update at the active cost, and one mean hop a synaptic operation, as"
+            " keras-spiking charges"
+        ),
     )
     excludes = (
         *NEVER,
@@ -143,11 +152,20 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
     )
     includes = (
         "32-bit additions and multiplications of synaptic operations, biases, leaks and resets",
-        "addresses: an addition a synaptic operation, and two multiply-accumulates a spike that a convolution gets",
-        "memory of 32-bit words: a weight, and a membrane read and written, for each synaptic operation; a bias and a membrane for each update; "
-        "a queue written and read for each spike; each memory as large as its layer needs, a convolution's weights once",
+        (
+            "addresses: an addition a synaptic operation, and two multiply-accumulates a spike that"
+            " a convolution gets"
+        ),
+        (
+            "memory of 32-bit words: a weight, and a membrane read and written, for each synaptic"
+            " operation; a bias and a membrane for each update; a queue written and read for each"
+            " spike; each memory as large as its layer needs, a convolution's weights once"
+        ),
         "low: weights of 8 bits and membranes of 24 instead of 32 (ours)",
-        "high: one memory for the whole network, so that every access costs what its size costs (ours)",
+        (
+            "high: one memory for the whole network, so that every access costs what its size costs"
+            " (ours)"
+        ),
     )
     excludes = (
         *NEVER,

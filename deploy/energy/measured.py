@@ -65,7 +65,10 @@ def _zones(powercap: Path) -> list[_Zone] | str:
     contain), or why there are none to read.
     """
     if not powercap.is_dir():
-        return f"{powercap}: no such folder; the kernel shows no energy counters (virtual machine, container, or no powercap driver)"
+        return (
+            f"{powercap}: no such folder; the kernel shows no energy counters (virtual machine,"
+            " container, or no powercap driver)"
+        )
     found = sorted(path for path in powercap.glob("intel-rapl:*") if path.name.count(":") == 1)
     if not found:
         return (
@@ -80,7 +83,10 @@ def _zones(powercap: Path) -> list[_Zone] | str:
                 _number(zones[-1].counter)
         except (OSError, ValueError) as error:
             what = error.strerror if isinstance(error, OSError) else "not a number"
-            return f"{path}/energy_uj: {what}; only root may read it unless the administrator allows it (chmod a+r)"
+            return (
+                f"{path}/energy_uj: {what}; only root may read it unless the administrator allows"
+                " it (chmod a+r)"
+            )
     return (
         zones
         or f"{powercap}: no zone is called package-N; the kernel shows no counter of a processor package"
@@ -116,7 +122,10 @@ def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWE
     low, high = sorted((first, second))
     idle_w = (before_w + after_w) / 2
     if low <= 0:
-        reason = f"{taken_j / taken_s:.3g} W while running is no more than idle; measure longer, on a quiet machine"
+        reason = (
+            f"{taken_j / taken_s:.3g} W while running is no more than idle; measure longer, on a"
+            " quiet machine"
+        )
         return Measured(None, None, None, idle_w, runs, reason)
     return Measured((first + second) / 2, low, high, idle_w, runs, None)
 

@@ -10,7 +10,10 @@ from tmkt.deploy.energy.counted import Counted, OnChip
 from tmkt.deploy.energy.estimate import Estimate
 from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Synops, Watts
 
-NO_IO = "host input and output, which can be longer and cost more than all the rest (measured: 59 ms a step against 0.15)"
+NO_IO = (
+    "host input and output, which can be longer and cost more than all the rest (measured: 59 ms a"
+    " step against 0.15)"
+)
 
 
 def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
@@ -21,7 +24,10 @@ def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     parts = {name: Joules(part) for name, part in on.parts_j.items()}
     total = parts["synapse"] + parts["soma"] + parts["network"]
     includes = (
-        f"synaptic operations, neuron accesses and updates, spikes, messages and hops under the placement on {_cores(on)}",
+        (
+            "synaptic operations, neuron accesses and updates, spikes, messages and hops under the"
+            f" placement on {_cores(on)}"
+        ),
         "hops of a recording spread over its steps as the spikes that the layer gets are",
         "interval: error of the model against silicon",
     )
@@ -30,7 +36,10 @@ def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
         NO_IO,
         "barrier synchronisation and clock",
         "the steps in which the pipeline of layers fills and drains",
-        "what another placement would take: with every weight stored by itself, cores and hops are more",
+        (
+            "what another placement would take: with every weight stored by itself, cores and hops"
+            " are more"
+        ),
         "the spread over recordings (sd_j)",
     ]
     if on.between_chips.any():
@@ -60,8 +69,14 @@ def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     power = Watts(c["active_core"] * by_layer)
     short, long = (power * Seconds(step[:, :, None]) for step in (on.step_low_s, on.step_high_s))
     includes = (
-        "scaling, no model: dynamic power of one measured board, in which everything that the network does is included",
-        f"two scalings, by synaptic operations, and by {_cores(on)} and the least and the most that a step takes; low and high: the ends of the two",
+        (
+            "scaling, no model: dynamic power of one measured board, in which everything that the"
+            " network does is included"
+        ),
+        (
+            f"two scalings, by synaptic operations, and by {_cores(on)} and the least and the most"
+            " that a step takes; low and high: the ends of the two"
+        ),
         "centre: the mean of both scalings (ours)",
     )
     excludes = (
@@ -94,10 +109,16 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     )
     centre = (short + long).scaled(0.5)
     includes = (
-        f"static power of {chips} {'chip' if chips == 1 else 'chips'} for the time of an inference, {counted.trace.steps} steps of "
-        f"{1e6 * on.step_low_s.mean():.3g} to {1e6 * on.step_high_s.mean():.3g} µs",
+        (
+            f"static power of {chips} {'chip' if chips == 1 else 'chips'} for the time of an"
+            f" inference, {counted.trace.steps} steps of {1e6 * on.step_low_s.mean():.3g} to"
+            f" {1e6 * on.step_high_s.mean():.3g} µs"
+        ),
         "centre: the mean of low and high (ours)",
-        f"low: the shortest time{', and the share of the cores in use alone' if gated else ''}; high: the longest time",
+        (
+            f"low: the shortest time{', and the share of the cores in use alone' if gated else ''};"
+            " high: the longest time"
+        ),
         "a second of stream: the chip waits for events and takes its static power all the time",
     )
     excludes = (
@@ -119,4 +140,7 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
 
 
 def _cores(on: OnChip) -> str:
-    return f"{on.placement.cores} cores ({'weights shared' if on.placement.sharing != 'none' else 'no weights shared'})"
+    return (
+        f"{on.placement.cores} cores"
+        f" ({'weights shared' if on.placement.sharing != 'none' else 'no weights shared'})"
+    )

@@ -10,7 +10,10 @@ from tmkt.files import writing
 
 FORMATS = (".svg", ".png")
 MICRO = 1e6
-NOTE = "Error bars: the interval of an estimator's assumptions. None includes host input and output; static power stands by itself."
+NOTE = (
+    "Error bars: the interval of an estimator's assumptions. None includes host input and output;"
+    " static power stands by itself."
+)
 INK, BAR, GRID = "#1f2328", "#1f6feb", "#d0d7de"
 
 
@@ -20,7 +23,8 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise InputError(
-            f"{path}: a plot ending in {path.suffix!r}, expected {' or '.join(FORMATS)}; change the name"
+            f"{path}: a plot ending in {path.suffix!r}, expected {' or '.join(FORMATS)}; change the"
+            " name"
         )
     try:
         import matplotlib  # noqa: F401

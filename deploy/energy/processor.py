@@ -15,7 +15,8 @@ from tmkt.program.model import Program
 
 SECONDS = 10.0
 INCLUDES = [
-    "the processor packages while ONNX Runtime runs, above the idle power taken before and after; all else that runs on the machine then"
+    "the processor packages while ONNX Runtime runs, above the idle power taken before and after;"
+    " all else that runs on the machine then"
 ]
 SOURCE = "RAPL, the energy counters of the processor packages (Linux powercap), on this machine now"
 EXCLUDES = [

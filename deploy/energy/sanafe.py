@@ -81,7 +81,8 @@ def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> 
     def require(ok: bool, what: str, found: object, expected: str) -> None:
         if not ok:
             raise InputError(
-                f"SANA-FE, {what}: found {found}, expected {expected}; compare another network, or without SANA-FE"
+                f"SANA-FE, {what}: found {found}, expected {expected}; compare another network, or"
+                " without SANA-FE"
             )
 
     require(
@@ -159,7 +160,8 @@ def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Ru
     python = interpreter()
     if python is None:
         raise InputError(
-            f"SANA-FE: not installed, expected version {VERSION}; run make test-sanafe and set {PYTHON}=.venv-sanafe/bin/python"
+            f"SANA-FE: not installed, expected version {VERSION}; run make test-sanafe and set"
+            f" {PYTHON}=.venv-sanafe/bin/python"
         )
     check(program, placement, frames)
     depth = depths(program)
@@ -201,12 +203,14 @@ def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Ru
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InputError(
-                f"SANA-FE in {python}: {error}, expected a Python with version {VERSION}; run make test-sanafe"
+                f"SANA-FE in {python}: {error}, expected a Python with version {VERSION}; run make"
+                " test-sanafe"
             ) from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise InputError(
-                f"SANA-FE in {python}: {last[:200]}, expected version {VERSION} to run the network; run make test-sanafe"
+                f"SANA-FE in {python}: {last[:200]}, expected version {VERSION} to run the network;"
+                " run make test-sanafe"
             )
         with np.load(gave, allow_pickle=False) as found:
             firing = [(i, layer) for i, layer in enumerate(program.layers, start=1) if layer.fires]

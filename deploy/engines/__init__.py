@@ -77,7 +77,8 @@ def open_engine(
             from tmkt.deploy.engines.torch import TorchEngine
         except ModuleNotFoundError:
             raise InputError(
-                "engine 'torch': torch is not installed; run: pip install torch, or choose --engine simulator"
+                "engine 'torch': torch is not installed; run: pip install torch, or choose --engine"
+                " simulator"
             ) from None
         return TorchEngine(bundle.program)
     if name == "c":

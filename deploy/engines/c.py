@@ -19,7 +19,10 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines import EngineOutput
 from tmkt.errors import InputError
 
-INSTALL_HINT = "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev; macOS: xcode-select --install)"
+INSTALL_HINT = (
+    "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev; macOS: xcode-select"
+    " --install)"
+)
 
 # Reads frames, writes of each sample the spikes of all layers step by step and then the read-out.
 # SIZES: the neurons of each layer.
@@ -150,5 +153,6 @@ class CEngine:
 
 def _no_room(error: OSError) -> InputError:
     return InputError(
-        f"{tempfile.gettempdir()}: nothing can be compiled or run there ({error.strerror or error}); free space or set TMPDIR"
+        f"{tempfile.gettempdir()}: nothing can be compiled or run there"
+        f" ({error.strerror or error}); free space or set TMPDIR"
     )

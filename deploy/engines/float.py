@@ -24,7 +24,8 @@ class FloatEngine:
             from tmkt.nir.float_network import FloatNetwork
         except ModuleNotFoundError as error:
             raise InputError(
-                f"engine 'float': needs {error.name}, which is not installed; run: pip install 'tmkt[export]'"
+                f"engine 'float': needs {error.name}, which is not installed; run: pip install"
+                " 'tmkt[export]'"
             ) from None
         self._network = FloatNetwork.load(bundle.file(bundles.NIR))
         self._shapes = {layer.name: layer.shape for layer in bundle.program.layers if layer.fires}

@@ -30,7 +30,10 @@ from tmkt.errors import InputError
 from tmkt.hdf5 import check_hdf5
 from tmkt.program.lava_form import fits_netx
 
-INSTALL_HINT = "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
+INSTALL_HINT = (
+    "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python"
+    " lava-nc==0.10.0 lava-dl==0.6.0"
+)
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
 MAX_NET_BYTES = 2**31  # of all arrays of the netx file when unpacked
 MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
@@ -97,7 +100,8 @@ class LavaEngine:
                             )
             except OSError as error:
                 raise InputError(
-                    f"{tempfile.gettempdir()}: Lava's job cannot be kept there ({error.strerror or error}); free space or set TMPDIR"
+                    f"{tempfile.gettempdir()}: Lava's job cannot be kept there"
+                    f" ({error.strerror or error}); free space or set TMPDIR"
                 ) from error
         if self.program.readout == "membrane":
             return EngineOutput(membrane, spikes)
@@ -114,7 +118,8 @@ class LavaEngine:
         except (OSError, ValueError) as error:
             what = " ".join(str(error).split())[:150]
             raise InputError(
-                f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the network again"
+                f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the"
+                " network again"
             ) from None
 
     def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:

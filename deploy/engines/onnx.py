@@ -64,7 +64,8 @@ class OnnxEngine:
         ]
         if inputs != {"x", *self._states} or not outputs.issuperset(self._outputs):
             raise InputError(
-                f"{path}: its inputs {sorted(inputs)} and outputs do not fit the program; export the network again"
+                f"{path}: its inputs {sorted(inputs)} and outputs do not fit the program; export"
+                " the network again"
             )
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
@@ -89,7 +90,8 @@ class OnnxEngine:
             readout, *spikes = self._session.run(self._outputs, feed)
         except Exception as error:
             raise InputError(
-                f"{self._path}: ONNX Runtime cannot run it ({_line(error)}); export the network again"
+                f"{self._path}: ONNX Runtime cannot run it ({_line(error)}); export the network"
+                " again"
             ) from None
         layers = [layer for layer in self._program.layers if layer.fires]
         shapes = [
@@ -98,7 +100,8 @@ class OnnxEngine:
         ]
         if [out.shape for out in (readout, *spikes)] != shapes:
             raise InputError(
-                f"{self._path}: gives outputs of other shapes than the program has; export the network again"
+                f"{self._path}: gives outputs of other shapes than the program has; export the"
+                " network again"
             )
         return [readout, *(np.ascontiguousarray(s.swapaxes(0, 1)) for s in spikes)]
 

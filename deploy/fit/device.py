@@ -151,16 +151,19 @@ def load_device(name: str) -> Device:
     own = name.endswith(".toml")
     if not own and name not in devices():
         raise InputError(
-            f"device {name!r}: unknown, known are {', '.join(devices())}, or a path to a .toml file{nearest(name, devices())}"
+            f"device {name!r}: unknown, known are {', '.join(devices())}, or a path to a .toml"
+            f" file{nearest(name, devices())}"
         )
     path = Path(name) if own else DEVICES / f"{name}.toml"
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file, expected a device file; copy one of deploy/devices and change it"
+            f"{path}: no such file, expected a device file; copy one of deploy/devices and"
+            " change it"
         )
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InputError(
-            f"{path}: {path.stat().st_size} bytes, expected a device file of at most {MAX_FILE_BYTES}; check --device"
+            f"{path}: {path.stat().st_size} bytes, expected a device file of at most"
+            f" {MAX_FILE_BYTES}; check --device"
         )
     try:
         return _device(

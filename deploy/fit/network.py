@@ -137,7 +137,10 @@ def from_recipe(recipe: NetworkRecipe, input_shape: tuple[int, int, int], classe
         height, width = (((n - 1) // stride + 1) // next_pool * next_pool for n in size)
         size = (height, width)
         if min(size) < 1:
-            found = f"strides {recipe.strides} and pools {recipe.pools} leave nothing of a {input_shape[1:]} input"
+            found = (
+                f"strides {recipe.strides} and pools {recipe.pools} leave nothing of a"
+                f" {input_shape[1:]} input"
+            )
             raise InputError(
                 f"network: {found}, expected at least one row and column; use fewer or smaller ones"
             )
@@ -183,7 +186,8 @@ def from_graph(graph: OrderedGraph) -> Network:
         )
     if not layers:
         raise InputError(
-            "NIR graph: no layer of neurons and no synapse, expected at least one; export the network again"
+            "NIR graph: no layer of neurons and no synapse, expected at least one; export the"
+            " network again"
         )
     return _cropped(Network(graph.input_shape, tuple(layers)))
 
@@ -201,7 +205,8 @@ def _synapse(nodes: dict[str, Node], name: str, neurons: Node) -> Node:
     if found is None or not isinstance(found.operation, Conv | Dense):
         what = "the input" if found is None else f"a {type(found.operation).__name__}"
         raise InputError(
-            f"NIR graph, node {neurons.name!r}: neurons fed by {what}, expected Conv2d, Affine or Linear before them; add one"
+            f"NIR graph, node {neurons.name!r}: neurons fed by {what}, expected Conv2d, Affine or"
+            " Linear before them; add one"
         )
     return found
 
@@ -212,7 +217,8 @@ def _nir_connection(nodes: dict[str, Node], start: str, synapse: Node) -> Connec
         sources = (*at.sources, *at.past)
         if len(sources) != 1:
             raise InputError(
-                f"NIR graph, node {at.name!r}: sums {list(sources)}, expected one source; put a synapse on each branch"
+                f"NIR graph, node {at.name!r}: sums {list(sources)}, expected one source; put a"
+                " synapse on each branch"
             )
         if sources[0] == start:
             source = INPUT
@@ -225,7 +231,8 @@ def _nir_connection(nodes: dict[str, Node], start: str, synapse: Node) -> Connec
             pool *= at.operation.size
         elif not isinstance(at.operation, Flatten | Scale | Delay):
             raise InputError(
-                f"NIR graph, node {synapse.name!r}: fed by the synapse {at.name!r}, expected neurons between them; add them"
+                f"NIR graph, node {synapse.name!r}: fed by the synapse {at.name!r}, expected"
+                " neurons between them; add them"
             )
     operation = synapse.operation
     if isinstance(operation, Conv):

@@ -70,13 +70,15 @@ def traffic(
     ]
     if missing:
         raise InputError(
-            f"traffic: no spikes of layer {missing[0]!r}, expected those of every layer that fires; run the simulator"
+            f"traffic: no spikes of layer {missing[0]!r}, expected those of every layer that fires;"
+            " run the simulator"
         )
     for name, found in activity.items():
         expected = (samples, steps, *placement.network.shape_of(name))
         if found.shape != expected:
             raise InputError(
-                f"traffic: {name!r} has shape {found.shape}, expected {expected}; give the frames and spikes of the placed network"
+                f"traffic: {name!r} has shape {found.shape}, expected {expected}; give the frames"
+                " and spikes of the placed network"
             )
     parts = [
         _count(placement, {name: _one(found[n]) for name, found in activity.items()})

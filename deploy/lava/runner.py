@@ -180,7 +180,8 @@ def align(folder: Path, i: int, lag: int, job: Job) -> None:
     )
     if job.late and job.late[i] and bits[: 1 + lag].any():
         raise ValueError(
-            f"layer {i} fires on its bias alone before the sample starts, and what it sends is delayed into it"
+            f"layer {i} fires on its bias alone before the sample starts, and what it sends is"
+            " delayed into it"
         )
     window = bits[1 + lag : 1 + lag + job.samples * job.steps]
     np.save(folder / f"spikes-{i}.npy", window.reshape(job.samples, job.steps, -1))

@@ -169,12 +169,14 @@ def _report(
         layers=c.to_json(),
         spikes_compared=c.total("spikes_compared"),
         faults=add_counts(tuple(c.faults)),
-        rate_change=None
-        if exact
-        else {
-            k.name: k.reference_spikes / k.spikes - 1 if k.spikes else None
-            for k in c.layers.values()
-        },
+        rate_change=(
+            None
+            if exact
+            else {
+                k.name: k.reference_spikes / k.spikes - 1 if k.spikes else None
+                for k in c.layers.values()
+            }
+        ),
         logit_error=gaps and gaps[0],
         logit_gap=gaps and gaps[1],
         failures=_failures(c, only_reference - only_engine, samples, max_drop, max_mismatches),
@@ -198,7 +200,8 @@ def _failures(
         who = f"{name} loses" if c.engine.exact else "the integers lose"
         than = "the reference" if c.engine.exact else name
         lines.append(
-            f"{who} {100 * lost / samples:.2f} points of accuracy against {than}, more than {max_drop:g}"
+            f"{who} {100 * lost / samples:.2f} points of accuracy against {than}, more than"
+            f" {max_drop:g}"
         )
     return lines
 

@@ -106,7 +106,8 @@ class Comparison:
         ours, theirs = expected.spikes[layer.name], found.spikes[layer.name]
         if theirs.shape != ours.shape:
             raise ValueError(
-                f"engine {self.engine.name!r} gave spikes {theirs.shape} of layer {layer.name!r}, expected {ours.shape}"
+                f"engine {self.engine.name!r} gave spikes {theirs.shape} of layer {layer.name!r},"
+                f" expected {ours.shape}"
             )
         counts = self.layers.setdefault(layer.name, LayerCounts(layer.name))
         differs = theirs != ours

@@ -129,9 +129,9 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
         "membrane": membrane,
         "threshold": right.threshold if layer.fires else None,
         "incoming_sum_found": theirs[0],
-        "membrane_found": theirs[1]
-        if layer.fires
-        else round(float(evidence.found[0][neuron]) * evidence.unit),
+        "membrane_found": (
+            theirs[1] if layer.fires else round(float(evidence.found[0][neuron]) * evidence.unit)
+        ),
         "differing": base,
         "cause": named[1].cause if named else UNKNOWN,
         "explanation": named[1].explanation if named else None,

@@ -34,7 +34,8 @@ def curve(name: str, lines: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> 
 
     parts = [_axis(low, high, y), f'<text class="tick" x="{LEFT}" y="{HEIGHT - 6}">0</text>']
     parts.append(
-        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">step {last:g}</text>'
+        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">step'
+        f" {last:g}</text>"
     )
     for i, (_, line) in enumerate(lines):
         at = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in line)
@@ -54,10 +55,12 @@ def _axis(low: float, high: float, y: Any) -> str:
     for i in range(3):
         value = low + (high - low) * i / 2
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}"'
+            f' y2="{y(value):.1f}"/>'
         )
         parts.append(
-            f'<text class="tick" x="{LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+            f'<text class="tick" x="{LEFT - 5}" y="{y(value) + 4:.1f}"'
+            f' text-anchor="end">{value:.3g}</text>'
         )
     return "".join(parts)
 
@@ -88,7 +91,8 @@ def intervals(rows: Sequence[tuple[str, Sequence[dict[str, float]]]]) -> Markup:
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{height - 22}"/>')
         anchor = "start" if power == first else "end" if power == last else "middle"
         parts.append(
-            f'<text class="tick" x="{at:.1f}" y="{height - 6}" text-anchor="{anchor}">{escape(joules(10.0**power * (1 + 1e-9)))}</text>'
+            f'<text class="tick" x="{at:.1f}" y="{height - 6}"'
+            f' text-anchor="{anchor}">{escape(joules(10.0**power * (1 + 1e-9)))}</text>'
         )
     for i, (name, found) in enumerate(rows):
         parts.append(f'<text class="name" x="{left}" y="{i * row + 15}">{escape(name)}</text>')
@@ -120,7 +124,8 @@ def core_map(fit: dict[str, Any]) -> Markup:
     for chip in range(shown):
         left = chip * (chip_width + 12)
         parts.append(
-            f'<rect class="chip" x="{left + 0.5}" y="0.5" width="{chip_width}" height="{chip_height}" rx="4"/>'
+            f'<rect class="chip" x="{left + 0.5}" y="0.5" width="{chip_width}"'
+            f' height="{chip_height}" rx="4"/>'
         )
         for core in range(cores):
             column, row = divmod(core // node, rows)
@@ -130,11 +135,13 @@ def core_map(fit: dict[str, Any]) -> Markup:
             owner = owners[at] if at < len(owners) else None
             kind = "free" if owner is None else f"layer{owner % 6}"
             parts.append(
-                f'<rect class="core {kind}" x="{x}" y="{y}" width="{cell - 2}" height="{cell - 2}" rx="2"/>'
+                f'<rect class="core {kind}" x="{x}" y="{y}" width="{cell - 2}" height="{cell - 2}"'
+                ' rx="2"/>'
             )
             if owner is not None:
                 parts.append(
-                    f'<text class="owner layer{owner % 6}" x="{x + cell / 2 - 1}" y="{y + cell / 2 + 3}">{owner + 1}</text>'
+                    f'<text class="owner layer{owner % 6}" x="{x + cell / 2 - 1}"'
+                    f' y="{y + cell / 2 + 3}">{owner + 1}</text>'
                 )
     width = shown * (chip_width + 12) - 11
     says = ", ".join(
@@ -146,5 +153,6 @@ def core_map(fit: dict[str, Any]) -> Markup:
 def _svg(width: float, height: float, says: str, parts: list[str], natural: bool = False) -> Markup:
     size = f' style="max-width: {width:g}px"' if natural else ""
     return Markup(
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(says)}"{size}>{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"'
+        f' aria-label="{escape(says)}"{size}>{"".join(parts)}</svg>'
     )

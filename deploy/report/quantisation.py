@@ -41,7 +41,10 @@ def answers(layers: list[dict[str, Any]]) -> str | None:
     last = layers[-1] if layers else {}
     if last.get("same_class") is None:
         return None
-    line = f"On {last['calibration_recordings']} calibration recordings: {percent(last['same_class'])} of the float network's answers"
+    line = (
+        f"On {last['calibration_recordings']} calibration recordings: {percent(last['same_class'])}"
+        " of the float network's answers"
+    )
     if last.get("logit_error") is not None:
         line += f", logits off by {percent(last['logit_error'])}"
     if last.get("accuracy") is not None:

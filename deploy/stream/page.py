@@ -40,7 +40,8 @@ def choose_layer(program: Program, name: str | None) -> Layer:
     if name not in firing:
         hint = nearest(name, list(firing)) if name else ""
         raise InputError(
-            f"layer {name!r}: has no spikes to show, expected one of {', '.join(firing) or '(none fires)'}{hint}; change --page-layer"
+            f"layer {name!r}: has no spikes to show, expected one of"
+            f" {', '.join(firing) or '(none fires)'}{hint}; change --page-layer"
         )
     return firing[name]
 
@@ -125,15 +126,18 @@ class Page:
         """Writes the page; `source` is the stream's name. The same stream gives the same bytes."""
         stream, mapping, first = self.stream, self.stream.mapping, self._first_us or 0
         arrays = {
-            name: b64encode(b"".join(self._packed[name]) + self._packers[name].flush()).decode(
-                "ascii"
+            name: (
+                b64encode(b"".join(self._packed[name]) + self._packers[name].flush()).decode(
+                    "ascii"
+                )
             )
             for name in ARRAYS
         }
         origin = first if stream.binner.origin_us is None else stream.binner.origin_us
         end = max([self._last_us - first, *(d["time_us"] for d in self._decisions)], default=0) + 1
         shown = (
-            f"The page is full: it shows the first {self._events:,} events and {len(self._decisions):,} decisions."
+            f"The page is full: it shows the first {self._events:,} events and"
+            f" {len(self._decisions):,} decisions."
             if self._full
             else ""
         )
@@ -143,10 +147,16 @@ class Page:
             if rule.margin is None
             else f"at a margin of {rule.margin:.3g}, held for {rule.hold} of them"
         )
-        bins = f"{stream.window} bins of {stream.bundle.contract.bin_us / 1e3:g} ms, every {stream.stride}, state {stream.settings.state}"
+        bins = (
+            f"{stream.window} bins of {stream.bundle.contract.bin_us / 1e3:g} ms, every"
+            f" {stream.stride}, state {stream.settings.state}"
+        )
         data = {
             "title": f"{stream.bundle.path.name} on {source}",
-            "rule": f"{mapping.describe()}. Windows of {bins}; a window decides {decides}, with {rule.min_events} events or more.",
+            "rule": (
+                f"{mapping.describe()}. Windows of {bins}; a window decides {decides}, with"
+                f" {rule.min_events} events or more."
+            ),
             "cut": shown,
             "sensor": mapping.sensor,
             "box": [
@@ -161,9 +171,9 @@ class Page:
             "end_us": end,
             "classes": stream.bundle.classes,
             "layer": self.layer.name,
-            "layer_shape": self.layer.shape
-            if len(self.layer.shape) == 3
-            else (1, 1, self.layer.neurons),
+            "layer_shape": (
+                self.layer.shape if len(self.layer.shape) == 3 else (1, 1, self.layer.neurons)
+            ),
             "decisions": self._decisions,
             "step_bins": self._step_bins,
             "arrays": arrays,

@@ -55,7 +55,8 @@ class Rule:
     def __post_init__(self) -> None:
         if self.hold > 1 and self.margin is None:
             raise InputError(
-                f"hold {self.hold} without a margin, expected both; add --margin, or leave out --hold"
+                f"hold {self.hold} without a margin, expected both; add --margin, or leave out"
+                " --hold"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -78,12 +78,18 @@ class Decision:
             "margin": round(self.margin, 6),
             "bins": self.answer.last - self.answer.begin + 1,
             "events": self.answer.events,
-            "chip_us": None
-            if self.cost is None or self.cost.latency_us is None
-            else [_short(end) for end in self.cost.latency_us],
-            "energy_j": None
-            if self.cost is None
-            else {name: [_short(end) for end in ends] for name, ends in self.cost.energy_j.items()},
+            "chip_us": (
+                None
+                if self.cost is None or self.cost.latency_us is None
+                else [_short(end) for end in self.cost.latency_us]
+            ),
+            "energy_j": (
+                None
+                if self.cost is None
+                else {
+                    name: [_short(end) for end in ends] for name, ends in self.cost.energy_j.items()
+                }
+            ),
         }
         return line | {"times": {"host_us": round(self.host_us, 1)}} if times else line
 
@@ -105,7 +111,8 @@ class Stream:
         self.stride = settings.stride or (1 if settings.state == "carry" else self.window)
         if self.window > self.stride * MOST_WINDOWS and settings.state == "reset":
             raise InputError(
-                f"windows of {self.window} bins every {self.stride}, expected at most {MOST_WINDOWS} at a time; lengthen --stride"
+                f"windows of {self.window} bins every {self.stride}, expected at most"
+                f" {MOST_WINDOWS} at a time; lengthen --stride"
             )
         self.mapping = choose_mapping(
             sensor, contract, settings.corner, settings.factor, settings.combine

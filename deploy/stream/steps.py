@@ -54,7 +54,8 @@ def open_steps(name: str, bundle: Bundle) -> Steps:
     if name == "onnx":
         return OnnxSteps(bundle)
     raise InputError(
-        f"engine {name!r}: does not run streams, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
+        f"engine {name!r}: does not run streams, choose from"
+        f" {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
     )
 
 

@@ -197,8 +197,9 @@ class Carried:
         if not adds_up(program):
             last = program.layers[-1]
             raise InputError(
-                f"layer {last.name!r}: a read-out with voltage decay {last.voltage_decay} and current decay {last.current_decay} forgets by itself, "
-                "carried state expects one that adds up (0 and 4096) or counts spikes; use --state reset"
+                f"layer {last.name!r}: a read-out with voltage decay {last.voltage_decay} and"
+                f" current decay {last.current_decay} forgets by itself, carried state expects one"
+                " that adds up (0 and 4096) or counts spikes; use --state reset"
             )
         self.steps, self.program, self.length, self.stride, self.rule = (
             steps,

@@ -112,7 +112,10 @@ def _threshold(node: Node, found: float, leaks: bool) -> int:
     fine = past < 1 / GRID if strict else past <= 1 / GRID
     if leaks and not fine:
         rule = ">" if strict else ">="
-        way_out = "write whole + 1/128, where both rules agree, or say --fires-at '>' if ties do not matter"
+        way_out = (
+            "write whole + 1/128, where both rules agree, or say --fires-at '>' if ties do not"
+            " matter"
+        )
         raise refuse(
             node,
             f"threshold {found:g} with v {rule} threshold",

@@ -67,7 +67,8 @@ def quantize(
     """
     if calibration.ndim != 5 or len(calibration) == 0:
         raise InputError(
-            f"calibration: frames of shape {calibration.shape}, expected [N, T, C, H, W] with N > 0; give the training recordings"
+            f"calibration: frames of shape {calibration.shape}, expected [N, T, C, H, W] with N >"
+            " 0; give the training recordings"
         )
     network = FloatNetwork(graph)
     if network.graph.input_shape != tuple(input_shape) or calibration.shape[2:] != tuple(
@@ -75,7 +76,8 @@ def quantize(
     ):
         found = f"{network.graph.input_shape}, calibration frames {calibration.shape[2:]}"
         raise InputError(
-            f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that the network was trained on"
+            f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that"
+            " the network was trained on"
         )
     lowered = lower(network)
     if grids is not None and set(grids) != {layer.name for layer in lowered}:
@@ -115,9 +117,10 @@ def quantize(
     report[-1] |= describe_answers(
         expected.readout, answers, None if labels is None else labels[chosen]
     )
-    return Program(
-        input_shape, max_count, tuple(layers), "spikes" if last.fires else "membrane"
-    ), report
+    return (
+        Program(input_shape, max_count, tuple(layers), "spikes" if last.fires else "membrane"),
+        report,
+    )
 
 
 def _affordable(network: FloatNetwork, calibration: Bytes) -> NDArray[np.int64]:
@@ -169,7 +172,8 @@ def _quantize(
         )
         found = f"no weight is left, its scale {most:.3g} is limited by the {limited_by}"
         raise InputError(
-            f"layer {layer.name!r}: {found}, expected one that turns the largest weight into at least 2; {way_out}"
+            f"layer {layer.name!r}: {found}, expected one that turns the largest weight into at"
+            f" least 2; {way_out}"
         )
     scale = grid.scale
     bias = layer.bias.copy()

@@ -56,9 +56,9 @@ def describe_weights(
         "silent_channels": int((~found.any(1)).sum()),
         "voltage_decay": layer.voltage_decay,
         "current_decay": layer.current_decay,
-        "decay_error": 0.0
-        if exact.decay == 0
-        else abs(layer.voltage_decay / DECAY_ONE / exact.decay - 1),
+        "decay_error": (
+            0.0 if exact.decay == 0 else abs(layer.voltage_decay / DECAY_ONE / exact.decay - 1)
+        ),
     }
 
 
@@ -83,7 +83,10 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
             else f", of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
         )
     elif rate < DEAD * wanted:
-        warning = f"dying: {100 * rate:.2g} % of neurons and steps spike, of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
+        warning = (
+            f"dying: {100 * rate:.2g} % of neurons and steps spike, of {100 * wanted:.2g} % in the"
+            " float network; use more bits or --finetune"
+        )
     elif saturated > 0.5:
         warning = f"saturated: {100 * saturated:.0f} % of its neurons nearly always fire"
     return {

@@ -127,9 +127,11 @@ def _header(program: Program) -> str:
         max_count=program.max_count,
         classes=program.classes,
         state="".join(state),
-        readout="its membrane, in 1/64 of a weight"
-        if program.readout == "membrane"
-        else "its spikes since the reset",
+        readout=(
+            "its membrane, in 1/64 of a weight"
+            if program.readout == "membrane"
+            else "its spikes since the reset"
+        ),
     )
 
 
@@ -225,7 +227,10 @@ def _step(neurons: _Neurons, now: list[str], after: list[str]) -> list[str]:
             f"    {name}_update(state, state->sums);\n",
         ]
     here = f"state->{name}.late + state->{name}.now * {n}"
-    wrap = f"    state->{name}.now = state->{name}.now + 1 == {neurons.slots} ? 0 : state->{name}.now + 1;\n"
+    wrap = (
+        f"    state->{name}.now = state->{name}.now + 1 == {neurons.slots} ? 0 : state->{name}.now"
+        " + 1;\n"
+    )
     return [
         *now,
         f"    {name}_update(state, {here});\n",
@@ -259,9 +264,11 @@ def _synapse(neurons: _Neurons, source: _Source, synapse: Synapse, name: str) ->
     factor = 1 << _shift(synapse.weight) - neurons.shift
     common = {
         "name": name,
-        "source": "the input"
-        if source.channels_first
-        else source.expression.removeprefix("state->").removesuffix(".spikes"),
+        "source": (
+            "the input"
+            if source.channels_first
+            else source.expression.removeprefix("state->").removesuffix(".spikes")
+        ),
         "height": height,
         "width": width,
         "channels": channels,
@@ -330,9 +337,11 @@ def _update(neurons: _Neurons) -> str:
         current=current,
         keep_current=f"            state->{name}.u[n] = u;\n" if remembers else "",
         membrane=_kept(f"state->{name}.v[n]", layer.voltage_decay),
-        end=templates.FIRE.substitute(name=name, threshold=layer.threshold << 6)
-        if layer.fires
-        else f"            state->{name}.v[n] = v;\n",
+        end=(
+            templates.FIRE.substitute(name=name, threshold=layer.threshold << 6)
+            if layer.fires
+            else f"            state->{name}.v[n] = v;\n"
+        ),
     )
 
 

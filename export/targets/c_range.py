@@ -15,7 +15,8 @@ def check_32_bits(program: Program, layer: Layer) -> None:
         counts = synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1)
         if counts >= 2**30:
             raise InputError(
-                f"layer {layer.name!r}: pools counts up to {counts}, expected below 2^30 for C; use smaller pools"
+                f"layer {layer.name!r}: pools counts up to {counts}, expected below 2^30 for C; use"
+                " smaller pools"
             )
     most = 64 * largest_sum(program, layer)
     if layer.current_decay == DECAY_ONE or most <= 2 * WRAP:
@@ -23,6 +24,6 @@ def check_32_bits(program: Program, layer: Layer) -> None:
     bound = (most - 2 * WRAP) * DECAY_ONE // layer.current_decay if layer.current_decay else 2**31
     if bound + most + 2 * WRAP >= 2**31:
         raise InputError(
-            f"layer {layer.name!r}: current memory (decay {layer.current_decay}) with sums up to {most // 64}, expected currents below 2^31; "
-            "use fewer synapses or smaller weights"
+            f"layer {layer.name!r}: current memory (decay {layer.current_decay}) with sums up to"
+            f" {most // 64}, expected currents below 2^31; use fewer synapses or smaller weights"
         )

@@ -34,7 +34,8 @@ def write_lava(program: Program, path: Path) -> None:
         synapse, recurrent = _synapses(layer, source)
         if not synapse.weight.any() and not (recurrent and recurrent.weight.any()):
             raise InputError(
-                f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read, expected at least one other; train again"
+                f"layer {layer.name!r}: all weights are 0, which Lava's loader cannot read,"
+                " expected at least one other; train again"
             )
         if synapse.kind == "dense" and not flat:
             entries.append({"type": b"flatten"})
@@ -60,16 +61,19 @@ def _synapses(layer: Layer, source: str) -> tuple[Synapse, Synapse | None]:
         return layer.synapses[0], None
     if sorted(found) != sorted([source, layer.name]):
         raise InputError(
-            f"layer {layer.name!r}: reads {found}, expected {source!r} alone or with itself, as Lava's netx runs chains only; {way_out}"
+            f"layer {layer.name!r}: reads {found}, expected {source!r} alone or with itself, as"
+            f" Lava's netx runs chains only; {way_out}"
         )
     synapse, recurrent = sorted(layer.synapses, key=lambda synapse: synapse.source == layer.name)
     if synapse.kind != "dense" or recurrent.pool > 1:
         raise InputError(
-            f"layer {layer.name!r}: a convolution or a pool beside a recurrent synapse, expected dense ones for Lava's netx; {way_out}"
+            f"layer {layer.name!r}: a convolution or a pool beside a recurrent synapse, expected"
+            f" dense ones for Lava's netx; {way_out}"
         )
     if synapse.delays is not None or recurrent.delays is not None:
         raise InputError(
-            f"layer {layer.name!r}: delays and a recurrent synapse, expected one of them for Lava's netx; {way_out}"
+            f"layer {layer.name!r}: delays and a recurrent synapse, expected one of them for Lava's"
+            f" netx; {way_out}"
         )
     return synapse, recurrent
 
@@ -95,7 +99,8 @@ def _entry(layer: Layer, synapse: Synapse) -> dict[str, Any]:
         return {**entry, **pairs, "groups": synapse.groups}
     if len(layer.shape) == 3:
         raise InputError(
-            f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava; flatten it"
+            f"layer {layer.name!r}: a dense layer of shape {layer.shape}, expected (N,) for Lava;"
+            " flatten it"
         )
     return entry if synapse.delays is None else {**entry, "delay": synapse.delays.astype(np.int32)}
 

@@ -83,7 +83,8 @@ class _Builder(Graph):
             ]
             if "" in summed:
                 raise InputError(
-                    f"layer {layer.name!r}: reads {synapse.source!r}, expected a layer that fires; remove that synapse"
+                    f"layer {layer.name!r}: reads {synapse.source!r}, expected a layer that fires;"
+                    " remove that synapse"
                 )
             if layer.steps_back(synapse):
                 a = self._late(layer, i)
@@ -400,7 +401,8 @@ def _largest_current(program: Program, layer: Layer) -> int | None:
     most = 64 * largest_sum(program, layer)
     if layer.current_decay < DECAY_ONE and most > 2 * WRAP:
         raise InputError(
-            f"layer {layer.name!r}: current memory with sums up to {most // 64}, expected at most {2 * WRAP // 64}, as one wrap then keeps 24 bits; "
-            f"use fewer synapses or smaller weights"
+            f"layer {layer.name!r}: current memory with sums up to {most // 64}, expected at most"
+            f" {2 * WRAP // 64}, as one wrap then keeps 24 bits; use fewer synapses or smaller"
+            " weights"
         )
     return most * DECAY_ONE // layer.current_decay if layer.current_decay else None

@@ -61,7 +61,8 @@ def _check(node: Node) -> None:
             else f"is a {type(operation).__name__}"
         )
         raise InputError(
-            f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave out --precision float"
+            f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave"
+            " out --precision float"
         )
 
 

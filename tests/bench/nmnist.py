@@ -48,7 +48,8 @@ def benchmark(options: Options) -> Iterator[Table]:
         }
         if installed() and not options.quick:
             console.note(
-                f"Lava runs {LAVA_SAMPLES} samples and twice as many (the difference leaves out its start) ..."
+                f"Lava runs {LAVA_SAMPLES} samples and twice as many (the difference leaves out its"
+                " start) ..."
             )
             seconds["Lava (stock)"] = _lava_seconds(contest, Path(folder), found.readout)
             exact["Lava (stock)"] = "yes"
@@ -70,8 +71,11 @@ def benchmark(options: Options) -> Iterator[Table]:
         [[name, ms(s), f"{s / ours:.2f}", exact[name]] for name, s in seconds.items()],
         comparisons,
         [
-            f"threads: {threads} each (Lava: a process a layer). {synops / 1e6:.2f} M synaptic operations a sample, layers spike at {rates} %: "
-            f"simulator {synops / ours / 1e9 / threads:.1f} GSynOps/s per core",
+            (
+                f"threads: {threads} each (Lava: a process a layer). {synops / 1e6:.2f} M synaptic"
+                f" operations a sample, layers spike at {rates} %: simulator"
+                f" {synops / ours / 1e9 / threads:.1f} GSynOps/s per core"
+            ),
         ],
     )
 

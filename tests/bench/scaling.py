@@ -71,11 +71,13 @@ def _time(threads: int) -> Table:
         for density, n, s, deviation in zip(DENSITIES, synops, seconds, off, strict=True)
     ]
     return Table(
-        f"Time against synaptic operations: convolution {CHANNELS} to {CHANNELS}, {SIDE}x{SIDE}, T = {STEPS}, batch {SAMPLES}",
+        f"Time against synaptic operations: convolution {CHANNELS} to {CHANNELS}, {SIDE}x{SIDE}, T"
+        f" = {STEPS}, batch {SAMPLES}",
         ["input spikes", "MSynOps a sample", "ms a sample", "GSynOps/s per core", "line's error"],
         rows,
         notes=[
-            f"threads: {threads}; the line: {ms(rest)} ms a sample + {1e9 * each:.3f} ns an operation"
+            f"threads: {threads}; the line: {ms(rest)} ms a sample + {1e9 * each:.3f} ns an"
+            " operation"
         ],
     )
 
@@ -108,7 +110,8 @@ def _memory() -> Table:
         ],
         rows,
         notes=[
-            "each batch in a process of its own, over what it held before the run (Linux alone tells)"
+            "each batch in a process of its own, over what it held before the run (Linux alone"
+            " tells)"
         ],
     )
 

@@ -204,7 +204,8 @@ def running(bundle: Bundle, free: Known, trained: tuple[Any, Any]) -> Table:
         "all right, %",
     ]
     notes = [
-        f"of {n} recordings, {GAP_US // 1000} ms apart; margin for 99 % on the recordings trained on, at least {fewest} events"
+        f"of {n} recordings, {GAP_US // 1000} ms apart; margin for 99 % on the recordings trained"
+        f" on, at least {fewest} events"
     ]
     return Table("Decisions in a stream without marks", columns, rows, notes=notes)
 
@@ -239,7 +240,8 @@ def in_noise(bundle: Bundle, trained: tuple[Any, Any], seconds: float) -> Table:
         "both",
     ]
     notes = [
-        f"{seconds:g} s of each; {60e6 / bundle.contract.bin_us / bundle.contract.bins:.0f} windows a minute"
+        f"{seconds:g} s of each; {60e6 / bundle.contract.bin_us / bundle.contract.bins:.0f} windows"
+        " a minute"
     ]
     return Table("False decisions a minute in Poisson noise", columns, rows, notes=notes)
 

@@ -53,8 +53,9 @@ def benchmark(options: Options) -> Iterator[Table]:
     ]
     grown = points[-1].resident - points[0].resident
     notes = [
-        f"{grown / 2**20:+.1f} MB from the first point to the last; {report['steps']:,} steps, {report['answers']:,} answers, "
-        f"{report['events'] / points[-1].elapsed_s / 1e6:.1f} M events/s in all"
+        f"{grown / 2**20:+.1f} MB from the first point to the last; {report['steps']:,} steps,"
+        f" {report['answers']:,} answers, {report['events'] / points[-1].elapsed_s / 1e6:.1f} M"
+        " events/s in all"
     ]
     yield Table(
         "Memory of a stream",
@@ -64,7 +65,8 @@ def benchmark(options: Options) -> Iterator[Table]:
     )
     if grown > MOST_GROWN:
         raise SystemExit(
-            f"stream memory: grew by {grown} bytes over {events} events, expected at most {MOST_GROWN}"
+            f"stream memory: grew by {grown} bytes over {events} events, expected at most"
+            f" {MOST_GROWN}"
         )
 
 

@@ -74,7 +74,8 @@ def _table(
         rows,
         [Comparison(f"{case}/ours-vs-spikingjelly", seconds["ours"], seconds["SpikingJelly"])],
         [
-            f"threads: {options.threads} each, on the CPU, float32; losses before the first update: {losses[0]:.4f} and {losses[1]:.4f}"
+            f"threads: {options.threads} each, on the CPU, float32; losses before the first update:"
+            f" {losses[0]:.4f} and {losses[1]:.4f}"
         ],
     )
 

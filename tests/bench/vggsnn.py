@@ -72,8 +72,8 @@ def benchmark(options: Options) -> Iterator[Table]:
         "GSynOps/s per core",
     ]
     notes = [
-        f"threads: {threads} each; simulator and ONNX Runtime gave the same read-out membranes. Synaptic operations are the chip's (every spike of a "
-        "pooled map on its own)."
+        f"threads: {threads} each; simulator and ONNX Runtime gave the same read-out membranes."
+        " Synaptic operations are the chip's (every spike of a pooled map on its own)."
     ]
     yield Table(
         f"VGGSNN 48x48, T = 10, batch {SAMPLES}, ms a sample", columns, rows, comparisons, notes

@@ -143,7 +143,10 @@ def test_a_file_that_does_not_compile_is_named_with_the_compilers_error(
     )
     with pytest.raises(
         InputError,
-        match=r"network\.c: .*cc cannot compile it \(network\.c:\d+:\d+: error: .*zero.*\); export the network again",
+        match=(
+            r"network\.c: .*cc cannot compile it \(network\.c:\d+:\d+: error: .*zero.*\); export"
+            r" the network again"
+        ),
     ):
         open_engine("c", edited)
 

@@ -75,8 +75,9 @@ def test_spreading_is_faster(tmkt: Any, pipeline: Any) -> None:
 def test_a_misfit_ends_with_exit_code_1_and_what_to_change(tmkt: Any, tmp_path: Path) -> None:
     wide = tmp_path / "wide.toml"
     wide.write_text(
-        '[data]\nname = "nmnist"\nshots = 5\nbin_us = 31600\n[network]\nchannels = [16, 512, 64]\nstrides = [2, 1, 1]\npools = [1, 2, 1]\n'
-        '[method]\nname = "tmkt"\n[train]\nsteps = 10\n'
+        '[data]\nname = "nmnist"\nshots = 5\nbin_us = 31600\n[network]\nchannels = [16, 512,'
+        ' 64]\nstrides = [2, 1, 1]\npools = [1, 2, 1]\n[method]\nname = "tmkt"\n[train]\nsteps ='
+        " 10\n"
     )
     done = tmkt("fit", wide)
     assert done.code == 1
@@ -114,7 +115,10 @@ def test_help_shows_an_example(tmkt: Any) -> None:
 
 
 def test_placing_loads_no_torch() -> None:
-    code = "import sys; import tmkt.cli.fit, tmkt.deploy.fit.report; print(sorted({'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
+    code = (
+        "import sys; import tmkt.cli.fit, tmkt.deploy.fit.report; print(sorted({'torch',"
+        " 'spikingjelly', 'lava'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

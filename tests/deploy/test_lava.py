@@ -127,9 +127,9 @@ class TestRealLava:
         }
         (tmp_path / "job.json").write_text(json.dumps(job))
         script = (
-            "import sys; from pathlib import Path; from tmkt.deploy.lava import runner\n"
-            f"code = runner.main(Path({str(tmp_path)!r}))\n"
-            "print(code, sorted({'torch', 'matplotlib', 'cv2', 'spikingjelly'} & set(sys.modules)))"
+            "import sys; from pathlib import Path; from tmkt.deploy.lava import runner\ncode ="
+            f" runner.main(Path({str(tmp_path)!r}))\nprint(code, sorted({{'torch', 'matplotlib',"
+            " 'cv2', 'spikingjelly'} & set(sys.modules)))"
         )
         done = subprocess.run(
             [sys.executable, "-P", "-W", "error", "-c", script],
@@ -169,7 +169,10 @@ class TestRealLava:
         )
         with pytest.raises(
             InputError,
-            match=r"has layers of shape \[\(3,\)\], the program \[\(4, 12, 10\), \(6, 6, 5\), \(3,\)\]",
+            match=(
+                r"has layers of shape \[\(3,\)\], the program \[\(4, 12, 10\), \(6, 6, 5\),"
+                r" \(3,\)\]"
+            ),
         ):
             LavaEngine(bundle).run(make_frames(1, bundle.program))
 
@@ -184,9 +187,10 @@ class TestRealLava:
         jobs = tmp_path / "jobs"
         jobs.mkdir()
         script = (
-            "import numpy as np; from pathlib import Path; from tmkt import bundle; from tmkt.deploy.engines.lava import LavaEngine\n"
-            f"engine = LavaEngine(bundle.load(Path({str(bundle.path)!r})), lambda k: print(k, flush=True))\n"
-            "engine.run(np.zeros((500, 40, 2, 13, 11), np.uint8))"
+            "import numpy as np; from pathlib import Path; from tmkt import bundle; from"
+            " tmkt.deploy.engines.lava import LavaEngine\nengine ="
+            f" LavaEngine(bundle.load(Path({str(bundle.path)!r})), lambda k: print(k,"
+            " flush=True))\nengine.run(np.zeros((500, 40, 2, 13, 11), np.uint8))"
         )
         environment = {**os.environ, "TMPDIR": str(jobs)}
         engine = subprocess.Popen(

@@ -309,8 +309,8 @@ def test_a_divergence_is_shown_with_its_place_and_by_layer(
     write_page(tmp_path / "r.html", report, None)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert (
-        "Sample 3, layer conv1, step 4, neuron 1, 2, 3: 0, expected 1. Likely cause: decay: leaks twice."
-        in text
+        "Sample 3, layer conv1, step 4, neuron 1, 2, 3: 0, expected 1. Likely cause: decay: leaks"
+        " twice." in text
     )
     assert "membrane 12,345 here, – there; threshold 12,000" in text
     assert '<table id="divergence-onnx">' in text

@@ -122,7 +122,10 @@ def test_a_share_that_kills_every_worker_is_given_up_in_one_line(
     try:
         with pytest.raises(
             InputError,
-            match=r"3 died \(exit code -9\) over the recordings .*00001\.bin to .*00011\.bin; use fewer workers",
+            match=(
+                r"3 died \(exit code -9\) over the recordings .*00001\.bin to .*00011\.bin; use"
+                r" fewer workers"
+            ),
         ):
             run_recordings(bundle, "simulator", recordings, on_processes(2), 1)
     finally:

@@ -95,11 +95,10 @@ def test_products_stay_whole_where_torch_was_told_to_shorten_them(tmp_path: Path
 def test_a_host_without_torch_is_told_so_in_one_line(tmp_path: Path) -> None:
     write_example(tmp_path / "bundle", example_parts())
     code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from tmkt import bundle; from tmkt.deploy.engines import open_engine; from tmkt.errors import InputError\n"
-        f"opened = bundle.load(Path({str(tmp_path / 'bundle')!r}))\n"
-        "try: open_engine('torch', opened)\n"
-        "except InputError as error: print(error)"
+        "import sys; sys.modules['torch'] = None\nfrom pathlib import Path; from tmkt import"
+        " bundle; from tmkt.deploy.engines import open_engine; from tmkt.errors import"
+        f" InputError\nopened = bundle.load(Path({str(tmp_path / 'bundle')!r}))\ntry:"
+        " open_engine('torch', opened)\nexcept InputError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("engine 'torch': torch is not installed; run: pip install torch")

@@ -92,7 +92,10 @@ def test_decays_and_inputs_are_read_by_the_convention_that_is_asked_for() -> Non
     network = graph(SHAPE, {**CHAIN, "lif": nir.IF(full(1, 5), full(1, 5), full(0, 5))})
     with pytest.raises(
         InputError,
-        match=r"node 'lif': IF with r = 1, so that an input counts 0.0001 of itself, expected --inputs",
+        match=(
+            r"node 'lif': IF with r = 1, so that an input counts 0.0001 of itself, expected"
+            r" --inputs"
+        ),
     ):
         order(network, strict=True)
     assert order(network, Conventions(inputs="per-step"), strict=True).nodes[2].operation.r[0] == 1

@@ -119,6 +119,9 @@ def test_numbers_that_are_no_integers_are_refused_as_such() -> None:
     assert take_integers(graph(SHAPE, nodes), 1)[0].layers[0].threshold == 100
     with pytest.raises(
         InputError,
-        match="node 'lif': threshold 100 with v >= threshold, expected one that a whole number stands for",
+        match=(
+            "node 'lif': threshold 100 with v >= threshold, expected one that a whole number"
+            " stands for"
+        ),
     ):
         take_integers(graph(SHAPE, nodes, metadata={"dt": DT, "threshold_rule": ">="}), 1)

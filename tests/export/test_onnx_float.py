@@ -154,13 +154,12 @@ def test_it_runs_where_there_is_nothing_but_onnx_runtime_and_numpy(
     written: tuple[Any, Path],
 ) -> None:
     code = (
-        "import sys\n"
-        "for name in ('torch', 'onnx', 'nir', 'tmkt', 'spikingjelly'): sys.modules[name] = None\n"
-        "import numpy as np, onnxruntime\n"
-        f"session = onnxruntime.InferenceSession({str(written[1])!r}, providers=['CPUExecutionProvider'])\n"
-        "feed = {i.name: np.zeros((1, *i.shape[1:]), np.float32) for i in session.get_inputs()[1:]}\n"
-        f"feed['x'] = np.zeros((3, 1, *{SHAPE}), np.uint8)\n"
-        "print(session.run(['readout'], feed)[0].shape)"
+        "import sys\nfor name in ('torch', 'onnx', 'nir', 'tmkt', 'spikingjelly'):"
+        " sys.modules[name] = None\nimport numpy as np, onnxruntime\nsession ="
+        f" onnxruntime.InferenceSession({str(written[1])!r},"
+        " providers=['CPUExecutionProvider'])\nfeed = {i.name: np.zeros((1, *i.shape[1:]),"
+        f" np.float32) for i in session.get_inputs()[1:]}}\nfeed['x'] = np.zeros((3, 1, *{SHAPE}),"
+        " np.uint8)\nprint(session.run(['readout'], feed)[0].shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(1, 10)"

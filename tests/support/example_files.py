@@ -81,7 +81,8 @@ def aedat4(
     for identity, parts in streams.items():
         height, width = parts[0].sensor if parts else SENSOR
         size = (
-            f'<node name="info"><attr key="sizeX">{width}</attr><attr key="sizeY">{height}</attr></node>'
+            f'<node name="info"><attr key="sizeX">{width}</attr><attr'
+            f' key="sizeY">{height}</attr></node>'
             if sizes
             else ""
         )

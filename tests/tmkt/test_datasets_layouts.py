@@ -209,7 +209,7 @@ def test_the_official_gesture_archive_is_cut_by_its_labels(tmp_path: Path) -> No
 def test_a_cut_gesture_file_is_refused(tmp_path: Path) -> None:
     write_gesture_official(tmp_path, [1])
     path = tmp_path / "DvsGesture" / "user01_led.aedat"
-    (recording, *_) = dataset("dvsgesture").find_recordings(tmp_path)
+    recording, *_ = dataset("dvsgesture").find_recordings(tmp_path)
     whole = path.read_bytes()
     for size in (10, 40, 80, 100, len(whole) - 1):
         path.write_bytes(whole[:size])
@@ -256,7 +256,9 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
         )
     with pytest.raises(
         InputError,
-        match=r'does not say its camera.s size; write .*camera.toml with the line: sensor = "640x480"',
+        match=(
+            r'does not say its camera.s size; write .*camera.toml with the line: sensor = "640x480"'
+        ),
     ):
         dataset("folders").find_recordings(tmp_path / "data")
     (tmp_path / "data" / "camera.toml").write_text('sensor = "240x180"\n')

@@ -280,5 +280,8 @@ def test_without_nir_the_message_says_how_to_install_it(
 
 
 def test_running_a_nir_file_imports_no_torch() -> None:
-    script = "import sys, tmkt.nir.float_network, tmkt.nir.file; tmkt.nir.file.import_nir(); sys.exit('torch' in sys.modules)"
+    script = (
+        "import sys, tmkt.nir.float_network, tmkt.nir.file; tmkt.nir.file.import_nir();"
+        " sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -55,15 +55,19 @@ def test_imports_keep_to_the_house_rules(path: Path) -> None:
 
 def test_running_a_bundle_does_not_load_torch() -> None:
     code = (
-        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines, tmkt.program.simulator.simulator, tmkt.deploy.engines.onnx, "
-        "tmkt.deploy.engines.float, tmkt.deploy.parity, tmkt.deploy.energy, tmkt.deploy.evaluate; "
-        "print(sorted({'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
+        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines,"
+        " tmkt.program.simulator.simulator, tmkt.deploy.engines.onnx, tmkt.deploy.engines.float,"
+        " tmkt.deploy.parity, tmkt.deploy.energy, tmkt.deploy.evaluate; print(sorted({'torch',"
+        " 'spikingjelly', 'lava'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys; import tmkt, tmkt.cli; print(sorted({'numpy', 'numba', 'h5py', 'torch', 'pydantic', 'onnxruntime'} & set(sys.modules)))"
+    code = (
+        "import sys; import tmkt, tmkt.cli; print(sorted({'numpy', 'numba', 'h5py', 'torch',"
+        " 'pydantic', 'onnxruntime'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

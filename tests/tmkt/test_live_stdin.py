@@ -117,7 +117,10 @@ def test_nonsense_is_refused_with_its_share_unless_it_is_to_be_repaired() -> Non
     text = b"1,2,3,1\n2,300,3,1\n3,2,3,5\n-1,1,1,1\n"
     with pytest.raises(
         InputError,
-        match=r"3 of 4 events dropped \(1 outside the sensor, 1 with a polarity above 1, 1 before time 0\).*--sensor",
+        match=(
+            r"3 of 4 events dropped \(1 outside the sensor, 1 with a polarity above 1, 1 before"
+            r" time 0\).*--sensor"
+        ),
     ):
         read(text)
     assert read(text, repair=True)[0].t.tolist() == [1]

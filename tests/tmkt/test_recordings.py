@@ -127,7 +127,10 @@ def test_a_recording_cut_at_any_byte_is_refused_or_is_shorter(
         elif size % 5:
             with pytest.raises(
                 InputError,
-                match=rf"cut\.bin: truncated, {size // 5} records of 5 bytes and {size % 5} bytes left over",
+                match=(
+                    rf"cut\.bin: truncated, {size // 5} records of 5 bytes and {size % 5} bytes"
+                    r" left over"
+                ),
             ):
                 read_bin(path, (34, 34))
         else:
@@ -138,7 +141,10 @@ def test_a_recording_of_another_sensor_is_refused(shared_data: Path) -> None:
     path = shared_data / "recordings" / "ncaltech101_faces_easy_0001.bin"
     with pytest.raises(
         InputError,
-        match=r"easy_0001\.bin: \d+ of 67445 events lie outside the sensor \(x up to 150, y up to 172\)",
+        match=(
+            r"easy_0001\.bin: \d+ of 67445 events lie outside the sensor \(x up to 150, y up to"
+            r" 172\)"
+        ),
     ):
         read_bin(path, (34, 34))
     assert len(read_bin(path, (180, 240))) == 67445

@@ -74,7 +74,8 @@ def fit_recipe(
     source = dataset(recipe.data.name, source.class_names(data))
     if source.load_images is None:
         raise InputError(
-            f"{source.title}: has no images, and a camera is fitted by what it would record of them; choose another data set"
+            f"{source.title}: has no images, and a camera is fitted by what it would record of"
+            " them; choose another data set"
         )
     found = source.find_recordings(data)
     contract = input_contract(recipe.data, found)
@@ -100,7 +101,8 @@ def _shown(
         of_class = [own] if own is not None else np.flatnonzero(images.labels == recording.label)
         if not len(of_class):
             raise InputError(
-                f"{recording.path}: there is no image of its class, expected some; give a fuller --static"
+                f"{recording.path}: there is no image of its class, expected some; give a fuller"
+                " --static"
             )
         shown.append(images.images[rng.permutation(of_class)[:OF_CLASS]])
     return shown

@@ -285,7 +285,8 @@ def simulate_frames(
     if contract.bins * contract.bin_us > MOST_STEPS * step_us:
         length = f"{contract.bins} bins of {contract.bin_us} us"
         raise InputError(
-            f"simulated camera: {length}, expected at most {MOST_STEPS} steps of {step_us} us; use shorter or fewer bins"
+            f"simulated camera: {length}, expected at most {MOST_STEPS} steps of {step_us} us; use"
+            " shorter or fewer bins"
         )
     times = np.arange(0.0, contract.bins * contract.bin_us + 1.0, step_us)
     bin_of = np.minimum((times - step_us / 2) // contract.bin_us, contract.bins - 1).astype(

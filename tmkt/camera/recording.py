@@ -175,7 +175,8 @@ def record(
     order = order[_awake(t[order], at[order], camera.refractory_us, pixels)]
     if not len(order):
         raise InputError(
-            "camera: the image made no event, expected one with more contrast; choose another image or a lower threshold"
+            "camera: the image made no event, expected one with more contrast; choose another image"
+            " or a lower threshold"
         )
     t, at, p = t[order], at[order], p[order]
     width = camera.sensor[1]

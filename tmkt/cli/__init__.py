@@ -17,7 +17,10 @@ from tmkt.cli import data, demo, doctor, energy, export, fit, report, run, send,
 from tmkt.errors import InputError, nearest
 
 app = typer.Typer(
-    help="Train spiking networks for event cameras with the help of images, export them as integers, and prove what they compute.",
+    help=(
+        "Train spiking networks for event cameras with the help of images, export them as integers,"
+        " and prove what they compute."
+    ),
     epilog="Start with: tmkt demo",
     context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
@@ -67,17 +70,20 @@ def main() -> None:
         code = 1
     except MemoryError:
         console.error(
-            "not enough memory; use --limit, or a smaller batch, network or number of bins, or free some"
+            "not enough memory; use --limit, or a smaller batch, network or number of bins, or free"
+            " some"
         )
         code = 2
     except OSError as error:
         console.error(
-            f"{error.filename or 'file'}: {error.strerror or error}; check the path, its permissions and the free space"
+            f"{error.filename or 'file'}: {error.strerror or error}; check the path, its"
+            " permissions and the free space"
         )
         code = 2
     if verbose:
         print(
-            f"tmkt {__version__}, Python {sys.version.split()[0]}, {time.monotonic() - begin:.1f} s{_peak()}",
+            f"tmkt {__version__}, Python {sys.version.split()[0]}, {time.monotonic() - begin:.1f}"
+            f" s{_peak()}",
             file=sys.stderr,
         )
     sys.exit(code)

@@ -14,7 +14,10 @@ def register(app: typer.Typer) -> None:
     """Adds the command to `tmkt data`."""
     app.command(
         "fit-camera",
-        epilog="Example: tmkt data fit-camera nmnist-fewshot-sim --data data/nmnist --static data/mnist --out fitted.toml",
+        epilog=(
+            "Example: tmkt data fit-camera nmnist-fewshot-sim --data data/nmnist --static"
+            " data/mnist --out fitted.toml"
+        ),
     )(data_fit_camera)
 
 
@@ -71,7 +74,8 @@ def data_fit_camera(
         print(dump_section("static", fit.camera.model_dump()), end="")
     moved = f"distance from them {fit.distance_before:.3f} -> {fit.distance:.3f}"
     console.note(
-        f"Fitted to {fit.recordings} recordings, those that seed {chosen.train.seed} trains on; {moved}"
+        f"Fitted to {fit.recordings} recordings, those that seed {chosen.train.seed} trains on;"
+        f" {moved}"
     )
     if out:
         console.note(

@@ -185,7 +185,8 @@ def _open(
     ):
         if value is not None and value not in known:
             raise InputError(
-                f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+                f"{option} {value!r}: unknown, choose from"
+                f" {', '.join(known)}{nearest(value, known)}"
             )
     return open_events(
         file,
@@ -233,7 +234,10 @@ def _report(
     return (
         about
         | statistics
-        | {"counters": source.counters.to_json(), "damage": None if damage is None else str(damage)}
+        | {
+            "counters": source.counters.to_json(),
+            "damage": None if damage is None else str(damage),
+        }
     )
 
 
@@ -257,9 +261,11 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
         ["first and last stamp", f"{report['first_us']} and {report['last_us']} us"],
         [
             "rate",
-            None
-            if rates[0] is None
-            else f"{rates[0]:,.0f} events/s; at most {rates[1]:,.0f} in 10 ms",
+            (
+                None
+                if rates[0] is None
+                else f"{rates[0]:,.0f} events/s; at most {rates[1]:,.0f} in 10 ms"
+            ),
         ],
         ["on events", console.percent(report["on_share"])],
         ["columns and rows", "x {} to {}, y {} to {}".format(*report["x"], *report["y"])],

@@ -71,7 +71,8 @@ def data_list(
         rows,
     )
     console.note(
-        f"Looked in: {', '.join(map(str, look_in(places or [])))}. To fetch: tmkt data fetch {'|'.join(FETCHED)}"
+        f"Looked in: {', '.join(map(str, look_in(places or [])))}. To fetch: tmkt data fetch"
+        f" {'|'.join(FETCHED)}"
     )
 
 
@@ -104,7 +105,8 @@ def data_check(
     if protocol not in ("instance-disjoint", "paper"):
         known = ["instance-disjoint", "paper"]
         raise InputError(
-            f"--protocol {protocol!r}: not known, expected {' or '.join(known)}{nearest(protocol, known)}"
+            f"--protocol {protocol!r}: not known, expected"
+            f" {' or '.join(known)}{nearest(protocol, known)}"
         )
     source = dataset(name or detect(data))
     with console.progress("read") as update:
@@ -161,7 +163,10 @@ def data_fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="A data set or images: nmnist, ncaltech101, cifar10dvs, dvsgesture, mnist, caltech101, ..."
+            help=(
+                "A data set or images: nmnist, ncaltech101, cifar10dvs, dvsgesture, mnist,"
+                " caltech101, ..."
+            )
         ),
     ],
     out: Annotated[

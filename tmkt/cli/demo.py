@@ -91,7 +91,10 @@ def demo(
         0,
         [
             "energy per inference",
-            f"{console.joules(central['energy_j'])} ({interval}) on {central['device']}, more above",
+            (
+                f"{console.joules(central['energy_j'])} ({interval}) on {central['device']}, more"
+                " above"
+            ),
         ],
     )
     console.table("And", ["what", "figure or path"], places)

@@ -22,7 +22,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command(
-    epilog="Example: tmkt energy bundles/nmnist --device loihi1 --device loihi2 --data data/nmnist --limit 100 --plot energy.svg"
+    epilog=(
+        "Example: tmkt energy bundles/nmnist --device loihi1 --device loihi2 --data data/nmnist"
+        " --limit 100 --plot energy.svg"
+    )
 )
 def energy(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
@@ -77,7 +80,8 @@ def energy(
     if other is not None:
         if csv is not None or plot is not None or measure:
             raise InputError(
-                "energy: --csv, --plot and --measure are for one bundle, found two; leave one out, or use --json"
+                "energy: --csv, --plot and --measure are for one bundle, found two; leave one out,"
+                " or use --json"
             )
         second = open_bundle(other, bins, bin_us, max_count)
         report = {

@@ -37,7 +37,10 @@ def export(
         str | None,
         typer.Option(
             "--bits",
-            help="Bits of a weight, 2 to 8: 4, or 8,4,4,8, or 4,readout=8; of a .nir file also none [8].",
+            help=(
+                "Bits of a weight, 2 to 8: 4, or 8,4,4,8, or 4,readout=8; of a .nir file also none"
+                " [8]."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -107,7 +110,8 @@ def export(
         if options.given or bits == "none":
             found = options.given[0] if options.given else "--bits none"
             raise InputError(
-                f"{network}: {found} given, which is for .nir files; leave it out, or give a file that ends in .nir"
+                f"{network}: {found} given, which is for .nir files; leave it out, or give a file"
+                " that ends in .nir"
             )
         path = out or Path("bundles") / network.resolve().name
         if finetune:
@@ -143,6 +147,7 @@ def export(
     )
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
         console.note(
-            "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this network from the program"
+            "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this"
+            " network from the program"
         )
     console.note(f"Next: tmkt parity {path} --data DIR")

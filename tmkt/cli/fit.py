@@ -58,7 +58,8 @@ def fit(
     if data is not None:
         if bundle is None:
             raise InputError(
-                f"{target}: --data counts the spikes of integers, expected a bundle; make one with: tmkt export, or leave out --data"
+                f"{target}: --data counts the spikes of integers, expected a bundle; make one with:"
+                " tmkt export, or leave out --data"
             )
         frames, _ = read_recordings(bundle, data, split, limit, "fit")
     with console.progress("fit") as update:
@@ -97,7 +98,8 @@ def _run_network(path: Path) -> "Network":
     if not (path / RECIPE).is_file():
         found = "neither a bundle nor a run" if path.exists() else "no such file or folder"
         raise InputError(
-            f"{path}: {found}, expected a bundle, a run, a .nir file or a recipe; see: tmkt recipes list"
+            f"{path}: {found}, expected a bundle, a run, a .nir file or a recipe; see: tmkt recipes"
+            " list"
         )
     recipe = load_run_recipe(path)
     if not (path / INFO).is_file():  # not finished: its network is decided all the same
@@ -152,7 +154,8 @@ def _show(target: str, report: dict[str, Any]) -> None:
             else "mean over recordings and steps"
         )
         print(
-            f"A step takes {time['low_us']:.3g} to {time['high_us']:.3g} µs ({condition}); {left_out} not included."
+            f"A step takes {time['low_us']:.3g} to {time['high_us']:.3g} µs ({condition});"
+            f" {left_out} not included."
         )
 
 
@@ -202,7 +205,8 @@ def _verdict(report: dict[str, Any]) -> str:
         )
     if report["relay_neurons"]:
         lines.append(
-            f"Not in it: {report['relay_neurons']:,} relay neurons for its branches, where synapses have no delays (Lava's convolutions)."
+            f"Not in it: {report['relay_neurons']:,} relay neurons for its branches, where synapses"
+            " have no delays (Lava's convolutions)."
         )
     if report["changes"]:
         lines.append(
@@ -234,10 +238,13 @@ def _show_traffic(traffic: dict[str, Any]) -> None:
         for link in traffic["links"]
     ]
     rows.append(["all", "", *(_whole(traffic[key]) for key in keys)])
-    title = f"Traffic of one inference of {traffic['steps']} steps, mean of {traffic['samples']} recordings"
+    title = (
+        f"Traffic of one inference of {traffic['steps']} steps, mean of {traffic['samples']}"
+        " recordings"
+    )
     console.table(title, ["from", "to", "messages", "hops", "messages between chips"], rows)
     core = traffic["busiest_core"]
     print(
-        f"Busiest core: one of {core['layer']}, {core['synops_per_step']:,.0f} synaptic operations a step "
-        f"(mean of all cores {core['mean_synops_per_step']:,.0f})."
+        f"Busiest core: one of {core['layer']}, {core['synops_per_step']:,.0f} synaptic operations"
+        f" a step (mean of all cores {core['mean_synops_per_step']:,.0f})."
     )

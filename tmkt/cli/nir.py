@@ -69,7 +69,8 @@ def run_nir_export(
     }
     if options.bins is None or options.bin_us is None:
         raise InputError(
-            f"{path}: no --bins or --bin-us, expected how recordings become its time steps: --bins T --bin-us 1000 (and --max-count)"
+            f"{path}: no --bins or --bin-us, expected how recordings become its time steps: --bins"
+            " T --bin-us 1000 (and --max-count)"
         )
     contract = InputContract(
         network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1
@@ -77,7 +78,8 @@ def run_nir_export(
     name = options.dataset or "folders"
     if bits is not None and options.data is None:
         raise InputError(
-            f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add --data DIR, or --bits none"
+            f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add"
+            " --data DIR, or --bits none"
         )
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
     frames, instances = (

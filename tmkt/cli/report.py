@@ -88,7 +88,8 @@ def report(
         check_device(name)
     if other is not None and run is not None:
         raise InputError(
-            "report: --run goes with one bundle, found two; to compare with learning curves, give the runs themselves"
+            "report: --run goes with one bundle, found two; to compare with learning curves, give"
+            " the runs themselves"
         )
     with _opened(target, run) as first:
         if other is None:
@@ -116,7 +117,8 @@ def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
             "model_sha256"
         ):
             raise InputError(
-                f"{run}: not the run that {target} was made from (other weights); give that run, or leave out --run"
+                f"{run}: not the run that {target} was made from (other weights); give that run, or"
+                " leave out --run"
             )
         yield Opened(str(target), bundle, opened)
         return
@@ -127,7 +129,8 @@ def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
         )
     if run is not None:
         raise InputError(
-            f"{target}: is a run itself, found --run {run} as well; leave out --run, or give the bundle first"
+            f"{target}: is a run itself, found --run {run} as well; leave out --run, or give the"
+            " bundle first"
         )
     trained = load_run(target)
     with TemporaryDirectory(prefix="tmkt-report-") as folder:
@@ -241,7 +244,8 @@ def _shared(
     sets = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if sets[0] != sets[1]:
         raise InputError(
-            f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data to compare the rest"
+            f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data"
+            " to compare the rest"
         )
     both = set(choose_recordings(second, data, split, None, "report"))
     shared = [
@@ -251,6 +255,7 @@ def _shared(
     ]
     if not shared:
         raise InputError(
-            f"{second.path}: no recording of split {split!r} is also in that of the other; try --split all"
+            f"{second.path}: no recording of split {split!r} is also in that of the other; try"
+            " --split all"
         )
     return draw(shared, limit)

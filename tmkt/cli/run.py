@@ -22,7 +22,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command(
-    epilog="Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results answers.jsonl --json"
+    epilog=(
+        "Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results"
+        " answers.jsonl --json"
+    )
 )
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
@@ -68,7 +71,10 @@ def evaluate(
 
 
 @app.command(
-    epilog="Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist --limit 100"
+    epilog=(
+        "Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist"
+        " --limit 100"
+    )
 )
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],

@@ -52,7 +52,8 @@ def data_send(
         console.emit_json({"file": str(file), "address": address, **asdict(sent)})
     else:
         console.note(
-            f"{address}: {sent.events} events in {sent.packets} packets, {sent.seconds:.1f} s, at most {1e3 * sent.late_s:.1f} ms late"
+            f"{address}: {sent.events} events in {sent.packets} packets, {sent.seconds:.1f} s, at"
+            f" most {1e3 * sent.late_s:.1f} ms late"
         )
     if sent.refused:
         console.note(f"{address}: {sent.refused} times nobody listened; start the receiver first")

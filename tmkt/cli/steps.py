@@ -27,7 +27,8 @@ def need_data(data: Path | None, command: str) -> Path:
     """The recordings' folder; InputError where it is not given or not there."""
     if data is None:
         raise InputError(
-            f"{command}: no --data given, expected the folder of the event recordings; add --data DIR"
+            f"{command}: no --data given, expected the folder of the event recordings; add"
+            " --data DIR"
         )
     if not data.is_dir():
         raise InputError(f"{data}: no such folder, expected the event recordings; check --data")
@@ -71,7 +72,8 @@ def run_training(
             "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
         )
         console.note(
-            f"{kind} on {test['samples']} recordings that were not trained on: {console.percent(test['accuracy'])}{before}"
+            f"{kind} on {test['samples']} recordings that were not trained on:"
+            f" {console.percent(test['accuracy'])}{before}"
         )
     return run
 
@@ -170,7 +172,8 @@ def run_evaluation(
 
     if ray is not None and workers > 1:
         raise InputError(
-            f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core that the cluster offers"
+            f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core"
+            " that the cluster offers"
         )
     if results is not None:
         need_place(results)
@@ -206,7 +209,8 @@ def run_evaluation(
     if results is not None:
         write_results(results, recordings, answers)
     console.note(
-        f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a second, start included"
+        f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a"
+        " second, start included"
     )
     return {
         **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
@@ -225,7 +229,8 @@ def need_place(path: Path) -> None:
         TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another"
+            " place"
         ) from None
 
 
@@ -270,7 +275,8 @@ def compare_energy(
     names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if names[0] != names[1]:
         raise InputError(
-            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare bundles of one data set"
+            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare"
+            " bundles of one data set"
         )
     both = set(choose_recordings(second, data, split, None, "energy"))
     shared = [
@@ -280,7 +286,8 @@ def compare_energy(
     ]
     if not shared:
         raise InputError(
-            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try --split all"
+            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"
+            " --split all"
         )
     chosen = draw(shared, limit)
 

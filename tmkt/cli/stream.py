@@ -24,7 +24,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command(
-    epilog="Example: tmkt stream bundles/nmnist recording.bin --margin auto --min-events auto --data data/nmnist"
+    epilog=(
+        "Example: tmkt stream bundles/nmnist recording.bin --margin auto --min-events auto --data"
+        " data/nmnist"
+    )
 )
 def stream(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
@@ -167,7 +170,8 @@ def stream(
     for option, value, known in choices:
         if value not in known:
             raise InputError(
-                f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+                f"{option} {value!r}: unknown, choose from"
+                f" {', '.join(known)}{nearest(value, known)}"
             )
     opened = open_bundle(bundle, bins, bin_us, max_count)
     if page is not None:
@@ -218,7 +222,8 @@ def stream(
     counters = events.counters
     if counters.dropped:
         console.note(
-            f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events dropped: {counters.reasons()}; check --sensor"
+            f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events"
+            f" dropped: {counters.reasons()}; check --sensor"
         )
     if losses := getattr(counters, "losses", lambda: "")():
         console.note(f"{source}: {losses}")
@@ -261,7 +266,8 @@ def _open(
     if asked is None:
         height, width = asked = bundle.contract.sensor
         console.note(
-            f"{source}: does not say its sensor, taken for the bundle's, {width}x{height}; else add --sensor"
+            f"{source}: does not say its sensor, taken for the bundle's, {width}x{height}; else add"
+            " --sensor"
         )
     if is_live(source):
         live = open_live(source, asked, timeout_s=timeout, repair=repair)
@@ -300,8 +306,9 @@ def _rule(
             chosen = choose_margin(bundle.program, frames, labels, accuracy, hold)
             lead = chosen.margin
             console.note(
-                f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on {console.percent(chosen.decided)} decided, "
-                f"{console.percent(chosen.accuracy)} of these right; recordings that are new are right less often"
+                f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on"
+                f" {console.percent(chosen.decided)} decided, {console.percent(chosen.accuracy)} of"
+                " these right; recordings that are new are right less often"
             )
         if min_events == AUTO:
             fewest = choose_min_events(frames)
@@ -316,7 +323,8 @@ def _number(option: str, text: str | None, kind: type[int] | type[float]) -> flo
         value = -1
     if not 0 <= value < 1e9 or (kind is int and value < 1):
         raise InputError(
-            f"{option} {text!r}: expected {'a whole number from 1' if kind is int else 'a number from 0'}, or {AUTO}"
+            f"{option} {text!r}: expected"
+            f" {'a whole number from 1' if kind is int else 'a number from 0'}, or {AUTO}"
         )
     return value
 

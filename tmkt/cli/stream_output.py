@@ -98,10 +98,14 @@ class LiveTable:
             if rule["margin"] is None
             else f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
         )
-        every = f"{header['window_bins']} bins of {header['bin_us']} us, every {header['stride_bins']}, state {header['state']}"
+        every = (
+            f"{header['window_bins']} bins of {header['bin_us']} us, every {header['stride_bins']},"
+            f" state {header['state']}"
+        )
         console.note(f"Input: {mapping}")
         console.note(
-            f"Windows: {every}, bins from the {header['origin']}; decided {decides}, with {rule['min_events']} events or more"
+            f"Windows: {every}, bins from the {header['origin']}; decided {decides}, with"
+            f" {rule['min_events']} events or more"
         )
 
     def show(self, decision: "Decision", origin_us: int) -> None:
@@ -155,7 +159,10 @@ class LiveTable:
         rows: list[list[object]] = [
             [
                 "stream",
-                f"{report['duration_s']:.3f} s, {report['events']:,} events, {report['events_outside_crop']:,} of them outside the crop",
+                (
+                    f"{report['duration_s']:.3f} s, {report['events']:,} events,"
+                    f" {report['events_outside_crop']:,} of them outside the crop"
+                ),
             ],
             ["repairs", f"{report['repairs']['dropped']:,} events dropped by the reader"],
             ["answers", f"{report['answers']:,}, {report['decided']:,} decided"],

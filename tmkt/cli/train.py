@@ -19,7 +19,10 @@ recipes_app = typer.Typer(
 
 
 @app.command(
-    epilog="Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out runs/nmnist --set train.seed=1"
+    epilog=(
+        "Example: tmkt train nmnist-fewshot --data data/nmnist --static data/mnist --out"
+        " runs/nmnist --set train.seed=1"
+    )
 )
 def train(
     recipe: Annotated[

@@ -18,8 +18,10 @@ SHOWN = 10  # trials of the table
 
 
 @app.command(
-    epilog="Example: tmkt tune nmnist-fewshot --data data/nmnist --static data/mnist --search method.mix_ratio=0.1..0.9 "
-    "--search 'network.surrogate=atan|triangle' --trials 30"
+    epilog=(
+        "Example: tmkt tune nmnist-fewshot --data data/nmnist --static data/mnist --search"
+        " method.mix_ratio=0.1..0.9 --search 'network.surrogate=atan|triangle' --trials 30"
+    )
 )
 def tune(
     recipe: Annotated[
@@ -40,7 +42,10 @@ def tune(
         list[str] | None,
         typer.Option(
             "--search",
-            help="section.key=low..high or a|b|c; repeatable [learning rate, mix ratio, loss weights].",
+            help=(
+                "section.key=low..high or a|b|c; repeatable [learning rate, mix ratio, loss"
+                " weights]."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -92,7 +97,8 @@ def tune(
         raise SystemExit(130)
     if not found.best:
         raise InputError(
-            f"{path}: none of {len(found.ended)} trials ran to its end ({found.ended[0].why[:120]}); narrow --search"
+            f"{path}: none of {len(found.ended)} trials ran to its end"
+            f" ({found.ended[0].why[:120]}); narrow --search"
         )
     from tmkt.train.tune.results import BEST, PLOT
 
@@ -102,7 +108,8 @@ def tune(
         _show(path, found)
     images = f" --static {static}" if static else ""
     console.note(
-        f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out {path / 'best'}"
+        f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out"
+        f" {path / 'best'}"
     )
 
 
@@ -145,7 +152,8 @@ def _show(path: Path, found: "Found") -> None:
     )
     if found.importance is None:
         console.note(
-            "What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or of equal ones"
+            "What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or"
+            " of equal ones"
         )
     else:
         shares: list[list[object]] = [
@@ -162,7 +170,11 @@ def _show(path: Path, found: "Found") -> None:
     ) ** 0.5  # of a share of so many recordings: one standard deviation
     near = sum((o.accuracy or 0.0) >= best - spread for o in found.best)
     if near > 1:
-        more = f"{found.validation} recordings tell accuracies apart by {100 * spread:.1f} points at best"
+        more = (
+            f"{found.validation} recordings tell accuracies apart by {100 * spread:.1f} points at"
+            " best"
+        )
         console.note(
-            f"{near} trials are as good as the best: {more}; a larger data.validation tells more, --seeds evens out luck in training"
+            f"{near} trials are as good as the best: {more}; a larger data.validation tells more,"
+            " --seeds evens out luck in training"
         )

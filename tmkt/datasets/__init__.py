@@ -137,7 +137,8 @@ def dataset(name: str, classes: Sequence[str] = ()) -> Dataset:
     """
     if name not in NAMES:
         raise InputError(
-            f"data set {name!r}: not known, expected one of {', '.join(NAMES)}{nearest(name, list(NAMES))}"
+            f"data set {name!r}: not known, expected one of"
+            f" {', '.join(NAMES)}{nearest(name, list(NAMES))}"
         )
     from tmkt.datasets import (
         cepdvs,

@@ -19,9 +19,10 @@ VIEW = View(
     (4096, 4096), fills=True
 )  # the camera's size is not published; recordings differ in size
 NAMES = (
-    "aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects "
-    "large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals "
-    "non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2"
+    "aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices"
+    " household_furniture insects large_carnivores large_man-made_outdoor_things"
+    " large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals"
+    " non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2"
 )
 CLASSES = tuple(NAMES.split())
 PLACE_OF_CLASS = 4  # words before it in a line of pathFile.csv
@@ -42,7 +43,8 @@ def find_recordings(root: Path) -> list[Recording]:
             found.append(Recording(path, labels[number], f"cepdvs-{number}", VIEW))
     if not found:
         raise InputError(
-            f"{base}: holds no data/MAT/img/<number>.mat, expected CEP-DVS's recordings; give the folder with pathFile.csv"
+            f"{base}: holds no data/MAT/img/<number>.mat, expected CEP-DVS's recordings; give the"
+            " folder with pathFile.csv"
         )
     return in_order(found)
 
@@ -76,7 +78,8 @@ def _base(root: Path) -> Path:
             return base
     what = "holds no pathFile.csv" if root.is_dir() else "no such folder"
     raise InputError(
-        f"{root}: {what}, expected CEP-DVS's with data/MAT/img beside it; give the folder that holds them"
+        f"{root}: {what}, expected CEP-DVS's with data/MAT/img beside it; give the folder that"
+        " holds them"
     )
 
 
@@ -92,7 +95,8 @@ def _labels(base: Path) -> list[int]:
         words = line.split()
         if len(words) <= PLACE_OF_CLASS or words[PLACE_OF_CLASS] not in CLASSES:
             raise InputError(
-                f"{path}: line {i + 2} is {line[:60]!r}, expected one of the 20 classes as its fifth word; fetch the file again"
+                f"{path}: line {i + 2} is {line[:60]!r}, expected one of the 20 classes as its"
+                " fifth word; fetch the file again"
             )
         found.append(CLASSES.index(words[PLACE_OF_CLASS]))
     return found
@@ -106,7 +110,8 @@ def _number(path: Path, labels: list[int]) -> int:
         and int(path.stem) < len(labels)
     ):
         raise InputError(
-            f"{path}: name {path.stem!r}, expected a number of 0..{len(labels) - 1}, a line of pathFile.csv; restore the name"
+            f"{path}: name {path.stem!r}, expected a number of 0..{len(labels) - 1}, a line of"
+            " pathFile.csv; restore the name"
         )
     return int(path.stem)
 

@@ -43,7 +43,8 @@ def detect(root: Path) -> str:
         except InputError:
             continue
     raise InputError(
-        f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it should be with --name"
+        f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it"
+        " should be with --name"
     )
 
 

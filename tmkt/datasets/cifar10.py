@@ -35,7 +35,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
             found, of = _read_binary(path) if path.suffix == ".bin" else _read_python(path)
             if of.max() >= len(CLASSES):
                 raise InputError(
-                    f"{path}: a label of {of.max()}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again"
+                    f"{path}: a label of {of.max()}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10"
+                    " again"
                 )
             values.append(_values(found, size or (SIDE, SIDE)))
             labels.append(of)
@@ -50,7 +51,8 @@ def _find(folder: Path, name: str) -> Path:
             if path.is_file():
                 return path
     raise InputError(
-        f"{folder}: holds no {name}[.bin], here or in cifar-10-batches-bin or -py; give the folder that holds CIFAR-10"
+        f"{folder}: holds no {name}[.bin], here or in cifar-10-batches-bin or -py; give the folder"
+        " that holds CIFAR-10"
     )
 
 
@@ -63,7 +65,8 @@ def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
         from PIL import Image
     except ImportError:
         raise InputError(
-            "resizing images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'"
+            "resizing images needs Pillow, which is not installed; install it with: pip install"
+            " 'tmkt[data]'"
         ) from None
     out = np.empty((len(planes), *size), np.uint8)
     for i, image in enumerate(planes.transpose(0, 2, 3, 1)):
@@ -80,7 +83,8 @@ def _read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         size = path.stat().st_size
         if size == 0 or size % (PIXELS + 1) or size > MOST * (PIXELS + 1):
             raise InputError(
-                f"{path}: {size} bytes, expected 1 to {MOST} records of {PIXELS + 1}; fetch CIFAR-10 again"
+                f"{path}: {size} bytes, expected 1 to {MOST} records of {PIXELS + 1}; fetch"
+                " CIFAR-10 again"
             )
         records = np.fromfile(path, np.uint8).reshape(-1, PIXELS + 1)
     except OSError as error:
@@ -103,7 +107,8 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         if path.stat().st_size > 2 * MOST * (PIXELS + 1):
             raise InputError(
-                f"{path}: {path.stat().st_size} bytes, expected a batch of {MOST} images; fetch CIFAR-10 again"
+                f"{path}: {path.stat().st_size} bytes, expected a batch of {MOST} images; fetch"
+                " CIFAR-10 again"
             )
         with open(path, "rb") as file:
             for operation, argument, _ in pickletools.genops(file):
@@ -130,11 +135,13 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         or len(strings[0]) != PIXELS * len(numbers)
     ):
         raise InputError(
-            f"{path}: {len(numbers)} labels and images of {[len(s) for s in strings]} bytes, expected {PIXELS} each; fetch it again"
+            f"{path}: {len(numbers)} labels and images of {[len(s) for s in strings]} bytes,"
+            f" expected {PIXELS} each; fetch it again"
         )
     if min(numbers) < 0:
         raise InputError(
-            f"{path}: a label of {min(numbers)}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10 again"
+            f"{path}: a label of {min(numbers)}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10"
+            " again"
         )
     pixels = np.frombuffer(strings[0].encode("latin-1"), np.uint8).reshape(len(numbers), PIXELS)
     return pixels, np.array(numbers, np.int64)

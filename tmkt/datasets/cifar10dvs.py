@@ -33,14 +33,16 @@ def find_recordings(root: Path) -> list[Recording]:
                     match = NUMBERED.fullmatch(path.stem)
                     if not match:
                         raise InputError(
-                            f"{path}: name {path.stem!r}, expected cifar10_{name}_<number>; restore the name"
+                            f"{path}: name {path.stem!r}, expected cifar10_{name}_<number>; restore"
+                            " the name"
                         )
                     found.append(Recording(path, label, f"cifar10dvs-{name}-{int(match[1])}", VIEW))
             if found:
                 return in_order(found)
     what = "holds no recordings" if root.is_dir() else "no such folder"
     raise InputError(
-        f"{root}: {what}, expected <class>/cifar10_<class>_<number>.aedat4 or .aedat; give the folder that holds the ten classes"
+        f"{root}: {what}, expected <class>/cifar10_<class>_<number>.aedat4 or .aedat; give the"
+        " folder that holds the ten classes"
     )
 
 

@@ -56,17 +56,20 @@ def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int,
         if size and (height > size[0] or width > size[1]):
             found = f"{size[0]} x {size[1]}"
             raise InputError(
-                f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at most that; lower it or leave it out"
+                f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at"
+                " most that; lower it or leave it out"
             )
         return height, width
     if size is None:
         raise InputError(
-            f"data set {data.name!r}: its recordings have no size in common, expected data.sensor, as in data.sensor=[48,48]; set it"
+            f"data set {data.name!r}: its recordings have no size in common, expected data.sensor,"
+            " as in data.sensor=[48,48]; set it"
         )
     sensor = size[0] // data.downsample, size[1] // data.downsample
     if not all(sensor):
         raise InputError(
-            f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels; lower it"
+            f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels;"
+            " lower it"
         )
     return sensor
 
@@ -78,7 +81,8 @@ def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
     source = dataset(data.name)
     if not source.classes:
         raise InputError(
-            f"data set {data.name!r}: its folders decide the number of classes; train first, then give the run"
+            f"data set {data.name!r}: its folders decide the number of classes; train first, then"
+            " give the run"
         )
     return network_sensor(data, source.view.size if source.view else None), len(source.classes)
 

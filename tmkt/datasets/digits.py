@@ -31,13 +31,15 @@ def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -
     """
     if root is not None:
         raise InputError(
-            f"static images: {root} was given, but the digits come with scikit-learn; leave --static out"
+            f"static images: {root} was given, but the digits come with scikit-learn; leave"
+            " --static out"
         )
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError(
-            "the digits come with scikit-learn, which is not installed; install it with: pip install 'tmkt[train]'"
+            "the digits come with scikit-learn, which is not installed; install it with: pip"
+            " install 'tmkt[train]'"
         ) from None
     values, labels = load_digits(return_X_y=True)  # 0..16
     images = np.round(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
@@ -64,7 +66,8 @@ def simulate_digits(
         of_class = np.flatnonzero(images.labels == digit)
         if not 1 <= per_class <= len(of_class):
             raise InputError(
-                f"digits: {per_class} per class asked for, there are {len(of_class)} of class {digit}; ask for 1..{len(of_class)}"
+                f"digits: {per_class} per class asked for, there are {len(of_class)} of class"
+                f" {digit}; ask for 1..{len(of_class)}"
             )
         chosen += sorted(rng.choice(of_class, per_class, replace=False).tolist())
     camera = Camera()
@@ -92,17 +95,20 @@ def find_recordings(root: Path) -> list[Recording]:
     if not (root / MARKER).is_file():
         what = f"holds no {MARKER}" if root.is_dir() else "no such folder"
         raise InputError(
-            f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data simulate DIR"
+            f"{root}: {what}, expected recordings of the embedded digits; make them with: tmkt data"
+            " simulate DIR"
         )
     found = []
     for path, label, number in numbered_files(root / "Train"):
         if not 1 <= number <= DIGITS:
             raise InputError(
-                f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with: tmkt data simulate DIR"
+                f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with:"
+                " tmkt data simulate DIR"
             )
         found.append(Recording(path, label, f"digits-{number - 1}", View(SENSOR)))
     if not found:
         raise InputError(
-            f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt data simulate DIR"
+            f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt"
+            " data simulate DIR"
         )
     return in_order(found)

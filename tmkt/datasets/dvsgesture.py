@@ -45,7 +45,10 @@ def find_recordings(root: Path) -> list[Recording]:
     found = [recording for base in bases for recording in (*_official(base), *_cut(base))]
     if not found:
         what = "holds no recordings" if root.is_dir() else "no such folder"
-        expected = "expected user<NN>_<light>.aedat with user<NN>_<light>_labels.csv, or tonic's ibmGestureTrain/user<NN>_<light>/<class>.npy"
+        expected = (
+            "expected user<NN>_<light>.aedat with user<NN>_<light>_labels.csv, or tonic's"
+            " ibmGestureTrain/user<NN>_<light>/<class>.npy"
+        )
         raise InputError(f"{root}: {what}, {expected}; give the folder that holds them")
     return in_order(found)
 
@@ -64,7 +67,8 @@ def _read_labels(path: Path) -> list[tuple[int, int, int]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: cannot be read ({error}), expected the labels beside the recording; fetch the archive again"
+            f"{path}: cannot be read ({error}), expected the labels beside the recording; fetch the"
+            " archive again"
         ) from None
     rows = [re.split(r"[,\t ]+", line.strip()) for line in lines if line.strip()]
     found = []
@@ -77,7 +81,8 @@ def _read_labels(path: Path) -> list[tuple[int, int, int]]:
             or not 1 <= int(row[0]) <= len(CLASSES)
         ):
             raise InputError(
-                f"{path}: line {i + 1} is {lines[i][:60]!r}, expected a class of 1..{len(CLASSES)}, a start and an end; fetch it again"
+                f"{path}: line {i + 1} is {lines[i][:60]!r}, expected a class of 1..{len(CLASSES)},"
+                " a start and an end; fetch it again"
             )
         found.append((int(row[0]) - 1, int(row[1]), int(row[2])))
     return found
@@ -89,7 +94,8 @@ def _cut(base: Path) -> list[Recording]:
         for path in sorted(part.glob("user*_*/*.npy")):
             if not path.stem.isdecimal() or not 0 <= int(path.stem) < len(CLASSES):
                 raise InputError(
-                    f"{path}: name {path.stem!r}, expected a class of 0..{len(CLASSES) - 1}; restore the name"
+                    f"{path}: name {path.stem!r}, expected a class of 0..{len(CLASSES) - 1};"
+                    " restore the name"
                 )
             found.append(Recording(path, int(path.stem), _instance(path.parent.name, path), VIEW))
     return found
@@ -99,7 +105,8 @@ def _instance(name: str, path: Path) -> str:
     match = USER.match(name)
     if not match:
         raise InputError(
-            f"{path}: named {name!r}, expected user<two digits>_<light>, which says who was recorded; restore the name"
+            f"{path}: named {name!r}, expected user<two digits>_<light>, which says who was"
+            " recorded; restore the name"
         )
     return f"dvsgesture-user-{int(match[1])}"
 
@@ -129,7 +136,8 @@ def read_matrix(path: Path) -> tuple[NDArray[Any], ...]:
         or not 0 < len(rows) <= LARGEST
     ):
         raise InputError(
-            f"{path}: an array of {rows.dtype} {rows.shape}, expected rows of x, y, polarity and milliseconds; fetch the file again"
+            f"{path}: an array of {rows.dtype} {rows.shape}, expected rows of x, y, polarity and"
+            " milliseconds; fetch the file again"
         )
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise InputError(f"{path}: holds values that are no numbers; fetch the file again")

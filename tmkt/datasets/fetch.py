@@ -84,8 +84,12 @@ IMAGES = {
 }
 TONIC = ("nmnist", "ncaltech101", "cifar10dvs", "dvsgesture")
 BY_HAND = {
-    "cepdvs": "its authors' links stand at https://github.com/Brain-Cog-Lab/Transfer-for-DVS (issue 2)",
-    "nomniglot": "https://doi.org/10.6084/m9.figshare.16821427 has dvs_background and dvs_evaluation",
+    "cepdvs": (
+        "its authors' links stand at https://github.com/Brain-Cog-Lab/Transfer-for-DVS (issue 2)"
+    ),
+    "nomniglot": (
+        "https://doi.org/10.6084/m9.figshare.16821427 has dvs_background and dvs_evaluation"
+    ),
 }
 FETCHED = (*TONIC, *IMAGES)
 
@@ -96,19 +100,22 @@ def archives(name: str) -> list[Archive]:
     """
     if name in BY_HAND:
         raise InputError(
-            f"{name}: has no address that a program may fetch from; {BY_HAND[name]}, then: tmkt data check DIR"
+            f"{name}: has no address that a program may fetch from; {BY_HAND[name]}, then: tmkt"
+            " data check DIR"
         )
     if name in IMAGES:
         return IMAGES[name]
     if name not in TONIC:
         raise InputError(
-            f"{name!r}: not a data set to fetch, expected one of {', '.join(FETCHED)}{nearest(name, list(FETCHED))}"
+            f"{name!r}: not a data set to fetch, expected one of"
+            f" {', '.join(FETCHED)}{nearest(name, list(FETCHED))}"
         )
     try:
         from tonic import datasets as tonic
     except ImportError:
         raise InputError(
-            f"fetch {name}: its address comes from tonic, which is not installed; install it with: pip install 'tmkt[data]'"
+            f"fetch {name}: its address comes from tonic, which is not installed; install it with:"
+            " pip install 'tmkt[data]'"
         ) from None
     t = tonic
     if name == "nmnist":
@@ -158,7 +165,8 @@ def download(url: str, path: Path, md5: str, progress: Progress | None = None) -
     if path.exists():
         if _md5(path) != md5:
             raise InputError(
-                f"{path}: has MD5 {_md5(path)}, expected {md5}; it is not what {url} gives, move it away"
+                f"{path}: has MD5 {_md5(path)}, expected {md5}; it is not what {url} gives, move it"
+                " away"
             )
         return
     part = path.with_name(f"{path.name}.part")
@@ -183,12 +191,14 @@ def download(url: str, path: Path, md5: str, progress: Progress | None = None) -
     except urllib.error.HTTPError as error:
         if error.code != 416:  # "range not satisfiable": nothing is missing
             raise InputError(
-                f"{url}: the server answers {error.code} {error.reason}; look for the data set's present address"
+                f"{url}: the server answers {error.code} {error.reason}; look for the data set's"
+                " present address"
             ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
         raise InputError(
-            f"{url}: cannot be fetched ({reason}); check the network, the same command goes on where this one ended"
+            f"{url}: cannot be fetched ({reason}); check the network, the same command goes on"
+            " where this one ended"
         ) from None
     found = _md5(part)
     if found != md5:
@@ -213,7 +223,8 @@ def _write(file: IO[bytes], piece: bytes, part: Path) -> None:
         file.write(piece)
     except OSError as error:
         raise InputError(
-            f"{part}: cannot be written ({error.strerror or error}); free space and go on with the same command"
+            f"{part}: cannot be written ({error.strerror or error}); free space and go on with the"
+            " same command"
         ) from None
 
 
@@ -246,7 +257,8 @@ def unpack(path: Path, folder: Path) -> None:
         for entry in beside.iterdir():
             if (folder / entry.name).exists():
                 raise InputError(
-                    f"{folder / entry.name}: exists already, expected a free place for what {path.name} holds; move it away"
+                    f"{folder / entry.name}: exists already, expected a free place for what"
+                    f" {path.name} holds; move it away"
                 )
         for entry in beside.iterdir():
             entry.rename(folder / entry.name)
@@ -260,7 +272,8 @@ def unpack(path: Path, folder: Path) -> None:
         RuntimeError,
     ) as error:
         raise InputError(
-            f"{path}: cannot be unpacked ({str(error)[:80] or type(error).__name__}); free space or fetch it again"
+            f"{path}: cannot be unpacked ({str(error)[:80] or type(error).__name__}); free space or"
+            " fetch it again"
         ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)

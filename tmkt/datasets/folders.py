@@ -52,11 +52,13 @@ def class_names(root: Path) -> tuple[str, ...]:
     if not names:
         what = "holds no recordings" if root.is_dir() else "no such folder"
         raise InputError(
-            f"{root}: {what}, expected <class>/<name> with one of {' '.join(RECORDINGS)}; give the folder that holds the classes"
+            f"{root}: {what}, expected <class>/<name> with one of {' '.join(RECORDINGS)}; give the"
+            " folder that holds the classes"
         )
     if len(names) > MOST_CLASSES:
         raise InputError(
-            f"{root}: {len(names)} folders with recordings, expected at most {MOST_CLASSES} classes; give the folder that holds the classes"
+            f"{root}: {len(names)} folders with recordings, expected at most {MOST_CLASSES}"
+            " classes; give the folder that holds the classes"
         )
     return tuple(names)
 
@@ -93,7 +95,8 @@ def _images(
     paths = _files(folder, SUFFIXES)
     if not paths:
         raise InputError(
-            f"{folder}: holds no images, expected <class>/<name> with one of {' '.join(SUFFIXES)}; check --static"
+            f"{folder}: holds no images, expected <class>/<name> with one of {' '.join(SUFFIXES)};"
+            " check --static"
         )
     names = classes or tuple(sorted({path.parent.name for path in paths}))
     labels = np.array([_label(path, names) for path in paths], np.int64)
@@ -108,7 +111,8 @@ def _label(path: Path, classes: tuple[str, ...]) -> int:
     if path.parent.name not in classes:
         known = ", ".join(classes)[:100]
         raise InputError(
-            f"{path}: of class {path.parent.name!r}, expected one of {known}; rename the folder or move it away"
+            f"{path}: of class {path.parent.name!r}, expected one of {known}; rename the folder or"
+            " move it away"
         )
     return classes.index(path.parent.name)
 
@@ -127,7 +131,8 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
             ) from None
         if not isinstance(said, str):
             raise InputError(
-                f'{path}: holds sensor = {said!r}, expected sensor = "640x480" (width x height); mend it'
+                f'{path}: holds sensor = {said!r}, expected sensor = "640x480" (width x height);'
+                " mend it"
             )
         return parse_sensor(said)
     sensor = None
@@ -137,6 +142,7 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
         source.close()
     if sensor is None:
         raise InputError(
-            f'{first}: the file does not say its camera\'s size; write {path} with the line: sensor = "640x480" (width x height)'
+            f"{first}: the file does not say its camera's size; write {path} with the line: sensor"
+            ' = "640x480" (width x height)'
         )
     return sensor

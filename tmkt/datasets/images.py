@@ -34,7 +34,8 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
         if errors:
             others = [str(error).partition(": ")[0] for error in errors[1:4]]
             raise InputError(
-                f"{errors[0]}; {len(errors)} of {len(paths)} images are such{'' if not others else ', as ' + ', '.join(others)}"
+                f"{errors[0]}; {len(errors)} of {len(paths)} images are"
+                f" such{'' if not others else ', as ' + ', '.join(others)}"
             )
 
     return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
@@ -46,14 +47,16 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise InputError(
-            f"{path}: reading images needs Pillow, which is not installed; install it with: pip install 'tmkt[data]'"
+            f"{path}: reading images needs Pillow, which is not installed; install it with: pip"
+            " install 'tmkt[data]'"
         ) from None
     try:
         with Image.open(path) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise InputError(
-                    f"{path}: an image of {width} x {height} pixels, expected at most {MOST_PIXELS} pixels; make it smaller"
+                    f"{path}: an image of {width} x {height} pixels, expected at most {MOST_PIXELS}"
+                    " pixels; make it smaller"
                 )
             grey = image.mode in ("1", "L")
             pixels = image.convert("L" if grey else "RGB").resize(
@@ -82,7 +85,8 @@ def need_folder(root: Path | None, holding: str) -> Path:
     """
     if root is None:
         raise InputError(
-            f"static images: no folder given, expected one with {holding}; give it with --static DIR"
+            f"static images: no folder given, expected one with {holding}; give it with"
+            " --static DIR"
         )
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected one with {holding}; check --static")

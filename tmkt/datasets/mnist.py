@@ -29,14 +29,16 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
     """
     if root is None:
         raise InputError(
-            "static images: no folder given, expected one with MNIST's train-images-idx3-ubyte[.gz]; give it with --static DIR"
+            "static images: no folder given, expected one with MNIST's"
+            " train-images-idx3-ubyte[.gz]; give it with --static DIR"
         )
     images_path, labels_path = _find(root, "train-images", 3), _find(root, "train-labels", 1)
     labels = _read_idx(labels_path, ())
     images = _read_idx(images_path, (SIDE, SIDE))
     if len(images) != len(labels):
         raise InputError(
-            f"{images_path}: {len(images)} images, but {len(labels)} labels in {labels_path.name}; fetch both again"
+            f"{images_path}: {len(images)} images, but {len(labels)} labels in {labels_path.name};"
+            " fetch both again"
         )
     if labels.max() > 9:
         raise InputError(
@@ -74,11 +76,13 @@ def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
             magic, count, *sizes = struct.unpack(f">{2 + len(item)}I", header)
             if magic != expected_magic:
                 raise InputError(
-                    f"{path}: starts with {magic:#010x}, expected {expected_magic:#010x} (idx of bytes); fetch the file again"
+                    f"{path}: starts with {magic:#010x}, expected {expected_magic:#010x} (idx of"
+                    " bytes); fetch the file again"
                 )
             if tuple(sizes) != item or not 1 <= count <= COUNT:
                 raise InputError(
-                    f"{path}: holds {count} items of {tuple(sizes)}, expected 1..{COUNT} of {item}; fetch MNIST's own file"
+                    f"{path}: holds {count} items of {tuple(sizes)}, expected 1..{COUNT} of {item};"
+                    " fetch MNIST's own file"
                 )
             size = count * int(np.prod(item, dtype=np.int64))
             data = file.read(size)

@@ -23,13 +23,16 @@ VIEW = View(
     # images do
 )
 NAMES = (
-    "BACKGROUND_Google Faces_easy Leopards Motorbikes accordion airplanes anchor ant barrel bass beaver binocular bonsai brain brontosaurus "
-    "buddha butterfly camera cannon car_side ceiling_fan cellphone chair chandelier cougar_body cougar_face crab crayfish crocodile "
-    "crocodile_head cup dalmatian dollar_bill dolphin dragonfly electric_guitar elephant emu euphonium ewer ferry flamingo flamingo_head "
-    "garfield gerenuk gramophone grand_piano hawksbill headphone hedgehog helicopter ibis inline_skate joshua_tree kangaroo ketch lamp laptop "
-    "llama lobster lotus mandolin mayfly menorah metronome minaret nautilus octopus okapi pagoda panda pigeon pizza platypus pyramid revolver "
-    "rhino rooster saxophone schooner scissors scorpion sea_horse snoopy soccer_ball stapler starfish stegosaurus stop_sign strawberry "
-    "sunflower tick trilobite umbrella watch water_lilly wheelchair wild_cat windsor_chair wrench yin_yang"
+    "BACKGROUND_Google Faces_easy Leopards Motorbikes accordion airplanes anchor ant barrel bass"
+    " beaver binocular bonsai brain brontosaurus buddha butterfly camera cannon car_side"
+    " ceiling_fan cellphone chair chandelier cougar_body cougar_face crab crayfish crocodile"
+    " crocodile_head cup dalmatian dollar_bill dolphin dragonfly electric_guitar elephant emu"
+    " euphonium ewer ferry flamingo flamingo_head garfield gerenuk gramophone grand_piano hawksbill"
+    " headphone hedgehog helicopter ibis inline_skate joshua_tree kangaroo ketch lamp laptop llama"
+    " lobster lotus mandolin mayfly menorah metronome minaret nautilus octopus okapi pagoda panda"
+    " pigeon pizza platypus pyramid revolver rhino rooster saxophone schooner scissors scorpion"
+    " sea_horse snoopy soccer_ball stapler starfish stegosaurus stop_sign strawberry sunflower tick"
+    " trilobite umbrella watch water_lilly wheelchair wild_cat windsor_chair wrench yin_yang"
 )
 CLASSES = tuple(NAMES.split())
 NUMBERED = re.compile(r"image_(\d{1,6})")
@@ -53,7 +56,8 @@ def find_recordings(root: Path) -> list[Recording]:
             return in_order(found)
     what = "holds no recordings" if root.is_dir() else "no such folder"
     raise InputError(
-        f"{root}: {what}, expected Caltech101/<class>/image_<number>.bin; give the folder that holds them"
+        f"{root}: {what}, expected Caltech101/<class>/image_<number>.bin; give the folder that"
+        " holds them"
     )
 
 
@@ -75,7 +79,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
             paths, labels, instances = zip(*found, strict=True)
             return StaticImages(read_images(paths, size), np.array(labels, np.int64), instances)
     raise InputError(
-        f"{folder}: holds no <class>/image_<number>.jpg, expected Caltech101's 101_ObjectCategories; check --static"
+        f"{folder}: holds no <class>/image_<number>.jpg, expected Caltech101's"
+        " 101_ObjectCategories; check --static"
     )
 
 
@@ -91,7 +96,8 @@ def _numbered(base: Path, suffix: str) -> Iterator[tuple[Path, int, str]]:
                 numbered.append((int(match[1]), path))
             elif suffix == ".bin" and not path.name.startswith("."):
                 raise InputError(
-                    f"{path}: name {path.stem!r}, expected image_<number>, which says what was recorded; restore the name"
+                    f"{path}: name {path.stem!r}, expected image_<number>, which says what was"
+                    " recorded; restore the name"
                 )
         yield from (
             (path, label, f"caltech101-{name}-{number}") for number, path in sorted(numbered)

@@ -25,14 +25,16 @@ def find_recordings(root: Path) -> list[Recording]:
         raise _nothing(root)
     if (base / "digits.json").exists():
         raise InputError(
-            f"{base}: holds simulated digits, expected N-MNIST; use the data set 'digits' or choose another --data"
+            f"{base}: holds simulated digits, expected N-MNIST; use the data set 'digits' or choose"
+            " another --data"
         )
     found = []
     for split, count in SPLITS.items():
         for path, label, number in numbered_files(base / split):
             if not 1 <= number <= count:
                 raise InputError(
-                    f"{path}: number {number}, expected 1..{count} in N-MNIST's {split}; restore the official file name"
+                    f"{path}: number {number}, expected 1..{count} in N-MNIST's {split}; restore"
+                    " the official file name"
                 )
             found.append(
                 Recording(path, label, f"mnist-{split.lower()}-{number - 1}", View(SENSOR))
@@ -53,7 +55,8 @@ def numbered_files(folder: Path) -> list[tuple[Path, int, int]]:
                 continue  # left by archive programs
             if not (path.stem.isascii() and path.stem.isdigit()):
                 raise InputError(
-                    f"{path}: name {path.stem!r}, expected a number as in 00021.bin, which says what was recorded; restore the name"
+                    f"{path}: name {path.stem!r}, expected a number as in 00021.bin, which says"
+                    " what was recorded; restore the name"
                 )
             found.append((path, digit, int(path.stem)))
     return found
@@ -72,5 +75,6 @@ def paper_split(
 def _nothing(root: Path) -> InputError:
     what = "holds no recordings" if root.is_dir() else "no such folder"
     return InputError(
-        f"{root}: {what}, expected Train/<digit>/<number>.bin or Test/<digit>/<number>.bin; give the folder that holds them"
+        f"{root}: {what}, expected Train/<digit>/<number>.bin or Test/<digit>/<number>.bin; give"
+        " the folder that holds them"
     )

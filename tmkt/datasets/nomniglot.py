@@ -41,7 +41,8 @@ def find_recordings(root: Path) -> list[Recording]:
             "expected dvs_background/<alphabet>/character<NN>/<number>.aedat4 with <number>.csv"
         )
         raise InputError(
-            f"{root}: {what}, {expected}; give the folder that holds them (the original files: pickled .npy are not read)"
+            f"{root}: {what}, {expected}; give the folder that holds them (the original files:"
+            " pickled .npy are not read)"
         )
     return in_order(found)
 
@@ -55,7 +56,8 @@ def _samples(path: Path) -> list[Recording]:
         ]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{spans}: cannot be read ({error}), expected the parts of the recording beside it; fetch it again"
+            f"{spans}: cannot be read ({error}), expected the parts of the recording beside it;"
+            " fetch it again"
         ) from None
     found = []
     for i, line in enumerate(lines):
@@ -71,7 +73,8 @@ def _samples(path: Path) -> list[Recording]:
             or i >= DRAWERS
         ):
             raise InputError(
-                f"{spans}: line {i + 2} is {line[:60]!r}, expected {DRAWERS} lines with start and end in columns 2, 3; fetch it again"
+                f"{spans}: line {i + 2} is {line[:60]!r}, expected {DRAWERS} lines with start and"
+                " end in columns 2, 3; fetch it again"
             )
         found.append(
             Recording(
@@ -102,7 +105,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
     ]
     if not paths:
         raise InputError(
-            f"{folder}: holds no images_background/<alphabet>/character<NN>/<number>_<drawer>.png; check --static"
+            f"{folder}: holds no images_background/<alphabet>/character<NN>/<number>_<drawer>.png;"
+            " check --static"
         )
     labels, instances = [], []
     for path in paths:
@@ -110,7 +114,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
         number = _character(stem, path)
         if not (drawer.isdecimal() and 1 <= int(drawer) <= DRAWERS):
             raise InputError(
-                f"{path}: name {path.stem!r}, expected <number>_<drawer> with a drawer of 1..{DRAWERS}; restore the name"
+                f"{path}: name {path.stem!r}, expected <number>_<drawer> with a drawer of"
+                f" 1..{DRAWERS}; restore the name"
             )
         labels.append(number - 1)
         instances.append(f"omniglot-{number:04d}-{int(drawer)}")
@@ -124,7 +129,8 @@ def _character(stem: str, path: Path) -> int:
         stem.isascii() and stem.isdecimal() and len(stem) < 10 and 1 <= int(stem) <= CHARACTERS
     ):
         raise InputError(
-            f"{path}: name {path.stem!r}, expected a character's number of 1..{CHARACTERS}; restore the name"
+            f"{path}: name {path.stem!r}, expected a character's number of 1..{CHARACTERS}; restore"
+            " the name"
         )
     return int(stem)
 

@@ -53,13 +53,15 @@ def split_recordings(
     if data.protocol == "paper":
         if source.paper is None:
             raise InputError(
-                f"data.protocol = 'paper': no split of {source.name} is published, expected 'instance-disjoint'; leave the key out"
+                f"data.protocol = 'paper': no split of {source.name} is published, expected"
+                " 'instance-disjoint'; leave the key out"
             )
         train, test, images_of = source.paper(recordings)
         for name, part in (("train on", train), ("test", test)):
             if not part:
                 raise InputError(
-                    f"{source.name}: the published split leaves no recordings to {name}; give a fuller --data or another protocol"
+                    f"{source.name}: the published split leaves no recordings to {name}; give a"
+                    " fuller --data or another protocol"
                 )
         train, validation = _take_validation(train, data.validation, seed)
         return Split("paper", train, validation, test, images_of, {r.instance for r in validation})
@@ -83,8 +85,9 @@ def check_paired(source: Dataset, protocol: str) -> None:
     """InputError where images are to be used and nobody knows which of them show what is tested."""
     if protocol == "instance-disjoint" and not source.paired:
         raise InputError(
-            f"{source.title}: which images were recorded is not published, so images of tested things cannot be left out; "
-            "train on recordings alone, or name the leak: data.protocol=paper"
+            f"{source.title}: which images were recorded is not published, so images of tested"
+            " things cannot be left out; train on recordings alone, or name the leak:"
+            " data.protocol=paper"
         )
 
 
@@ -99,7 +102,8 @@ def by_share(
     for what, instances in groups(recordings):
         if len(instances) < 2:
             raise InputError(
-                f"{what}: {len(instances)} recorded instances, expected at least 2, one to train on and one to test; give more"
+                f"{what}: {len(instances)} recorded instances, expected at least 2, one to train on"
+                " and one to test; give more"
             )
         n = min(max(round(share * len(instances)), 1), len(instances) - 1)
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
@@ -123,7 +127,8 @@ def _take_validation(
         n = int(wanted) if wanted >= 1 else max(round(wanted * len(instances)), 1)
         if len(instances) <= n:
             raise InputError(
-                f"{what}: {len(instances)} instances to take {n} for validation from, expected more; lower data.validation or give more"
+                f"{what}: {len(instances)} instances to take {n} for validation from, expected"
+                " more; lower data.validation or give more"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
     return [r for r in recordings if r.instance not in drawn], [

@@ -31,7 +31,8 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
         stat = recording.path.stat()
     except OSError as error:
         raise InputError(
-            f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording; check the path"
+            f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording;"
+            " check the path"
         ) from None
     events = _read_shared(recording.path, sensor, stat.st_mtime_ns, stat.st_size)
     begin, end = np.searchsorted(events.t, recording.span_us)
@@ -41,7 +42,8 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
     if not len(part):
         first, last = recording.span_us
         raise InputError(
-            f"{recording.path}: no events from {first} to {last} us, where its list of parts says there are; fetch both files again"
+            f"{recording.path}: no events from {first} to {last} us, where its list of parts says"
+            " there are; fetch both files again"
         )
     return part
 
@@ -83,7 +85,8 @@ def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
         if source.sensor is not None and source.sensor != sensor:
             found, expected = (f"{width}x{height}" for height, width in (source.sensor, sensor))
             raise InputError(
-                f"{path}: recorded with a sensor of {found}, expected {expected} as the other recordings; keep sensors apart"
+                f"{path}: recorded with a sensor of {found}, expected {expected} as the other"
+                " recordings; keep sensors apart"
             )
         parts = list(source.chunks(sensor))
     finally:
@@ -98,7 +101,8 @@ def _checked(columns: tuple[NDArray[Any], ...], path: Path, sensor: tuple[int, i
     for what, values, most in (("x", x, 65535), ("y", y, 65535), ("polarity", p, 255)):
         if len(values) and not (values.min() >= 0 and values.max() <= most):
             raise InputError(
-                f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch the file again"
+                f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch"
+                " the file again"
             )
     events = Events(
         np.ascontiguousarray(t.astype(np.int64)),

@@ -66,8 +66,8 @@ def few_shot(
     for what, instances in groups(recordings):
         if len(instances) <= shots:
             raise InputError(
-                f"{what}: {len(instances)} recorded instances, expected more than the {shots} to train on, so that one is left to test; "
-                "give more recordings or lower data.shots"
+                f"{what}: {len(instances)} recorded instances, expected more than the {shots} to"
+                " train on, so that one is left to test; give more recordings or lower data.shots"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
     ordered = in_order(recordings)
@@ -81,7 +81,8 @@ def without_instances(images: StaticImages, instances: set[str]) -> StaticImages
     keep = np.array([instance not in instances for instance in images.instances], np.bool_)
     if not keep.any():
         raise InputError(
-            f"static images: all {len(images)} show something that is tested, expected others; give more images"
+            f"static images: all {len(images)} show something that is tested, expected others; give"
+            " more images"
         )
     kept = tuple(instance for instance, k in zip(images.instances, keep, strict=True) if k)
     return StaticImages(images.images[keep], images.labels[keep], kept)
@@ -120,7 +121,8 @@ def choose(
             else "were not trained on"
         )
         raise InputError(
-            f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or --data"
+            f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or"
+            " --data"
         )
     return chosen
 

@@ -83,7 +83,8 @@ class Binner:
         """
         if events.sensor != self.mapping.sensor:
             raise InputError(
-                f"stream: sensor {events.sensor}, before it was {self.mapping.sensor}; a stream must keep its sensor"
+                f"stream: sensor {events.sensor}, before it was {self.mapping.sensor}; a stream"
+                " must keep its sensor"
             )
         if len(events) == 0:
             return

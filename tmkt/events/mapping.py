@@ -59,7 +59,10 @@ class Mapping:
             if self.factor == 1
             else f"{self.factor} x {self.factor} pixels a site"
         )
-        return f"sensor {width} x {height}, columns {seen[1]} and rows {seen[0]} onto {columns} x {rows} sites, {cells}, {how}"
+        return (
+            f"sensor {width} x {height}, columns {seen[1]} and rows {seen[0]} onto {columns} x"
+            f" {rows} sites, {cells}, {how}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,13 +106,15 @@ def choose_mapping(
         factor = max(1, min(height // rows, width // columns))
     if not 1 <= factor <= max(height, width):
         raise InputError(
-            f"down-sampling by {factor}, expected 1..{max(height, width)} for a sensor of {width} x {height} pixels; change --factor"
+            f"down-sampling by {factor}, expected 1..{max(height, width)} for a sensor of {width} x"
+            f" {height} pixels; change --factor"
         )
     if corner is None:
         corner = ((width - factor * columns) // 2, (height - factor * rows) // 2)
     elif not (0 <= corner[0] < width and 0 <= corner[1] < height):
         raise InputError(
-            f"crop at {corner[0]},{corner[1]}, expected a pixel of the sensor, 0,0 to {width - 1},{height - 1}; change --crop"
+            f"crop at {corner[0]},{corner[1]}, expected a pixel of the sensor, 0,0 to"
+            f" {width - 1},{height - 1}; change --crop"
         )
     most = 1 if combine == "or" else contract.max_count
     return Mapping(sensor, contract.sensor, corner[0], corner[1], factor, combine, most)

@@ -79,7 +79,8 @@ def settle(
             value, origin = known[0], "as NIR defines it"
         if value not in known:
             raise InputError(
-                f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give another"
+                f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give"
+                " another"
             )
         chosen[name] = value
         if name == "inputs" and not any(
@@ -90,7 +91,8 @@ def settle(
     if chosen["reset"] == "soft":
         way_out = "train it with hard reset, or say --reset hard to see what that costs"
         raise InputError(
-            f"NIR graph: soft reset (v - threshold after a spike), expected hard reset, all that the chip has; {way_out}"
+            "NIR graph: soft reset (v - threshold after a spike), expected hard reset, all that"
+            f" the chip has; {way_out}"
         )
     dt, origin = _time_step(nodes, metadata, asked, strict)
     if strict and asked.inputs is None and "inputs" not in metadata and dt != 1:
@@ -128,8 +130,14 @@ def _time_step(
         value, origin = DEFAULT_DT, "assumed"
         timed = next((name for name, node in nodes.items() if _is_timed(node)), None)
         if strict and timed is not None:
-            found = f"NIR graph, node {timed!r}: a {type(nodes[timed]).__name__} whose time step nothing tells"
-            usual = "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was given"
+            found = (
+                f"NIR graph, node {timed!r}: a {type(nodes[timed]).__name__} whose time step"
+                " nothing tells"
+            )
+            usual = (
+                "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was"
+                " given"
+            )
             raise InputError(f"{found}, expected --dt in seconds; {usual}: try --dt 1e-4")
     try:
         dt = float(value)
@@ -137,7 +145,8 @@ def _time_step(
         dt = np.nan
     if not 0 < dt < np.inf:
         raise InputError(
-            f"NIR graph: time step {value!r}, expected a positive number of seconds; give the right --dt"
+            f"NIR graph: time step {value!r}, expected a positive number of seconds; give the right"
+            " --dt"
         )
     return dt, origin
 
@@ -185,5 +194,6 @@ def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
         if isinstance(node, nir.IF) and np.all(np.asarray(node.r) == 1):
             found = f"r = 1, so that an input counts {dt:g} of itself"
             raise InputError(
-                f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs per-step if it counts whole (Norse)"
+                f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs"
+                " per-step if it counts whole (Norse)"
             )

@@ -18,7 +18,8 @@ def import_nir() -> Any:
         import nir
     except ImportError:
         raise InputError(
-            "the package nir is not installed, and .nir files need it; install it with: pip install 'tmkt[export]'"
+            "the package nir is not installed, and .nir files need it; install it with: pip install"
+            " 'tmkt[export]'"
         ) from None
     return nir
 
@@ -39,7 +40,8 @@ def read_nir(path: Path) -> "nir.NIRGraph":
             version = file["version"][()].decode("utf8") if "version" in file else "1"
             if _numbers(version) > _numbers(nir.version):
                 raise InputError(
-                    f"{path}: written by nir {version}, expected at most {nir.version}, which is installed; pip install --upgrade nir"
+                    f"{path}: written by nir {version}, expected at most {nir.version}, which is"
+                    " installed; pip install --upgrade nir"
                 )
         graph = nir.read(
             path, type_check=False
@@ -61,7 +63,8 @@ def read_nir(path: Path) -> "nir.NIRGraph":
         ) from None
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(
-            f"{bad} (holds a single {type(graph).__name__}), expected a graph with input and output; write a nir.NIRGraph"
+            f"{bad} (holds a single {type(graph).__name__}), expected a graph with input and"
+            " output; write a nir.NIRGraph"
         )
     return graph
 

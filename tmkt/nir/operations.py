@@ -24,7 +24,10 @@ from tmkt.nir.graph import (
 )
 
 MAX_DELAY_STEPS = 1000  # ours: what a delay keeps in memory
-KNOWN = "Conv1d, Conv2d, Linear, Affine, Scale, SumPool2d, AvgPool2d, Flatten, IF, LIF, CubaLIF, LI, CubaLI, I, Threshold, Delay"
+KNOWN = (
+    "Conv1d, Conv2d, Linear, Affine, Scale, SumPool2d, AvgPool2d, Flatten, IF, LIF, CubaLIF, LI,"
+    " CubaLI, I, Threshold, Delay"
+)
 
 
 def refuse(name: str, found: object, expected: str, way_out: str) -> InputError:
@@ -81,7 +84,8 @@ def operation(name: str, node: Any, shape: Shape, settled: Settled) -> tuple[Ope
         neuron, note = _neuron(name, node, shape, settled)
         return neuron, shape, note
     raise InputError(
-        f"NIR graph, node {name!r}: is a {type(node).__name__}, known are {KNOWN}; export a network made of those"
+        f"NIR graph, node {name!r}: is a {type(node).__name__}, known are {KNOWN}; export a network"
+        " made of those"
     )
 
 
@@ -357,9 +361,10 @@ def _neuron(name: str, node: Any, shape: Shape, settled: Settled) -> tuple[Neuro
     leak, reset = given("v_leak"), given("v_reset")
     if kind == "Threshold":
         one = np.ones(shape, np.float32)
-        return Neuron(
-            one, one, leak, threshold, leak, strict=strict
-        ), f"no memory, fires at {_say(threshold)}"
+        return (
+            Neuron(one, one, leak, threshold, leak, strict=strict),
+            f"no memory, fires at {_say(threshold)}",
+        )
     current_decay = gain = None
     per_step = settled.inputs == "per-step"
     parts = []

@@ -106,7 +106,8 @@ def _only(nodes: Mapping[str, Any], kind: type) -> str:
     names = [name for name, node in nodes.items() if isinstance(node, kind)]
     if len(names) != 1:
         raise InputError(
-            f"NIR graph: {len(names)} {kind.__name__} nodes, expected one; export a network with a single one"
+            f"NIR graph: {len(names)} {kind.__name__} nodes, expected one; export a network with a"
+            " single one"
         )
     return names[0]
 
@@ -136,12 +137,14 @@ def _opened(graph: "nir.NIRGraph") -> tuple[dict[str, Any], Edges]:
     if len(set(edges)) != len(edges):
         twice = next(edge for edge in edges if edges.count(edge) > 1)
         raise InputError(
-            f"NIR graph: the edge {twice} is there twice, expected once; remove one, or double the weights"
+            f"NIR graph: the edge {twice} is there twice, expected once; remove one, or double the"
+            " weights"
         )
     unknown = {name for edge in edges for name in edge} - set(nodes)
     if unknown:
         raise InputError(
-            f"NIR graph: an edge names {sorted(unknown)[0]!r}, expected one of the nodes; correct the graph"
+            f"NIR graph: an edge names {sorted(unknown)[0]!r}, expected one of the nodes; correct"
+            " the graph"
         )
     return nodes, edges
 

@@ -95,8 +95,8 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
         )
     if any(n % pool for n in source[1:]):
         raise InputError(
-            f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x {source[2]} map, "
-            f"expected multiples of {pool} for Lava; crop the map"
+            f"synapse from {synapse.source!r}: sums {pool} x {pool} windows of a {source[1]} x"
+            f" {source[2]} map, expected multiples of {pool} for Lava; crop the map"
         )
     weight, dilation = synapse.weight, synapse.dilation
     stride, padding = ((y * pool, x * pool) for y, x in (synapse.stride, synapse.padding))

@@ -408,7 +408,8 @@ def load(path: Path) -> Program:
             graph = json.loads((file.metadata() or {})["program"])
             if graph["version"] > FORMAT_VERSION:
                 raise InputError(
-                    f"{path}: program format {graph['version']}, this tmkt reads up to {FORMAT_VERSION}; update tmkt"
+                    f"{path}: program format {graph['version']}, this tmkt reads up to"
+                    f" {FORMAT_VERSION}; update tmkt"
                 )
             if not _whole(graph["version"]) or graph["version"] < 1:
                 raise ValueError(f"version {graph['version']}")
@@ -439,5 +440,6 @@ def load(path: Path) -> Program:
         RecursionError,
     ) as error:
         raise InputError(
-            f"{path}: not a readable program ({type(error).__name__}: {str(error)[:100]}); export the network again"
+            f"{path}: not a readable program ({type(error).__name__}: {str(error)[:100]}); export"
+            " the network again"
         ) from None

@@ -63,7 +63,8 @@ def bits_of(text: str | int, layers: list[str]) -> list[int]:
         name, equals, number = part.strip().rpartition("=")
         if number.strip() not in map(str, BITS):
             raise InputError(
-                f"bits: {part.strip() or 'nothing'}, expected {BITS[0]}..{BITS[-1]}, as in 4 or 8,4,4,8 or 4,{layers[-1]}=8; choose 8"
+                f"bits: {part.strip() or 'nothing'}, expected {BITS[0]}..{BITS[-1]}, as in 4 or"
+                f" 8,4,4,8 or 4,{layers[-1]}=8; choose 8"
             )
         if equals and name not in layers:
             raise InputError(
@@ -75,7 +76,8 @@ def bits_of(text: str | int, layers: list[str]) -> list[int]:
             values.append(int(number))
     if len(values) not in (0, 1, len(layers)):
         raise InputError(
-            f"bits: {len(values)} numbers in {str(text)!r}, expected one, or one for each of {', '.join(layers)}"
+            f"bits: {len(values)} numbers in {str(text)!r}, expected one, or one for each of"
+            f" {', '.join(layers)}"
         )
     each = values if len(values) == len(layers) else (values or [8]) * len(layers)
     return [named.get(name, bits) for name, bits in zip(layers, each, strict=True)]

@@ -43,13 +43,15 @@ def open_events(
         )
     if format is not None and format not in FORMATS:
         raise InputError(
-            f"--format {format!r}: unknown, expected one of {', '.join(FORMATS)}{nearest(format, list(FORMATS))}"
+            f"--format {format!r}: unknown, expected one of"
+            f" {', '.join(FORMATS)}{nearest(format, list(FORMATS))}"
         )
     try:
         file = open(path, "rb")  # noqa: SIM115 - the source closes it
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the path"
+            f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"
+            " path"
         ) from None
     try:
         head = file.read(HEAD)

@@ -87,7 +87,8 @@ def open_aedat2(source: Input) -> Opened:
     known = [key for key in LAYOUTS if key in chip.rpartition(".")[2].lower()]
     if asked is None and chip and not known:
         raise InputError(
-            f"{source.name}: recorded with {chip}, known are {', '.join(LAYOUTS)}; name the one whose addresses it has with --layout"
+            f"{source.name}: recorded with {chip}, known are {', '.join(LAYOUTS)}; name the one"
+            " whose addresses it has with --layout"
         )
     name = asked or (known[0] if known else "dvs128")
     if asked is None and not chip:
@@ -97,7 +98,8 @@ def open_aedat2(source: Input) -> Opened:
     layout = LAYOUTS[name]
     if version == 1 and name != "dvs128":
         raise InputError(
-            f"{source.name}: AEDAT 1 has addresses of 16 bits, those of {name} need 32; leave --layout out"
+            f"{source.name}: AEDAT 1 has addresses of 16 bits, those of {name} need 32; leave"
+            " --layout out"
         )
     return Opened(_raw(source, layout, 6 if version == 1 else 8), layout.sensor, notes)
 
@@ -111,7 +113,8 @@ def _header(source: Input) -> tuple[int, str]:
     version = {b"#!AER-DAT1.": 1, b"#!AER-DAT2.": 2}.get(first[:11], 0)
     if not version:
         raise InputError(
-            f"{name}: begins with {first[:16]!r}, expected #!AER-DAT1.0 or #!AER-DAT2.0; choose another --format"
+            f"{name}: begins with {first[:16]!r}, expected #!AER-DAT1.0 or #!AER-DAT2.0; choose"
+            " another --format"
         )
     chip = ""
     while (start := file.tell()) < LONGEST_HEADER:
@@ -144,8 +147,8 @@ def _refuse_wide_addresses(source: Input) -> None:
     wide = int(np.count_nonzero(addresses >> 16))
     if wide > 0.01 * len(addresses):
         raise InputError(
-            f"{source.name}: names no chip, and {wide} of the first {len(addresses)} addresses are not of a DVS128; "
-            f"name the chip with --layout {', '.join(LAYOUTS)}"
+            f"{source.name}: names no chip, and {wide} of the first {len(addresses)} addresses are"
+            f" not of a DVS128; name the chip with --layout {', '.join(LAYOUTS)}"
         )
 
 
@@ -177,7 +180,8 @@ class Aedat2Writer(Writer):
                 f"{layout.sensor[1]}x{layout.sensor[0]}" for layout in LAYOUTS.values()
             )
             raise InputError(
-                f"{name}: a sensor of {sensor[1]}x{sensor[0]}, AEDAT2 is written for {sizes} only; choose another format"
+                f"{name}: a sensor of {sensor[1]}x{sensor[0]}, AEDAT2 is written for {sizes} only;"
+                " choose another format"
             )
         super().__init__(file, name, sensor)
         self._layout = layouts[0]
@@ -189,7 +193,8 @@ class Aedat2Writer(Writer):
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= 2**32:
             raise InputError(
-                f"{self._name}: stamps of {events.t[-1]} us do not fit AEDAT2 (below 2^32); use --from-zero"
+                f"{self._name}: stamps of {events.t[-1]} us do not fit AEDAT2 (below 2^32); use"
+                " --from-zero"
             )
         layout = self._layout
         height, width = layout.sensor

@@ -30,12 +30,14 @@ def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(
-                f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch the file again"
+                f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch"
+                " the file again"
             )
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the path"
+            f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"
+            " path"
         ) from None
     at = _end_of_text(data, path)
     parts: list[tuple[NDArray[Any], ...]] = []
@@ -45,7 +47,8 @@ def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
         kind, _, size, _, overflow, capacity, number, _ = HEADER.unpack_from(data, at)
         if size <= 0 or number < 0 or capacity < number or overflow < 0:
             raise InputError(
-                f"{path}: a damaged packet at byte {at} ({number} events of {size} bytes); fetch the file again"
+                f"{path}: a damaged packet at byte {at} ({number} events of {size} bytes); fetch"
+                " the file again"
             )
         at += HEADER.size
         if at + size * capacity > len(data):
@@ -53,7 +56,8 @@ def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
         if kind == POLARITY:
             if size != EVENT:
                 raise InputError(
-                    f"{path}: polarity events of {size} bytes at byte {at}, expected {EVENT}; fetch the file again"
+                    f"{path}: polarity events of {size} bytes at byte {at}, expected {EVENT}; fetch"
+                    " the file again"
                 )
             words = np.frombuffer(data, "<u4", 2 * number, at).reshape(-1, 2)
             words = words[(words[:, 0] & 1) == 1]
@@ -73,7 +77,8 @@ def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
 def _end_of_text(data: bytes, path: Path) -> int:
     if not data.startswith(b"#!AER-DAT3.1"):
         raise InputError(
-            f"{path}: begins with {data[:14]!r}, expected #!AER-DAT3.1; convert the file with iniVation's DV"
+            f"{path}: begins with {data[:14]!r}, expected #!AER-DAT3.1; convert the file with"
+            " iniVation's DV"
         )
     end = data.find(END_OF_TEXT, 0, 2**16)
     if end < 0:
@@ -83,5 +88,6 @@ def _end_of_text(data: bytes, path: Path) -> int:
 
 def _cut(path: Path, at: int, size: int) -> InputError:
     return InputError(
-        f"{path}: cut off, the packet at byte {at} reaches beyond the file's {size} bytes; fetch the file again"
+        f"{path}: cut off, the packet at byte {at} reaches beyond the file's {size} bytes; fetch"
+        " the file again"
     )

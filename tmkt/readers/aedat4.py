@@ -65,7 +65,8 @@ def open_aedat4(source: Input) -> Opened:
         raise InputError(f"{name}: holds no stream of events; choose another file")
     if not 0 <= source.options.stream < len(streams):
         raise InputError(
-            f"{name}: holds {len(streams)} streams of events, but --stream says {source.options.stream}; the first is 0"
+            f"{name}: holds {len(streams)} streams of events, but --stream says"
+            f" {source.options.stream}; the first is 0"
         )
     identity, sensor = streams[source.options.stream]
     notes = (

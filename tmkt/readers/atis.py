@@ -61,7 +61,8 @@ class AtisWriter(Writer):
         height, width = sensor
         if height > OVERFLOW_Y or width > 256:
             raise InputError(
-                f"{name}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240 rows); choose another format"
+                f"{name}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240"
+                " rows); choose another format"
             )
         super().__init__(file, name, sensor)
         self._offset, self._before = 0, 0
@@ -91,7 +92,8 @@ class AtisWriter(Writer):
     def _bridge(self, step: int) -> None:
         if step > 3600 * 10**6:
             raise InputError(
-                f"{self._name}: no event for {step / 1e6:.0f} s, .bin records bridge an hour; use --from-zero or another format"
+                f"{self._name}: no event for {step / 1e6:.0f} s, .bin records bridge an hour; use"
+                " --from-zero or another format"
             )
         markers = step // OVERFLOW_US + 1
         self._file.write(bytes((0, OVERFLOW_Y, 0, 0, 0)) * markers)

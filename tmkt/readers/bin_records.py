@@ -81,7 +81,8 @@ def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a .bin recording; check the path"
+            f"{path}: cannot be read ({error.strerror or error}), expected a .bin recording; check"
+            " the path"
         ) from None
     if data.size == 0:
         raise InputError(
@@ -90,7 +91,8 @@ def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
     n, left = divmod(data.size, RECORD)
     if left:
         raise InputError(
-            f"{path}: truncated, {n} records of {RECORD} bytes and {left} bytes left over; fetch the file again or remove it"
+            f"{path}: truncated, {n} records of {RECORD} bytes and {left} bytes left over; fetch"
+            " the file again or remove it"
         )
     t, x, y, p = (
         np.empty(n, np.int64),
@@ -120,24 +122,27 @@ def check_events(events: Events, source: object) -> None:
     if outside:
         reach = f"x up to {events.x.max()}, y up to {events.y.max()}"
         raise InputError(
-            f"{source}: {outside} of {total} events lie outside the sensor ({reach}), expected x < {width} and y < {height}; "
-            "choose the data set that this recording belongs to, or remove the file"
+            f"{source}: {outside} of {total} events lie outside the sensor ({reach}), expected x <"
+            f" {width} and y < {height}; choose the data set that this recording belongs to, or"
+            " remove the file"
         )
     wrong = int(np.count_nonzero(events.p > 1))
     if wrong:
         raise InputError(
-            f"{source}: {wrong} of {total} events have a polarity above 1, expected 0 or 1; fetch the file again or remove it"
+            f"{source}: {wrong} of {total} events have a polarity above 1, expected 0 or 1; fetch"
+            " the file again or remove it"
         )
     if events.t.min() < 0:
         raise InputError(
-            f"{source}: {np.count_nonzero(events.t < 0)} of {total} time stamps are negative; fetch the file again or remove it"
+            f"{source}: {np.count_nonzero(events.t < 0)} of {total} time stamps are negative; fetch"
+            " the file again or remove it"
         )
     steps = np.diff(events.t)
     backward = int(np.count_nonzero(steps < 0))
     if backward:
         raise InputError(
-            f"{source}: {backward} of {total} time stamps go backwards (by up to {-steps.min()} us), expected none; "
-            "the file is damaged, fetch it again or remove it"
+            f"{source}: {backward} of {total} time stamps go backwards (by up to {-steps.min()}"
+            " us), expected none; the file is damaged, fetch it again or remove it"
         )
 
 
@@ -152,11 +157,13 @@ def encode_bin(events: Events, source: object) -> NDArray[np.uint8]:
     height, width = events.sensor
     if height > OVERFLOW_Y or width > 256:
         raise InputError(
-            f"{source}: a sensor of {height} x {width} does not fit .bin records (240 rows, 256 columns); crop the recording"
+            f"{source}: a sensor of {height} x {width} does not fit .bin records (240 rows, 256"
+            " columns); crop the recording"
         )
     if events.t[-1] >= STAMP_US:
         raise InputError(
-            f"{source}: lasts until {events.t[-1]} us, .bin records hold less than {STAMP_US} us; cut the recording"
+            f"{source}: lasts until {events.t[-1]} us, .bin records hold less than {STAMP_US} us;"
+            " cut the recording"
         )
     data: NDArray[Any] = np.empty((len(events), RECORD), np.uint8)
     data[:, 0], data[:, 1] = events.x, events.y

@@ -182,6 +182,7 @@ class Check:
         if state[FAILED] != NOTHING:
             after, step = counters.events, counters.largest_backward_us
             raise InputError(
-                f"{self.name}: after {after} events a stamp goes back by {step} us, expected none; use --disorder drop or clamp"
+                f"{self.name}: after {after} events a stamp goes back by {step} us, expected none;"
+                " use --disorder drop or clamp"
             )
         return Events(*kept, self.sensor)

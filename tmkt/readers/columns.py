@@ -28,7 +28,8 @@ def find_columns(names: list[str], source: str) -> dict[str, str]:
     missing = [column for column, name in found.items() if name is None]
     if missing:
         raise InputError(
-            f"{source}: no column for {', '.join(missing)} among {', '.join(names)[:80] or 'nothing'}; expected t, x, y and p, one value an event"
+            f"{source}: no column for {', '.join(missing)} among"
+            f" {', '.join(names)[:80] or 'nothing'}; expected t, x, y and p, one value an event"
         )
     return {column: name for column, name in found.items() if name is not None}
 
@@ -42,7 +43,8 @@ def check_types(types: dict[str, np.dtype[Any]], unit: TimeUnit | None, source: 
             raise InputError(f"{source}: column {column} is of type {dtype}, expected numbers")
     if types["t"].kind == "f" and unit is None:
         raise InputError(
-            f"{source}: stamps are of type {types['t']}, expected integers in microseconds; say --time-unit s, ms, us or ns"
+            f"{source}: stamps are of type {types['t']}, expected integers in microseconds; say"
+            " --time-unit s, ms, us or ns"
         )
 
 

@@ -26,12 +26,14 @@ def open_dat(source: Input) -> Opened:
     header = read_header(source.file, source.name)
     if header.get("version", "2") != "2":
         raise InputError(
-            f"{source.name}: DAT version {header['version']}, expected 2; convert the file with Metavision"
+            f"{source.name}: DAT version {header['version']}, expected 2; convert the file with"
+            " Metavision"
         )
     kind = source.file.read(2)
     if len(kind) < 2 or kind[0] not in TYPES or kind[1] != RECORD:
         raise InputError(
-            f"{source.name}: events of type and size {tuple(kind)}, expected (0, 8) or (12, 8); no events of change detection in it"
+            f"{source.name}: events of type and size {tuple(kind)}, expected (0, 8) or (12, 8); no"
+            " events of change detection in it"
         )
     return Opened(_raw(source), sensor_of(header))
 
@@ -67,7 +69,8 @@ class DatWriter(Writer):
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= 2**32:
             raise InputError(
-                f"{self._name}: stamps of {events.t[-1]} us do not fit DAT (below 2^32); use --from-zero"
+                f"{self._name}: stamps of {events.t[-1]} us do not fit DAT (below 2^32); use"
+                " --from-zero"
             )
         words = np.empty((len(events), 2), "<u4")
         words[:, 0] = events.t

@@ -59,7 +59,8 @@ def detect(head: bytes, path: Path) -> str:
     if looks_like_atis(head) or (path.suffix == ".bin" and len(head) < TINY):
         return "atis"
     raise InputError(
-        f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it: --format {', '.join(FORMATS)}"
+        f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it:"
+        f" --format {', '.join(FORMATS)}"
     )
 
 
@@ -71,6 +72,7 @@ def _prophesee(head: bytes, path: Path) -> str | None:
         return "dat" if len(kind) == 2 and kind[0] in TYPES and kind[1] == 8 else None
     if words not in ("EVT2", "EVT3"):
         raise InputError(
-            f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with Metavision"
+            f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with"
+            " Metavision"
         )
     return words.lower()

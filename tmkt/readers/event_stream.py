@@ -66,12 +66,14 @@ def open_event_stream(source: Input) -> Opened:
     head = source.file.read(HEADER)
     if len(head) < HEADER or not head.startswith(MAGIC):
         raise InputError(
-            f"{source.name}: an Event Stream header of {len(head)} bytes, expected {HEADER}; fetch the file again"
+            f"{source.name}: an Event Stream header of {len(head)} bytes, expected {HEADER}; fetch"
+            " the file again"
         )
     if head[12] != 2 or head[15] != DVS:
         found = f"version {head[12]}.{head[13]}.{head[14]}, {KINDS.get(head[15], 'unknown')} events"
         raise InputError(
-            f"{source.name}: an Event Stream of {found}, expected version 2 and DVS events; convert the file"
+            f"{source.name}: an Event Stream of {found}, expected version 2 and DVS events; convert"
+            " the file"
         )
     width, height = int.from_bytes(head[16:18], "little"), int.from_bytes(head[18:20], "little")
     return Opened(_raw(source, height), (height, width))
@@ -118,7 +120,8 @@ class EventStreamWriter(Writer):
         steps = np.diff(events.t, prepend=self._last)
         if steps.max() > LONGEST_PAUSE_US:
             raise InputError(
-                f"{self._name}: no event for {steps.max() / 1e6:.0f} s, .es bridges an hour; use --from-zero or another format"
+                f"{self._name}: no event for {steps.max() / 1e6:.0f} s, .es bridges an hour; use"
+                " --from-zero or another format"
             )
         pauses = steps // PAUSE_US
         at = np.cumsum(pauses + EVENT) - EVENT

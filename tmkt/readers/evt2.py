@@ -83,19 +83,22 @@ class Evt2Writer(Writer):
         height, width = sensor
         if max(sensor) > SIDE:
             raise InputError(
-                f"{name}: a sensor of {width}x{height} does not fit EVT2 ({SIDE}x{SIDE}); choose another format"
+                f"{name}: a sensor of {width}x{height} does not fit EVT2 ({SIDE}x{SIDE}); choose"
+                " another format"
             )
         super().__init__(file, name, sensor)
         self._high = -1
         file.write(
-            f"% evt 2.0\n% format EVT2;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode()
+            f"% evt 2.0\n% format EVT2;height={height};width={width}\n% geometry"
+            f" {width}x{height}\n% end\n".encode()
         )
 
     def write(self, events: Events) -> None:
         """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= LONGEST_US:
             raise InputError(
-                f"{self._name}: stamps of {events.t[-1]} us do not fit EVT2 (below 2^34); use --from-zero"
+                f"{self._name}: stamps of {events.t[-1]} us do not fit EVT2 (below 2^34); use"
+                " --from-zero"
             )
         high = events.t >> 6
         words = np.empty((len(events), 2), np.uint32)

@@ -129,12 +129,14 @@ class Evt3Writer(Writer):
         height, width = sensor
         if max(sensor) > SIDE:
             raise InputError(
-                f"{name}: a sensor of {width}x{height} does not fit EVT3 ({SIDE}x{SIDE}); choose another format"
+                f"{name}: a sensor of {width}x{height} does not fit EVT3 ({SIDE}x{SIDE}); choose"
+                " another format"
             )
         super().__init__(file, name, sensor)
         self._stamp, self._row, self._begun = 0, -1, False
         file.write(
-            f"% evt 3.0\n% format EVT3;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode()
+            f"% evt 3.0\n% format EVT3;height={height};width={width}\n% geometry"
+            f" {width}x{height}\n% end\n".encode()
         )
 
     def write(self, events: Events) -> None:
@@ -157,7 +159,8 @@ class Evt3Writer(Writer):
         """High stamps in a pause, so that the reader sees the 24-bit clock wrap."""
         if until - self._stamp > LONGEST_BRIDGE_US:
             raise InputError(
-                f"{self._name}: no event for {(until - self._stamp) / 1e6:.0f} s, EVT3 bridges an hour; use --from-zero or another format"
+                f"{self._name}: no event for {(until - self._stamp) / 1e6:.0f} s, EVT3 bridges an"
+                " hour; use --from-zero or another format"
             )
         steps = np.arange(self._stamp >> 12, until >> 12, HALF_RANGE - 1)
         self._file.write((TIME_HIGH << 12 | steps & 0xFFF).astype("<u2").tobytes())

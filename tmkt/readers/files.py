@@ -141,7 +141,8 @@ class FileSource:
         if opened.sensor and asked and opened.sensor != asked:
             (h, w), (ah, aw) = opened.sensor, asked
             raise InputError(
-                f"{self.name}: recorded with a sensor of {w}x{h}, but --sensor says {aw}x{ah}; leave --sensor out"
+                f"{self.name}: recorded with a sensor of {w}x{h}, but --sensor says {aw}x{ah};"
+                " leave --sensor out"
             )
         sensor = opened.sensor or asked
         self.sensor = None if sensor is None else check_sensor(sensor, self.name)
@@ -156,7 +157,8 @@ class FileSource:
         if self.sensor is None:
             self.close()
             raise InputError(
-                f"{self.name}: {self.format} files do not tell the sensor's size, expected --sensor WIDTHxHEIGHT"
+                f"{self.name}: {self.format} files do not tell the sensor's size, expected --sensor"
+                " WIDTHxHEIGHT"
             )
         return self.chunks(self.sensor)
 
@@ -177,7 +179,8 @@ class FileSource:
                 yield last
         except OSError as error:
             raise InputError(
-                f"{self.name}: cannot be read ({error.strerror or error}); check the disk, fetch the file again"
+                f"{self.name}: cannot be read ({error.strerror or error}); check the disk, fetch"
+                " the file again"
             ) from None
         finally:
             self.close()

@@ -61,7 +61,8 @@ def open_hdf5(source: Input) -> Opened:
         shapes = {dataset.shape for dataset in datasets.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
             raise InputError(
-                f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one length; fetch the file again"
+                f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one"
+                " length; fetch the file again"
             )
         for dataset in datasets.values():
             _check_storage(source.name, dataset)
@@ -103,11 +104,13 @@ def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
 def _check_storage(name: str, dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
         raise InputError(
-            f"{name}: {dataset.name} lies in another file, expected the events in this one; repack it with h5repack"
+            f"{name}: {dataset.name} lies in another file, expected the events in this one; repack"
+            " it with h5repack"
         )
     if dataset.chunks and dataset.chunks[0] > LARGEST_CHUNK:
         raise InputError(
-            f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch the file again, or repack it"
+            f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch"
+            " the file again, or repack it"
         )
     import h5py
 
@@ -115,7 +118,8 @@ def _check_storage(name: str, dataset: Any) -> None:
         if number != ECF and not h5py.h5z.filter_avail(number):
             named = FILTERS.get(number, f"number {number}")
             raise InputError(
-                f"{name}: compressed with the HDF5 filter {named}, which is not installed; try: pip install hdf5plugin, or h5repack -f GZIP=1"
+                f"{name}: compressed with the HDF5 filter {named}, which is not installed; try: pip"
+                " install hdf5plugin, or h5repack -f GZIP=1"
             )
 
 

@@ -22,12 +22,14 @@ def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
         from scipy.io.matlab import MatReadError
     except ImportError:
         raise InputError(
-            f"{path}: reading .mat files needs scipy, which is not installed; install it with: pip install 'tmkt[data]'"
+            f"{path}: reading .mat files needs scipy, which is not installed; install it with: pip"
+            " install 'tmkt[data]'"
         ) from None
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(
-                f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch the file again"
+                f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch"
+                " the file again"
             )
         # The archive's checksums of compressed variables do not hold (Knowledge Transfer's loader
         # passes over them as well).
@@ -46,12 +48,14 @@ def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
         OverflowError,
     ) as error:
         raise InputError(
-            f"{path}: cannot be read ({str(error)[:80] or type(error).__name__}); fetch the file again"
+            f"{path}: cannot be read ({str(error)[:80] or type(error).__name__}); fetch the file"
+            " again"
         ) from None
     missing = [name for name in ("x", "y", "p", "ts") if name not in content]
     if missing:
         raise InputError(
-            f"{path}: holds no {', '.join(missing)}, expected x, y, p and ts, one value an event; fetch the file again"
+            f"{path}: holds no {', '.join(missing)}, expected x, y, p and ts, one value an event;"
+            " fetch the file again"
         )
     columns = [np.asarray(content[name]) for name in ("ts", "x", "y", "p")]
     if (

@@ -59,7 +59,8 @@ class _Array:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise InputError(
-                f"{name}: an array of format {version}, expected 1.0 or 2.0; save it again with numpy.save"
+                f"{name}: an array of format {version}, expected 1.0 or 2.0; save it again with"
+                " numpy.save"
             )
         read = (
             np.lib.format.read_array_header_1_0
@@ -69,11 +70,13 @@ class _Array:
         self.shape, _, self.dtype = read(file)
         if self.dtype.hasobject:
             raise InputError(
-                f"{name}: holds Python objects, expected numbers; nothing is unpickled, save plain arrays"
+                f"{name}: holds Python objects, expected numbers; nothing is unpickled, save plain"
+                " arrays"
             )
         if not 0 < self.dtype.itemsize <= LARGEST_ITEM or any(n < 0 for n in self.shape):
             raise InputError(
-                f"{name}: an array of shape {self.shape} and type {self.dtype}, expected one value an event"
+                f"{name}: an array of shape {self.shape} and type {self.dtype}, expected one value"
+                " an event"
             )
 
     def read(self, n: int) -> NDArray[Any]:
@@ -127,7 +130,8 @@ def open_npz(source: Input) -> Opened:
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise InputError(
-            f"{source.name}: columns of shapes {', '.join(map(str, sorted(shapes)))}, expected one length; fetch the file again"
+            f"{source.name}: columns of shapes {', '.join(map(str, sorted(shapes)))}, expected one"
+            " length; fetch the file again"
         )
     return Opened(_columns(source, arrays), sensor)
 
@@ -136,7 +140,8 @@ def _structured(source: Input, array: _Array) -> Iterator[Raw]:
     dtype = array.dtype
     if dtype.names is None or len(array.shape) != 1:
         raise InputError(
-            f"{source.name}: an array of shape {array.shape} and type {dtype}, expected one dimension and fields t, x, y, p"
+            f"{source.name}: an array of shape {array.shape} and type {dtype}, expected one"
+            " dimension and fields t, x, y, p"
         )
     names = find_columns(list(dtype.names), source.name)
     check_types(

@@ -81,7 +81,8 @@ def send(source: Source, address: str, speed: float = 1.0, stamps: bool = True) 
                     sent.seconds = time.monotonic() - begin
     except OSError as error:
         raise InputError(
-            f"{address}: cannot be sent to ({error.strerror or error}); check host, port and network"
+            f"{address}: cannot be sent to ({error.strerror or error}); check host, port and"
+            " network"
         ) from None
     return sent
 

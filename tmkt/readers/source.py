@@ -58,8 +58,9 @@ class Counters:
         total = self.events + self.dropped
         if self.dropped > MAX_DROPPED * total:
             raise InputError(
-                f"{name}: {self.dropped} of {total} events dropped ({self.reasons()}), expected at most {100 * MAX_DROPPED:g} %; "
-                "check --sensor, fetch the file again, or take what is left with --repair"
+                f"{name}: {self.dropped} of {total} events dropped ({self.reasons()}), expected at"
+                f" most {100 * MAX_DROPPED:g} %; check --sensor, fetch the file again, or take what"
+                " is left with --repair"
             )
 
     def reasons(self) -> str:
@@ -114,6 +115,7 @@ def check_sensor(sensor: tuple[int, int], name: str) -> tuple[int, int]:
     height, width = sensor
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
         raise InputError(
-            f"{name}: a sensor of {width}x{height}, expected 1 to {LARGEST_SIDE} a side; the header is damaged, or --sensor wrong"
+            f"{name}: a sensor of {width}x{height}, expected 1 to {LARGEST_SIDE} a side; the header"
+            " is damaged, or --sensor wrong"
         )
     return sensor

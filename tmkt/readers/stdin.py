@@ -147,7 +147,8 @@ class StdinSource:
                 rest += after
             if len(rest) > LONGEST_LINE:
                 raise InputError(
-                    f"{self.name}: {len(rest)} bytes in one line, expected lines of text: t,x,y,p; name the file instead of piping it"
+                    f"{self.name}: {len(rest)} bytes in one line, expected lines of text: t,x,y,p;"
+                    " name the file instead of piping it"
                 )
         if rest:
             before = self.counters.bad_records
@@ -163,7 +164,8 @@ class StdinSource:
                 else ""
             )
             raise InputError(
-                f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the program that writes them, and --sensor"
+                f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the"
+                " program that writes them, and --sensor"
             )
         if not self.repair:
             self.counters.require_sound(self.name)

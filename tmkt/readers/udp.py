@@ -51,7 +51,8 @@ def parse_address(address: str) -> tuple[str, int]:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme != "udp" or host is None or port is None or parts.path not in ("", "/"):
         raise InputError(
-            f"{address}: not an address of a live stream, expected udp://HOST:PORT, for example udp://127.0.0.1:3333"
+            f"{address}: not an address of a live stream, expected udp://HOST:PORT, for example"
+            " udp://127.0.0.1:3333"
         )
     return host, port
 
@@ -76,11 +77,13 @@ class LiveCounters(Counters):
         said = []
         if self.lost_events:
             said.append(
-                f"{self.lost_events} events lost in {self.lost_packets} packets: this host was too slow and the queue was full"
+                f"{self.lost_events} events lost in {self.lost_packets} packets: this host was too"
+                " slow and the queue was full"
             )
         if self.lost_in_socket:
             said.append(
-                f"{self.lost_in_socket} packets lost before they were read: the socket's buffer holds {self.socket_buffer_bytes} bytes"
+                f"{self.lost_in_socket} packets lost before they were read: the socket's buffer"
+                f" holds {self.socket_buffer_bytes} bytes"
             )
         return "; ".join(said)
 
@@ -191,7 +194,8 @@ class UdpSource:
             self._socket = _listen(family, kind, place)
         except OSError as error:
             raise InputError(
-                f"{address}: cannot be listened at ({error.strerror or error}); choose a free port and an address of this host"
+                f"{address}: cannot be listened at ({error.strerror or error}); choose a free port"
+                " and an address of this host"
             ) from None
         self.counters.socket_buffer_bytes = (
             self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
@@ -235,7 +239,8 @@ class UdpSource:
                 else ""
             )
             raise InputError(
-                f"{self.name}: no events came{why}; check the sender's address, --sensor and --timeout"
+                f"{self.name}: no events came{why}; check the sender's address, --sensor and"
+                " --timeout"
             )
 
     def close(self) -> None:

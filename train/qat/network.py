@@ -261,12 +261,14 @@ def _parts(net: SpikingNetwork) -> Iterator[_Part]:
             elif isinstance(getattr(module, "neuron", None), LIF):
                 found = f"{type(module).__name__}"
                 raise InputError(
-                    f"network: a {found} cannot be trained on integers, expected spiking convolutions with batch norm; use another network"
+                    f"network: a {found} cannot be trained on integers, expected spiking"
+                    " convolutions with batch norm; use another network"
                 )
         area = _area(block)
     if next(names, None) is not None:
         raise InputError(
-            "network: neurons without a convolution and batch norm before them cannot be trained on integers; use another network"
+            "network: neurons without a convolution and batch norm before them cannot be trained on"
+            " integers; use another network"
         )
 
 
@@ -288,7 +290,8 @@ def _choose(
     tried = scales_to_try(bits, float(weight.abs().max()), most)
     if not tried:
         raise InputError(
-            f"layer {name!r}: its largest weight or bias leaves a scale below 1, expected smaller ones; train with more weight decay"
+            f"layer {name!r}: its largest weight or bias leaves a scale below 1, expected smaller"
+            " ones; train with more weight decay"
         )
     errors = [
         float((_rounded(weight * on.scale, on.step, on.limit) / on.scale - weight).square().sum())

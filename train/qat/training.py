@@ -47,11 +47,13 @@ def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Reci
         if setting.strip().startswith(("data.", "network.", "train.seed")):
             found = f"--set {setting!r}"
             raise InputError(
-                f"{found}: decides the split or the network, which are those of {start.path}; leave it out, or train again"
+                f"{found}: decides the split or the network, which are those of {start.path}; leave"
+                " it out, or train again"
             )
     if start.recipe.qat.bits:
         raise InputError(
-            f"{start.path}: was trained on integers already, expected a float run; start from that one"
+            f"{start.path}: was trained on integers already, expected a float run; start from"
+            " that one"
         )
     return with_settings(values, settings, str(start.path))
 
@@ -118,7 +120,8 @@ def on_grid(recipe: Recipe, start: Run, with_data: bool) -> tuple[SpikingNetwork
         )
     if recipe.data.frames == "float":
         raise InputError(
-            f"{start.path}: trained on interpolated frames, expected counts; train again with --set data.frames=counts"
+            f"{start.path}: trained on interpolated frames, expected counts; train again with --set"
+            " data.frames=counts"
         )
     net = to_grid(start.load_network(), recipe.network, recipe.qat.bits, start.load_calibration())
     method = (

@@ -55,11 +55,15 @@ def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: i
     parts.append(_legend(14, 46, validation))
     for i, panel in enumerate(panels):
         parts.append(
-            f'<g transform="translate({i % across * WIDTH} {HEAD + i // across * HEIGHT})">{panel}</g>'
+            f'<g transform="translate({i % across * WIDTH}'
+            f' {HEAD + i // across * HEIGHT})">{panel}</g>'
         )
     style = f'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="11" fill="{INK}"'
     body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" {style}>\n{body}\n</svg>\n'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+        f' height="{height}" {style}>\n{body}\n</svg>\n'
+    )
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
@@ -77,22 +81,27 @@ def _panel(axis: Axis, dots: Sequence[Dot], low: float, high: float, whole: bool
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - accuracy) / (high - low)
 
     parts = [
-        f'<text x="{LEFT}" y="{TOP - 12}" font-weight="bold">{escape(axis.name)}{", logarithmic" if axis.log else ""}</text>'
+        f'<text x="{LEFT}" y="{TOP - 12}"'
+        f' font-weight="bold">{escape(axis.name)}{", logarithmic" if axis.log else ""}</text>'
     ]
     for i in range(3):
         value = low + (high - low) * i / 2
         parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{GRID}"/>'
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"'
+            f' stroke="{GRID}"/>'
         )
         parts.append(
-            f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.3g} %</text>'
+            f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.3g}'
+            " %</text>"
         )
     for value, text in _ticks(axis, whole):
         parts.append(
-            f'<line x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{GRID}"/>'
+            f'<line x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}"'
+            f' y2="{HEIGHT - BOTTOM}" stroke="{GRID}"/>'
         )
         parts.append(
-            f'<text x="{place(value):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>'
+            f'<text x="{place(value):.1f}" y="{HEIGHT - BOTTOM + 16}"'
+            f' text-anchor="middle">{escape(text)}</text>'
         )
     if whole:
         parts.append(_best_so_far(dots, place, y))
@@ -100,7 +109,10 @@ def _panel(axis: Axis, dots: Sequence[Dot], low: float, high: float, whole: bool
         zip(axis.values, dots, strict=True), key=lambda pair: (pair[1].best, pair[1].complete)
     )  # the best on top
     for value, dot in order:
-        says = f"<title>trial {dot.trial}: {100 * dot.accuracy:.1f} %{'' if dot.complete else ', pruned'}</title>"
+        says = (
+            f"<title>trial {dot.trial}: {100 * dot.accuracy:.1f}"
+            f" %{'' if dot.complete else ', pruned'}</title>"
+        )
         parts.append(_mark(place(value), y(dot.accuracy), dot, says))
     return "".join(parts)
 
@@ -142,14 +154,23 @@ def _best_so_far(
     if best is None:
         return ""
     points.append((place(max(dot.trial for dot in dots)), y(best)))
-    return f'<polyline points="{" ".join(f"{x:.1f},{at:.1f}" for x, at in points)}" fill="none" stroke="{BEST}" stroke-width="1.5"/>'
+    return (
+        f'<polyline points="{" ".join(f"{x:.1f},{at:.1f}" for x, at in points)}" fill="none"'
+        f' stroke="{BEST}" stroke-width="1.5"/>'
+    )
 
 
 def _mark(x: float, y: float, dot: Dot, says: str) -> str:
     if not dot.complete:
-        return f'<path d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6" stroke="{CUT}" stroke-width="1.3">{says}</path>'
+        return (
+            f'<path d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6" stroke="{CUT}"'
+            f' stroke-width="1.3">{says}</path>'
+        )
     fill, radius = (BEST, 5) if dot.best else (WHOLE, 3.5)
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" fill-opacity="{1 if dot.best else 0.7}">{says}</circle>'
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}"'
+        f' fill-opacity="{1 if dot.best else 0.7}">{says}</circle>'
+    )
 
 
 def _legend(x: float, y: float, validation: int) -> str:
@@ -164,5 +185,6 @@ def _legend(x: float, y: float, validation: int) -> str:
         x += 30 + 6.2 * len(text)
     return (
         "".join(parts)
-        + f'<text x="14" y="{y + 18}" fill="{CUT}">Accuracy on {validation} validation recordings</text>'
+        + f'<text x="14" y="{y + 18}" fill="{CUT}">Accuracy on {validation} validation'
+        " recordings</text>"
     )

@@ -111,7 +111,10 @@ def write_results(
         f"The best of {len(ended)} trials ({pruned} pruned) of: tmkt tune {name}",
         f"Trial {best.index + 1}: {percent(best.accuracy)} of {validation} validation recordings"
         + (f", mean of {seeds} seeds" if seeds > 1 else ""),
-        "These have chosen it, so they do not measure it; the test recordings had no part. Train it: tmkt train best.toml",
+        (
+            "These have chosen it, so they do not measure it; the test recordings had no part."
+            " Train it: tmkt train best.toml"
+        ),
         "Searched: "
         + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items()),
     ]

@@ -91,7 +91,8 @@ def tune(
     say: Report = report or (lambda _: None)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(
-            "tune: started by torchrun, expected processes of their own, which share --out; start the command as often as wanted"
+            "tune: started by torchrun, expected processes of their own, which share --out; start"
+            " the command as often as wanted"
         )
     base, settings = _with_validation(search, say)
     space = dict(parse_search(text) for text in search.searches or default_searches(base))
@@ -235,7 +236,10 @@ class _Run:
         best_yet = f" (best {console.percent(best[0].accuracy)})" if best else ""
         since = len(ended) - self.ended_before  # those of other processes, too: they share the rest
         left = (time.monotonic() - self.begin) / max(since, 1) * (self.search.trials - len(ended))
-        rest = f"{_duration(time.monotonic() - begin)}, {len(ended)}/{self.search.trials} done, {_duration(left)} left"
+        rest = (
+            f"{_duration(time.monotonic() - begin)}, {len(ended)}/{self.search.trials} done,"
+            f" {_duration(left)} left"
+        )
         self.say(f"trial {index + 1}: {values}: {this.ending}{best_yet}; {rest}")
         return True
 
@@ -312,7 +316,8 @@ def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:
         return base, list(search.settings)
     settings = [*search.settings, f"data.validation={VALIDATION}"]
     say(
-        f"The recipe has no validation part, and trials are compared on one: data.validation={VALIDATION} is taken; choose it with --set"
+        "The recipe has no validation part, and trials are compared on one:"
+        f" data.validation={VALIDATION} is taken; choose it with --set"
     )
     return load_recipe(search.recipe, RECIPES, settings), settings
 

@@ -76,20 +76,23 @@ def parse_search(text: str) -> tuple[str, BaseDistribution]:
     if key in SPLIT:
         raise _wrong(
             text,
-            f"{key} decides which recordings are trained on and tested, expected a key that leaves them alone; give it with --set",
+            f"{key} decides which recordings are trained on and tested, expected a key that leaves"
+            " them alone; give it with --set",
         )
     if "|" in values:
         choices = [choice.strip() for choice in values.split("|")]
         if "" in choices or len(set(choices)) < len(choices):
             raise _wrong(
                 text,
-                "an empty or repeated choice, expected different ones, as in network.surrogate=atan|triangle",
+                "an empty or repeated choice, expected different ones, as in"
+                " network.surrogate=atan|triangle",
             )
         return key, CategoricalDistribution(choices)
     if ".." not in values:
         raise _wrong(
             text,
-            f"one value, expected low..high or a|b|c; give what is to stay with --set {key}={values}",
+            "one value, expected low..high or a|b|c; give what is to stay with --set"
+            f" {key}={values}",
         )
     if kind not in (int, float):
         raise _wrong(text, f"{key} is no number, expected choices, as in {key}=a|b")
@@ -97,8 +100,10 @@ def parse_search(text: str) -> tuple[str, BaseDistribution]:
     if not low < high:
         raise _wrong(text, f"low is {low:g} and high {high:g}, expected low below high")
     log = low > 0 and high / low >= LOG_FROM
-    return key, IntDistribution(int(low), int(high), log=log) if kind is int else FloatDistribution(
-        low, high, log=log
+    return key, (
+        IntDistribution(int(low), int(high), log=log)
+        if kind is int
+        else FloatDistribution(low, high, log=log)
     )
 
 

@@ -107,7 +107,8 @@ def open_storage(folder: Path, meta: dict[str, Any]) -> Storage:
     path = folder / JOURNAL
     if folder.exists() and not path.is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
-            f"{folder}: exists and holds no {JOURNAL}, so it is no search; choose another --out or remove it"
+            f"{folder}: exists and holds no {JOURNAL}, so it is no search; choose another --out or"
+            " remove it"
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -134,12 +135,14 @@ def open_storage(folder: Path, meta: dict[str, Any]) -> Storage:
                 elif known[name] != value:
                     found = f"a search with {name} {_short(known[name])}, found {_short(value)}"
                     raise InputError(
-                        f"{folder}: holds {found}; go on with the same command, or choose another --out"
+                        f"{folder}: holds {found}; go on with the same command, or choose another"
+                        " --out"
                     )
         storage.ended()
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise InputError(
-            f"{path}: damaged ({type(error).__name__}: {str(error)[:80]}); remove {folder} and search again"
+            f"{path}: damaged ({type(error).__name__}: {str(error)[:80]}); remove {folder} and"
+            " search again"
         ) from None
     return storage
 
@@ -191,6 +194,7 @@ def _lock(file: IO[bytes], folder: Path) -> bool:
         return False
     except OSError as error:
         raise InputError(
-            f"{folder}: its file system has no locks ({error.strerror}), expected one that has; choose another --out"
+            f"{folder}: its file system has no locks ({error.strerror}), expected one that has;"
+            " choose another --out"
         ) from None
     return True

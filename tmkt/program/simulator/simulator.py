@@ -176,7 +176,8 @@ class Simulator:
         samples, steps = frames.shape[:2]
         if frames.dtype != np.uint8 or frames.shape[2:] != self.program.input_shape:
             raise ValueError(
-                f"frames {frames.dtype} {frames.shape}: expected uint8 [N, T, {self.program.input_shape}]"
+                f"frames {frames.dtype} {frames.shape}: expected uint8 [N, T,"
+                f" {self.program.input_shape}]"
             )
         if frames.max(initial=0) > self.program.max_count:
             raise ValueError(

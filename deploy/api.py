@@ -31,8 +31,7 @@ from tmkt.runs import INFO, RECIPE, Run, load_run
 @dataclass(frozen=True)
 class Recordings:
     """Recordings as a bundle's network takes them: frames uint8 [N, T, 2, H, W], labels int64 [N],
-        and of each the last three parts of its
-    path, as in "Test/7/00001.bin".
+    and of each the last three parts of its path, as in "Test/7/00001.bin".
     """
 
     frames: NDArray[np.uint8]
@@ -57,10 +56,9 @@ class Parity:
 @dataclass(frozen=True)
 class EnergyEstimate:
     """What one estimator says of an inference, mean over the recordings: joules with the interval
-        of its own assumptions, the standard
-    deviation over the recordings (None for one recording), what it includes and leaves out, and
-        where its constants come from. Where it
-    cannot say anything its joules are None, and `reason` says why.
+    of its own assumptions, the standard deviation over the recordings (None for one recording),
+    what it includes and leaves out, and where its constants come from. Where it cannot say anything
+    its joules are None, and `reason` says why.
     """
 
     estimator: str
@@ -95,8 +93,8 @@ def read_recordings(
     bundle: Bundle, data: str | Path, split: str = "test", limit: int | None = None
 ) -> Recordings:
     """Reads recordings of the bundle's data set from a folder. `split`: "test", those that were not
-        trained on; "train", those that were;
-    "all". `limit`: at most so many, the same ones every time. InputError where there are none.
+    trained on; "train", those that were; "all". `limit`: at most so many, the same ones every time.
+    InputError where there are none.
     """
     origin = bundle.manifest["origin"]
     found = dataset(origin["dataset"], bundle.classes).find_recordings(Path(data))
@@ -113,8 +111,7 @@ def run(
     bundle: Bundle, samples: Recordings | NDArray[np.uint8], engine: str = "simulator"
 ) -> EngineOutput:
     """Runs recordings, or frames uint8 [N, T, 2, H, W]: read-out, predictions, and all spikes of
-        all layers, which takes memory: N x T bytes a
-    neuron. For thousands of recordings: `evaluate`.
+    all layers, which takes memory: N x T bytes a neuron. For thousands of recordings: `evaluate`.
     """
     frames = samples.frames if isinstance(samples, Recordings) else samples
     check_samples(bundle, frames)

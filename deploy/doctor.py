@@ -51,8 +51,7 @@ PARTS = (
 
 def examine() -> list[Finding]:
     """Looks at Python, the packages, Lava, the C compiler, the GPU and the data sets, and runs the
-        simulator once. Imports neither torch
-    nor Lava.
+    simulator once. Imports neither torch nor Lava.
     """
     findings: list[Finding] = [
         {"part": "tmkt", "found": __version__, "required": True, "advice": None},

@@ -29,8 +29,8 @@ MOST_SAMPLES = 200  # of a batch: enough for one Lava job, whose start takes abo
 @dataclass(frozen=True)
 class Measurement:
     """A run over samples, batch by batch: predictions int64 [N], the read-out [N, K] as
-        `EngineOutput` has it, the trace, what the
-    simulator alone counts (None from other engines), and the engine's own time a sample in seconds.
+    `EngineOutput` has it, the trace, what the simulator alone counts (None from other engines), and
+    the engine's own time a sample in seconds.
     """
 
     predictions: NDArray[np.int64]
@@ -44,8 +44,8 @@ class Measurement:
 @dataclass(frozen=True)
 class Answers:
     """What is kept of every sample: predictions, spikes, synaptic operations and neuron updates,
-        int64 [N] each, and the read-out [N, K].
-    Of all together: the faults and the engine's own time in seconds.
+    int64 [N] each, and the read-out [N, K]. Of all together: the faults and the engine's own time
+    in seconds.
     """
 
     predictions: NDArray[np.int64]
@@ -208,9 +208,8 @@ def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int
 
 def write_results(path: Path, recordings: Sequence[Recording], answers: Answers) -> None:
     """Writes a JSON line a recording. A recording is named by the last three parts of its path, as
-        in "Test/7/00001.bin", which are the
-    same wherever the data lies. The bytes depend on the bundle, the engine and the recordings
-        alone. InputError where the disk refuses.
+    in "Test/7/00001.bin", which are the same wherever the data lies. The bytes depend on the
+    bundle, the engine and the recordings alone. InputError where the disk refuses.
     """
     columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
     with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:

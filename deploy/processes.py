@@ -98,8 +98,8 @@ def on_processes(workers: int) -> "Runner":
 @contextmanager
 def _quiet_and_on_one_thread() -> Iterator[None]:
     """What a process that starts in here inherits: Ctrl-C is blocked, for whoever started it ends
-        it and says so; numpy runs on one
-    thread, which it reads from the environment when it is imported.
+    it and says so; numpy runs on one thread, which it reads from the environment when it is
+    imported.
     """
     before = {name: os.environ.get(name) for name in _THREADS}
     # the first process would start it, which unblocks Ctrl-C (seen in CPython 3.11)

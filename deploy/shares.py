@@ -29,10 +29,8 @@ Share = tuple[Recording, ...]
 @dataclass(frozen=True)
 class Job:
     """What to run shares with. `threads`: of the engine, None for all cores. `manifest_sha256` and
-        `tmkt` (its version) are what the
-    worker must find, so that no other bundle and no other program answers on another machine.
-        `contract`: how recordings are binned, None
-    as the bundle says.
+    `tmkt` (its version) are what the worker must find, so that no other bundle and no other program
+    answers on another machine. `contract`: how recordings are binned, None as the bundle says.
     """
 
     bundle: Path
@@ -60,8 +58,7 @@ def run_recordings(
     told how many are done.
 
     Raises InputError for no recordings, for one of an unknown class or that cannot be read, for an
-        engine that cannot run the bundle, and
-    for workers that die again and again.
+    engine that cannot run the bundle, and for workers that die again and again.
     """
     if not recordings:
         raise InputError(f"{bundle.path}: no recordings to run; check --data, --split and --limit")

@@ -22,17 +22,14 @@ class LayerTrace:
     """What one layer did, int64 [N, T] each: of every sample and step.
 
     `source_spikes`: spikes of the layer's sources, each source once. `spikes`: its own; 0 for a
-        layer that does not fire. `synops`:
-    synaptic operations, one per pair of a spiking source site and a synapse that it drives; a site
-        with a count above 1 is one graded
-    spike, not several. A late synapse counts at the step at which its source sends, even where it
-        delivers after the last step; a
-    recurrent layer is a source of itself. Sites that a crop or a pooling drops drive nothing. The
-        counts are those of the chip, where
-    average pooling is part of the kernel: every spike is delivered on its own. `nonzero_synops`:
-        those with a weight other than zero; a
-    chip that stores the zeros spends an operation on them too. `updates`: neuron updates, one a
-        neuron and step whatever the activity.
+    layer that does not fire. `synops`: synaptic operations, one per pair of a spiking source site
+    and a synapse that it drives; a site with a count above 1 is one graded spike, not several. A
+    late synapse counts at the step at which its source sends, even where it delivers after the last
+    step; a recurrent layer is a source of itself. Sites that a crop or a pooling drops drive
+    nothing. The counts are those of the chip, where average pooling is part of the kernel: every
+    spike is delivered on its own. `nonzero_synops`: those with a weight other than zero; a chip
+    that stores the zeros spends an operation on them too. `updates`: neuron updates, one a neuron
+    and step whatever the activity.
     """
 
     name: str

@@ -39,15 +39,13 @@ def export_run(
     (tmkt train --qat), else 8.
 
     `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the
-        run's contract. Engines need the file of
-    their kind: float network.nir, onnx network.onnx, lava loihi.net, c network.c and network.h. A
-        network with branches gets no loihi.net,
-    which holds chains only: the engine lava builds its graph from the program. The target nir also
-        writes integers.nir, the
-    program as NIR, where that has a form for it. With the precision "float", the target
-    onnx also writes the float network, network-float.onnx, which no engine needs. InputError for a
-        network that does not become integers
-    and where a package of the extra `export` is missing. The same run gives the same bytes.
+    run's contract. Engines need the file of their kind: float network.nir, onnx network.onnx, lava
+    loihi.net, c network.c and network.h. A network with branches gets no loihi.net, which holds
+    chains only: the engine lava builds its graph from the program. The target nir also writes
+    integers.nir, the program as NIR, where that has a form for it. With the precision "float", the
+    target onnx also writes the float network, network-float.onnx, which no engine needs. InputError
+    for a network that does not become integers and where a package of the extra `export` is
+    missing. The same run gives the same bytes.
     """
     _check_targets(targets, precision)
     try:

@@ -29,18 +29,15 @@ def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph
     stands for.
 
     Nodes: input, conv1_synapse (Conv2d with bias), conv1 (LIF), conv1_pool (SumPool2d, where the
-        block pools), ..., flatten, readout
-    (Affine), output; the network's logits are the read-out's mean over the time steps. Neurons have
-        the names that
-    `SpikingNetwork.spiking_layers` gives. What a residual network adds are several edges into a
-        node. In the pre-activation ResNet batch
+    block pools), ..., flatten, readout (Affine), output; the network's logits are the read-out's
+    mean over the time steps. Neurons have the names that `SpikingNetwork.spiking_layers` gives.
+    What a residual network adds are several edges into a node. In the pre-activation ResNet batch
     norms stand by themselves, as a 1x1 Conv2d whose weights are a diagonal: conv2_1_norm.
 
     SpikingJelly's h = v + (x - v) / tau is NIR's LIF with tau * dt, r = 1, v_leak = v_reset = 0;
-        its rule v >= threshold is in the
-    metadata, as NIR itself says >. Average pooling becomes a sum, its area is divided out of the
-        next layer's weights: Norse does not know
-    AvgPool2d, snnTorch only with pairs. Float32 arrays.
+    its rule v >= threshold is in the metadata, as NIR itself says >. Average pooling becomes a sum,
+    its area is divided out of the next layer's weights: Norse does not know AvgPool2d, snnTorch
+    only with pairs. Float32 arrays.
     """
     writer = _Writer(net, dt)
     x: Sum = ("input",)

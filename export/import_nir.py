@@ -72,10 +72,8 @@ def export_nir(
     """Writes a bundle of a network from elsewhere.
 
     `bits` None takes its integers as they are. Otherwise it is quantised on `calibration`, frames
-        uint8 [N, T, 2, H, W], whose instances
-    (`calibrated_on`) are kept in the manifest as those that the network has seen, so that they are
-        not tested. InputError for what a chip
-    cannot hold.
+    uint8 [N, T, 2, H, W], whose instances (`calibrated_on`) are kept in the manifest as those that
+    the network has seen, so that they are not tested. InputError for what a chip cannot hold.
     """
     from tmkt.export.quantise.given_integers import take_integers
     from tmkt.export.quantise.quantise import quantize

@@ -103,10 +103,8 @@ def write(
     """Writes a bundle and gives it back as `load` reads it.
 
     `writers` maps a file's name to a function that takes the path to write to; the program itself
-        is always written. `origin` says how
-    the network was made (run, recipe, training instances), `quantisation` is one dictionary a
-        layer. No time stamps: the same input
-    gives the same bytes.
+    is always written. `origin` says how the network was made (run, recipe, training instances),
+    `quantisation` is one dictionary a layer. No time stamps: the same input gives the same bytes.
     """
     with writing_folder(path, MANIFEST) as folder:
         programs.save(program, folder / PROGRAM)

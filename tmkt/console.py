@@ -162,8 +162,7 @@ def evaluation_table(report: dict[str, Any]) -> None:
 
 def parity_table(*reports: dict[str, Any]) -> None:
     """Parity reports, a row an engine; where engines differ, by layer and with the first
-        divergence. The float network's spikes differ by
-    rounding: a share of them is shown.
+    divergence. The float network's spikes differ by rounding: a share of them is shown.
     """
     engines = [engine for report in reports for engine in report["engines"]]
     rows: list[list[object]] = []

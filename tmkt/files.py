@@ -42,8 +42,7 @@ def writing_folder(path: Path, marker: str) -> Iterator[Path]:
     well.
 
     A folder that already stands at `path` is replaced only if it is empty or holds a file called
-        `marker` (so: is of the same
-    kind); anything else raises InputError.
+    `marker` (so: is of the same kind); anything else raises InputError.
     """
     if path.exists() and not (
         path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))

@@ -13,9 +13,8 @@ _HEAP, _HEAP_HEADER, _OBJECT_HEADER = b"GCOL", 16, 16  # HDF5 File Format Specif
 
 def check_hdf5(path: Path, max_bytes: int) -> None:
     """Raises ValueError for a file that would take more than `max_bytes` when its data sets are
-        unpacked (all together, or one chunk), that
-    reads other files, nests too deeply, or would hang libhdf5; ValueError or OSError where it is
-        not HDF5, or damaged in what is looked at.
+    unpacked (all together, or one chunk), that reads other files, nests too deeply, or would hang
+    libhdf5; ValueError or OSError where it is not HDF5, or damaged in what is looked at.
     """
     import h5py
 
@@ -63,8 +62,7 @@ def check_heaps(file: IO[bytes]) -> None:
     beyond the heap, OSError for what is no file.
 
     libhdf5 1.14 and 2.0 never return from a heap that holds an empty free space (measured: damaged
-        files). The file is mapped, not read
-    into memory; its position stays.
+    files). The file is mapped, not read into memory; its position stays.
     """
     with mmap.mmap(
         file.fileno(), 0, access=mmap.ACCESS_READ

@@ -67,9 +67,8 @@ class DataRecipe(_Section):
 
 class NetworkRecipe(_Section):
     """Which network. "small" is a chain of one entry a block in `channels`, `strides` and `pools`
-        (1 = no pooling); the others are
-    fixed, but for sew-resnet18's four stages, whose `channels` may be other than 64, 128, 256 and
-        512.
+    (1 = no pooling); the others are fixed, but for sew-resnet18's four stages, whose `channels` may
+    be other than 64, 128, 256 and 512.
     """
 
     name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn"] = "small"

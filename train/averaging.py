@@ -24,8 +24,7 @@ def update_average(averaged: nn.Module, net: nn.Module, decay: float, steps: int
     statistics included; counters are copied.
 
     d = min(decay, (1 + steps) / (10 + steps)), so that the untrained start is soon forgotten (the
-        rule of TensorFlow's
-    ExponentialMovingAverage with num_updates).
+    rule of TensorFlow's ExponentialMovingAverage with num_updates).
     """
     weight = 1.0 - min(decay, (1 + steps) / (10 + steps))
     for mean, value in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):

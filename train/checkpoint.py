@@ -30,8 +30,7 @@ def save_checkpoint(
     means: EpochMeans | None = None,
 ) -> None:
     """Writes all `modules` by name (network, method, averaged), the optimiser's moments, the number
-        of `step`s done, what data they saw and
-    the epoch's `means` so far.
+    of `step`s done, what data they saw and the epoch's `means` so far.
     """
     tensors = {
         f"{prefix}.{name}": tensor

@@ -30,13 +30,12 @@ Places = dict[int, NDArray[np.int64]]
 @dataclass(frozen=True)
 class TrainingData:
     """Frames [N, T, 2, H, W] (uint8 counts; float32 for `data.frames = "float"`) and labels int64
-        [N] of the training, the validation (which
-    may be empty) and the test recordings, and the static source (None: not used).
+    [N] of the training, the validation (which may be empty) and the test recordings, and the static
+    source (None: not used).
 
     Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint
-        protocol no image shows a thing whose
-    recording is tested or validates. `trained_on` and `validated_on` hold the instances of those
-        recordings.
+    protocol no image shows a thing whose recording is tested or validates. `trained_on` and
+    `validated_on` hold the instances of those recordings.
     """
 
     sensor: tuple[int, int]
@@ -81,8 +80,7 @@ class TrainingData:
 
     def calibration(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Frames and labels of at most `most` training recordings, spread over all of them, which
-            are in order of instance and so perhaps of
-        class.
+        are in order of instance and so perhaps of class.
         """
         count = min(most, len(self.frames))
         chosen = np.arange(count) * len(self.frames) // max(count, 1)
@@ -102,8 +100,8 @@ def load_training_data(
     (`train.seed` draws).
 
     All recordings are decoded before anything else, so that a damaged file shows at once; that
-        shows a progress bar. Raises InputError for
-    what cannot be read, for too few recordings of a class and for a class without images.
+    shows a progress bar. Raises InputError for what cannot be read, for too few recordings of a
+    class and for a class without images.
     """
     source = dataset(recipe.data.name)
     classes = source.class_names(data)

@@ -35,9 +35,8 @@ def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
     same on both polarity channels.
 
     Knowledge Transfer (arXiv 2303.13077) feeds the value channel of HSV (for a grey image: the
-        image) to both channels, identical at
-    every step. What is not covered by the image is 0 (the paper resizes to the sensor; padding
-        keeps the geometry of the recordings).
+    image) to both channels, identical at every step. What is not covered by the image is 0 (the
+    paper resizes to the sensor; padding keeps the geometry of the recordings).
     """
     frames = images.to(torch.float32)[:, None] / 255.0
     height, width = shown_size((images.shape[1], images.shape[2]), sensor)

@@ -76,9 +76,8 @@ class MetricsLog:
     """Appends a row at a time to metrics.jsonl and to TensorBoard.
 
     A training that goes on after `step` steps first drops all rows beyond them. The rows hold no
-        times, so that equal trainings write
-    equal files; the speed (steps_per_s) is shown in TensorBoard alone. A disk that cannot be
-        written raises InputError.
+    times, so that equal trainings write equal files; the speed (steps_per_s) is shown in
+    TensorBoard alone. A disk that cannot be written raises InputError.
     """
 
     def __init__(self, out: Path, step: int) -> None:

@@ -41,8 +41,7 @@ def measure(
     """Accuracy and spike rates of a network in evaluation mode on frames uint8 [N, T, 2, H, W].
 
     Gives `samples`, `correct`, `accuracy` and `loss` (cross-entropy of the logits' time mean; both
-        None without samples) and `spike_rates`:
-    spikes per neuron and step of each spiking layer.
+    None without samples) and `spike_rates`: spikes per neuron and step of each spiking layer.
     """
     net.eval()
     correct, loss = 0, 0.0

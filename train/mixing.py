@@ -12,12 +12,10 @@ def p_from_ratio(ratio: float, steps: int) -> float:
     `steps`-step sequence on average.
 
     With the switch at step t with probability p (1-p)^(t-1), t = 1..T, and none at all with
-        (1-p)^T, the expected number of replaced
-    steps is T - q (1 - q^T) / p, q = 1 - p, which grows with p: solved by bisection. That p is
-        solved numerically from the expected
-    ratio is in the paper; that the truncated geometric is not normalised is our reading (a
-        normalised one cannot reach ratios
-    below (T+1) / 2T). `ratio` in [0, 1].
+    (1-p)^T, the expected number of replaced steps is T - q (1 - q^T) / p, q = 1 - p, which grows
+    with p: solved by bisection. That p is solved numerically from the expected ratio is in the
+    paper; that the truncated geometric is not normalised is our reading (a normalised one cannot
+    reach ratios below (T+1) / 2T). `ratio` in [0, 1].
     """
     if not 0.0 <= ratio <= 1.0:
         raise ValueError(f"ratio {ratio} is not in [0, 1]")
@@ -41,10 +39,9 @@ def time_step_mixup(
     for each sample by itself.
 
     `images` and `events` float [T, B, ...], paired along B. At each step from the first on, u ~
-        U(0, 1) is drawn; the first step with
-    u < p and all later ones become event frames. Gives the mixed sequence and `from_events` float
-        [T, B]: 1 where a frame is events.
-    Its mean over T is the realised mix ratio of a sample. TMKT (arXiv 2509.12959 and 2511.12150).
+    U(0, 1) is drawn; the first step with u < p and all later ones become event frames. Gives the
+    mixed sequence and `from_events` float [T, B]: 1 where a frame is events. Its mean over T is the
+    realised mix ratio of a sample. TMKT (arXiv 2509.12959 and 2511.12150).
     """
     steps, batch = events.shape[:2]
     switched = np.logical_or.accumulate(rng.random((steps, batch)) < p, axis=0)
@@ -79,10 +76,9 @@ def like_pairs(
     class.
 
     Sample j is drawn for i with probability in proportion to exp(likeness[labels[i], labels[j]] /
-        temperature); a temperature of 0 pairs
-    every sample with itself. `likeness` [classes, classes], `labels` [B]. That CKD (arXiv
-        2507.09269) replaces by semantic similarity is
-    in its abstract; the rule is ours.
+    temperature); a temperature of 0 pairs every sample with itself. `likeness` [classes, classes],
+    `labels` [B]. That CKD (arXiv 2507.09269) replaces by semantic similarity is in its abstract;
+    the rule is ours.
     """
     if temperature == 0.0:
         return torch.arange(len(labels))

@@ -21,12 +21,10 @@ def classification(
     """How far the `logits` [T, B, classes] are from the `labels` [B].
 
     "mean": cross-entropy of the logits' time mean, which is what is deployed (a read-out that adds
-        up over the steps). Knowledge Transfer
-    takes it on N-Omniglot and "tet" elsewhere; TMKT and CKD do not say.
-    "tet": the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE * squared distance
-        to TET_TARGET, each step by itself and
-    weighted by `step_weights` [T] where given (temporal efficient training, arXiv 2202.11946, as
-        Knowledge Transfer computes it).
+    up over the steps). Knowledge Transfer takes it on N-Omniglot and "tet" elsewhere; TMKT and CKD
+    do not say. "tet": the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE *
+    squared distance to TET_TARGET, each step by itself and weighted by `step_weights` [T] where
+    given (temporal efficient training, arXiv 2202.11946, as Knowledge Transfer computes it).
     """
     if form == "mean":
         return F.cross_entropy(logits.mean(0), labels)
@@ -43,8 +41,7 @@ def classification(
 
 def cka(x: Tensor, y: Tensor) -> Tensor:
     """Linear centred kernel alignment of two feature sets, for each step: [T, B, F], [T, B, G] to
-        [T], 0 (unrelated) to 1 (equal up to
-    rotation and scale).
+    [T], 0 (unrelated) to 1 (equal up to rotation and scale).
 
     <K, L> / (|K| |L| + 1e-7) with K = x x', L = y y' centred over the batch (biased HSIC), as
     Knowledge Transfer computes it.
@@ -121,8 +118,7 @@ class RatioPerception(nn.Module):
     """MRP: estimates which share of a mixed sequence came from events (TMKT).
 
     The papers name the task; the form (squared error of a linear probe on the features' time mean,
-        through a sigmoid, against the
-    realised ratio) is ours.
+    through a sigmoid, against the realised ratio) is ours.
     """
 
     def __init__(self, features: int) -> None:

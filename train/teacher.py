@@ -83,12 +83,10 @@ def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> T
     """The teacher of a run: the one that it keeps, or a new one.
 
     Without `recipe.teacher` a small ResNet learns the static images for `teacher_steps` steps. With
-        it, a checkpoint of that name is
-    taken as it is if it knows as many classes, else its classifier is replaced and all of it learns
-        for as many steps at a lower rate.
-    What is learned is checkpointed in the run, so that a training that was killed goes on to the
-        same bytes. Raises InputError for a file that
-    is no such checkpoint, and for one that was made of other data.
+    it, a checkpoint of that name is taken as it is if it knows as many classes, else its classifier
+    is replaced and all of it learns for as many steps at a lower rate. What is learned is
+    checkpointed in the run, so that a training that was killed goes on to the same bytes. Raises
+    InputError for a file that is no such checkpoint, and for one that was made of other data.
     """
     kept = setting.folder / TEACHER
     if kept.is_file():

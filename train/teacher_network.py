@@ -47,9 +47,8 @@ class ResNet(nn.Module):
     """Images [B, channels, H, W] to logits [B, classes].
 
     `stages` lists for each stage its blocks, each block its widths from the input on: two
-        convolutions or three. A stem of 7x7 strides
-    by 2 and is pooled by 2, as torchvision's; one of 3x3 does neither, as is usual for small
-        images.
+    convolutions or three. A stem of 7x7 strides by 2 and is pooled by 2, as torchvision's; one of
+    3x3 does neither, as is usual for small images.
     """
 
     def __init__(
@@ -96,8 +95,8 @@ def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
     weights.
 
     ResNet-18, 34, 50, 101, 152 and Wide ResNet of torchvision and timm, with one, two or three
-        input channels. Raises ValueError for
-    tensors that are not such a network's; nothing larger than the tensors themselves is made.
+    input channels. Raises ValueError for tensors that are not such a network's; nothing larger than
+    the tensors themselves is made.
     """
     stages: list[list[tuple[int, ...]]] = []
     numbered = {}

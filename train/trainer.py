@@ -69,30 +69,23 @@ def train(
     the images of `static`; writes the run to `out`.
 
     Each step's randomness derives from (seed, step) alone: on a CPU a training that was killed and
-        resumed ends with the same weights,
-    bit for bit, as one that ran through, and equal calls write equal weights, metrics and run.json
-        (at an equal number of threads and
-    version of torch). On a GPU, where there is one, that is not promised. Nothing is chosen on the
-        test recordings: the network after
-    the last step (or the average of its weights, train.ema) is measured on them once.
+    resumed ends with the same weights, bit for bit, as one that ran through, and equal calls write
+    equal weights, metrics and run.json (at an equal number of threads and version of torch). On a
+    GPU, where there is one, that is not promised. Nothing is chosen on the test recordings: the
+    network after the last step (or the average of its weights, train.ema) is measured on them once.
 
     With `resume` an unfinished run of the same recipe and data goes on, a finished one is given
-        back as it is, and where there is none
-    training starts. `progress` is called after each step with the steps done, their total and the
-        step's metrics, at the end of an epoch also
+    back as it is, and where there is none training starts. `progress` is called after each step
+    with the steps done, their total and the step's metrics, at the end of an epoch also
     `validation` (the accuracy) and `validation_loss`; what it raises ends the training. `report` is
-        called with a line after each epoch (the
-    training recordings once, or a twentieth of all steps if that is longer) and with warnings.
-        Ctrl-C (or SIGTERM)
-    ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What fails before the
-        first checkpoint leaves no run behind.
-    `start`: the run that training on integers goes on from (recipe.qat); it may do so without
-        `data`, on the calibration recordings.
-    Started by torchrun in several processes, each computes its share of every batch, and the first
-        one writes.
-    Raises InputError for bad input, for an `out` that is taken, for a disk that cannot be written,
-        and where numbers stop being numbers,
-    with the step and the layer.
+    called with a line after each epoch (the training recordings once, or a twentieth of all steps
+    if that is longer) and with warnings. Ctrl-C (or SIGTERM) ends the step at hand, saves a
+    checkpoint and raises KeyboardInterrupt. What fails before the first checkpoint leaves no run
+    behind. `start`: the run that training on integers goes on from (recipe.qat); it may do so
+    without `data`, on the calibration recordings. Started by torchrun in several processes, each
+    computes its share of every batch, and the first one writes. Raises InputError for bad input,
+    for an `out` that is taken, for a disk that cannot be written, and where numbers stop being
+    numbers, with the step and the layer.
     """
     device = processes.device()
     with processes.joined(device):

@@ -22,8 +22,7 @@ WEIGHT_BITS = 8
 @dataclass(frozen=True)
 class Size:
     """What a network has: synapses by kind, with pooling unrolled as a chip holds it and in the
-        pooled form; input sites, neurons, and those
-    that fire.
+    pooled form; input sites, neurons, and those that fire.
     """
 
     synapses: dict[str, int]
@@ -69,9 +68,8 @@ def same_chip_crossover(
     chip; below zero: it never wins.
 
     `ann_j`: synaptic operations and messages of one dense step; `silent_step_j`: neuron updates of
-        one step. The ANN takes one step at
-    activation density `density`, and `factor` times as much for an operation with several bits. Our
-        own definition.
+    one step. The ANN takes one step at activation density `density`, and `factor` times as much for
+    an operation with several bits. Our own definition.
     """
     return (factor * density * ann_j + silent_step_j * (1 - steps)) / (steps * ann_j)
 

@@ -27,11 +27,10 @@ class Cost:
     of `Traffic.links`; seconds [N, T].
 
     `synapse_j`, and `message_j` (a message is charged where it arrives, so that of input from the
-        host counts too), belong to the core
-    that receives; `soma_j` to the neuron's. `simple_s`: the longest generating or processing of any
-        core, and the barrier. `upper_s`: the longest
-    of both one after the other. Static power, host input and output, and messages' ways between
-        chips are not in it.
+    host counts too), belong to the core that receives; `soma_j` to the neuron's. `simple_s`: the
+    longest generating or processing of any core, and the barrier. `upper_s`: the longest of both
+    one after the other. Static power, host input and output, and messages' ways between chips are
+    not in it.
     """
 
     synapse_j: Counts
@@ -75,8 +74,8 @@ def cost(placement: Placement, counted: Traffic, updated: Counts, e: Constants) 
     (`updates.updated`).
 
     A step's time is SANA-FE's "simple" timing. Its "detailed" one follows messages over the mesh: a
-        sample takes between the sums of `simple_s`
-    and `upper_s`, a single step up to 5 % longer where messages go far (measured; docs/energy.md).
+    sample takes between the sums of `simple_s` and `upper_s`, a single step up to 5 % longer where
+    messages go far (measured; docs/energy.md).
     """
     device = placement.device
     own = neurons_by_core(placement)

@@ -35,8 +35,8 @@ def compare(first: Counted, second: Counted, chosen: Sequence[str]) -> dict[str,
 
 def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
     """Ratio and difference of the means. `ci95`: of the central values, over recordings. `low`,
-        `high`: the ratio under each of the estimator's
-    assumptions, the same for both; an error that scales both alike is in neither.
+    `high`: the ratio under each of the estimator's assumptions, the same for both; an error that
+    scales both alike is in neither.
     """
     first, second = a.per_sample(), b.per_sample()
     ratios = [
@@ -65,8 +65,8 @@ def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
 
 def resampled(first: Array, second: Array) -> tuple[list[float] | None, list[float] | None]:
     """The 95 % intervals of mean(second - first) and of mean(second) / mean(first), joules [N]
-        each, over which recordings were drawn: the
-    percentile bootstrap of pairs, seed 0. None for a single recording, and for a ratio to nothing.
+    each, over which recordings were drawn: the percentile bootstrap of pairs, seed 0. None for a
+    single recording, and for a ratio to nothing.
     """
     samples = len(first)
     if samples < 2:

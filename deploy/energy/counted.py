@@ -38,8 +38,8 @@ class OnChip:
     """The run on a chip under the placement of `tmkt fit`, float64.
 
     `step_low_s`, `step_high_s` [N, T]: the least and most that a step takes. `messages`, `hops`,
-        `between_chips` [N]. `parts_j` [N, T, layers] by
-    name of PARTS: None on a chip that is not calibrated.
+    `between_chips` [N]. `parts_j` [N, T, layers] by name of PARTS: None on a chip that is not
+    calibrated.
     """
 
     placement: Placement
@@ -54,8 +54,8 @@ class OnChip:
 @dataclass(frozen=True)
 class Counted:
     """N recordings of T steps. `active` float64 [N, T, layers]: neurons that had something to do.
-        `on`: by device, or why there is none.
-    `labels` int64 [N]; `bin_us`: what a step is of the stream.
+    `on`: by device, or why there is none. `labels` int64 [N]; `bin_us`: what a step is of the
+    stream.
     """
 
     program: Program

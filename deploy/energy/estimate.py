@@ -19,13 +19,10 @@ class Estimate:
     """One estimator on one device.
 
     `readings`: joules [N, T, places] under different assumptions, the central one first. `places`:
-        the layers, or "chip" where energy belongs
-    to none.
-    The interval of a figure is spanned by the readings of that figure, times `error` (factors of
-        the model against silicon).
-    `parts`: the central reading split by what spends it. `always_on`: low and high power that is
-        spent whether anything runs or not; it counts
-    by the second, not by the inference, in a stream.
+    the layers, or "chip" where energy belongs to none. The interval of a figure is spanned by the
+    readings of that figure, times `error` (factors of the model against silicon). `parts`: the
+    central reading split by what spends it. `always_on`: low and high power that is spent whether
+    anything runs or not; it counts by the second, not by the inference, in a stream.
     """
 
     estimator: str
@@ -63,8 +60,8 @@ def spread(values: Array) -> float | None:
 
 def to_json(e: Estimate, counted: Counted) -> dict[str, Any]:
     """The estimate of one inference (mean over recordings, with their standard deviation), and of
-        everything that it is made of. The interval
-    is that of the estimator's assumptions; docs/energy.md lists the keys.
+    everything that it is made of. The interval is that of the estimator's assumptions;
+    docs/energy.md lists the keys.
     """
     samples = e.per_sample()
     arrays = [_array(reading) for reading in e.readings]

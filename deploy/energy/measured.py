@@ -20,9 +20,8 @@ class Measured:
     measured.
 
     `low_j`, `high_j`: the idle power taken before and taken after, either way around, so that drift
-        shows. Counted are the processor packages
-    (with what the kernel counts in them), for all that runs on the machine; memory, disks and power
-        supply are not.
+    shows. Counted are the processor packages (with what the kernel counts in them), for all that
+    runs on the machine; memory, disks and power supply are not.
     """
 
     energy_j: float | None
@@ -98,9 +97,8 @@ def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWE
     machine.
 
     The machine is left idle for half as long before and after: the energy is the mean of what
-        either idle power gives, the interval the two.
-    A run should take less than a minute, else a counter may wrap unseen. What else runs on the
-        machine is measured with it.
+    either idle power gives, the interval the two. A run should take less than a minute, else a
+    counter may wrap unseen. What else runs on the machine is measured with it.
     """
     zones = _zones(powercap)
     if isinstance(zones, str):

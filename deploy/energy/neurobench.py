@@ -15,9 +15,8 @@ def neurobench(counted: Counted) -> dict[str, Any]:
     """NeuroBench's results as JSON: operations a recording of all its steps, and shares of one.
 
     `Effective_ACs` and `Effective_MACs` leave out weights of zero; operations on graded input
-        (counts above 1 are possible) are MACs. Pooling counts
-    in the unrolled form; NeuroBench itself, on the float network, takes a convolution behind
-        average pooling for MACs.
+    (counts above 1 are possible) are MACs. Pooling counts in the unrolled form; NeuroBench itself,
+    on the float network, takes a convolution behind average pooling for MACs.
     """
     program, trace = counted.program, counted.trace
     size, weights = size_of(program), [s.weight for layer in program.layers for s in layer.synapses]

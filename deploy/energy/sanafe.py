@@ -39,10 +39,9 @@ class Run:
     last layer's answer.
 
     Joules float64 [N]; seconds of each step [N, S] by its "simple" and its "detailed" timing;
-        spikes uint8 [N, S, *shape] of the layers that
-    fire, at the steps of the chip (layer l works on step t of the input at t + l); `membrane` [N,
-        classes]: the last layer's at the end, in
-    units of the program.
+    spikes uint8 [N, S, *shape] of the layers that fire, at the steps of the chip (layer l works on
+    step t of the input at t + l); `membrane` [N, classes]: the last layer's at the end, in units of
+    the program.
     """
 
     synapse_j: NDArray[np.float64]
@@ -72,8 +71,8 @@ def synapse_count(program: Program) -> int:
 
 def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> None:
     """InputError unless SANA-FE computes the program exactly: one chip of its Loihi 1, binary
-        spikes, no memory of the current, no delays,
-    every source one layer back, and nothing that wraps or clips in this run.
+    spikes, no memory of the current, no delays, every source one layer back, and nothing that wraps
+    or clips in this run.
     """
     depth = depths(program)
     device, cores = placement.device, placement.cores

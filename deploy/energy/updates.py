@@ -23,9 +23,8 @@ def updated(
     """Runs frames uint8 [N, T, *input shape] step by step.
 
     Gives float64 [N, T, cores], the neurons of each core that had something to do in each step (a
-        membrane or current other than zero before it,
-    a bias, or a spike that arrived, whatever its weight), and the spikes [N, T, *shape] of every
-        layer that fires.
+    membrane or current other than zero before it, a bias, or a spike that arrived, whatever its
+    weight), and the spikes [N, T, *shape] of every layer that fires.
     """
     simulator = Simulator(program, threads=1)
     state = simulator.zero_state(len(frames))
@@ -120,10 +119,9 @@ def pipelined(
     input to the last layer's answer.
 
     Gives frames and spikes [N, T + depth, ...] and the updated neurons [N, T + depth, cores] at the
-        steps of the chip, for `traffic` and
-    `calibrated.cost`. Layers go on with empty input once a sample has passed; before it arrives
-        they are idle. A stream has no such
-    steps: give `traffic` the frames and spikes as they are.
+    steps of the chip, for `traffic` and `calibrated.cost`. Layers go on with empty input once a
+    sample has passed; before it arrives they are idle. A stream has no such steps: give `traffic`
+    the frames and spikes as they are.
     """
     depth = depths(program)
     more = max(depth.values())

@@ -18,13 +18,11 @@ class EngineOutput:
     """What a run over N samples of T steps gave.
 
     `readout` [N, K]: int64, the read-out's membranes after the last step in the program's units
-        (the 24-bit state, 1/64 of a weight)
-    or its spike counts; float32 logits from the float engine. `spikes`: uint8 [N, T, *layer.shape]
-        of every layer that fires, empty if
-    the engine does not show them. Only the simulator counts `faults` ("current_wraps",
-        "membrane_clips", "readout_over_threshold") and
-    `active_updates` (neuron-steps a layer that had something to do); elsewhere they are None. Both
-        are sums over the samples.
+    (the 24-bit state, 1/64 of a weight) or its spike counts; float32 logits from the float engine.
+    `spikes`: uint8 [N, T, *layer.shape] of every layer that fires, empty if the engine does not
+    show them. Only the simulator counts `faults` ("current_wraps", "membrane_clips",
+    "readout_over_threshold") and `active_updates` (neuron-steps a layer that had something to do);
+    elsewhere they are None. Both are sums over the samples.
     """
 
     readout: NDArray[Any]
@@ -61,8 +59,8 @@ def open_engine(
     for what is not installed.
 
     `progress` is told, while a run goes on, how many of its samples are done: by Lava, the one
-        engine slow enough to need it.
-    `threads`: of the simulator and of ONNX Runtime; all cores unless told.
+    engine slow enough to need it. `threads`: of the simulator and of ONNX Runtime; all cores unless
+    told.
     """
     if name == "simulator":
         from tmkt.deploy.engines.simulator import SimulatorEngine

@@ -52,8 +52,7 @@ def installed() -> bool:
 
 class LavaEngine:
     """Runs a bundle's netx file in Lava, in processes of its own; of a program that netx cannot
-        express, its graph. Raises InputError where the
-    bundle holds no netx file and could.
+    express, its graph. Raises InputError where the bundle holds no netx file and could.
 
     `progress` is called with the number of samples that are done.
     """
@@ -197,8 +196,7 @@ class LavaEngine:
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
     """Waits a little for the runner to end, then ends what is left of its process group; by SIGTERM
-        first, which Python's own
-    keeper of shared memory outlives, so that none is left behind.
+    first, which Python's own keeper of shared memory outlives, so that none is left behind.
     """
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=3)

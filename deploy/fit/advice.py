@@ -31,10 +31,9 @@ def advise(placement: Placement, chips: int | None = None) -> tuple[list[Change]
     None where they do not help.
 
     Tried for a layer: a stride instead of the pooling before it, weights of fewer bits, fewer
-        channels before it. For a network of layers
-    that fit on too many chips: weights of fewer bits, fewer channels in every layer. Which of them
-        is cheapest is our choice: the one that
-    keeps most of the weights' bits; accuracy is not looked at.
+    channels before it. For a network of layers that fit on too many chips: weights of fewer bits,
+    fewer channels in every layer. Which of them is cheapest is our choice: the one that keeps most
+    of the weights' bits; accuracy is not looked at.
     """
     changes: list[Change] = []
     now = placement

@@ -89,9 +89,8 @@ class Limits:
     """What a core and a chip hold. Memory is in words of 64 bits.
 
     `axons_out` None: not limited. `list_block` None: a list of weights is stored in one piece, else
-        in blocks of so many weights.
-    `dense_index_bits`: bits that a dense weight takes beside itself. `cores`: usable ones of a
-        chip; `chips`: of the largest system.
+    in blocks of so many weights. `dense_index_bits`: bits that a dense weight takes beside itself.
+    `cores`: usable ones of a chip; `chips`: of the largest system.
     """
 
     neurons: int
@@ -113,11 +112,9 @@ class Device:
     """A chip. docs/fit.md says what each rule means.
 
     `sharing`: how a convolution's weights are stored; the first is what the chip can do at best,
-        the last what it needs at worst.
-    `times_ns`: of each of OPERATIONS, low and high. `barriers`: (from so many tiles on, low, high
-        in ns). `model_error`: factors on the
-    low and the high end of a step's time. `sources`: everything above, as rows (what, value,
-        status, source).
+    the last what it needs at worst. `times_ns`: of each of OPERATIONS, low and high. `barriers`:
+    (from so many tiles on, low, high in ns). `model_error`: factors on the low and the high end of
+    a step's time. `sources`: everything above, as rows (what, value, status, source).
     """
 
     name: str

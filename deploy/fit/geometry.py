@@ -35,8 +35,8 @@ class Axis:
 
     def taps(self) -> Taps:
         """One tap at most joins two positions. Positions that the pooling drops reach nothing; each
-            position of a pooling window has a tap of
-        its own, as in the unrolled kernel that a chip without pooling runs.
+        position of a pooling window has a tap of its own, as in the unrolled kernel that a chip
+        without pooling runs.
         """
         at = np.arange(self.sources)[:, None] // self.pool
         inside = at < self.sources // self.pool
@@ -65,8 +65,7 @@ class Axis:
 @dataclass(frozen=True)
 class Block:
     """What reaches one block of an axis. `reached`: (targets reached, how many source positions
-        reach so many); `patterns`: (taps, how many
-    different sets of so many taps).
+    reach so many); `patterns`: (taps, how many different sets of so many taps).
     """
 
     reached: tuple[tuple[int, int], ...]

@@ -28,10 +28,9 @@ class LayerPlacement:
     """One layer on its cores, which are numbered from `first_core` on in the order of `core_grid`.
 
     `tile` (channels, rows, columns) a core; `used` by the fullest core; `over` the limits that it
-        breaks, none where the layer fits;
-    `binding` the limit without which the layer would take the fewest cores (the fullest where no
-        limit alone decides), None where it takes
-    one core or is spread for speed.
+    breaks, none where the layer fits; `binding` the limit without which the layer would take the
+    fewest cores (the fullest where no limit alone decides), None where it takes one core or is
+    spread for speed.
     """
 
     layer: Population
@@ -53,8 +52,7 @@ class LayerPlacement:
 @dataclass(frozen=True)
 class Placement:
     """A network on a device. `sharing` is the device's rule that was used; layers are in the
-        network's order, the input first where the
-    device keeps it on cores.
+    network's order, the input first where the device keeps it on cores.
     """
 
     network: Network
@@ -240,10 +238,9 @@ def place(
     (`Placement.fits`).
 
     `sharing`: one of the device's rules, the first unless told. `cores`: spread the network over up
-        to so many, for speed: again and
-    again the layer whose busiest core works longest is cut further. `rates`: spikes a site and step
-        of each source, where known, which
-    decide what is busy; RATE for others.
+    to so many, for speed: again and again the layer whose busiest core works longest is cut
+    further. `rates`: spikes a site and step of each source, where known, which decide what is busy;
+    RATE for others.
     """
     if device.input_on_cores and INPUT not in {layer.name for layer in network.layers}:
         network = replace(

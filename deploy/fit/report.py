@@ -41,9 +41,8 @@ def fit(
     """Places a network and gives the report as a dictionary for JSON; docs/fit.md lists its keys.
 
     `chips`: as many as there are, the device's largest system unless told. `spread`: use up to so
-        many cores, for speed. `bundle` and
-    frames uint8 [N, T, 2, H, W]: count traffic and time on these recordings; else the time is for
-        RATES and traffic is None.
+    many cores, for speed. `bundle` and frames uint8 [N, T, 2, H, W]: count traffic and time on
+    these recordings; else the time is for RATES and traffic is None.
     """
     runs = None if bundle is None or frames is None else _Runs(bundle, frames)
     placement = place(

@@ -33,10 +33,9 @@ def tiles(layer: Population, device: Device) -> list[Tile]:
     """All tiles to try, fewest cores first; among equals the most channels, then the squarest.
 
     "halving", inferred from the tables of Intel's Loihi 2 compiler: columns in powers of two, rows
-        and channels halved while even.
-    "any": rows and columns cut into any number of equal parts, channels into equal parts without a
-        remainder. A layer without rows and
-    columns is cut into any number of parts.
+    and channels halved while even. "any": rows and columns cut into any number of equal parts,
+    channels into equal parts without a remainder. A layer without rows and columns is cut into any
+    number of parts.
     """
     channels, height, width = volume(layer.shape)
     if len(layer.shape) == 1:

@@ -20,10 +20,9 @@ class Link:
     """From one source to one layer, float64 [N] each: totals of each sample.
 
     `messages`: a spike sends one to every core that holds at least one of its synapses, its own
-        core included. `hops_x`, `hops_y`: steps
-    between mesh nodes of one chip, along columns and rows. `between_chips`: messages that leave
-        their chip, whose hops are not known.
-    Input that does not come from cores has messages and no hops.
+    core included. `hops_x`, `hops_y`: steps between mesh nodes of one chip, along columns and rows.
+    `between_chips`: messages that leave their chip, whose hops are not known. Input that does not
+    come from cores has messages and no hops.
     """
 
     source: str
@@ -39,10 +38,9 @@ class Traffic:
     """Counts float64 [N, T, cores] of each sample, step and core, and the links.
 
     `synops`, by kind of connection: one for each spike and synapse that it reaches on the core; a
-        count above 1 is one graded spike.
-    `messages_in`, `messages_out`, `fired` (spikes of the core's neurons; of input on cores too). A
-        delayed or recurrent spike counts at the
-    step at which it is sent. A layer with two connections from one source gets a message for each.
+    count above 1 is one graded spike. `messages_in`, `messages_out`, `fired` (spikes of the core's
+    neurons; of input on cores too). A delayed or recurrent spike counts at the step at which it is
+    sent. A layer with two connections from one source gets a message for each.
     """
 
     synops: dict[str, Counts]

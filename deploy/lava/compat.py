@@ -34,8 +34,7 @@ def prepare() -> None:
     anything of Lava is imported.
 
     Only for a process that does nothing else: it hides torch and matplotlib, silences warnings, and
-        Lava sets the start method of
-    `multiprocessing`.
+    Lava sets the start method of `multiprocessing`.
     """
     # Symptom: Lava's and numpy's deprecation warnings fill standard error (or end the run under -W
     # error). Goes with Lava.

@@ -108,8 +108,7 @@ def _neurons(layer: Layer, steps: int, lag: int) -> Any:
 
 def _relayed(port: Any, shape: tuple[int, ...]) -> Any:
     """A copy of the neurons that sends what `port` sends, a step later. A map is one long row of
-        one channel: Lava's convolution takes time
-    for each pair of channels.
+    one channel: Lava's convolution takes time for each pair of channels.
     """
     row = (int(np.prod(shape)), 1, 1)
     identity = Conv(weight=np.full((1, 1, 1, 1), 2), input_shape=row)

@@ -44,9 +44,8 @@ from tmkt.program import model as programs
 @dataclass(frozen=True)
 class Job:
     """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W)
-        or (N,); `fires`, `shapes` and `late`
-    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may
-        arrive steps later than it could.
+    or (N,); `fires`, `shapes` and `late` have one entry a layer (of the netx file: that has
+    weights). `late`: what the layer sends may arrive steps later than it could.
     """
 
     net: str

@@ -29,24 +29,18 @@ class EngineReport:
     """One engine against the reference, over all samples.
 
     `prediction_agreement`: the share of samples with the reference's class, with its 95 % interval.
-        `mcnemar`: samples that only the
-    reference or only the engine got right, and the exact two-sided p-value that both are equally
-        often right. `spike_mismatches`:
-    neuron-steps that differ, over the layers that the engine shows, of `spikes_compared`; None if
-        it shows none.
+    `mcnemar`: samples that only the reference or only the engine got right, and the exact two-sided
+    p-value that both are equally often right. `spike_mismatches`: neuron-steps that differ, over
+    the layers that the engine shows, of `spikes_compared`; None if it shows none.
     `membrane_mismatches`: read-out values that differ (None for the float engine, whose read-out is
-        no integer). `layers`: both by
-    layer (`compare.LayerCounts`). `first_divergence`: in the first sample that differs, the
-        earliest in steps, then in layers: {sample,
-    layer, step, neuron, found, expected} and its diagnosis (`diagnose.diagnose`); a read-out value
-        counts as of the last step. Of the
-    float engine: the first layer that differs by more than rounding does, where a cause explains
-        it. `rate_change` (float engine): the
-    program's spikes a layer over the float network's, minus 1; None where that is silent.
-        `logit_error` (float engine): RMS difference
-    of the logits over their standard deviation, `logit_gap` the largest difference in the same
-        unit; None where the program's read-out
-    has no known scale.
+    no integer). `layers`: both by layer (`compare.LayerCounts`). `first_divergence`: in the first
+    sample that differs, the earliest in steps, then in layers: {sample, layer, step, neuron, found,
+    expected} and its diagnosis (`diagnose.diagnose`); a read-out value counts as of the last step.
+    Of the float engine: the first layer that differs by more than rounding does, where a cause
+    explains it. `rate_change` (float engine): the program's spikes a layer over the float
+    network's, minus 1; None where that is silent. `logit_error` (float engine): RMS difference of
+    the logits over their standard deviation, `logit_gap` the largest difference in the same unit;
+    None where the program's read-out has no known scale.
     """
 
     name: str
@@ -81,21 +75,16 @@ def parity(
     batches of bounded memory.
 
     Passed if no exact engine differs in more than `max_mismatches` spikes and read-out values
-        together, no exact engine's accuracy is
-    more than `max_drop_points` percentage points below the simulator's and the simulator's not that
-        much below the float engine's, and
-    the float engine differs by no more than rounding explains. One recording more or less never
-        fails, nor do three against float, where
-    recordings are lost and won by rounding: a hundred recordings cannot resolve half a point. The
-        simulator among the engines is a second,
-    independent run of the reference. `progress` is told (done, all, None), in samples times
-        engines.
+    together, no exact engine's accuracy is more than `max_drop_points` percentage points below the
+    simulator's and the simulator's not that much below the float engine's, and the float engine
+    differs by no more than rounding explains. One recording more or less never fails, nor do three
+    against float, where recordings are lost and won by rounding: a hundred recordings cannot
+    resolve half a point. The simulator among the engines is a second, independent run of the
+    reference. `progress` is told (done, all, None), in samples times engines.
 
     Gives reference, samples, passed, failures (a line each), the reference's accuracy and
-        accuracy_ci95, its faults (wraps, clips and
-    read-out values over the threshold: none in a sound program), max_drop_points, max_mismatches,
-        and engines: an `EngineReport` each,
-    as dictionaries.
+    accuracy_ci95, its faults (wraps, clips and read-out values over the threshold: none in a sound
+    program), max_drop_points, max_mismatches, and engines: an `EngineReport` each, as dictionaries.
     """
     check_samples(bundle, frames)
     done = 0

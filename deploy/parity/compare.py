@@ -25,9 +25,8 @@ FEW = 20  # spikes: fewer that differ from float are no reason to look for a fau
 @dataclass
 class LayerCounts:
     """One layer, engine against reference: neuron-steps that were compared and how many differ, the
-        spikes of both; for the read-out,
-    membranes that were compared and how many differ (0 compared where an engine shows none as
-        integers).
+    spikes of both; for the read-out, membranes that were compared and how many differ (0 compared
+    where an engine shows none as integers).
     """
 
     name: str
@@ -250,8 +249,7 @@ def _largest_gap(
     expected: EngineOutput,
 ) -> tuple[int, int, int] | None:
     """(sample, step, neuron) where an inexact engine first leaves what the program makes of its own
-        spikes, in the first of `samples`
-    in which it does so by more than rounding; None if in none.
+    spikes, in the first of `samples` in which it does so by more than rounding; None if in none.
     """
     unit = _unit(layer, exact=False)
     for sample in samples:

@@ -28,9 +28,8 @@ class Evidence:
     of them.
 
     `sources`: per sample, what the layer was given, [T, *shape] by source name. `found`: per
-        sample, spikes [T, neurons], or the read-out
-    [neurons]. `exact`: an integer engine. `unit`: what a read-out is to be multiplied by to be a
-        membrane (1 of an exact engine).
+    sample, spikes [T, neurons], or the read-out [neurons]. `exact`: an integer engine. `unit`: what
+    a read-out is to be multiplied by to be a membrane (1 of an exact engine).
     """
 
     program: Program
@@ -48,8 +47,7 @@ class Evidence:
         self, rule: Rule, sums: NDArray[np.int32], sample: int, neurons: Any = slice(None)
     ) -> Any:
         """How far the rule is from what was found: spikes that differ, read-out values that differ,
-            or of an inexact engine by how much
-        they do; of as many rules as the rule's decays hold.
+        or of an inexact engine by how much they do; of as many rules as the rule's decays hold.
         """
         found, bias = self.found[sample][..., neurons], bias_of(self.layer)[neurons]
         steps = updates(rule, sums[:, neurons], bias)
@@ -78,16 +76,13 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
     """Explains why `neuron` (its index in C, H, W order) differs at `step` of the first sample.
 
     Gives incoming_sum (of weights), membrane before the reset and threshold in the units of the
-        24-bit state by the program's rule;
-    incoming_sum_found and membrane_found, the other side's as the cause reproduces them (None where
-        no cause is named; a read-out shows
-    its own); cause, a word, and explanation, a clause; `differing`: spikes or read-out values of
-        the layer in these samples that the
-    right rule does not give; `candidates`: all that give this neuron's spikes of the whole sample,
-        best first, with what each leaves
-    `unexplained`. The cause is "unknown" if the best leaves more than a quarter. "simulator": the
-        program's rule gives what was found,
-    so that the reference is wrong.
+    24-bit state by the program's rule; incoming_sum_found and membrane_found, the other side's as
+    the cause reproduces them (None where no cause is named; a read-out shows its own); cause, a
+    word, and explanation, a clause; `differing`: spikes or read-out values of the layer in these
+    samples that the right rule does not give; `candidates`: all that give this neuron's spikes of
+    the whole sample, best first, with what each leaves `unexplained`. The cause is "unknown" if the
+    best leaves more than a quarter. "simulator": the program's rule gives what was found, so that
+    the reference is wrong.
     """
     layer, right, bias = evidence.layer, rule_of(evidence.layer), bias_of(evidence.layer)
     sums = evidence.sums(layer)
@@ -156,8 +151,8 @@ def _fit_decay(
     evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]], which: str
 ) -> Hypothesis | None:
     """The decays that agree best with neurons that differ; None if the right one is among them.
-        Neurons that the decay in the middle of
-    these does not explain are added until it explains all, a few rounds long.
+    Neurons that the decay in the middle of these does not explain are added until it explains all,
+    a few rounds long.
     """
     decays, rule = np.arange(DECAY_ONE + 1), right
     misses = np.zeros(len(decays))
@@ -184,8 +179,7 @@ def _fit_threshold(
     evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]]
 ) -> Hypothesis | None:
     """The thresholds that give every spike found, each membrane being reset by the spikes found:
-        from the highest membrane that did not
-    fire to below the lowest that did. None if there is none.
+    from the highest membrane that did not fire to below the lowest that did. None if there is none.
     """
     none = (MAX_THRESHOLD << 6) + 1
     low, lowest_fired = 0, none

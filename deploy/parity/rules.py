@@ -24,8 +24,8 @@ class Rule:
     arrays [D, 1], to run D rules at once.
 
     `threshold` is in units of the membrane (64 times the layer's). `late`: steps by which the
-        synapses' input comes too late (negative:
-    too early); `all_late`: by which the whole layer does, so that its bias waits too.
+    synapses' input comes too late (negative: too early); `all_late`: by which the whole layer does,
+    so that its bias waits too.
     """
 
     threshold: int

@@ -14,9 +14,8 @@ def mcnemar(
     """McNemar's test of two accuracies on the same samples, bool [N] each.
 
     Gives how many samples only the first got right, how many only the second, and the two-sided
-        p-value that they are equally often
-    right: the exact binomial form (McNemar, Psychometrika 12, 1947, conditions on these discordant
-        pairs). 1.0 where there are none.
+    p-value that they are equally often right: the exact binomial form (McNemar, Psychometrika 12,
+    1947, conditions on these discordant pairs). 1.0 where there are none.
     """
     first, second = (
         int(np.sum(first_right & ~second_right)),

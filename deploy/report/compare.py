@@ -23,10 +23,9 @@ def compare(
     `energy` of both.
 
     `answers` and `labels` int64 [N] over the same recordings; None where none were given.
-        `accuracy`: recordings that only one of them
-    has right, and the exact two-sided p-value of McNemar's test that both are equally often right.
-        `recipe`: settings that differ.
-    `energy`: central values by estimator and their ratio, second over first.
+    `accuracy`: recordings that only one of them has right, and the exact two-sided p-value of
+    McNemar's test that both are equally often right. `recipe`: settings that differ. `energy`:
+    central values by estimator and their ratio, second over first.
     """
     accuracy = None
     a, b = answers

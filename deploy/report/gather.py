@@ -70,14 +70,13 @@ def gather(
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
     """The report of a bundle, of the run that it was made from where that is given, and over
-        recordings where they are given; beside it the
-    simulator's answers int64 [N], None without recordings.
+    recordings where they are given; beside it the simulator's answers int64 [N], None without
+    recordings.
 
     Keys are listed in docs/report.md; what is not known is None. The same input gives the same
-        report: it holds no times. Raises
-    InputError as the parts do: for an engine or a device that is not known or not installed.
-        `progress` is told the recordings done, of all,
-    by each part in turn.
+    report: it holds no times. Raises InputError as the parts do: for an engine or a device that is
+    not known or not installed. `progress` is told the recordings done, of all, by each part in
+    turn.
     """
 
     def tell(done: int, total: int) -> None:

@@ -34,8 +34,7 @@ def training(run: Run) -> dict[str, Any]:
 
 def curves(run: Run) -> dict[str, list[list[float]]]:
     """By metric, losses first: [step, value] pairs; the spike rate of a layer is
-        "spike_rates.conv1". Empty where the run's
-    metrics.jsonl is gone.
+    "spike_rates.conv1". Empty where the run's metrics.jsonl is gone.
     """
     path = run.path / METRICS
     lines = (

@@ -15,8 +15,8 @@ MOST_CANDIDATES = 500  # margins that are tried: finer than a margin is known
 @dataclass(frozen=True)
 class Chosen:
     """A margin, and what it does to the recordings that it was chosen on: the share that is
-        decided, the share of these that is right, and
-    the mean bins that a decision takes (None where nothing is decided).
+    decided, the share of these that is right, and the mean bins that a decision takes (None where
+    nothing is decided).
     """
 
     margin: float
@@ -36,8 +36,8 @@ def choose_margin(
     largest that any read-out has if none does.
 
     frames uint8 [N, bins, 2, H, W], a window each, with labels int64 [N]. Give recordings that were
-        trained on, or others that nothing is
-    measured on afterwards. The method is ours: decisions come as early as the share allows.
+    trained on, or others that nothing is measured on afterwards. The method is ours: decisions come
+    as early as the share allows.
     """
     leads = np.array(
         [[leader(step) for step in _readouts(program, sample)] for sample in frames], np.int64
@@ -56,9 +56,8 @@ def choose_margin(
 
 def choose_min_events(frames: NDArray[np.uint8]) -> int:
     """Half of what the emptiest recording has, in counts of frames uint8 [N, bins, 2, H, W]; at
-        least 1. Ours: what has fewer events than any
-    recording that was trained on is not taken for one. It keeps out sparse noise, not dense
-        (docs/results.md).
+    least 1. Ours: what has fewer events than any recording that was trained on is not taken for
+    one. It keeps out sparse noise, not dense (docs/results.md).
     """
     return max(1, int(frames.sum(axis=(1, 2, 3, 4), dtype=np.int64).min()) // 2)
 

@@ -29,9 +29,8 @@ Interval = tuple[float, float]
 @dataclass(frozen=True)
 class Cost:
     """Least and most. `step_us`: what a step takes, mean over the answer's steps; `latency_us`:
-        from its last bin being complete to the
-    answer; both None where the network does not fit. `energy_j` by estimator, empty where none
-        knows the device.
+    from its last bin being complete to the answer; both None where the network does not fit.
+    `energy_j` by estimator, empty where none knows the device.
     """
 
     step_us: Interval | None
@@ -60,9 +59,8 @@ class Costs:
 
     def of(self, answer: Answer) -> Cost:
         """The cost of an answer. A step takes what its own spikes say. The answer is late by the
-            steps that are still to run when the last
-        bin is complete (`Answer.behind`), and by the steps that a spike takes through the layers,
-            one each (`depth`).
+        steps that are still to run when the last bin is complete (`Answer.behind`), and by the
+        steps that a spike takes through the layers, one each (`depth`).
 
         Energy is that of all steps of the answer; what the chip takes while it waits, and the steps
         in which the pipeline drains, are not in it.
@@ -90,10 +88,9 @@ class Costs:
 
     def _energy(self, trace: Trace, on: OnChip | str) -> dict[str, Interval]:
         """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the
-            one that is calibrated core by core needs
-        updates that only a run from zero counts, and power that is always on belongs to no answer.
-            Every neuron is taken to be updated:
-        of an interval that is only the centre.
+        one that is calibrated core by core needs updates that only a run from zero counts, and
+        power that is always on belongs to no answer. Every neuron is taken to be updated: of an
+        interval that is only the centre.
         """
         known = estimators(self.device) if self.device in described() else []
         if not known:

@@ -15,8 +15,7 @@ Readout = NDArray[np.int64]
 
 def unit(program: Program) -> int:
     """What a margin of 1 is in the program's integers: 1 of the float network's summed logits
-        (where the scale is not known, the weight
-    1), or one spike of a read-out by spikes.
+    (where the scale is not known, the weight 1), or one spike of a read-out by spikes.
     """
     return 1 if program.readout == "spikes" else 64 * (program.layers[-1].scale or 1)
 
@@ -43,9 +42,8 @@ def leader(readout: Readout) -> tuple[int, int]:
 @dataclass(frozen=True)
 class Rule:
     """A read-out is confident when its lead is at least `margin` (in `unit`s) in `hold` bins in a
-        row, for the same class, each with at
-    least `min_events` events in the window so far. Without a margin a window decides at its end, if
-        it has the events.
+    row, for the same class, each with at least `min_events` events in the window so far. Without a
+    margin a window decides at its end, if it has the events.
     """
 
     margin: float | None = None

@@ -28,9 +28,8 @@ MOST_WINDOWS = 100
 @dataclass(frozen=True)
 class Settings:
     """How a stream is run; docs/streams.md states every rule. `window` and `stride` in bins, None:
-        the bundle's own number of bins, and
-    as many as the window (carried state: 1). `device` None: no costs on a chip. `live`: the source
-        waits for its events, it has none in stock.
+    the bundle's own number of bins, and as many as the window (carried state: 1). `device` None: no
+    costs on a chip. `live`: the source waits for its events, it has none in stock.
     """
 
     engine: str = "simulator"
@@ -49,8 +48,7 @@ class Settings:
 @dataclass(frozen=True)
 class Decision:
     """One answer in the stream's own time. `time_us`: the end of the last bin that it rests on;
-        `host_us`: how long this host took from having
-    that bin's events to the answer.
+    `host_us`: how long this host took from having that bin's events to the answer.
     """
 
     number: int

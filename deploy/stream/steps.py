@@ -18,8 +18,7 @@ Frame = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Step:
     """What a bin gave: the read-out int64 [K] (the membranes after the bin, or the bin's spikes),
-        the spikes uint8 [*shape] of every layer
-    that fires, and the state after it.
+    the spikes uint8 [*shape] of every layer that fires, and the state after it.
     """
 
     readout: NDArray[np.int64]

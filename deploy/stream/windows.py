@@ -24,10 +24,9 @@ class Answer:
     """What a window says. Bins count from the stream's first.
 
     The window is `begin`..`last`, its read-out was taken after `last`. `best` leads by `margin` (in
-        the program's integers); `confident`:
-    by the rule. `events` in the window. `frames` uint8 [n, 2, H, W] and `spikes` [n, *shape]: the
-        steps that ran for this answer and for none
-    before it. `behind`: how many of them a chip has still to run once the last bin is complete.
+    the program's integers); `confident`: by the rule. `events` in the window. `frames` uint8 [n, 2,
+    H, W] and `spikes` [n, *shape]: the steps that ran for this answer and for none before it.
+    `behind`: how many of them a chip has still to run once the last bin is complete.
     """
 
     begin: int
@@ -91,8 +90,8 @@ class Windows:
     as a recording is run.
 
     A window answers once: as soon as the rule is confident, then it runs no further; else at its
-        last bin. A window without any event is not
-    run. What the stream's end cuts off is filled with empty bins, as the end of a recording is.
+    last bin. A window without any event is not run. What the stream's end cuts off is filled with
+    empty bins, as the end of a recording is.
     """
 
     def __init__(
@@ -184,11 +183,9 @@ class Carried:
     it is looked at every `stride` bins.
 
     The read-out's own membrane would grow until it saturates, so it starts each bin at zero, and
-        what the bins give is added up here: the
-    difference of the membrane over the last bins, exactly, for a read-out that neither leaks nor
-        has a current; others are refused. The
-    first answer is due after `length` bins. After RESTART windows without any event the state
-        starts anew.
+    what the bins give is added up here: the difference of the membrane over the last bins, exactly,
+    for a read-out that neither leaks nor has a current; others are refused. The first answer is due
+    after `length` bins. After RESTART windows without any event the state starts anew.
     """
 
     def __init__(

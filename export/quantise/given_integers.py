@@ -27,11 +27,10 @@ def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[
     is rounded.
 
     Weights (times the gain of r and dt / tau), biases and 4096 times the decays must be whole. A
-        threshold T becomes the integer S for
-    which v > S / 1 says of every membrane on the grid of 1/64 what the graph's rule says of T: S =
-        T for a strict rule; for >= T must lie
-    above S, as S + 1/128 does, unless nothing leaks, when all membranes are whole. InputError,
-        naming layer and number, otherwise.
+    threshold T becomes the integer S for which v > S / 1 says of every membrane on the grid of 1/64
+    what the graph's rule says of T: S = T for a strict rule; for >= T must lie above S, as S +
+    1/128 does, unless nothing leaks, when all membranes are whole. InputError, naming layer and
+    number, otherwise.
     """
     network = FloatNetwork(graph)
     nodes = {node.name: node for node in network.graph.nodes}

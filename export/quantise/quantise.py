@@ -48,22 +48,18 @@ def quantize(
     branches that add included, and a report per layer.
 
     Weights are integers of `bits` bits (tmkt.program.weight_grid.bits_of: one number, one a layer,
-        or by name), even, at most 254. The scale S of a layer
-    is the integer at which its synaptic sums lose least on `calibration`, uint8 [N, T,
-        *input_shape], among those that keep threshold, bias and
-    membrane within their widths; weights beyond the grid are clipped, and rounded so that they make
-        up for each other's errors
-    (export/quantise/rounding.py). The threshold becomes S exactly, as it is divided out before. The
-        bias takes what is left of the mean error, of
-    this layer and of those before it, on the integers' own spikes. With `grids`, by layer (of a
-        network that was trained on integers), these are used
-    instead of `bits`, and each weight goes to its nearest level. Reads nothing but the calibration
-        recordings, of which a network so large that
-    all would take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
+    or by name), even, at most 254. The scale S of a layer is the integer at which its synaptic sums
+    lose least on `calibration`, uint8 [N, T, *input_shape], among those that keep threshold, bias
+    and membrane within their widths; weights beyond the grid are clipped, and rounded so that they
+    make up for each other's errors (export/quantise/rounding.py). The threshold becomes S exactly,
+    as it is divided out before. The bias takes what is left of the mean error, of this layer and of
+    those before it, on the integers' own spikes. With `grids`, by layer (of a network that was
+    trained on integers), these are used instead of `bits`, and each weight goes to its nearest
+    level. Reads nothing but the calibration recordings, of which a network so large that all would
+    take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
 
     The report is export/quantise/report.py's; `labels` int64 [N] of the recordings, where known,
-        add accuracies to it. Raises InputError
-    for what a Loihi-style chip cannot hold.
+    add accuracies to it. Raises InputError for what a Loihi-style chip cannot hold.
     """
     if calibration.ndim != 5 or len(calibration) == 0:
         raise InputError(
@@ -150,8 +146,8 @@ def _quantize(
     integers: Sources,
 ) -> tuple[Layer, Grid, str]:
     """A layer's integers, their grid, and what limited its scale: "weight", or one of
-        tmkt.program.weight_grid.scale_bounds. Sources: of the float network's
-    spikes, and of the integers' own.
+    tmkt.program.weight_grid.scale_bounds. Sources: of the float network's spikes, and of the
+    integers' own.
     """
     shared = _shared(layer)
     statistics = [

@@ -21,12 +21,10 @@ def describe_weights(
     exact: FloatLayer, layer: Layer, grid: Grid, limited_by: str
 ) -> dict[str, Any]:
     """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.Grid),
-        `limited_by` (what decided the scale), `largest_weight`,
-    `grid_used` (share of the grid's levels that occur), `clipped_weights` (share more than half a
-        step beyond its end), `largest_bias`,
+    `limited_by` (what decided the scale), `largest_weight`, `grid_used` (share of the grid's levels
+    that occur), `clipped_weights` (share more than half a step beyond its end), `largest_bias`,
     `weight_error_rms` (relative), `zero_weights` (share), `silent_channels` (outputs without any
-        weight but zero), `voltage_decay`,
-    `current_decay`, `decay_error` (relative).
+    weight but zero), `voltage_decay`, `current_decay`, `decay_error` (relative).
     """
     assert layer.scale is not None
     distinct = {
@@ -64,11 +62,9 @@ def describe_weights(
 
 def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> dict[str, Any]:
     """Of a layer's spikes on the calibration recordings, [N, T, ...]: `spike_rate` and
-        `spike_rate_float` (per neuron and step),
-    `spike_rate_change` (relative; None where the float network is silent), `silent_neurons`,
-        `silent_neurons_float`,
-    `saturated_neurons` (shares: never, and nearly always firing), `warning` (None, or what is
-        wrong).
+    `spike_rate_float` (per neuron and step), `spike_rate_change` (relative; None where the float
+    network is silent), `silent_neurons`, `silent_neurons_float`, `saturated_neurons` (shares:
+    never, and nearly always firing), `warning` (None, or what is wrong).
     """
     if found.ndim == 5:
         expected = expected[..., : found.shape[-2], : found.shape[-1]]
@@ -104,9 +100,8 @@ def describe_answers(
     expected: NDArray[Any], found: NDArray[Any], labels: NDArray[np.int64] | None
 ) -> dict[str, Any]:
     """Of the read-out on the calibration recordings, [N, K]: `logit_error` (root mean square,
-        relative), `same_class` (share of answers that
-    are the float network's), `accuracy` and `accuracy_float` (None where the labels are not known),
-        `calibration_recordings`.
+    relative), `same_class` (share of answers that are the float network's), `accuracy` and
+    `accuracy_float` (None where the labels are not known), `calibration_recordings`.
     """
     size = float((expected.astype(np.float64) ** 2).mean())
     return {

@@ -18,11 +18,9 @@ class Rounding:
     group).
 
     The squared error of a neuron's synaptic sum on those inputs is d H d for errors d of its
-        weights and second moments H. Weights are
-    rounded one after the other, and each error is made up for by those that are still to be rounded
-        (optimal brain quantisation as GPTQ
-    does it, arXiv 2210.17323; here most active inputs first). Without `statistics` each goes to its
-        nearest level.
+    weights and second moments H. Weights are rounded one after the other, and each error is made up
+    for by those that are still to be rounded (optimal brain quantisation as GPTQ does it, arXiv
+    2210.17323; here most active inputs first). Without `statistics` each goes to its nearest level.
     """
 
     def __init__(self, weight: Doubles, statistics: list[InputStatistics] | None) -> None:

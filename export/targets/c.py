@@ -96,8 +96,8 @@ def write_c(program: Program, path: Path) -> None:
     and spikes.
 
     C99 without undefined behaviour, whatever the input's bytes are; all intermediates stay in 32
-        bits. InputError for a program whose
-    currents or pools do not. The same program gives the same bytes.
+    bits. InputError for a program whose currents or pools do not. The same program gives the same
+    bytes.
     """
     with writing(path) as beside, open(beside, "wb") as file:
         for text in _source(program):

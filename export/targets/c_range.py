@@ -8,8 +8,7 @@ WRAP = 2**23  # of the current, once
 
 def check_32_bits(program: Program, layer: Layer) -> None:
     """InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound` after
-        its wrap, and grows by `most` before
-    the next.
+    its wrap, and grows by `most` before the next.
     """
     for synapse in layer.synapses:
         counts = synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1)

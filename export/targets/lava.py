@@ -20,12 +20,10 @@ def write_lava(program: Program, path: Path) -> None:
     into their weights.
 
     netx runs chains only: InputError for a layer that reads anything but the layer before it,
-        through one synapse, and for what netx
-    cannot load. A dense layer may have delays, or read itself as well (`dense_rec`); not both, as
-        netx would give both synapses the same
-    delays and lose their exponent (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py). Sums of
-        event counts above 1 need
-    `input_message_bits=8` when it is loaded. The same program gives the same bytes.
+    through one synapse, and for what netx cannot load. A dense layer may have delays, or read
+    itself as well (`dense_rec`); not both, as netx would give both synapses the same delays and
+    lose their exponent (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py). Sums of event counts
+    above 1 need `input_message_bits=8` when it is loaded. The same program gives the same bytes.
     """
     entries: list[dict[str, Any]] = [{"type": b"input", "shape": np.array(program.input_shape)}]
     source = INPUT

@@ -22,26 +22,20 @@ def write_onnx(program: Program, path: Path, classes: list[str] | None = None) -
     """Writes `network.onnx` (opset 21). The same program gives the same bytes.
 
     Inputs: `x` uint8 [T, B, C, H, W]; the states, zeros to start a sample: `<layer>.v` int32 [B,
-        *shape] of every layer, `<layer>.u` where
-    current_decay != 4096, and `<layer>.past_<i>` uint8 [B, L, *source shape] where the layer's i-th
-        synapse delivers late or is recurrent:
-    what its source sent in the L = `Layer.steps_back` steps before, oldest first. Outputs:
-        `readout` int32 [B, K], the last membrane after
-    the T steps or the spikes of these T steps; `<layer>.spikes` uint8 [T, B, *shape] of every layer
-        that fires; every state as
-    `<state>_out`, to be given to the next call: two calls in a row equal one. T and B are symbolic.
-        `metadata_props["tmkt"]` is JSON
+    *shape] of every layer, `<layer>.u` where current_decay != 4096, and `<layer>.past_<i>` uint8
+    [B, L, *source shape] where the layer's i-th synapse delivers late or is recurrent: what its
+    source sent in the L = `Layer.steps_back` steps before, oldest first. Outputs: `readout` int32
+    [B, K], the last membrane after the T steps or the spikes of these T steps; `<layer>.spikes`
+    uint8 [T, B, *shape] of every layer that fires; every state as `<state>_out`, to be given to the
+    next call: two calls in a row equal one. T and B are symbolic. `metadata_props["tmkt"]` is JSON
     {"readout", "max_count", "classes"}.
 
     All is computed in float32, which is two to three times as fast as int32 in ONNX Runtime
-        (measured: it divides, selects and casts
-    integers slowly), and exact: float32 holds every integer below 2^24 times any power of two. Sums
-        over synapses are multiples of 64
-    below 2^23 * 64 in whatever order; states are below 2^23; what else could grow larger is clipped
-        to 2^23 anyway, or is int32 (the
-    current of layers that remember it). int8 weights in the file become float32 once, when the file
-        is loaded. InputError for a program
-    that int32 cannot hold.
+    (measured: it divides, selects and casts integers slowly), and exact: float32 holds every
+    integer below 2^24 times any power of two. Sums over synapses are multiples of 64 below 2^23 *
+    64 in whatever order; states are below 2^23; what else could grow larger is clipped to 2^23
+    anyway, or is int32 (the current of layers that remember it). int8 weights in the file become
+    float32 once, when the file is loaded. InputError for a program that int32 cannot hold.
     """
     _Builder(program).save(
         path,

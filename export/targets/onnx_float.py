@@ -22,14 +22,12 @@ def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | Non
     the same bytes.
 
     Inputs: `x` uint8 [T, B, C, H, W], and the states, zeros to start a sample: `<neuron node>.v`
-        float32 [B, *shape], and `readout.sum` [B, K].
-    Outputs: `readout` float32 [B, K], the last node's outputs summed over all steps so far (spike
-        counts where it spikes);
-    `<neuron node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic.
-        `metadata_props["tmkt"]` is JSON
-    {"readout", "classes"}. Sums are float32 in whatever order ONNX Runtime adds them, so that a
-        spike at a tie may differ from
-    other float engines. InputError for a graph that FloatNetwork cannot run.
+    float32 [B, *shape], and `readout.sum` [B, K]. Outputs: `readout` float32 [B, K], the last
+    node's outputs summed over all steps so far (spike counts where it spikes); `<neuron
+    node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic.
+    `metadata_props["tmkt"]` is JSON {"readout", "classes"}. Sums are float32 in whatever order ONNX
+    Runtime adds them, so that a spike at a tie may differ from other float engines. InputError for
+    a graph that FloatNetwork cannot run.
     """
     ordered = order(graph)
     builder = _Builder(ordered.input_shape)

@@ -37,10 +37,9 @@ def program_to_nir(program: Program) -> "nir.NIRGraph":
     so that > and >= say the same.
 
     Weights are divided by dt / tau, which neurons with r = 1 (all that Norse knows) multiply with.
-        What is left of a difference to the
-    program is that its decays truncate. InputError for what NIR has no form for: delays by synapse,
-        a current without a leaking membrane,
-    maps that are cropped before anything but a pool.
+    What is left of a difference to the program is that its decays truncate. InputError for what NIR
+    has no form for: delays by synapse, a current without a leaking membrane, maps that are cropped
+    before anything but a pool.
     """
     nodes: list[Node] = []
     shapes: dict[str, Shape] = {INPUT: program.input_shape}

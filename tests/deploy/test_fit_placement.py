@@ -114,8 +114,7 @@ def test_loihi_1_memory_is_that_of_counting_every_list(data: st.DataObject) -> N
 
 def test_a_kernel_shared_by_border_patterns_is_stored_once_a_pattern() -> None:
     """3 x 3 at stride 1: source positions over a tile that has neighbours on all sides meet 1, 2,
-        3, 2 or 1 of the taps along an axis,
-    (2 K - 1)^2 patterns that hold (K^2)^2 taps in all.
+    3, 2 or 1 of the taps along an axis, (2 K - 1)^2 patterns that hold (K^2)^2 taps in all.
     """
     layer = Population("l", (1, 24, 24), (Connection("input", "conv", (3, 3), padding=(1, 1)),))
     taps = [a * b for a, b in product([1, 2, 3, 2, 1], repeat=2)]

@@ -169,9 +169,8 @@ def test_dvs_gesture_on_loihi_1_is_between_sharing_and_none() -> None:
 
 def test_pilotnets_measured_step_is_inside_the_interval() -> None:
     """152.8 us a step measured on Loihi 2 (lava-dl, netx/pilotnet_snn/benchmark.ipynb). Counts a
-        step, read off the notebook's plot to
-    3 %: synaptic operations of the layers' cores; 2280 spikes reach each core of conv3, the
-        busiest.
+    step, read off the notebook's plot to 3 %: synaptic operations of the layers' cores; 2280 spikes
+    reach each core of conv3, the busiest.
     """
     placement = place(PILOTNET, LOIHI2)
     synops, messages, neurons = np.zeros((3, placement.cores))

@@ -18,8 +18,8 @@ def by_convolution_of_ones(
     program: Program, frames: np.ndarray, spikes: dict[str, np.ndarray], layer: Layer, nonzero: bool
 ) -> np.ndarray:
     """Synaptic operations [N, T]: what a layer would sum up if every weight (that is not zero) were
-        one and arrived at once, so that in
-    a step that repeats itself a recurrent synapse delivers what the same step sent.
+    one and arrived at once, so that in a step that repeats itself a recurrent synapse delivers what
+    the same step sent.
     """
     ones = tuple(
         replace(

@@ -27,10 +27,9 @@ Spikes = dict[str, NDArray[np.uint8]]
 
 class Beyond(Exception):
     """The graph cannot follow the program. What it cannot: a pool of odd maps under a convolution;
-        a bias that fires before the sample
-    starts, in a layer whose spikes arrive late; a delay that comes to more than Lava's 63 steps;
-        and a layer that must not fire but passes
-    Lava's highest threshold.
+    a bias that fires before the sample starts, in a layer whose spikes arrive late; a delay that
+    comes to more than Lava's 63 steps; and a layer that must not fire but passes Lava's highest
+    threshold.
     """
 
 

@@ -2,9 +2,8 @@
 writes, and what it makes of our files.
 
 python norse_process.py write FOLDER              a Norse network by Norse's exporter: norse.nir,
-    and what it computes: norse.npz
-python norse_process.py run FILE.nir IN OUT.npz   loads a file as it is; frames [N, T, C, H, W] of
-    IN (.npy) to the outputs of its last node
+and what it computes: norse.npz python norse_process.py run FILE.nir IN OUT.npz   loads a file as it
+is; frames [N, T, C, H, W] of IN (.npy) to the outputs of its last node
 """
 
 import sys

@@ -96,8 +96,7 @@ def run_plain(
     """Runs frames uint8 [N, T, C, H, W].
 
     Gives the read-out int64 [N, K]; the spikes of every layer that fires, uint8 [N, T, *shape]; and
-        the last states,
-    {layer: {"u": ..., "v": ...}}, int64 [N, *shape].
+    the last states, {layer: {"u": ..., "v": ...}}, int64 [N, *shape].
     """
     samples, steps = frames.shape[:2]
     spikes = {

@@ -61,10 +61,9 @@ def fit_recipe(
     and to no others.
 
     Gives the recipe with the fitted camera: it is for the recipe's own `train.seed`, whose draw
-        decides which recordings these are. A
-    recording's own image is used where the images hold it, else some of its class. Raises
-        InputError as a training does for data that
-    cannot be read, and for data sets without images.
+    decides which recordings these are. A recording's own image is used where the images hold it,
+    else some of its class. Raises InputError as a training does for data that cannot be read, and
+    for data sets without images.
     """
     recipe = parse_recipe(
         {**recipe.model_dump(), "static": {**recipe.static.model_dump(), "encoding": "simulated"}},
@@ -120,14 +119,12 @@ def fit_camera(
     its polarity says, threshold and noise.
 
     `frames` uint8 [N, bins, 2, H, W] are real recordings, `shown` has for each the images uint8 [M,
-        h, w] that it may show: its own, if that
-    is known, else some of its class. Compared are blurred frames: the relative squared distance of
-        a recording from the mean of its
-    simulations, which needs neither equal noise nor equal position to the pixel. The method is
-        ours: twelve directions with both polarities of
-    the image and its negative, then a random search that keeps what is better; noise is counted
-        where the image is not. `seed` decides all
-    of it; `progress` is told the trials done and their total.
+    h, w] that it may show: its own, if that is known, else some of its class. Compared are blurred
+    frames: the relative squared distance of a recording from the mean of its simulations, which
+    needs neither equal noise nor equal position to the pixel. The method is ours: twelve directions
+    with both polarities of the image and its negative, then a random search that keeps what is
+    better; noise is counted where the image is not. `seed` decides all of it; `progress` is told
+    the trials done and their total.
     """
     images = np.concatenate(shown)
     ends = np.cumsum([len(own) for own in shown])

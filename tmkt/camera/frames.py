@@ -110,10 +110,9 @@ def _watch(
     out: NDArray[np.uint8],
 ) -> None:
     """Counts the events of one recording into `out` [bins, 2, height, width]. The light is watched
-        in place of its logarithm: a
-    threshold is then a factor, and no logarithm is taken in the loop. All pixel arrays are flat and
-        as wide as the canvas, so that one
-    loop without slices runs over the whole image.
+    in place of its logarithm: a threshold is then a factor, and no logarithm is taken in the loop.
+    All pixel arrays are flat and as wide as the canvas, so that one loop without slices runs over
+    the whole image.
     """
     height, width = out.shape[2:]
     margin, stride = (canvas.shape[0] - height) // 2, canvas.shape[1]
@@ -274,11 +273,9 @@ def simulate_frames(
     bins, 2, H, W].
 
     An image is shown in the sensor's middle, at `shown_size`, moved as `moves` float64 [B, 2, 3]
-        says: each takes (x, y, 1) in pixels from the
-    sensor's middle to the (x, y) where it would lie unmoved. All randomness comes from `rng`. One
-        core records about 3,000 images of
-    N-MNIST's size a second (measured). Raises InputError for a recording of more than 50,000 steps
-        (two minutes).
+    says: each takes (x, y, 1) in pixels from the sensor's middle to the (x, y) where it would lie
+    unmoved. All randomness comes from `rng`. One core records about 3,000 images of N-MNIST's size
+    a second (measured). Raises InputError for a recording of more than 50,000 steps (two minutes).
     """
     batch = len(images)
     step_us = min(STEP_US, contract.bin_us)

@@ -25,8 +25,8 @@ def draw_paths(
     float64 [batch, times, 2].
 
     For each recording its own direction, height and base of the triangle, and length of each
-        saccade, uniform within the camera's
-    spreads (ours). After the third saccade the first one begins again.
+    saccade, uniform within the camera's spreads (ours). After the third saccade the first one
+    begins again.
     """
     size = camera.amplitude_px * (
         1.0 + camera.amplitude_spread * rng.uniform(-1.0, 1.0, (batch, 1, 2))

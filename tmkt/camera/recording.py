@@ -135,8 +135,7 @@ def record(
     pixel.
 
     One seed decides the pixels' thresholds and the noise: same image, seed and camera, same events.
-        Raises InputError if nothing moved
-    the pixels enough to send a single event.
+    Raises InputError if nothing moved the pixels enough to send a single event.
     """
     camera = camera or Camera()
     rng = np.random.default_rng(seed)

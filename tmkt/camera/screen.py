@@ -9,8 +9,8 @@ def shown_size(image: tuple[int, int], sensor: tuple[int, int]) -> tuple[int, in
     """The (height, width) in the sensor's pixels at which an image of (height, width) is shown.
 
     An image that is smaller than half the sensor is enlarged until its longer side fills the share
-        of the sensor that a digit fills in
-    N-MNIST; others keep their size. ValueError for one that is larger than the sensor.
+    of the sensor that a digit fills in N-MNIST; others keep their size. ValueError for one that is
+    larger than the sensor.
     """
     height, width = image
     if height > sensor[0] or width > sensor[1]:

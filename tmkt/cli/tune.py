@@ -70,9 +70,8 @@ def tune(
     """Search for a better recipe: best.toml, a table and a plot of all trials.
 
     A trial's accuracy is that on the validation recordings (data.validation); the test recordings
-        have no part in it. The same command goes on with
-    a search that was stopped, and takes part in one that runs: start it as often as there are
-        processors or machines that see the folder.
+    have no part in it. The same command goes on with a search that was stopped, and takes part in
+    one that runs: start it as often as there are processors or machines that see the folder.
     """
     folder = need_data(data, "tune")
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"

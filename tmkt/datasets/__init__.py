@@ -20,9 +20,8 @@ class View:
     coordinates.
 
     `region` (top, left, height, width) is what is looked at, None for the whole sensor. `fills`:
-        recordings of this set differ in size;
-    each is looked at within the bounds of its own events, and stretched over the network's input as
-        an image is when it is resized.
+    recordings of this set differ in size; each is looked at within the bounds of its own events,
+    and stretched over the network's input as an image is when it is resized.
     """
 
     sensor: tuple[int, int]
@@ -72,8 +71,8 @@ class StaticImages:
 
 class LoadImages(Protocol):
     """Gives the static source. `root` is the images' folder, None for a set that brings its own.
-        Images that differ in size are resized to
-    `size` (height, width), which they need; sets of one size, as MNIST, keep theirs.
+    Images that differ in size are resized to `size` (height, width), which they need; sets of one
+    size, as MNIST, keep theirs.
     """
 
     def __call__(self, root: Path | None, size: tuple[int, int] | None = None) -> StaticImages: ...
@@ -94,13 +93,12 @@ class Dataset:
     """A data set by name.
 
     `classes` are its names in the order of the labels, empty for "folders", whose folders they are;
-        `view` is what recordings show of the
-    camera, None for "folders", whose files say it. `find_recordings` gives all recordings
-    under a root, in order of instance; `load_images` the static source, None for events alone. Both
-        raise InputError where they do not
-    find what they look for. `paired`: whether an image and a recording of one thing are known to be
-        so; where not, no split of both can
-    be instance-disjoint. `paper` is the published split, None where there is none.
+    `view` is what recordings show of the camera, None for "folders", whose files say it.
+    `find_recordings` gives all recordings under a root, in order of instance; `load_images` the
+    static source, None for events alone. Both raise InputError where they do not find what they
+    look for. `paired`: whether an image and a recording of one thing are known to be so; where not,
+    no split of both can be instance-disjoint. `paper` is the published split, None where there is
+    none.
     """
 
     name: str

@@ -51,9 +51,8 @@ def cached(
     there and sound.
 
     `shaped_by`: everything else that shapes the data, as JSON. What is kept is read-only and
-        memory-mapped. Small data is only made, and
-    so is all where the cache cannot be written. Raises what `fill` raises, and InputError for a
-        source that is not there.
+    memory-mapped. Small data is only made, and so is all where the cache cannot be written. Raises
+    what `fill` raises, and InputError for a source that is not there.
     """
     place = folder()
     stats = [_stat(path) for path in dict.fromkeys(sources)]

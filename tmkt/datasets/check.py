@@ -59,8 +59,7 @@ def check_data(
     well.
 
     `protocol` is the one that must not leak; the published one is looked at where there is one, in
-        any case. Raises InputError where there
-    are no recordings at all.
+    any case. Raises InputError where there are no recordings at all.
     """
     names = source.class_names(root)
     source = dataset(source.name, names)

@@ -98,8 +98,7 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The pixels and labels of a pickle, found in its operations without running them.
 
     The file is a dictionary that Python 2 wrote: the list of integers behind the string "labels",
-        and the one string that is as long as
-    the images are.
+    and the one string that is as long as the images are.
     """
     numbers: list[int] = []
     strings: list[str] = []

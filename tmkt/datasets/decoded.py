@@ -97,8 +97,8 @@ def decoded_frames(
     where `data.frames` says so.
 
     Large sets come from the cache, memory-mapped and read-only. `progress` is told how many
-        recordings are done, where they are decoded.
-    Raises InputError for a recording that cannot be read, and for no recordings.
+    recordings are done, where they are decoded. Raises InputError for a recording that cannot be
+    read, and for no recordings.
     """
     if not recordings:
         raise InputError("no recordings to read, expected at least one; choose another --data")

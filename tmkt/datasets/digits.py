@@ -55,9 +55,8 @@ def simulate_digits(
     1>.bin, drawn by `seed`.
 
     Same seed, same bytes; a digit's recording depends on the seed and its index alone. `progress`
-        is called with the number done. The
-    folder appears when it is complete, in place of an older one of this kind. Raises InputError for
-        more digits than there are.
+    is called with the number done. The folder appears when it is complete, in place of an older one
+    of this kind. Raises InputError for more digits than there are.
     """
     images = load_images()
     rng = np.random.default_rng(seed)

@@ -16,13 +16,11 @@ def papers_frames(
     width].
 
     As Knowledge Transfer's code (methods of AAAI 2024, its `datasets.py`): tonic's
-        `ToFrame(n_time_bins=bins)`, whose windows are
-    floor(duration / bins) long and leave out the events at the end; recordings that differ in size
-        within the bounds of their events; then
+    `ToFrame(n_time_bins=bins)`, whose windows are floor(duration / bins) long and leave out the
+    events at the end; recordings that differ in size within the bounds of their events; then
     `F.interpolate(mode="bilinear", align_corners=True)`. `peak`: each window's counts of one
-        polarity divided by their largest, as its
-    N-Omniglot loader does ("frequency"); that one resizes with another corner rule, which is not
-        reproduced.
+    polarity divided by their largest, as its N-Omniglot loader does ("frequency"); that one resizes
+    with another corner rule, which is not reproduced.
     """
     top, left, height, width = view.region or (0, 0, *view.sensor)
     if view.fills:

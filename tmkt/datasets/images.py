@@ -19,9 +19,8 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
     are kept in the cache.
 
     As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored,
-        then the value channel of HSV, which is
-    max(R, G, B). Grey images are their own value. Raises InputError for files that are no images:
-        all are tried, and counted.
+    then the value channel of HSV, which is max(R, G, B). Grey images are their own value. Raises
+    InputError for files that are no images: all are tried, and counted.
     """
 
     def fill(out: NDArray[Any]) -> None:

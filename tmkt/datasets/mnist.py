@@ -24,8 +24,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
     if images and labels agree.
 
     Looks in `root`, `root`/MNIST/raw and `root`/raw (torchvision's layouts) for
-        train-images-idx3-ubyte or train-images.idx3-ubyte,
-    plain or .gz, and its labels. Raises InputError if they are missing or damaged.
+    train-images-idx3-ubyte or train-images.idx3-ubyte, plain or .gz, and its labels. Raises
+    InputError if they are missing or damaged.
     """
     if root is None:
         raise InputError(

@@ -111,8 +111,8 @@ def paper_split(
     images likewise.
 
     Its image draw reaches one too far, so the first tested image of each class is in the static
-        source; that is kept, being the published
-    protocol. Its files came in the order of the file system; here they are in order of number.
+    source; that is kept, being the published protocol. Its files came in the order of the file
+    system; here they are in order of number.
     """
     train: list[Recording] = []
     test: list[Recording] = []

@@ -46,9 +46,8 @@ def split_recordings(
     the seed alone.
 
     The validation part is taken from what is left beside the shots, else from what would be trained
-        on; never from a published test part.
-    Raises InputError for a class of which a part would have nothing, and for "paper" where nothing
-        is published.
+    on; never from a published test part. Raises InputError for a class of which a part would have
+    nothing, and for "paper" where nothing is published.
     """
     if data.protocol == "paper":
         if source.paper is None:

@@ -37,8 +37,7 @@ def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
     """From what a split draws: (name, instances, sorted) of every class.
 
     Where one instance has recordings of several classes, as the people of DVS128 Gesture have, all
-        classes are one group: an instance is
-    on one side with all of its recordings.
+    classes are one group: an instance is on one side with all of its recordings.
     """
     labels: dict[str, set[int]] = {}
     for recording in recordings:
@@ -58,8 +57,7 @@ def few_shot(
     test), each in order of instance.
 
     All recordings of a drawn instance are trained on. The draw depends on the instances and the
-        seed alone. Raises InputError where a
-    class would have nothing left to test.
+    seed alone. Raises InputError where a class would have nothing left to test.
     """
     rng = np.random.default_rng(seed)
     drawn: set[str] = set()
@@ -97,8 +95,7 @@ def choose(
     """The recordings of a split, in order of instance.
 
     "train": the instance's recording was trained on. "test": neither its recording nor its image
-        (`images`) was. "all": every one.
-    Raises InputError for another name and if there is none.
+    (`images`) was. "all": every one. Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:

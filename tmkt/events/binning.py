@@ -62,10 +62,9 @@ class Binner:
     order and were checked (readers do).
 
     Origin "first": the first event's time, as in a recording; "clock": the last multiple of
-        `bin_us` before it, so that two streams of one
-    clock have the same bins. A bin is complete when an event after it is there, or the stream ends:
-        nothing else says that time has passed.
-    Bins without any event, inside the crop or outside, are not given: their numbers are missing.
+    `bin_us` before it, so that two streams of one clock have the same bins. A bin is complete when
+    an event after it is there, or the stream ends: nothing else says that time has passed. Bins
+    without any event, inside the crop or outside, are not given: their numbers are missing.
     """
 
     def __init__(self, mapping: Mapping, bin_us: int, origin: Origin = "first") -> None:

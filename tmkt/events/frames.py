@@ -15,9 +15,8 @@ class InputContract:
     from its first event on.
 
     Frames are uint8 [bins, 2, height, width]: counts of events, channel 0 = off, 1 = on, saturating
-        at `max_count` (1..255; 1 =
-    binary spikes). Events after the last bin are not seen by the network. `sensor` is (height,
-        width).
+    at `max_count` (1..255; 1 = binary spikes). Events after the last bin are not seen by the
+    network. `sensor` is (height, width).
     """
 
     sensor: tuple[int, int]

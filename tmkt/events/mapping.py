@@ -18,9 +18,8 @@ class Mapping:
     site are not seen.
 
     `sensor` and `input` are (height, width). A site counts the events of its factor x factor
-        pixels, one count a polarity, up to `most`.
-    `left` and `top` are negative where the sensor is smaller than the input: it is centred, the
-        sites around it stay empty.
+    pixels, one count a polarity, up to `most`. `left` and `top` are negative where the sensor is
+    smaller than the input: it is centred, the sites around it stay empty.
     """
 
     sensor: tuple[int, int]
@@ -94,11 +93,10 @@ def choose_mapping(
     """The mapping of a sensor of (height, width) onto a contract's input.
 
     `factor` None: the largest at which the input still lies within the sensor, at least 1. `corner`
-        (x, y): the region's top left pixel;
-    None: its centre is the sensor's (an odd pixel more lies at the right and the bottom). Both
-        defaults are ours. "or" makes a count of any
-    number of events 1; "sum" saturates at the contract's max_count. Raises InputError for a corner
-        or factor that leaves nothing.
+    (x, y): the region's top left pixel; None: its centre is the sensor's (an odd pixel more lies at
+    the right and the bottom). Both defaults are ours. "or" makes a count of any number of events 1;
+    "sum" saturates at the contract's max_count. Raises InputError for a corner or factor that
+    leaves nothing.
     """
     height, width = sensor
     rows, columns = contract.sensor

@@ -11,8 +11,7 @@ class Events:
     """The events of one recording, in the order in which the sensor sent them.
 
     `t` int64 microseconds, `x` and `y` uint16 pixels (y grows downwards), `p` uint8 (0 = off,
-        darker; 1 = on, brighter), all of one
-    length and contiguous; `sensor` is (height, width).
+    darker; 1 = on, brighter), all of one length and contiguous; `sensor` is (height, width).
     """
 
     t: NDArray[np.int64]

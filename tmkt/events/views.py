@@ -18,8 +18,7 @@ def site_table(pixels: int, sites: int, factor: int, begin: int, total: int) -> 
     """int32 [total]: the site of every pixel along one side, -1 where it has none.
 
     A region of `pixels` starts at `begin`. Each site is `factor` pixels wide; the middle of the
-        region goes onto the sites, an odd pixel more
-    stays outside at the end.
+    region goes onto the sites, an odd pixel more stays outside at the end.
     """
     found = (np.arange(total, dtype=np.int32) - begin - (pixels - factor * sites) // 2) // factor
     inside = (np.arange(total) >= begin) & (np.arange(total) < begin + pixels)

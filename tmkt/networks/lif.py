@@ -37,10 +37,9 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
     program reproduces.
 
     Knowledge Transfer's fires at h > threshold, which differs where a membrane meets the threshold
-        exactly. Gradients pass through the
-    membrane but not through the reset (`detach_reset`). Every call starts from membranes of zero.
-        `v_seq` [T, B, ...] holds the membranes
-    after the reset of the last call where `store_v_seq` is set.
+    exactly. Gradients pass through the membrane but not through the reset (`detach_reset`). Every
+    call starts from membranes of zero. `v_seq` [T, B, ...] holds the membranes after the reset of
+    the last call where `store_v_seq` is set.
     """
 
     def __init__(self, recipe: NetworkRecipe, store_v_seq: bool = False) -> None:
@@ -61,10 +60,9 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         batch.
 
         On a CPU both are one pass over memory, and backward keeps nothing but x: membranes are
-            computed again. It is float32, also
-        after a convolution in bfloat16. Given the same current, spikes are SpikingJelly's, bit for
-            bit. On a GPU it is SpikingJelly's
-        neuron (Triton or CUDA) behind torch's batch norm.
+        computed again. It is float32, also after a convolution in bfloat16. Given the same current,
+        spikes are SpikingJelly's, bit for bit. On a GPU it is SpikingJelly's neuron (Triton or
+        CUDA) behind torch's batch norm.
         """
         if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
             return self._fused(x.float(), norm)

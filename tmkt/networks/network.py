@@ -31,9 +31,8 @@ class NetworkOutput(NamedTuple):
     """What a forward pass over T steps and B samples gives.
 
     `logits` [T, B, classes] of each step; `features` [T, B, F], what the classifier reads;
-        `membrane` [T, B, ...], what the alignment
-    losses read, as Knowledge Transfer does: the last spiking layer's membranes after their reset,
-        of ResNet-18 the features.
+    `membrane` [T, B, ...], what the alignment losses read, as Knowledge Transfer does: the last
+    spiking layer's membranes after their reset, of ResNet-18 the features.
     """
 
     logits: Tensor

@@ -32,12 +32,10 @@ class Conventions:
     or else NIR's own definition.
 
     dt: the time step in seconds. fires_at: ">" (NIR's) or ">=" (SpikingJelly's). reset: "hard"
-        (NIR's) or "soft", which is refused.
-    inputs: "per-second": an IF adds r * dt * x to its membrane, a CubaLIF dt / tau_syn * w_in * x
-        to its current (NIR's); "per-step":
-    r * x and w_in * x (Norse's neurons). decay: "euler", dt / tau a step (SpikingJelly, snnTorch,
-        Norse), or "exponential",
-    1 - exp(-dt / tau) (Sinabs, Rockpool).
+    (NIR's) or "soft", which is refused. inputs: "per-second": an IF adds r * dt * x to its
+    membrane, a CubaLIF dt / tau_syn * w_in * x to its current (NIR's); "per-step": r * x and w_in *
+    x (Norse's neurons). decay: "euler", dt / tau a step (SpikingJelly, snnTorch, Norse), or
+    "exponential", 1 - exp(-dt / tau) (Sinabs, Rockpool).
     """
 
     dt: float | None = None

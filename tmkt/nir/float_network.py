@@ -42,13 +42,11 @@ class FloatOutput:
     """What the float network gives for N samples of T steps.
 
     `readout` float32 [N, K]: the last affine node's output summed over T (the logits times T),
-        spike counts if a spiking layer is last, the
-    membranes after the last step if neurons that do not fire are. `spikes` of every spiking layer:
-        uint8 [N, T, *shape]. `peak` of every
-    layer of neurons: the largest |membrane before reset| / threshold that occurred, or |current *
-        r| / threshold where that is larger (of
-    neurons that do not fire, in units of 1); of an affine read-out, the largest |sum over the steps
-        so far|.
+    spike counts if a spiking layer is last, the membranes after the last step if neurons that do
+    not fire are. `spikes` of every spiking layer: uint8 [N, T, *shape]. `peak` of every layer of
+    neurons: the largest |membrane before reset| / threshold that occurred, or |current * r| /
+    threshold where that is larger (of neurons that do not fire, in units of 1); of an affine
+    read-out, the largest |sum over the steps so far|.
     """
 
     readout: Floats

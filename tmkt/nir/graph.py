@@ -61,10 +61,9 @@ class Neuron:
     layer's shape.
 
     The current (`current_decay` None: the input itself): i += gain * x - current_decay * i. LIF: v
-        += decay * ((leak - v) + r * i) with
-    decay = dt / tau. IF (`decay` None): v += r * i, r = NIR's r * dt. A spike where v >= threshold
-        (`strict`: >), then v = reset.
-    `fires` False: an integrator, whose answer is its membrane after the last step.
+    += decay * ((leak - v) + r * i) with decay = dt / tau. IF (`decay` None): v += r * i, r = NIR's
+    r * dt. A spike where v >= threshold (`strict`: >), then v = reset. `fires` False: an
+    integrator, whose answer is its membrane after the last step.
     """
 
     decay: Floats | None
@@ -100,8 +99,7 @@ class Node:
     its output's shape.
 
     `past`: neurons whose spikes of the step before it sums (a recurrent connection); they come
-        later in the order. `note` says in words
-    how the node was read.
+    later in the order. `note` says in words how the node was read.
     """
 
     name: str

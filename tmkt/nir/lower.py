@@ -29,11 +29,10 @@ class FloatLayer:
     the threshold.
 
     `synapses` hold everything but the weights, which are in `weights`, in the same order: two
-        synapses with the same weights, as those from
-    the terms of a sum have, share one array. `decay` is dt / tau, 0 for neurons that do not leak;
-        `current_decay` dt / tau_syn, 1 without a
-    current. A bias enters the membrane: before a current, which it would enter, it stands for what
-        it comes to once the current has settled.
+    synapses with the same weights, as those from the terms of a sum have, share one array. `decay`
+    is dt / tau, 0 for neurons that do not leak; `current_decay` dt / tau_syn, 1 without a current.
+    A bias enters the membrane: before a current, which it would enter, it stands for what it comes
+    to once the current has settled.
     """
 
     name: str
@@ -73,8 +72,8 @@ class _Current:
 
 def lower(network: FloatNetwork) -> list[FloatLayer]:
     """Gives the layers in order, the last one a read-out that integrates unless it spikes. A map
-        that is only read through pools is cropped
-    to what they read. InputError, naming the node, for what is no sum of synapses between neurons.
+    that is only read through pools is cropped to what they read. InputError, naming the node, for
+    what is no sum of synapses between neurons.
     """
     ordered = network.graph
     values: dict[str, _Spikes | _Current] = {ordered.input_name: _Spikes(((INPUT, 1, 1),))}

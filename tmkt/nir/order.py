@@ -26,9 +26,8 @@ def order(
     (`nir_conventions`).
 
     One Input, one Output; several edges into a node are summed. A connection from neurons through
-        one synapse back to themselves is
-    recurrent: it brings the spikes of the step before. Longer loops, unknown nodes, shapes that do
-        not fit: InputError naming the node.
+    one synapse back to themselves is recurrent: it brings the spikes of the step before. Longer
+    loops, unknown nodes, shapes that do not fit: InputError naming the node.
     """
     nir = import_nir()
     nodes, edges = _opened(graph)

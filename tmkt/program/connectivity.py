@@ -14,10 +14,8 @@ class Taps:
     `target[i, j]` through tap `tap[i, j]`.
 
     All int32; entries at j >= count[i] are not used. The convolution's sum `o = (i // pool +
-        padding - tap * dilation) / stride` is
-    solved for o, so pooling, borders, stride and the crop to the layer's shape are in the table;
-        positions that the pooling drops have
-    count 0.
+    padding - tap * dilation) / stride` is solved for o, so pooling, borders, stride and the crop to
+    the layer's shape are in the table; positions that the pooling drops have count 0.
     """
 
     count: NDArray[np.int32]
@@ -61,10 +59,9 @@ class Fan:
     1]).
 
     `rows`, `columns`: the taps of either axis. `weight` int16 [C, K_y, K_x, G]: what one spike of
-        channel c adds to the G target
-    channels that start at `first[c]`, at the target position of the taps. A dense synapse is the
-        case of one target position whose
-    channels are all the layer's neurons, in C, H, W order.
+    channel c adds to the G target channels that start at `first[c]`, at the target position of the
+    taps. A dense synapse is the case of one target position whose channels are all the layer's
+    neurons, in C, H, W order.
     """
 
     rows: Taps

@@ -57,9 +57,8 @@ def relays(program: Program) -> dict[str, int]:
     most.
 
     So many copies of the layer's neurons, each sending what it got a step before, hold them back:
-        Lava's convolution has no delays (its
-    dense synapses have). All that read the layer share them. The input needs none: what feeds it
-        can send it again, later.
+    Lava's convolution has no delays (its dense synapses have). All that read the layer share them.
+    The input needs none: what feeds it can send it again, later.
     """
     lag, fires = lags(program), {layer.name: layer.fires for layer in program.layers}
     most: dict[str, int] = {}
@@ -83,9 +82,8 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     target's shape exactly.
 
     A convolution after a pool has each weight repeated over the window, and stride and padding
-        times the pool. netx pads both ends
-    alike, so a convolution that would give too many rows or columns is held back by zeros at the
-        kernel's end.
+    times the pool. netx pads both ends alike, so a convolution that would give too many rows or
+    columns is held back by zeros at the kernel's end.
     """
     pool = synapse.pool
     if synapse.kind == "dense":

@@ -44,19 +44,15 @@ class Synapse:
     holds the synapse) to that layer.
 
     conv: `weight` int16 [C_out, C_in / groups, K_y, K_x], with stride, padding and dilation as (y,
-        x).
-    dense: `weight` int16 [N_out, N_in] over the source flattened in C, H, W order; conv fields keep
-        their defaults.
-    `pool` k > 1: the source's spikes are first summed over k x k windows (stride k, remainder
-        dropped). The area of the window is
-    already in the weights, so this is average pooling. A convolution may give one row or column
-        more than the layer's shape: the layer
-    keeps the first rows and columns (`Layer.shape` decides).
-    `delays` uint8, of a dense synapse alone, the weight's shape, 0..62 steps: what a source sends
-        at step t arrives through weight [o, i]
-    at step t + delays[o, i]. None: all zero. A recurrent synapse (dense, its source the layer
-        itself) adds one step: with no delay, the
-    spikes of step t arrive at t + 1. What has not arrived at a sample's end is lost.
+    x). dense: `weight` int16 [N_out, N_in] over the source flattened in C, H, W order; conv fields
+    keep their defaults. `pool` k > 1: the source's spikes are first summed over k x k windows
+    (stride k, remainder dropped). The area of the window is already in the weights, so this is
+    average pooling. A convolution may give one row or column more than the layer's shape: the layer
+    keeps the first rows and columns (`Layer.shape` decides). `delays` uint8, of a dense synapse
+    alone, the weight's shape, 0..62 steps: what a source sends at step t arrives through weight [o,
+    i] at step t + delays[o, i]. None: all zero. A recurrent synapse (dense, its source the layer
+    itself) adds one step: with no delay, the spikes of step t arrive at t + 1. What has not arrived
+    at a sample's end is lost.
     """
 
     source: str
@@ -75,9 +71,8 @@ class Layer:
     """Neurons of one shape ((C, H, W) or (N,)) and the synapses that feed them.
 
     `bias` int32 [C] or [N]. A layer that does not fire is an integrator: its threshold is not used.
-        `scale` is the integer that turned
-    float weights into these, where known: membrane / (64 * scale) is the float network's membrane
-        in units of its threshold.
+    `scale` is the integer that turned float weights into these, where known: membrane / (64 *
+    scale) is the float network's membrane in units of its threshold.
     """
 
     name: str

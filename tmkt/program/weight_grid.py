@@ -24,8 +24,8 @@ class Grid:
     `scale` turns float weights into these integers.
 
     The step is the one of 8-bit weights' upper bits, 2 at 8 bits, 128 at 2, or a smaller power of
-        two (another weight exponent) where
-    threshold, bias or membrane leave too small a scale for that one.
+    two (another weight exponent) where threshold, bias or membrane leave too small a scale for that
+    one.
     """
 
     bits: int
@@ -40,8 +40,8 @@ class Grid:
 
 def scales_to_try(bits: int, largest_weight: float, most: float) -> list[Grid]:
     """The grids of so many bits that a layer is tried on, whose scales are at most `most`: the one
-        that just holds the largest float weight
-    first, then those that clip it (FACTORS). Empty where none above 0 is possible.
+    that just holds the largest float weight first, then those that clip it (FACTORS). Empty where
+    none above 0 is possible.
     """
     grid = Grid(bits, 2 ** (9 - bits), 1)
     while grid.step > 2 and grid.limit / largest_weight > most:
@@ -54,8 +54,7 @@ def scales_to_try(bits: int, largest_weight: float, most: float) -> list[Grid]:
 
 def bits_of(text: str | int, layers: list[str]) -> list[int]:
     """The bits of each of the `layers` (their names, in order), from "4" (all), "8,4,4,8" (one
-        each) or "4,readout=8" (by name; 8 where
-    nothing is said). InputError for anything else.
+    each) or "4,readout=8" (by name; 8 where nothing is said). InputError for anything else.
     """
     values: list[int] = []
     named: dict[str, int] = {}

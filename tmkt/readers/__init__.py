@@ -28,14 +28,12 @@ def open_events(
     where content cannot.
 
     `sensor` (height, width) is needed where the file does not say it. `chunk` is the most events a
-        chunk; the events do not depend on it.
-    `disorder`: what happens to stamps that go back. `stream`: which of the event streams of an
-        AEDAT4 file. `time_unit`: of stamps in
-    .npz, .npy and HDF5 files. `layout`: of the addresses in AEDAT 1 and 2 files that name no chip.
-        Iterating raises InputError at the end
-    where more than 1 % of the events had to be dropped, and where a file is cut off or damaged and
-        its format can tell, unless `repair`.
-    Raises InputError for a file that is missing, unknown or damaged in its header.
+    chunk; the events do not depend on it. `disorder`: what happens to stamps that go back.
+    `stream`: which of the event streams of an AEDAT4 file. `time_unit`: of stamps in .npz, .npy and
+    HDF5 files. `layout`: of the addresses in AEDAT 1 and 2 files that name no chip. Iterating
+    raises InputError at the end where more than 1 % of the events had to be dropped, and where a
+    file is cut off or damaged and its format can tell, unless `repair`. Raises InputError for a
+    file that is missing, unknown or damaged in its header.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise InputError(

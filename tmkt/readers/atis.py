@@ -35,8 +35,8 @@ def looks_like_atis(head: bytes) -> bool:
     ever go back or leap.
 
     At most 1 % of the steps go back (a wrap is none), 99 % are below 2 s; fewer than 4 records are
-        no evidence. Measured on 3,710
-    files: all 510 recordings taken, none of 3,200 others but `.bs2`, and no random bytes.
+    no evidence. Measured on 3,710 files: all 510 recordings taken, none of 3,200 others but `.bs2`,
+    and no random bytes.
     """
     n = len(head) // RECORD
     if n < 4:

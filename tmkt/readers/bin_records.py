@@ -68,10 +68,9 @@ def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
     """Reads a `.bin` recording of a sensor of (height, width) pixels.
 
     An overflow record (y = 240) adds 8192 us to all later stamps. Writers that leave overflow
-        records out let the 23-bit stamp wrap:
-    a step back of more than 2^22 us is read as such a wrap, and 2^23 us are added. Everything else
-        that is wrong raises InputError: a
-    missing, empty or truncated file, and what `check_events` refuses.
+    records out let the 23-bit stamp wrap: a step back of more than 2^22 us is read as such a wrap,
+    and 2^23 us are added. Everything else that is wrong raises InputError: a missing, empty or
+    truncated file, and what `check_events` refuses.
     """
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -111,8 +110,7 @@ def check_events(events: Events, source: object) -> None:
     error.
 
     Raises InputError for no events at all, coordinates outside the sensor, a polarity other than 0
-        and 1, negative stamps and stamps
-    that go backwards.
+    and 1, negative stamps and stamps that go backwards.
     """
     height, width = events.sensor
     total = len(events)
@@ -150,8 +148,8 @@ def encode_bin(events: Events, source: object) -> NDArray[np.uint8]:
     """The bytes of a `.bin` recording. `source` is named in errors.
 
     Raises InputError for a recording of 2^23 us or longer and for a sensor of more than 240 rows (y
-        = 240 marks an overflow) or 256
-    columns: this format cannot hold them. Overflow records are never written.
+    = 240 marks an overflow) or 256 columns: this format cannot hold them. Overflow records are
+    never written.
     """
     check_events(events, source)
     height, width = events.sensor

@@ -50,8 +50,7 @@ def check_types(types: dict[str, np.dtype[Any]], unit: TimeUnit | None, source: 
 
 def to_raw(columns: dict[str, NDArray[Any]], unit: TimeUnit | None, offset_us: int = 0) -> Raw:
     """Columns t, x, y, p of any number type as raw events. Polarity -1 is off, other values than 0
-        and 1 stay bad; stamps that no int64
-    holds become -1.
+    and 1 stay bad; stamps that no int64 holds become -1.
     """
     return (
         _stamps(columns["t"], unit, offset_us),

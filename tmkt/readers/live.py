@@ -23,8 +23,8 @@ def open_live(
     (height, width).
 
     `timeout_s`: the stream ends after so many seconds without an event, also before the first;
-        None: never. Raises InputError for an address
-    that cannot be listened at. `udp.py` and `stdin.py` say what is dropped, and when.
+    None: never. Raises InputError for an address that cannot be listened at. `udp.py` and
+    `stdin.py` say what is dropped, and when.
     """
     if name == STDIN:
         from tmkt.readers.stdin import StdinSource

@@ -22,8 +22,7 @@ UNSTAMPED = 1 << 31
 @dataclass
 class Sent:
     """What was sent. `refused`: packets that the receiving host answered with "nobody listens
-        there". `late_s`: the most that a packet
-    was behind its time.
+    there". `late_s`: the most that a packet was behind its time.
     """
 
     events: int = 0
@@ -51,9 +50,8 @@ def send(source: Source, address: str, speed: float = 1.0, stamps: bool = True) 
     """Sends a source's events to "udp://HOST:PORT" and gives what was sent.
 
     `speed` 1 is the pace of the recording, 2 twice as fast; 0 as fast as the socket takes them, of
-        which a receiver may lose many. A packet
-    leaves when it is full or a millisecond of event time is over. Raises InputError for an address
-        that cannot be sent to.
+    which a receiver may lose many. A packet leaves when it is full or a millisecond of event time
+    is over. Raises InputError for an address that cannot be sent to.
     """
     sent = Sent()
     host, port = parse_address(address)

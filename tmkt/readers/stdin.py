@@ -108,13 +108,11 @@ class StdinSource:
     """Events that another program writes to standard input, as a `Source`.
 
     Nothing is dropped for want of time: the pipe is the queue, and while it is full the writer
-        waits. Iterating gives what has come so far, as
-    soon as a line is whole. It ends at the end of the input, after `timeout_s` seconds without any
-        (None: never), or after `close`. `sensor` is
+    waits. Iterating gives what has come so far, as soon as a line is whole. It ends at the end of
+    the input, after `timeout_s` seconds without any (None: never), or after `close`. `sensor` is
     (height, width). Lines that hold no event are counted as `bad_records`. Iterating raises
-        InputError where the input is no text, at the
-    end if more than 1 % of the events were dropped, unless `repair`, and if there were none.
-        `file`: another pipe or file, for tests.
+    InputError where the input is no text, at the end if more than 1 % of the events were dropped,
+    unless `repair`, and if there were none. `file`: another pipe or file, for tests.
     """
 
     name = "standard input"

@@ -155,24 +155,21 @@ class UdpSource:
     """Events that come to a UDP port, as a `Source`.
 
     A thread empties the socket into a queue with room for `queue_events` events with stamps (8
-        bytes each; twice as many without). While
-    it is full, the packets that come are dropped and counted with their events; what is in the
-        queue stays, so that what is delivered has
-    few and whole holes. Iterating gives what has come so far, at least one event, as soon as it is
-        there; it ends
-    `timeout_s` seconds after the last packet (None: never), or after `close`, which any thread and
-        any signal handler may call.
+    bytes each; twice as many without). While it is full, the packets that come are dropped and
+    counted with their events; what is in the queue stays, so that what is delivered has few and
+    whole holes. Iterating gives what has come so far, at least one event, as soon as it is there;
+    it ends `timeout_s` seconds after the last packet (None: never), or after `close`, which any
+    thread and any signal handler may call.
 
     Time: that of the stamps, continued over the wraps of their 32 bits. A stream whose first event
-        has none takes the host's clock at
-    a packet's arrival (microseconds from the opening on), and stamps in it are not used; an event
-        without a stamp in a stream
-    of stamped ones takes that of the event before. When stamps go back after a second of silence,
-        the sender began anew: time goes on.
+    has none takes the host's clock at a packet's arrival (microseconds from the opening on), and
+    stamps in it are not used; an event without a stamp in a stream of stamped ones takes that of
+    the event before. When stamps go back after a second of silence, the sender began anew: time
+    goes on.
 
     `sensor` is (height, width). `port` 0 in the address: any free one; `address` then tells which.
-        Raises InputError for an address that
-    cannot be listened at, and from iteration at the end if no event was delivered.
+    Raises InputError for an address that cannot be listened at, and from iteration at the end if no
+    event was delivered.
     """
 
     def __init__(

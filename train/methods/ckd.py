@@ -16,14 +16,12 @@ class CrossKnowledgeDistillation(TwoStreams):
     """Knowledge transfer whose static stream also learns from an ANN that sees the images.
 
     L = L_static + L_events + alignment * L_DA + distillation * w * KD, w = 1 / (1 + exp(steepness *
-        (progress - switch))): distilled at first, on
-    its own later. The paper's figure shows that the teacher sees the images and that the logits of
-        the static stream alone are
-    distilled, with a weight that falls from 1 to 0 about half-way. Ours: the logistic curve, KL
-        with a temperature, the probability of a
-    replacement (Knowledge Transfer's) and its semantic similarity: a recording that replaces an
-        image may be of a similar
-    class, by the teacher's classifier, and brings its label along.
+    (progress - switch))): distilled at first, on its own later. The paper's figure shows that the
+    teacher sees the images and that the logits of the static stream alone are distilled, with a
+    weight that falls from 1 to 0 about half-way. Ours: the logistic curve, KL with a temperature,
+    the probability of a replacement (Knowledge Transfer's) and its semantic similarity: a recording
+    that replaces an image may be of a similar class, by the teacher's classifier, and brings its
+    label along.
     """
 
     teacher: Teacher

@@ -12,9 +12,8 @@ class Finetune(Method):
     event stream.
 
     Knowledge Transfer's baseline "fine-tune" (arXiv 2303.13077); its schedule is not published.
-        Ours: one schedule of the learning rate
-    over both, which starts the second part at a lower rate; batch norm's statistics go on from
-        those of the images.
+    Ours: one schedule of the learning rate over both, which starts the second part at a lower rate;
+    batch norm's statistics go on from those of the images.
     """
 
     def losses(

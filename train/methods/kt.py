@@ -13,10 +13,9 @@ class KnowledgeTransfer(TwoStreams):
     events.
 
     L = L_static + L_events + alignment * L_DA, as in its code (Transfer-for-DVS, b07d5dc): a whole
-        static sequence is replaced by its own
-    pair with probability progress^3, labels stay. The recipe's defaults for this method are the
-        published ones: two heads, TET
-    loss, learned coefficients, batch norm statistics of both streams.
+    static sequence is replaced by its own pair with probability progress^3, labels stay. The
+    recipe's defaults for this method are the published ones: two heads, TET loss, learned
+    coefficients, batch norm statistics of both streams.
     """
 
     def losses(

@@ -13,8 +13,8 @@ class Mix(Method):
     source.
 
     Meant for simulated recordings, which differ so little from real ones that one stream, one head
-        and one batch norm serve both: a step
-    costs half of one with two streams. A share of 0 learns from images alone.
+    and one batch norm serve both: a step costs half of one with two streams. A share of 0 learns
+    from images alone.
     """
 
     def losses(

@@ -17,11 +17,10 @@ class TwoStreams(Method):
     as the recipe says.
 
     `heads`: 1, both streams are read by the network's head; 2, the static stream has one of its
-        own, which is not deployed.
-    `step_weights`: "learned", a coefficient of each step weighs alignment and, by what is left to
-        1, the classification of events.
-    `statistics`: whose batch norm statistics are deployed; "shared", of both streams as they come;
-        "apart", of the event stream alone.
+    own, which is not deployed. `step_weights`: "learned", a coefficient of each step weighs
+    alignment and, by what is left to 1, the classification of events. `statistics`: whose batch
+    norm statistics are deployed; "shared", of both streams as they come; "apart", of the event
+    stream alone.
     """
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:

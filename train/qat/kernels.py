@@ -36,8 +36,7 @@ def grid_backward(
     after their reset (each [T, N] or [T, 0]).
 
     `unit`: the float network's threshold, in whose units membranes and surrogate are. Truncation
-        and clipping pass gradients as they are,
-    the reset passes none.
+    and clipping pass gradients as they are, the reset passes none.
     """
     spikes, membrane = from_spikes.shape[1] > 0, from_membrane.shape[1] > 0
     carried = np.zeros(end - begin, np.float32)

@@ -101,9 +101,8 @@ class Standardised(nn.BatchNorm2d):
     """What is left of batch norm where it is folded into the weights: nothing on the deployed path.
 
     The static stream of methods that keep statistics apart (`without_running_statistics`) was
-        normalised by its own batch: it still is, to the
-    mean and spread that the events' sums have here, so that the network meets it as it did in
-        training.
+    normalised by its own batch: it still is, to the mean and spread that the events' sums have
+    here, so that the network meets it as it did in training.
     """
 
     spread: Tensor
@@ -154,10 +153,9 @@ def to_grid(
     (tmkt.program.weight_grid.bits_of): its logits are a program's read-out, per step.
 
     Each layer's grid is the one of tmkt.program.weight_grid.scales_to_try on which its weights lose
-        least (mean squared error) and stays as it is; the
-    read-out's leaves room for MARGIN times what the network reaches on `frames`, uint8 [N, T, 2, H,
-        W]. InputError for a network that no
-    program holds.
+    least (mean squared error) and stays as it is; the read-out's leaves room for MARGIN times what
+    the network reaches on `frames`, uint8 [N, T, 2, H, W]. InputError for a network that no program
+    holds.
     """
     grid = copy.deepcopy(net)
     bits_by_name = dict(zip(layers_of(net), bits_of(bits, layers_of(net)), strict=True))

@@ -30,8 +30,8 @@ def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Reci
     schedule and `settings` over it.
 
     150 steps without warm-up from a rate of a hundredth of the distance between neighbouring
-        weights: by the training loss of two runs at 4, 3
-    and 2 bits, where ten times less or three times more learned worse at one of them.
+    weights: by the training loss of two runs at 4, 3 and 2 bits, where ten times less or three
+    times more learned worse at one of them.
     """
     values = start.recipe.model_dump()
     values["train"] |= {
@@ -63,9 +63,8 @@ class OnGrid(Method):
     distillation from the float network.
 
     L = transfer * L_method + distillation * KL(float logits, integer logits) on events; without a
-        method (no data but the calibration
-    recordings, whose labels are not needed) the second alone. The method's schedule is over: it
-        computes what it did at its end.
+    method (no data but the calibration recordings, whose labels are not needed) the second alone.
+    The method's schedule is over: it computes what it did at its end.
     """
 
     def __init__(
@@ -111,8 +110,7 @@ class OnGrid(Method):
 
 def on_grid(recipe: Recipe, start: Run, with_data: bool) -> tuple[SpikingNetwork, OnGrid]:
     """The network that is trained, and its losses; without data the method has none. InputError for
-        a run that no program holds, or that is
-    another than the recipe's.
+    a run that no program holds, or that is another than the recipe's.
     """
     if sha256(start.path / MODEL) != recipe.qat.start_sha256:
         raise InputError(

@@ -24,9 +24,8 @@ LOOKS = 20  # of a training, at most, at which it may be pruned: the trainer's e
 @dataclass(frozen=True)
 class Outcome:
     """A trial that has ended. `accuracy` (mean over seeds) and `loss` are those of validation; of a
-        pruned trial the last accuracy seen, if
-    any, and no loss. `share`: of its training that was done. `why` it was pruned, empty where
-        others were ahead. `settings` are TOML by key.
+    pruned trial the last accuracy seen, if any, and no loss. `share`: of its training that was
+    done. `why` it was pruned, empty where others were ahead. `settings` are TOML by key.
     """
 
     index: int

@@ -53,8 +53,8 @@ class Search:
 @dataclass(frozen=True)
 class Found:
     """What a search has found so far: trials in their order, `best` those that ran to their end,
-        best first. `importance` of the keys is None
-    where too few did; `validation`: the number of recordings.
+    best first. `importance` of the keys is None where too few did; `validation`: the number of
+    recordings.
     """
 
     space: Space
@@ -76,15 +76,12 @@ def tune(
     tune.svg to `out`.
 
     A trial is a training on the recipe's training recordings; its accuracy on the validation
-        recordings counts. The test recordings are
-    withheld from it: no network meets them. A trial whose accuracy falls behind the median of the
-        others at the same share of its
-    training is ended early. Values come from Optuna's TPE, and those of each trial from (seed,
-        trial) and the trials before it: on one
-    process (of a CPU) the same search, interrupted or not, gives the same bytes. The same call on a
-        folder that holds the search goes on
-    with it, from as many processes as wanted; what a process that is gone has left undone is done
-        again. Ctrl-C ends the trial at hand
+    recordings counts. The test recordings are withheld from it: no network meets them. A trial
+    whose accuracy falls behind the median of the others at the same share of its training is ended
+    early. Values come from Optuna's TPE, and those of each trial from (seed, trial) and the trials
+    before it: on one process (of a CPU) the same search, interrupted or not, gives the same bytes.
+    The same call on a folder that holds the search goes on with it, from as many processes as
+    wanted; what a process that is gone has left undone is done again. Ctrl-C ends the trial at hand
     without a trace and gives what was found until then. `report` gets a line after each trial.
     Raises InputError for bad input, and for an `out` that holds something else or another search.
     """

@@ -63,8 +63,7 @@ def parse_search(text: str) -> tuple[str, BaseDistribution]:
     """A key and its distribution from `section.key=low..high` or `section.key=a|b|c`.
 
     A range is searched by its logarithm where low > 0 and high / low >= 10. Raises InputError for
-        what is neither, for an unknown key and for a
-    key that must not differ between trials.
+    what is neither, for an unknown key and for a key that must not differ between trials.
     """
     key, equals, values = (part.strip() for part in text.partition("="))
     if not equals or not values:

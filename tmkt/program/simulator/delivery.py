@@ -42,9 +42,8 @@ def _list_events(
     """Lists the spiking sites of one step in rows of pooled positions; gives their number.
 
     A site's entry is column * channels + channel, those of column x in row y begin at begin[y, x];
-        pooled sites that spiked twice are
-    listed twice. Every site is written and the next one overwrites it unless it spiked: without a
-        branch that is guessed wrong.
+    pooled sites that spiked twice are listed twice. Every site is written and the next one
+    overwrites it unless it spiked: without a branch that is guessed wrong.
     """
     width, all_channels = size
     rows, columns = begin.shape[0], begin.shape[1] - 1
@@ -240,9 +239,8 @@ def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any)
     """Adds one group of a synapse to the sums of a layer, over the steps of `values`.
 
     `values` uint8 [T, sites]; `weight` int8, flat: rows of `width`; `s`: `Shape` as int64. `add` to
-        what `out` int32
-    [T, positions * channels] holds, or write. `touched` uint8 [T, positions, blocks], or of no
-        blocks: is set where a spike arrives.
+    what `out` int32 [T, positions * channels] holds, or write. `touched` uint8 [T, positions,
+    blocks], or of no blocks: is set where a spike arrives.
     """
     height, source_w, source_channels, first, inputs, pool, graded = (
         s[0],

@@ -48,11 +48,9 @@ def update(
     and v int32 [S, N].
 
     tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by
-        a power of two and the cast rounds
-    toward zero, so it is exact. `touched` uint8 [S, T, positions, blocks]: which neurons got input;
-        `unbiased`
-    int32 [N]: 1 for the neurons without a bias, the only ones that can be idle. `counts` int64 [S,
-        4]: wraps of the current, clips of the
+    a power of two and the cast rounds toward zero, so it is exact. `touched` uint8 [S, T,
+    positions, blocks]: which neurons got input; `unbiased` int32 [N]: 1 for the neurons without a
+    bias, the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the
     membrane, values over the threshold, active neurons.
     """
     keep_u, keep_v = current_kept / 4096, voltage_kept / 4096

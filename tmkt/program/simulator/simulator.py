@@ -33,10 +33,9 @@ Sums = NDArray[Any]  # int32, or int16 where they fit
 @dataclass(frozen=True)
 class State:
     """What the neurons of a batch remember between two runs, in the simulator's own order
-        (positions, then channels): per layer the
-    current u, int32 [N, neurons] (of no neurons where it is gone after a step), and the membrane v,
-        int32 [N, neurons]; and of the sources
-    that synapses look back to (delays, recurrent synapses) the last steps, uint8 [N, steps, sites].
+    (positions, then channels): per layer the current u, int32 [N, neurons] (of no neurons where it
+    is gone after a step), and the membrane v, int32 [N, neurons]; and of the sources that synapses
+    look back to (delays, recurrent synapses) the last steps, uint8 [N, steps, sites].
     """
 
     u: tuple[NDArray[np.int32], ...]
@@ -169,9 +168,8 @@ class Simulator:
         """Runs frames uint8 [N, T, C, H, W] from `state` (zeros if None; it is not changed).
 
         Runs over the parts of a sample, each from the state of the one before, give what one run
-            over the whole gives; a read-out by
-        spike count counts the spikes of its own run. The spikes are views with the channels in the
-            second place.
+        over the whole gives; a read-out by spike count counts the spikes of its own run. The spikes
+        are views with the channels in the second place.
         """
         samples, steps = frames.shape[:2]
         if frames.dtype != np.uint8 or frames.shape[2:] != self.program.input_shape:
@@ -324,8 +322,8 @@ def _run_layer(
     counts: NDArray[np.int64],
 ) -> None:
     """Runs a layer over steps of one or several samples. `sent`: what the sources sent, after as
-        many earlier steps as are `looked_back` to. `a` is
-    scratch for the sums (memory that was used before: fresh pages cost more than the sums).
+    many earlier steps as are `looked_back` to. `a` is scratch for the sums (memory that was used
+    before: fresh pages cost more than the sums).
     """
     layer, steps, samples = prepared.layer, len(spikes), len(v)
     touched = np.zeros((steps, *prepared.touched), np.uint8)

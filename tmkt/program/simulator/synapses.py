@@ -13,11 +13,9 @@ from tmkt.program.simulator.delivery import LANES
 
 class Shape(NamedTuple):
     """What `deliver` needs to know of a group of a synapse. `width` of a row of weights, padded;
-        `first_block`, `blocks`: those parts of a
-    position's channels that the group reaches; sums are shifted left by `shift`; `eights`: the
-        source sends 0 and 1 in
-    channels that come in eights; `narrow`: the sums fit the int16 of `out`, which has room for a
-        padded row at its end.
+    `first_block`, `blocks`: those parts of a position's channels that the group reaches; sums are
+    shifted left by `shift`; `eights`: the source sends 0 and 1 in channels that come in eights;
+    `narrow`: the sums fit the int16 of `out`, which has room for a padded row at its end.
     """
 
     source_height: int
@@ -66,9 +64,8 @@ class Group:
 
 def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> list[Group]:
     """The groups of a synapse. A dense synapse is a convolution whose kernel covers the whole
-        source and whose one position holds all
-    neurons of the layer, as its channels. `blocks`: into how many parts the layer cuts the channels
-        of a position for `touched`.
+    source and whose one position holds all neurons of the layer, as its channels. `blocks`: into
+    how many parts the layer cuts the channels of a position for `touched`.
     """
     channels, height, width = source_shape(program, synapse)
     graded = int(synapse.source == INPUT and program.max_count > 1)

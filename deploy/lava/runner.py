@@ -38,7 +38,7 @@ from lava.proc.io.source import RingBuffer  # noqa: E402
 
 from tmkt.deploy.lava.graph import GRADED_BITS, Graph  # noqa: E402
 from tmkt.deploy.lava.sink.file_sink import FileSink  # noqa: E402
-from tmkt.program import model as programs
+from tmkt.program import model as programs  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
 
 def main(folder: Path) -> int:
     """Runs the job in `folder`; gives the exit code."""
-    import tmkt.deploy.lava.runner  # noqa: F401  # prepares this process for Lava
+    import tmkt.deploy.lava.runner  # prepares this process for Lava  # noqa: F401
 
     program = programs.load(folder / "program.safetensors")
     assert max(lags(program).values()) == lags(program)[program.layers[-1].name], (

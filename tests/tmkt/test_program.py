@@ -227,9 +227,9 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Changes the graph in a saved program's header."""
     with safe_open(path, framework="numpy") as file:
         tensors, graph = (
-            {key: file.get_tensor(key) for key in file.keys()},
+            {key: file.get_tensor(key) for key in file.keys()},  # noqa: SIM118
             json.loads(file.metadata()["program"]),
-        )  # noqa: SIM118
+        )
     change(graph)
     save_file(tensors, path, metadata={"program": json.dumps(graph)})
 

@@ -53,10 +53,10 @@ class JsonLines:
         trace: TracebackType | None,
     ) -> None: ...
 
-    def begin(self, header: dict[str, Any], mapping: str) -> None:  # noqa: ARG002 - the header holds it
+    def begin(self, header: dict[str, Any], mapping: str) -> None:  # noqa: ARG002
         print(json.dumps({"stream": header}), flush=True)
 
-    def show(self, decision: "Decision", origin_us: int) -> None:  # noqa: ARG002 - lines keep the stream's own time
+    def show(self, decision: "Decision", origin_us: int) -> None:  # noqa: ARG002
         print(json.dumps(decision.to_json(self.times)), flush=True)
 
     def end(self, report: dict[str, Any]) -> None:

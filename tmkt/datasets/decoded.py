@@ -129,8 +129,10 @@ def decoded_frames(
 
 
 def _count_frames(
-    recording: Recording, data: DataRecipe, contract: InputContract
-) -> NDArray[np.uint8]:  # noqa: ARG001 - as _float_frames
+    recording: Recording,
+    data: DataRecipe,
+    contract: InputContract,  # noqa: ARG001
+) -> NDArray[np.uint8]:
     return count_frames(recording, contract)
 
 

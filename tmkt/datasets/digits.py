@@ -25,7 +25,7 @@ DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
 MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they were made
 
 
-def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001 - all are of one size
+def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
     """The digits, uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>". They come
     with scikit-learn: `root` must be None.
     """

@@ -19,7 +19,7 @@ COUNT = 60_000
 UNSIGNED_BYTES = 0x08  # the idx element type
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001 - all are of one size
+def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
     """The training images, uint8 [60000, 28, 28], instances "mnist-train-<i>". Fewer are accepted,
     if images and labels agree.
 

@@ -45,7 +45,7 @@ def open_events(
             f" {', '.join(FORMATS)}{nearest(format, list(FORMATS))}"
         )
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the source closes it
+        file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"

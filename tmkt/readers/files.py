@@ -110,7 +110,7 @@ class Writer:
     `close` once.
     """
 
-    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:  # noqa: ARG002 - formats look at it
+    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:  # noqa: ARG002
         """Raises InputError for a sensor that the format cannot hold. `name` is for messages."""
         self._file, self._name = file, name
 

@@ -191,7 +191,7 @@ class NpzWriter(Writer):
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         super().__init__(file, name, sensor)
         self._sensor, self._events = sensor, 0
-        self._columns: dict[str, IO[bytes]] = {key: tempfile.TemporaryFile() for key in COLUMNS}  # noqa: SIM115 - close closes them
+        self._columns: dict[str, IO[bytes]] = {key: tempfile.TemporaryFile() for key in COLUMNS}  # noqa: SIM115
 
     def write(self, events: Events) -> None:
         """Appends a chunk."""

@@ -17,8 +17,12 @@ class Finetune(Method):
     """
 
     def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:  # noqa: ARG002
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,
+        progress: float,  # noqa: ARG002
+    ) -> Losses:
         """The `logits` are of the stream that is learned."""
         name, stream = (
             ("static", batch.static)

@@ -17,8 +17,12 @@ class Joint(TwoStreams):
     """
 
     def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:  # noqa: ARG002
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,
+        progress: float,  # noqa: ARG002
+    ) -> Losses:
         source, target = self.outputs(net, batch.static, batch.events)
         loss = self.recipe.loss
         parts = {

@@ -18,8 +18,12 @@ class Mix(Method):
     """
 
     def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:  # noqa: ARG002
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,
+        progress: float,  # noqa: ARG002
+    ) -> Losses:
         """The `logits` are of the whole mixed batch."""
         real = round(self.recipe.real_share * len(batch.labels))
         output = net(torch.cat([batch.events[:, :real], batch.static[:, real:]], dim=1))

@@ -13,8 +13,12 @@ class TargetOnly(Method):
     needs_images = False
 
     def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:  # noqa: ARG002
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,
+        progress: float,  # noqa: ARG002
+    ) -> Losses:
         output = net(batch.events)
         loss = classification(output.logits, batch.labels, self.recipe.loss)
         return Losses(loss, {"events": loss}, output.logits)

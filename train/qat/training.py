@@ -85,8 +85,12 @@ class OnGrid(Method):
         self.method.prepare(setting)
 
     def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:  # noqa: ARG002
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,
+        progress: float,  # noqa: ARG002
+    ) -> Losses:
         with torch.no_grad():
             wanted = self.float_network[0](batch.events).logits.mean(0)
         parts: dict[str, Tensor] = {}

@@ -39,5 +39,5 @@ def each_share(size: int, unit: int, run: Callable[[int, int, int], object]) -> 
 
 
 @cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001, a forked process has no threads of its parent's
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001
     return ThreadPoolExecutor(threads)

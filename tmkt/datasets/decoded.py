@@ -130,8 +130,8 @@ def decoded_frames(
 
 def _count_frames(
     recording: Recording,
-    data: DataRecipe,
-    contract: InputContract,  # noqa: ARG001
+    data: DataRecipe,  # noqa: ARG001
+    contract: InputContract,
 ) -> NDArray[np.uint8]:
     return count_frames(recording, contract)
 

@@ -20,8 +20,8 @@ class Finetune(Method):
         self,
         net: SpikingNetwork,
         batch: Batch,
-        rng: np.random.Generator,
-        progress: float,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+        progress: float,
     ) -> Losses:
         """The `logits` are of the stream that is learned."""
         name, stream = (

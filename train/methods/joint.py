@@ -20,7 +20,7 @@ class Joint(TwoStreams):
         self,
         net: SpikingNetwork,
         batch: Batch,
-        rng: np.random.Generator,
+        rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
         source, target = self.outputs(net, batch.static, batch.events)

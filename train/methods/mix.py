@@ -21,7 +21,7 @@ class Mix(Method):
         self,
         net: SpikingNetwork,
         batch: Batch,
-        rng: np.random.Generator,
+        rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
         """The `logits` are of the whole mixed batch."""

@@ -16,7 +16,7 @@ class TargetOnly(Method):
         self,
         net: SpikingNetwork,
         batch: Batch,
-        rng: np.random.Generator,
+        rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
         output = net(batch.events)

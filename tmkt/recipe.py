@@ -356,8 +356,8 @@ def _keys() -> list[str]:
     return [
         f"{section}.{key}"
         for section, field in Recipe.model_fields.items()
-        for key in field.annotation.model_fields
-    ]  # type: ignore[union-attr]
+        for key in field.annotation.model_fields  # type: ignore[union-attr]
+    ]
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

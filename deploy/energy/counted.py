@@ -118,11 +118,11 @@ def run(
         for name in dict.fromkeys([*devices, REFERENCE])
         if name in chips()
     }
-    traces, active, parts = (
-        [],
-        [],
-        {name: [] for name in devices if name in placed and not placed[name].misfits},
-    )  # type: ignore[var-annotated]
+    traces: list[Any] = []
+    active: list[Any] = []
+    parts: dict[str, list[Any]] = {
+        name: [] for name in devices if name in placed and not placed[name].misfits
+    }
     for batch in batches(program, frames):
         if busy_everywhere(program):
             spikes, busy = engine.run(frames[batch]).spikes, None

@@ -118,8 +118,10 @@ def _candidates(placement: Placement, layer: Population) -> Iterator[tuple[str, 
                 )
         bits = _largest(
             c.weight_bits - 1,
-            lambda n, i=i, c=c: fits(_connected(network, layer, i, replace(c, weight_bits=n))),
-        )  # type: ignore[misc]
+            lambda n, i=i, c=c: fits(  # type: ignore[misc]
+                _connected(network, layer, i, replace(c, weight_bits=n))
+            ),
+        )
         if bits > 1:
             yield (
                 f"{layer.name}: weights of {bits} bits instead of {c.weight_bits}",
@@ -133,8 +135,10 @@ def _candidates(placement: Placement, layer: Population) -> Iterator[tuple[str, 
             continue
         channels = _largest(
             source.shape[0] - 1,
-            lambda n, source=source: fits(_with_channels(network, source.name, n)),
-        )  # type: ignore[misc]
+            lambda n, source=source: fits(  # type: ignore[misc]
+                _with_channels(network, source.name, n)
+            ),
+        )
         if channels:
             what = "channels" if len(source.shape) == 3 else "neurons"
             yield (

@@ -29,9 +29,9 @@ def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignor
 
 
 @kernel
-def grid_backward(
+def grid_backward(  # type: ignore[no-untyped-def]
     hidden, keep, threshold, unit, surrogate, alpha, from_spikes, from_membrane, grad, begin, end
-):  # type: ignore[no-untyped-def]
+):
     """The gradient of the sums, into `grad` [T, N], from those of the spikes and of the membranes
     after their reset (each [T, N] or [T, 0]).
 

@@ -132,11 +132,11 @@ def write_results(
             float(choices.index(o.settings[key])) if choices else float(o.settings[key])
             for o in shown
         ]
-        low, high = (
-            (-0.5, len(choices) - 0.5)
-            if choices
-            else (float(distribution.low), float(distribution.high))
-        )  # type: ignore[attr-defined]
+        if choices:
+            low, high = -0.5, len(choices) - 0.5
+        else:
+            low = float(distribution.low)  # type: ignore[attr-defined]
+            high = float(distribution.high)  # type: ignore[attr-defined]
         axes.append(
             Axis(key, values, low, high, bool(getattr(distribution, "log", False)), choices)
         )

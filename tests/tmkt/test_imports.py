@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("train", "export", "deploy")
 FILES = [path for folder in ("tmkt", *STAGES) for path in sorted((ROOT / folder).rglob("*.py"))]
 TRAINING_SIDE = {
-    *(f"tmkt/networks/{path.name}" for path in (ROOT / "tmkt" / "networks").glob("*.py")),
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "tmkt" / "networks").rglob("*.py")),
     "tmkt/runs.py",
+    "tmkt/nir/from_network.py",
 }
-# names of tmkt.deploy.api, which is loaded when one is asked for: the last test sees to that
 HANDS_ON = "tmkt/__init__.py"
 # which is imported only where it is chosen: the test below sees to that
 TORCH_ENGINE = "deploy/engines/torch.py"

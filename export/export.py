@@ -50,7 +50,7 @@ def export_run(
     _check_targets(targets, precision)
     try:
         from tmkt.export.graph import network_to_nir
-        from tmkt.export.quantise.quantise import quantize
+        from tmkt.export.quantise.quantise import quantise
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     data = run.recipe.data
@@ -67,7 +67,7 @@ def export_run(
         grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
     labels = run.load_calibration_labels()
     labels = labels if labels is not None and len(labels) == len(calibration) else None
-    program, report = quantize(
+    program, report = quantise(
         graph,
         contract.shape,
         contract.max_count,

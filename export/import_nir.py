@@ -76,7 +76,7 @@ def export_nir(
     the network has seen, so that they are not tested. InputError for what a chip cannot hold.
     """
     from tmkt.export.quantise.given_integers import take_integers
-    from tmkt.export.quantise.quantise import quantize
+    from tmkt.export.quantise.quantise import quantise
 
     if len(classes) != network.classes:
         found = (
@@ -95,7 +95,7 @@ def export_nir(
             " on; add --data DIR, or --bits none"
         )
     else:
-        program, report = quantize(
+        program, report = quantise(
             network.graph, contract.shape, contract.max_count, calibration, bits
         )
     origin: dict[str, Any] = {

@@ -18,7 +18,7 @@ from tmkt.export.quantise.calibration import (
     source_of,
 )
 from tmkt.export.quantise.report import describe_answers, describe_spikes, describe_weights
-from tmkt.export.quantise.rounding import Rounding, choose_grid
+from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Conv, Dense
 from tmkt.nir.lower import FloatLayer, lower
@@ -35,7 +35,7 @@ Bytes = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
 
 
-def quantize(
+def quantise(
     graph: "nir.NIRGraph",
     input_shape: tuple[int, int, int],
     max_count: int,
@@ -92,7 +92,7 @@ def quantize(
     membrane = np.zeros((len(frames), 1), np.int64)
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
         integers = source_of(frames, own)
-        layer, grid, limited_by = _quantize(
+        layer, grid, limited_by = _quantise_layer(
             float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers
         )
         run = run_layer(layer, integers, len(frames), frames.shape[1])
@@ -137,7 +137,7 @@ def _affordable(network: FloatNetwork, calibration: Bytes) -> NDArray[np.int64]:
     return np.arange(most) * len(calibration) // most
 
 
-def _quantize(
+def _quantise_layer(
     layer: FloatLayer,
     peak: float,
     bits: int,
@@ -154,7 +154,9 @@ def _quantize(
         None if grids else input_statistics(synapses, weight.shape, layer.shape, floats)
         for weight, synapses in shared
     ]
-    roundings = [Rounding(weight, one) for (weight, _), one in zip(shared, statistics, strict=True)]
+    roundings = [
+        WeightRounder(weight, one) for (weight, _), one in zip(shared, statistics, strict=True)
+    ]
     bounds = scale_bounds(float(np.abs(layer.bias).max(initial=0.0)), peak, layer.fires)
     limited_by = min(bounds, key=lambda what: bounds[what], default="weight")
     most = bounds.get(limited_by, 2.0**31)

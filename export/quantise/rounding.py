@@ -13,7 +13,7 @@ DAMPING = (
 TRIED_ROWS = 16  # neurons (channels) that a scale is tried on, ours
 
 
-class Rounding:
+class WeightRounder:
     """Rounds one weight array, [rows, ...], of a layer whose inputs have these statistics (one a
     group).
 
@@ -105,7 +105,7 @@ def _parts(rows: Doubles) -> list[Doubles]:
     return [rows[:, start : start + BLOCK] for start in range(0, rows.shape[1], BLOCK)]
 
 
-def choose_grid(roundings: list[Rounding], bits: int, most: float) -> Grid | None:
+def choose_grid(roundings: list[WeightRounder], bits: int, most: float) -> Grid | None:
     """The grid with a scale of at most `most` on which a layer's weight arrays together lose least;
     None where no scale is above 0.
     """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tmkt.export.targets import c_templates as templates
 from tmkt.export.targets.c_range import check_32_bits
-from tmkt.export.targets.shared_weights import first_alike
+from tmkt.export.targets.shared_weights import first_equal_synapses
 from tmkt.files import writing
 from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, pooled
 
@@ -59,7 +59,7 @@ class _Neurons:
     def __init__(self, program: Program, layer: Layer, name: str, silent: set[str]) -> None:
         self.layer, self.name = layer, name
         self.synapses = [synapse for synapse in layer.synapses if synapse.source not in silent]
-        self.first = first_alike(program, replace(layer, synapses=tuple(self.synapses)))
+        self.first = first_equal_synapses(program, replace(layer, synapses=tuple(self.synapses)))
         self.distinct = [synapse for i, synapse in enumerate(self.synapses) if self.first[i] == i]
         self.channels = layer.shape[0]
         self.positions = layer.neurons // self.channels

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx_parts import Graph, Nodes
-from tmkt.export.targets.shared_weights import first_alike
+from tmkt.export.targets.shared_weights import first_equal_synapses
 from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, largest_sum, pooled
 
 RAIL = 2**23 - 1  # a membrane saturates here
@@ -66,7 +66,7 @@ class _Builder(Graph):
         add = self.main.add
         shape = self.over_steps(layer.shape)
         total = ""
-        first = first_alike(self.program, layer)
+        first = first_equal_synapses(self.program, layer)
         for i, synapse in enumerate(layer.synapses):
             if synapse.source == layer.name or first[i] < i:
                 continue

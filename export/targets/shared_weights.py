@@ -7,7 +7,7 @@ import numpy as np
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
-def first_alike(program: Program, layer: Layer) -> list[int]:
+def first_equal_synapses(program: Program, layer: Layer) -> list[int]:
     """For each of the layer's synapses, the first that does the same to a source of the same shape:
     its own place where there is none before.
 
@@ -15,12 +15,14 @@ def first_alike(program: Program, layer: Layer) -> list[int]:
     """
     first: list[int] = []
     for i, synapse in enumerate(layer.synapses):
-        places = (j for j in first[:i] if _alike(program, layer, layer.synapses[j], synapse))
+        places = (
+            j for j in first[:i] if _equal_but_source(program, layer, layer.synapses[j], synapse)
+        )
         first.append(next(places, i))
     return first
 
 
-def _alike(program: Program, layer: Layer, a: Synapse, b: Synapse) -> bool:
+def _equal_but_source(program: Program, layer: Layer, a: Synapse, b: Synapse) -> bool:
     if INPUT in (a.source, b.source) or layer.steps_back(a) or layer.steps_back(b):
         return False
     settings = [

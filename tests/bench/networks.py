@@ -21,7 +21,7 @@ from tmkt.datasets import load_frames
 from tmkt.datasets.nmnist import SENSOR, find_recordings
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.networks import SpikingNetwork
 from tmkt.program.model import DECAY_ONE, Program
@@ -100,7 +100,7 @@ def random_frames(shape: tuple[int, ...], density: float) -> NDArray[np.uint8]:
 
 def _contest(net: SpikingNetwork, frames: NDArray[np.uint8]) -> Contest:
     graph = network_to_nir(net.eval())
-    program, _ = quantize(graph, net.input_shape, 1, frames[:2])
+    program, _ = quantise(graph, net.input_shape, 1, frames[:2])
     return Contest(net, graph, program, frames)
 
 

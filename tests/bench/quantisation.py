@@ -22,7 +22,7 @@ from tmkt.datasets.splits import choose, from_ranges
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.lower import lower
 from tmkt.program.simulator.simulator import Simulator
@@ -91,7 +91,7 @@ def measured(run: Run, kind: str, bits: str, options: argparse.Namespace) -> dic
                 start=run,
             )
             grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
-        program, _ = quantize(
+        program, _ = quantise(
             network_to_nir(run.load_network()),
             contract.shape,
             contract.max_count,

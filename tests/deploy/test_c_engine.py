@@ -24,7 +24,7 @@ from tmkt.deploy.engines import open_engine
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.program.model import Program
 
@@ -70,7 +70,7 @@ def test_real_recordings_give_the_spikes_and_membranes_of_the_simulator(
 ) -> None:
     contract = InputContract((34, 34), 10, 31_600, 2)
     frames, _ = load_frames(find_recordings(shared_data / "nmnist")[::25], contract)
-    program, _ = quantize(
+    program, _ = quantise(
         network_to_nir(make_network()), contract.shape, contract.max_count, frames[:4]
     )
     opened = write(tmp_path / "bundle", program, contract)

@@ -19,7 +19,7 @@ from tmkt.deploy.energy.counted import Counted
 from tmkt.deploy.energy.neurobench import neurobench as by_name
 from tmkt.deploy.trace import Trace, count
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
 from tmkt.program.connectivity import fan
 from tmkt.program.model import Layer, Program, conv_shape
@@ -39,7 +39,7 @@ class Example:
                 module.weight[torch.rand_like(module.weight) < 0.2] = 0
         self.frames = make_frames(2, STEPS, shape)
         _, self.spikes = torch_run(self.net, self.frames)
-        program, _ = quantize(network_to_nir(self.net), shape, 1, self.frames)
+        program, _ = quantise(network_to_nir(self.net), shape, 1, self.frames)
         weights = [block.conv.weight for block in self.net.blocks] + [self.net.head.weight]
         signs = [
             np.where(w.detach().numpy() != 0, 2, 0).astype(np.int16) for w in weights

@@ -29,7 +29,7 @@ from tmkt.deploy.fit.traffic import traffic
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
 from tmkt.program.model import INPUT, Program
 from tmkt.program.simulator.simulator import Simulator
@@ -119,7 +119,7 @@ def test_the_nmnist_network_on_real_recordings_costs_what_sana_fe_says(
     frames, _ = load_frames(
         recordings, InputContract((34, 34), recipe.data.bins, recipe.data.bin_us, 1)
     )
-    program, _ = quantize(network_to_nir(net.eval()), (2, 34, 34), 1, frames)
+    program, _ = quantise(network_to_nir(net.eval()), (2, 34, 34), 1, frames)
     print(compare(program, place(from_program(program), device), frames))
 
 

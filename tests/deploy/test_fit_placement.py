@@ -29,7 +29,7 @@ from tmkt.deploy.fit.placement import capacity, place
 from tmkt.deploy.fit.traffic import expected
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
@@ -194,7 +194,7 @@ def test_a_recipe_a_nir_file_and_the_program_describe_one_network(tmp_path: Path
     shape, channels, strides, pools = (2, 35, 33), (4, 6, 8), (1, 2, 1), (2, 1, 2)
     recipe = NetworkRecipe(channels=list(channels), strides=list(strides), pools=list(pools))
     graph = network_to_nir(make_network(shape, channels, strides, pools))
-    program, _ = quantize(graph, shape, 1, make_frames(4, 5, shape))
+    program, _ = quantise(graph, shape, 1, make_frames(4, 5, shape))
     write_nir(graph, tmp_path / "network.nir")
     exported = replace(from_program(program), relay_neurons=None)  # only a program's are known
     assert from_recipe(recipe, shape, 10) == exported

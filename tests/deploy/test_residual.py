@@ -23,7 +23,7 @@ from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
@@ -43,7 +43,7 @@ def frames_for(shape: tuple[int, int, int], samples: int = 2) -> NDArray[np.uint
 def residual_bundle(path: Path, name: str) -> Bundle:
     shape = SHAPES[name]
     graph = network_to_nir(make_residual(name, shape))
-    program, report = quantize(graph, shape, 1, frames_for(shape))
+    program, report = quantise(graph, shape, 1, frames_for(shape))
     writers = {
         bundles.NIR: lambda p: write_nir(graph, p),
         bundles.ONNX: lambda p: write_onnx(program, p),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.export.normalise import normalise
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import read_nir
 from tmkt.nir.float_network import FloatNetwork
@@ -56,7 +56,7 @@ def check(
         for found, wanted in zip(spikes, expected, strict=True):
             assert wanted.any()
             np.testing.assert_array_equal(found.reshape(wanted.shape), wanted)
-    program, _ = quantize(graph, shape, 1, given.reshape(*given.shape[:2], *shape))
+    program, _ = quantise(graph, shape, 1, given.reshape(*given.shape[:2], *shape))
     out = Simulator(program, 1).run(given.reshape(*given.shape[:2], *shape))
     fires = [layer for layer in program.layers if layer.fires]
     for layer, wanted in zip(fires, expected, strict=True):

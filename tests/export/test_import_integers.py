@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.given_integers import take_integers
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.program_nir import program_to_nir
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.float_network import FloatNetwork, FloatOutput
@@ -31,7 +31,7 @@ def run(network: Any, given: NDArray[np.uint8], **conventions: Any) -> FloatOutp
 def test_a_program_as_nir_gives_its_integers_back_whatever_the_rule_at_ties(tau: float) -> None:
     shape = (2, 13, 11)
     x = make_frames(4, 8, shape)
-    program, _ = quantize(
+    program, _ = quantise(
         network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), tau=tau, classes=4)), shape, 1, x
     )
     network = program_to_nir(program)

@@ -12,7 +12,7 @@ from example_nir import DT, affine, conv, flatten, frames, full, graph, lif, wei
 from numpy.typing import NDArray
 
 from tmkt.export.normalise import normalise
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.float_network import FloatNetwork, FloatOutput
 from tmkt.nir.order import order
@@ -40,7 +40,7 @@ def same_in_our_form(
 
 
 def as_program(ours: nir.NIRGraph, given: NDArray[np.uint8]) -> Any:
-    program, _ = quantize(ours, SHAPE, 1, given)
+    program, _ = quantise(ours, SHAPE, 1, given)
     return program, Simulator(program, 1).run(given)
 
 
@@ -83,7 +83,7 @@ def test_a_sequence_is_a_map_of_one_row() -> None:
     expected = y.unflatten(0, x.shape[:2]).sum(1).flatten(1).numpy()
     np.testing.assert_allclose(run(graph((2, 9), {"conv": node}), x).readout, expected, atol=1e-4)
     ours, _ = same_in_our_form(network, x)
-    assert quantize(ours, (2, 1, 9), 1, x)[0].layers[0].shape == (3, 1, 9)
+    assert quantise(ours, (2, 1, 9), 1, x)[0].layers[0].shape == (3, 1, 9)
 
 
 @pytest.mark.parametrize(

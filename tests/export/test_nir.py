@@ -10,7 +10,7 @@ import torch
 from example_networks import make_frames, make_network
 
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.program_nir import program_to_nir
 from tmkt.nir.float_network import FloatNetwork
@@ -65,7 +65,7 @@ def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(
 
     shape = (2, 13, 11)
     frames = make_frames(4, 8, shape)
-    program, _ = quantize(
+    program, _ = quantise(
         network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4)), shape, 1, frames
     )
     write_nir(program_to_nir(program), tmp_path / "integers.nir")
@@ -84,7 +84,7 @@ def test_norse_loads_both_files_as_they_are(tmp_path: Path) -> None:
     frames = make_frames(4, 8, shape)
     np.save(tmp_path / "frames.npy", frames)
     graph = network_to_nir(make_network(shape, (6, 8), (1, 1), (2, 2), classes=4))
-    program, _ = quantize(graph, shape, 1, frames)
+    program, _ = quantise(graph, shape, 1, frames)
     script = Path(__file__).parents[1] / "support" / "norse_process.py"
     for file, expected in (
         (graph, FloatNetwork(graph).run(frames).readout),

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
@@ -96,7 +96,7 @@ def test_the_graph_and_its_lowered_layers_spike_as_the_network_does(
 
 def test_spikes_that_are_added_are_synapses_with_the_same_weights() -> None:
     net = make_residual()
-    program, report = quantize(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
+    program, report = quantise(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
     layers = {layer.name: layer for layer in program.layers}
     assert [synapse.source for synapse in layers["conv3_1"].synapses] == [
         "conv2_2",
@@ -126,7 +126,7 @@ def test_spikes_that_are_added_are_synapses_with_the_same_weights() -> None:
 
 def test_the_stream_of_a_pre_activation_network_is_in_the_synapses_of_what_reads_it() -> None:
     net = make_residual("resnet18", (2, 9, 11))
-    program, _ = quantize(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
+    program, _ = quantise(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
     layers = {layer.name: layer for layer in program.layers}
     assert [synapse.source for synapse in layers["conv4_1"].synapses] == [
         "conv3_2",
@@ -161,7 +161,7 @@ def test_float_files_of_the_pre_activation_network_compute_what_it_does(tmp_path
 
 def test_files_hold_the_weights_of_a_sum_once(tmp_path: Path) -> None:
     net = make_residual()
-    program, _ = quantize(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
+    program, _ = quantise(network_to_nir(net), net.input_shape, 1, frames_for(net.input_shape))
     write_onnx(program, tmp_path / "network.onnx")
     names = [tensor.name for tensor in onnx.load(tmp_path / "network.onnx").graph.initializer]
     assert [name for name in names if name.startswith("conv4_1.weight")] == ["conv4_1.weight_0"]
@@ -213,7 +213,7 @@ def test_synapses_of_their_own_into_one_layer_share_one_scale() -> None:
         ("skip", "b"),
     ]
     graph, frames = graph_of(nodes, edges, "b"), frames_for((2, 7, 7))
-    program, report = quantize(graph, (2, 7, 7), 1, frames)
+    program, report = quantise(graph, (2, 7, 7), 1, frames)
     wide, skip = program.layers[1].synapses
     assert (wide.source, skip.source) == ("a", "input")
     largest = [np.abs(nodes[name].weight).max() for name in ("wide", "skip")]
@@ -301,5 +301,5 @@ def test_what_no_synapse_does_is_refused_by_node(
     nodes: dict[str, Any], edges: list[tuple[str, str]], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
-        quantize(graph_of(nodes, edges, "last"), (2, 7, 7), 1, frames_for((2, 7, 7)))
+        quantise(graph_of(nodes, edges, "last"), (2, 7, 7), 1, frames_for((2, 7, 7)))
     assert "\n" not in str(error.value)

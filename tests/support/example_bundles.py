@@ -12,7 +12,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.program.model import Program
@@ -27,7 +27,7 @@ def example_frames(samples: int) -> NDArray[np.uint8]:
 def example_parts() -> tuple[Any, Program, list[dict[str, Any]]]:
     """A NIR graph (odd maps, pools that crop), its program, and the quantisation report."""
     graph = network_to_nir(make_network(SHAPE, (6, 8), (1, 1), (2, 2), classes=4))
-    return graph, *quantize(graph, SHAPE, 1, example_frames(8))
+    return graph, *quantise(graph, SHAPE, 1, example_frames(8))
 
 
 def write_example(

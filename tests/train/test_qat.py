@@ -14,7 +14,7 @@ from plain_program import run_plain
 from tmkt.errors import InputError
 from tmkt.export.export import export_run
 from tmkt.export.graph import network_to_nir
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
 from tmkt.program.weight_grid import Grid
 from tmkt.recipe import NetworkRecipe, parse_recipe
@@ -91,7 +91,7 @@ def test_the_forward_pass_is_the_exported_program_bit_for_bit(
     from_grid(grid, net)
     grids = grids_of(grid)
     text = ",".join(f"{name}={on['bits']}" for name, on in grids.items())
-    program, report = quantize(
+    program, report = quantise(
         network_to_nir(net),
         shape,
         3,
@@ -245,7 +245,7 @@ def test_residual_networks_of_spikes_train_on_integers_and_analog_ones_are_refus
         assert all(parameter.grad is not None for parameter in grid.parameters())
         from_grid(grid, net)
         grids = grids_of(grid)
-        _, report = quantize(
+        _, report = quantise(
             network_to_nir(net),
             (2, 16, 16),
             1,

@@ -22,9 +22,9 @@ from tmkt.export.quantise.calibration import (
     run_layer,
     source_of,
 )
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.export.quantise.report import describe_answers, describe_spikes
-from tmkt.export.quantise.rounding import Rounding, choose_grid
+from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.program.model import Layer, Synapse, conv_shape
 from tmkt.program.weight_grid import Grid, bits_of
 
@@ -117,7 +117,7 @@ def test_rounding_keeps_to_the_grid(bits: int, inputs: int, seed: int) -> None:
     weight = np.random.default_rng(seed).normal(0, 0.1, (12, inputs))
     on = Grid(bits, 2 ** (9 - bits), 1000)
     for statistics in ([correlated_inputs(inputs, seed)], None):
-        found = Rounding(weight, statistics).integers(on)
+        found = WeightRounder(weight, statistics).integers(on)
         assert not np.any(found % on.step)
         assert np.abs(found).max() <= on.limit
 
@@ -130,14 +130,14 @@ def test_rounded_weights_make_up_for_each_others_errors(bits: int) -> None:
     on = replace(on, scale=int(on.limit / np.abs(weight).max()))
     errors = []
     for given_statistics in ([statistics], None):
-        difference = Rounding(weight, given_statistics).integers(on) / on.scale - weight
+        difference = WeightRounder(weight, given_statistics).integers(on) / on.scale - weight
         errors.append(np.einsum("ok,kl,ol->", difference, statistics.second[0], difference))
     assert errors[0] < 0.6 * errors[1]
 
 
 def test_weights_on_the_grid_stay_as_they_are() -> None:
     weight = np.random.default_rng(0).integers(-7, 8, (6, 40)) / 7
-    rounding = Rounding(weight, [correlated_inputs(40, 1)])
+    rounding = WeightRounder(weight, [correlated_inputs(40, 1)])
     np.testing.assert_array_equal(rounding.integers(Grid(4, 32, 224)), np.rint(weight * 7) * 32)
     assert rounding.error(Grid(4, 32, 224)) < 1e-20
 
@@ -145,7 +145,7 @@ def test_weights_on_the_grid_stay_as_they_are() -> None:
 def test_a_few_large_weights_are_clipped_where_bits_are_few_and_none_where_they_are_many() -> None:
     weight = np.random.default_rng(0).normal(0, 0.1, (16, 60))
     weight[0, 0] = 1.0
-    rounding = Rounding(weight, [correlated_inputs(60, 2)])
+    rounding = WeightRounder(weight, [correlated_inputs(60, 2)])
     few, many = (choose_grid([rounding], bits, 1e9) for bits in (3, 8))
     assert few is not None
     assert few.scale > 1.5 * few.limit
@@ -156,19 +156,19 @@ def test_where_little_scale_is_left_the_grid_is_finer() -> None:
     weight = np.random.default_rng(0).uniform(-1, 1, (8, 30))
     weight[0, 0] = 1.0
     for most, step in ((1e6, 128), (100.5, 64), (20, 16), (1.5, 2)):
-        found = choose_grid([Rounding(weight, None)], 2, most)
+        found = choose_grid([WeightRounder(weight, None)], 2, most)
         assert found is not None
         assert found.step == step
         assert 1 <= found.scale <= most
-    assert choose_grid([Rounding(weight, None)], 2, 0.5) is None
+    assert choose_grid([WeightRounder(weight, None)], 2, 0.5) is None
 
 
 @pytest.mark.parametrize("bits", [4, 3])
 def test_calibration_brings_the_logits_nearer_to_the_float_networks(bits: int) -> None:
     graph, frames = network_to_nir(make_network()), make_frames(24, 6, SHAPE)
-    chosen = quantize(graph, SHAPE, 1, frames, bits)[1]
+    chosen = quantise(graph, SHAPE, 1, frames, bits)[1]
     grids = {entry["layer"]: Grid(bits, entry["step"], entry["scale"]) for entry in chosen}
-    nearest = quantize(graph, SHAPE, 1, frames, bits, grids)[1]
+    nearest = quantise(graph, SHAPE, 1, frames, bits, grids)[1]
     assert chosen[-1]["logit_error"] < 0.6 * nearest[-1]["logit_error"]
 
 
@@ -180,7 +180,7 @@ def test_given_grids_are_used_as_they_are_and_weights_go_to_their_nearest_level(
         "conv3": Grid(3, 32, 1500),
         "readout": Grid(3, 16, 5000),
     }
-    program, report = quantize(graph, SHAPE, 1, make_frames(2, 4, SHAPE), "3", grids)
+    program, report = quantise(graph, SHAPE, 1, make_frames(2, 4, SHAPE), "3", grids)
     assert (
         [entry["scale"] for entry in report]
         == [layer.scale for layer in program.layers]
@@ -195,7 +195,7 @@ def test_given_grids_are_used_as_they_are_and_weights_go_to_their_nearest_level(
 def test_every_layer_may_have_its_own_bits_and_says_what_became_of_it() -> None:
     frames = make_frames(8, 6, SHAPE)
     labels = np.arange(8) % 10
-    program, report = quantize(
+    program, report = quantise(
         network_to_nir(make_network()), SHAPE, 1, frames, "4,conv2=2,readout=8", labels=labels
     )
     assert [entry["bits"] for entry in report] == [4, 2, 4, 8]

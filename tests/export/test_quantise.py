@@ -13,7 +13,7 @@ from plain_program import run_plain
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise import quantise as module
-from tmkt.export.quantise.quantise import quantize
+from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
 
 DT = 1e-4
@@ -61,8 +61,8 @@ def test_a_network_too_large_for_all_recordings_meets_some_spread_over_all(
     operations = 2 * 16 * 20  # of a sample
     monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 3 * operations)
     assert (
-        quantize(graph, (1, 1, 4), 1, frames)[1]
-        == quantize(graph, (1, 1, 4), 1, FRAMES[[0, 0, 0]])[1]
+        quantise(graph, (1, 1, 4), 1, frames)[1]
+        == quantise(graph, (1, 1, 4), 1, FRAMES[[0, 0, 0]])[1]
     )
     monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 1)
     met: list[int] = []
@@ -71,9 +71,9 @@ def test_a_network_too_large_for_all_recordings_meets_some_spread_over_all(
         "run",
         lambda self, given, run=FloatNetwork.run: (met.append(len(given)), run(self, given))[1],
     )
-    quantize(graph, (1, 1, 4), 1, frames)
+    quantise(graph, (1, 1, 4), 1, frames)
     monkeypatch.setattr(module, "CALIBRATION_OPERATIONS", 12 * operations)
-    quantize(graph, (1, 1, 4), 1, frames)
+    quantise(graph, (1, 1, 4), 1, frames)
     assert met == [1, 12]
 
 
@@ -85,7 +85,7 @@ def test_weights_that_lie_on_the_grid_become_exactly_those_integers() -> None:
         synapse=affine(weight / 128, np.array([3, -4095, 0, 1]) / 128),
         conv1=lif((4,)),
     )
-    program, [report] = quantize(graph, (1, 1, 4), 1, FRAMES)
+    program, [report] = quantise(graph, (1, 1, 4), 1, FRAMES)
     [layer] = program.layers
     np.testing.assert_array_equal(layer.synapses[0].weight, weight)  # gain 1/2, scale 256
     np.testing.assert_array_equal(layer.bias, [3, -4095, 0, 1])
@@ -115,7 +115,7 @@ def test_integer_spikes_follow_float_spikes_where_rounding_is_all_that_differs()
     }
     graph = chain((1, 4, 4), **nodes)
     frames = make_frames(6, 60, (1, 4, 4), 3)
-    program, _ = quantize(graph, (1, 4, 4), 3, frames)
+    program, _ = quantise(graph, (1, 4, 4), 3, frames)
     expected = FloatNetwork(graph).run(frames).spikes["conv1"]
     _, found, _ = run_plain(program, frames)
     assert expected.sum() > 1000
@@ -126,7 +126,7 @@ def test_integer_spikes_follow_float_spikes_where_rounding_is_all_that_differs()
 def test_an_eight_bit_network_keeps_rates_and_logits(shape: tuple[int, int, int]) -> None:
     net = make_network(shape, (6, 8, 10))
     frames = make_frames(4, 6, shape)
-    program, report = quantize(network_to_nir(net), shape, 1, frames)
+    program, report = quantise(network_to_nir(net), shape, 1, frames)
     expected = FloatNetwork(network_to_nir(net)).run(frames[:2])
     readout, spikes, _ = run_plain(program, frames[:2])
     assert (
@@ -142,7 +142,7 @@ def test_an_eight_bit_network_keeps_rates_and_logits(shape: tuple[int, int, int]
 
 
 def test_a_map_before_a_pool_is_cropped_to_what_the_pool_reads() -> None:
-    program, _ = quantize(
+    program, _ = quantise(
         network_to_nir(make_network((2, 33, 35), (6, 8, 10))),
         (2, 33, 35),
         1,
@@ -165,7 +165,7 @@ def test_average_and_sum_pools_differ_by_their_area_only() -> None:
         graph = chain(
             (1, 2, 8), pool=node, flat=flatten(), synapse=affine(SOME * factor), conv1=lif((4,))
         )
-        programs.append(quantize(graph, (1, 2, 8), 1, make_frames(2, 10, (1, 2, 8)))[0])
+        programs.append(quantise(graph, (1, 2, 8), 1, make_frames(2, 10, (1, 2, 8)))[0])
     np.testing.assert_array_equal(
         programs[0].layers[0].synapses[0].weight, programs[1].layers[0].synapses[0].weight
     )
@@ -174,7 +174,7 @@ def test_average_and_sum_pools_differ_by_their_area_only() -> None:
 
 def test_if_neurons_do_not_leak() -> None:
     node = nir.IF(*(np.full(4, value, np.float32) for value in (1 / DT, 1.0, 0.0)))
-    program, _ = quantize(
+    program, _ = quantise(
         chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), conv1=node), (1, 1, 4), 1, FRAMES
     )
     assert (program.layers[0].voltage_decay, program.layers[0].scale) == (0, 254)
@@ -183,7 +183,7 @@ def test_if_neurons_do_not_leak() -> None:
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_every_width_keeps_to_its_own_grid(bits: int) -> None:
     frames = make_frames(2, 4, (2, 34, 34))
-    program, report = quantize(network_to_nir(make_network()), (2, 34, 34), 1, frames, bits)
+    program, report = quantise(network_to_nir(make_network()), (2, 34, 34), 1, frames, bits)
     for layer, entry in zip(program.layers, report, strict=True):
         step = entry["step"]
         assert step in (
@@ -206,14 +206,14 @@ def test_a_long_integration_limits_the_read_out_and_not_its_weights() -> None:
         readout=affine(np.full((2, 4), 0.01)),
     )
     frames = np.ones((1, 300, 1, 1, 4), np.uint8)
-    program, report = quantize(graph, (1, 1, 4), 1, frames)
+    program, report = quantise(graph, (1, 1, 4), 1, frames)
     assert report[-1]["limited_by"] == "membrane"
     readout, _, _ = run_plain(program, frames)
     assert 2**21 < np.abs(readout).max() < 2**22 * 1.02  # room for twice as much
 
 
 def test_a_large_bias_limits_the_scale() -> None:
-    program, [report] = quantize(
+    program, [report] = quantise(
         chain((1, 1, 4), flat=flatten(), synapse=affine(SOME, np.full(4, -100.0)), conv1=lif((4,))),
         (1, 1, 4),
         1,
@@ -276,7 +276,7 @@ def test_what_a_chip_cannot_hold_is_refused_by_node_and_value(
     nodes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
-        quantize(chain((1, 1, 4), **nodes), (1, 1, 4), 1, FRAMES)
+        quantise(chain((1, 1, 4), **nodes), (1, 1, 4), 1, FRAMES)
     assert ";" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -286,7 +286,7 @@ def test_thresholds_that_differ_within_a_layer_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"node 'conv1': v_threshold from 1.0 to 2.0, expected one value"
     ):
-        quantize(
+        quantise(
             chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), conv1=neurons),
             (1, 1, 4),
             1,
@@ -300,7 +300,7 @@ def test_thresholds_that_differ_within_a_layer_are_refused() -> None:
 )
 def test_wrong_settings_are_refused(bits: int, frames: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        quantize(
+        quantise(
             chain((1, 1, 4), flat=flatten(), synapse=affine(SOME), conv1=lif((4,))),
             (1, 1, 4),
             1,
@@ -316,4 +316,4 @@ def test_weights_that_all_round_to_zero_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"layer 'conv1': no weight is left, its scale .* limited by the bias"
     ):
-        quantize(graph, (1, 1, 4), 1, FRAMES)
+        quantise(graph, (1, 1, 4), 1, FRAMES)

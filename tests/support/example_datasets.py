@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from example_files import aedat4, rows
+from example_files import aedat3_packet, aedat4
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
@@ -221,25 +221,13 @@ def write_gesture_official(root: Path, users: list[int]) -> dict[tuple[int, int]
             made[user, c] = events
             lines.append(f"{c + 1},{start},{start + 300_001}")
             packets += (
-                aedat3_packet(1, events)
-                + struct.pack("<hhiiiiii", 0, 1, 8, 4, 0, 1, 1, 1)
-                + bytes(8)
+                aedat3_packet(events) + struct.pack("<hhiiiiii", 0, 1, 8, 4, 0, 1, 1, 1) + bytes(8)
             )  # a special event between
         (folder / f"user{user:02d}_led.aedat").write_bytes(
             b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n" + packets
         )
         (folder / f"user{user:02d}_led_labels.csv").write_text("\n".join(lines) + "\n")
     return made
-
-
-def aedat3_packet(kind: int, events: Events, overflow: int = 0) -> bytes:
-    """A packet of polarity events, with one invalid event at its end."""
-    words = [(x << 17 | y << 2 | p << 1 | 1, t) for t, x, y, p in rows([events])]
-    words.append((0, words[-1][1]))
-    n = len(words)
-    return struct.pack("<hhiiiiii", kind, 1, 8, 4, overflow, n, n, n - 1) + b"".join(
-        struct.pack("<II", *word) for word in words
-    )
 
 
 def write_gesture_tonic(root: Path, users: list[int]) -> None:

@@ -46,6 +46,8 @@ def write_example(format: str, path: Path, events: Events) -> Path:
         write_events([events], path, format, events.sensor)
     elif format == "aedat1":
         path.write_bytes(aedat1(events))
+    elif format == "aedat3":
+        path.write_bytes(aedat3(events))
     elif format == "aedat4":
         path.write_bytes(aedat4({0: [events]}))
     elif format == "npy":
@@ -69,6 +71,29 @@ def aedat1(events: Events) -> bytes:
         struct.pack(">HI", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t)
         for t, x, y, p in rows([events])
     )
+
+
+def aedat3(events: Events) -> bytes:
+    """Packets of at most 100 polarity events, as a DVS128 Gesture archive holds them."""
+    head = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
+    return head + b"".join(
+        aedat3_packet(_part(events, slice(start, start + 100)))
+        for start in range(0, len(events), 100)
+    )
+
+
+def aedat3_packet(events: Events, overflow: int = 0) -> bytes:
+    """A packet of polarity events, with one invalid event at its end."""
+    words = [(x << 17 | y << 2 | p << 1 | 1, t) for t, x, y, p in rows([events])]
+    words.append((0, words[-1][1]))
+    n = len(words)
+    return struct.pack("<hhiiiiii", 1, 1, 8, 4, overflow, n, n, n - 1) + b"".join(
+        struct.pack("<II", *word) for word in words
+    )
+
+
+def _part(events: Events, part: slice) -> Events:
+    return Events(events.t[part], events.x[part], events.y[part], events.p[part], events.sensor)
 
 
 def aedat4(
@@ -203,11 +228,5 @@ def write_ecf(path: Path, events: Events, chunk: int, modes: tuple[int, ...] = (
         group = file.create_group("CD")
         dataset = h5py.h5d.create(group.id, b"events", h5py.h5t.py_create(table), space, properties)
         for k, start in enumerate(range(0, len(events), chunk)):
-            part = Events(
-                *(
-                    values[start : start + chunk]
-                    for values in (events.t, events.x, events.y, events.p)
-                ),
-                events.sensor,
-            )
+            part = _part(events, slice(start, start + chunk))
             dataset.write_direct_chunk((start,), ecf_chunk(part, modes[k % len(modes)]))

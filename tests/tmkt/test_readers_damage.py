@@ -22,7 +22,7 @@ from tmkt.readers import Counters, open_events
 from tmkt.readers.detect import FORMATS
 
 READ = [*FORMATS, "aedat1", "ecf"]
-SENSORS = {"aedat1": (128, 128), "aedat2": (180, 240)}
+SENSORS = {"aedat1": (128, 128), "aedat2": (180, 240), "aedat3": (128, 128)}
 LZ4 = b"\x04\x22\x4d\x18"  # how a compressed packet begins
 RECORDS = {"atis": 5, "aedat1": 6, "aedat2": 8, "dat": 8, "evt2": 4, "evt3": 2}  # bytes
 

@@ -17,7 +17,7 @@ from tmkt.readers.statistics import Statistics
 from tmkt.readers.writers import WRITERS, format_to_write, write_events
 
 READ = [*FORMATS, "aedat1", "ecf"]
-SENSORS = {"aedat1": (128, 128), "aedat2": (180, 240)}
+SENSORS = {"aedat1": (128, 128), "aedat2": (180, 240), "aedat3": (128, 128)}
 REAL = {  # events, duration in us, sensor that the file tells (shared/data/README.md)
     "recordings/davis346_170ms.aedat4": (6_676, 169_941, (260, 346)),
     "recordings/edge_single_timestamp.aedat4": (9_408, 0, (480, 640)),

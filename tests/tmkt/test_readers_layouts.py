@@ -11,6 +11,7 @@ import pytest
 from example_files import (
     SENSOR,
     Rows,
+    aedat3_packet,
     aedat4,
     ecf_chunk,
     random_events,
@@ -111,6 +112,29 @@ def test_aedat_and_dat_clocks_of_32_bits_are_continued(tmp_path: Path) -> None:
         tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps)
     )
     assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
+
+
+AEDAT3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
+
+
+def test_aedat3_is_read_and_what_is_no_valid_polarity_event_is_skipped(tmp_path: Path) -> None:
+    first, second = random_events(50, (128, 128)), random_events(60, (128, 128), seed=1)
+    special = struct.pack("<hhiiiiii", 0, 1, 8, 4, 0, 3, 1, 1) + bytes(24)  # capacity for 3
+    data = aedat3_packet(first) + special + aedat3_packet(second, overflow=1)
+    found, source = read(tmp_path / "a.aedat", AEDAT3 + data)
+    later = replace(second, t=second.t + 2**31)  # the clock of 31 bits ran over once
+    assert found == rows([first, later])
+    assert (source.format, source.sensor, source.notes) == ("aedat3", (128, 128), [])
+
+
+@pytest.mark.parametrize(
+    ("chip", "sensor"), [("DAVIS240C", (180, 240)), ("DAVIS346B", (260, 346)), ("Dynap-SE", None)]
+)
+def test_aedat3_sensors_are_known_by_the_source_line(
+    tmp_path: Path, chip: str, sensor: tuple[int, int] | None
+) -> None:
+    (tmp_path / "a.aedat").write_bytes(AEDAT3.replace(b"DVS128", chip.encode()))
+    assert opened(tmp_path / "a.aedat").sensor == sensor
 
 
 @pytest.mark.parametrize("compression", range(5))
@@ -239,7 +263,7 @@ def test_prophesee_sensors_are_known_by_size_plugin_or_system(
     [
         (b"% evt 2.1\n", "encoded as EVT2.1"),
         (b"% format EVT4;height=720;width=1280\n", "encoded as EVT4"),
-        (b"#!AER-DAT3.1\r\n", "AEDAT 3 is not read"),
+        (b"#!AER-DAT3.0\r\n", "expected #!AER-DAT3.1"),
         (b"Event Stream\2\0\0\2" + bytes(4), "ATIS events"),
         (b"Event Stream\1\0\0\1" + bytes(4), r"version 1\.0\.0"),
         (b"% Data file\n% Version 1\n\x00\x08", "DAT version 1"),

@@ -84,13 +84,13 @@ def open_aedat2(source: Input) -> Opened:
     asked = source.options.layout
     if asked is not None and asked not in LAYOUTS:
         raise InputError(f"--layout {asked!r}: unknown, expected one of {', '.join(LAYOUTS)}")
-    known = [key for key in LAYOUTS if key in chip.rpartition(".")[2].lower()]
+    known = _layout_of_chip(chip)
     if asked is None and chip and not known:
         raise InputError(
             f"{source.name}: recorded with {chip}, known are {', '.join(LAYOUTS)}; name the one"
             " whose addresses it has with --layout"
         )
-    name = asked or (known[0] if known else "dvs128")
+    name = asked or known or "dvs128"
     if asked is None and not chip:
         if version == 2:
             _refuse_wide_addresses(source)
@@ -102,6 +102,17 @@ def open_aedat2(source: Input) -> Opened:
             " --layout out"
         )
     return Opened(_raw(source, layout, 6 if version == 1 else 8), layout.sensor, notes)
+
+
+def sensor_of_chip(chip: str) -> tuple[int, int] | None:
+    """Give (height, width) of a chip by its name in a header; None for an unknown chip."""
+    name = _layout_of_chip(chip)
+    return None if name is None else LAYOUTS[name].sensor
+
+
+def _layout_of_chip(chip: str) -> str | None:
+    name = chip.rpartition(".")[2].lower()
+    return next((key for key in LAYOUTS if key in name), None)
 
 
 def _header(source: Input) -> tuple[int, str]:

@@ -1,31 +1,63 @@
-"""AEDAT 3.1, the form of the official DVS128 Gesture archive: packets of events after lines of
-text.
+"""AEDAT 3.1 (iniVation's cAER), the format of the official DVS128 Gesture archive.
 
-A packet's header is 28 bytes, little-endian: type and source (int16), event size, offset of the
-stamp within an event, number of stamp overflows, capacity, number of events, number of valid ones
-(int32). Polarity events (type 1) are 8 bytes: a word with bit 0 = valid, bit 1 = on, y in bits
-2..16, x in bits 17..31, and a stamp in microseconds (31 bits). Source: iniVation's specification of
-AEDAT 3.1.
+Lines of text, then packets. A packet's header is 28 bytes, little-endian: type and source (int16),
+event size, offset of the stamp within an event, number of stamp overflows, capacity, number of
+events, number of valid ones (int32). Polarity events (type 1) are 8 bytes: a word with bit 0 =
+valid, bit 1 = on, y in bits 2..16, x in bits 17..31, and a stamp in microseconds (31 bits). The
+origin is at the top left. Packets of other types (frames, IMU, special events) are skipped.
+Source: iniVation's specification of AEDAT 3.1.
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tmkt.errors import InputError
+from tmkt.readers.aedat2 import sensor_of_chip
+from tmkt.readers.files import Input, Opened, Options, damaged
+from tmkt.readers.source import Counters, Raw
 
-HEADER = struct.Struct("<hhiiiiii")
-POLARITY, EVENT = 1, 8
+FIRST_LINE = b"#!AER-DAT3.1"
 END_OF_TEXT = b"#!END-HEADER\r\n"
-LARGEST = 2**32  # bytes of a file
+LONGEST_HEADER = 2**16
+LARGEST = 2**32  # bytes of a file that is read whole
+POLARITY, EVENT = 1, 8  # the packet's type, and an event's bytes
+HEADER = struct.Struct("<hhiiiiii")
 
 
-def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
-    """t, x, y, p of all polarity events, not yet checked. Raises InputError for a file that is
-    damaged or cut off.
+class _Header(NamedTuple):
+    """The fields of a packet's header, in their order in the file."""
+
+    type: int
+    source: int
+    event_size: int
+    stamp_offset: int
+    overflows: int
+    capacity: int
+    events: int
+    valid: int
+
+
+def open_aedat3(source: Input) -> Opened:
+    """Open a recording whose packets follow the text header.
+
+    The sensor is known where the header names a DVS128, DAVIS240 or DAVIS346. Raises InputError
+    for other versions and for a header without an end.
+    """
+    text = _read_text(source)
+    chips = [line.partition(b":")[2] for line in text.splitlines() if line.startswith(b"#Source")]
+    notes = [f"{len(chips)} sources: the events of all are taken"] if len(chips) > 1 else []
+    sensor = sensor_of_chip(chips[0].decode("ascii", "replace")) if chips else None
+    return Opened(_read_packets(source), sensor, notes)
+
+
+def read_aedat3(path: Path) -> Raw:
+    """Read all polarity events of a file, sorted by time and not yet checked.
+
+    Raises InputError for a file that is damaged or cut off, or holds no events.
     """
     try:
         if path.stat().st_size > LARGEST:
@@ -33,61 +65,89 @@ def read_aedat3(path: Path) -> tuple[NDArray[Any], ...]:
                 f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch"
                 " the file again"
             )
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            opened = open_aedat3(Input(file, str(path), Options(), Counters()))
+            chunks = list(opened.raw)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"
             " path"
         ) from None
-    at = _end_of_text(data, path)
-    parts: list[tuple[NDArray[Any], ...]] = []
-    while at < len(data):
-        if at + HEADER.size > len(data):
-            raise _cut(path, at, len(data))
-        kind, _, size, _, overflow, capacity, number, _ = HEADER.unpack_from(data, at)
-        if size <= 0 or number < 0 or capacity < number or overflow < 0:
-            raise InputError(
-                f"{path}: a damaged packet at byte {at} ({number} events of {size} bytes); fetch"
-                " the file again"
-            )
-        at += HEADER.size
-        if at + size * capacity > len(data):
-            raise _cut(path, at, len(data))
-        if kind == POLARITY:
-            if size != EVENT:
-                raise InputError(
-                    f"{path}: polarity events of {size} bytes at byte {at}, expected {EVENT}; fetch"
-                    " the file again"
-                )
-            words = np.frombuffer(data, "<u4", 2 * number, at).reshape(-1, 2)
-            words = words[(words[:, 0] & 1) == 1]
-            address = words[:, 0]
-            t = words[:, 1].astype(np.int64) + (overflow << 31)
-            parts.append((t, address >> 17 & 0x7FFF, address >> 2 & 0x7FFF, address >> 1 & 1))
-        at += size * capacity
-    if not parts:
+    if not chunks:
         raise InputError(f"{path}: holds no events, expected at least one; remove the file")
-    t, x, y, p = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(
-        t, kind="stable"
-    )  # packets of one source are in order; this costs little and makes sure
+    t, x, y, p = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    order = np.argsort(t, kind="stable")  # packets of one source are in order; this makes sure
     return t[order], x[order], y[order], p[order]
 
 
-def _end_of_text(data: bytes, path: Path) -> int:
-    if not data.startswith(b"#!AER-DAT3.1"):
+def _read_text(source: Input) -> bytes:
+    """The header's lines; leaves the file at the first packet."""
+    head = source.file.read(LONGEST_HEADER)
+    if not head.startswith(FIRST_LINE):
         raise InputError(
-            f"{path}: begins with {data[:14]!r}, expected #!AER-DAT3.1; convert the file with"
-            " iniVation's DV"
+            f"{source.name}: begins with {head[:14]!r}, expected {FIRST_LINE.decode()}; convert"
+            " the file with iniVation's DV"
         )
-    end = data.find(END_OF_TEXT, 0, 2**16)
+    end = head.find(END_OF_TEXT)
     if end < 0:
-        raise InputError(f"{path}: its header has no end (#!END-HEADER); fetch the file again")
-    return end + len(END_OF_TEXT)
+        raise InputError(
+            f"{source.name}: its header has no end (#!END-HEADER); fetch the file again"
+        )
+    source.file.seek(end + len(END_OF_TEXT))
+    return head[:end]
 
 
-def _cut(path: Path, at: int, size: int) -> InputError:
-    return InputError(
-        f"{path}: cut off, the packet at byte {at} reaches beyond the file's {size} bytes; fetch"
-        " the file again"
-    )
+def _read_packets(source: Input) -> Iterator[Raw]:
+    """Decode the polarity packets up to the file's end, in pieces of bounded memory."""
+    file = source.file
+    here = file.tell()
+    end = file.seek(0, 2)
+    while here < end:
+        file.seek(here)
+        fields = file.read(HEADER.size)
+        if len(fields) < HEADER.size:
+            damaged(source, _cut_off(here, end), end - here)
+            return
+        header = _Header._make(HEADER.unpack(fields))
+        if (
+            header.event_size <= 0
+            or header.events < 0
+            or header.capacity < header.events
+            or header.overflows < 0
+        ):
+            found = f"{header.events} events of {header.event_size} bytes"
+            damaged(source, f"a damaged packet at byte {here} ({found})", end - here)
+            return
+        after = here + HEADER.size + header.event_size * header.capacity
+        if after > end:
+            damaged(source, _cut_off(here, end), end - here)
+            return
+        if header.type == POLARITY:
+            if header.event_size != EVENT:
+                damaged(
+                    source,
+                    f"polarity events of {header.event_size} bytes at byte {here}, expected"
+                    f" {EVENT}",
+                )
+                source.counters.bad_records += header.events
+            else:
+                yield from _read_events(file, header, source.options.chunk)
+        here = after
+
+
+def _read_events(file: IO[bytes], header: _Header, chunk: int) -> Iterator[Raw]:
+    for start in range(0, header.events, chunk):
+        data = file.read(EVENT * min(chunk, header.events - start))
+        words = np.frombuffer(data, "<u4", len(data) // EVENT * 2).reshape(-1, 2)
+        words = words[(words[:, 0] & 1) == 1]
+        address = words[:, 0]
+        yield (
+            words[:, 1].astype(np.int64) + (header.overflows << 31),
+            (address >> 17 & 0x7FFF).astype(np.uint16),
+            (address >> 2 & 0x7FFF).astype(np.uint16),
+            (address >> 1 & 1).astype(np.uint8),
+        )
+
+
+def _cut_off(here: int, end: int) -> str:
+    return f"cut off, the packet at byte {here} reaches beyond the file's {end} bytes"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tmkt.errors import InputError
 from tmkt.readers.aedat2 import open_aedat2
+from tmkt.readers.aedat3 import open_aedat3
 from tmkt.readers.aedat4 import open_aedat4
 from tmkt.readers.atis import looks_like_atis, open_atis
 from tmkt.readers.dat import TYPES, open_dat
@@ -21,6 +22,7 @@ HEAD = 65536  # bytes that decide
 FORMATS: dict[str, Opener] = {
     "atis": open_atis,
     "aedat2": open_aedat2,
+    "aedat3": open_aedat3,
     "aedat4": open_aedat4,
     "evt2": open_evt2,
     "evt3": open_evt3,
@@ -34,6 +36,7 @@ MAGIC = {
     b"#!AER-DAT4": "aedat4",
     b"#!AER-DAT1": "aedat2",
     b"#!AER-DAT2": "aedat2",
+    b"#!AER-DAT3": "aedat3",
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"Event Stream": "es",
     b"\x93NUMPY": "npy",
@@ -48,10 +51,6 @@ def detect(head: bytes, path: Path) -> str:
     for magic, format in MAGIC.items():
         if head.startswith(magic):
             return format
-    if head.startswith(b"#!AER-DAT3"):
-        raise InputError(
-            f"{path}: AEDAT 3 is not read, expected AEDAT 1, 2 or 4; convert it with iniVation's DV"
-        )
     if head.startswith(b"PK\3\4") and b".npy" in head[:300]:
         return "npz"
     if head.startswith(b"% ") and (name := _prophesee(head, path)):

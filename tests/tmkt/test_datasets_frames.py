@@ -19,13 +19,14 @@ from example_datasets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmkt.datasets import Recording, View, cache, dataset, load_frames
+from tmkt.datasets import Recording, cache, dataset, load_frames
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.float_frames import papers_frames
 from tmkt.datasets.reading import count_frames
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.mapping import choose_mapping
+from tmkt.events.types import View
 from tmkt.events.views import mapped_frames, sites_of
 from tmkt.readers import open_events
 from tmkt.readers.bin_records import write_bin

@@ -12,28 +12,7 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError, nearest
 from tmkt.events.frames import InputContract
-
-
-@dataclass(frozen=True)
-class View:
-    """What of a camera's pixels a recording shows. `sensor` is (height, width), the bound of its
-    coordinates.
-
-    `region` (top, left, height, width) is what is looked at, None for the whole sensor. `fills`:
-    recordings of this set differ in size; each is looked at within the bounds of its own events,
-    and stretched over the network's input as an image is when it is resized.
-    """
-
-    sensor: tuple[int, int]
-    region: tuple[int, int, int, int] | None = None
-    fills: bool = False
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width) of what is looked at; None where it differs from recording to recording."""
-        if self.fills:
-            return None
-        return self.region[2:] if self.region else self.sensor
+from tmkt.events.types import View
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Recording, StaticImages, View, in_order
+from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.images import need_folder, need_size, read_images
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 VIEW = View(
     (4096, 4096), fills=True

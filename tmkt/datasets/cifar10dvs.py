@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmkt.datasets import Recording, View, in_order
+from tmkt.datasets import Recording, in_order
 from tmkt.datasets.cifar10 import CLASSES
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 VIEW = View((128, 128))
 NUMBERED = re.compile(r".*?(\d{1,6})")

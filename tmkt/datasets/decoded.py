@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, View, dataset
+from tmkt.datasets import Recording, dataset
 from tmkt.datasets.cache import cached
 from tmkt.datasets.float_frames import papers_frames
 from tmkt.datasets.reading import count_frames, read_recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
+from tmkt.events.types import View
 from tmkt.recipe import DataRecipe
 
 

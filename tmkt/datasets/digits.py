@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tmkt.camera import Camera, record
-from tmkt.datasets import Recording, StaticImages, View, in_order
+from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.nmnist import numbered_files
 from tmkt.errors import InputError
+from tmkt.events.types import View
 from tmkt.files import writing_folder
 from tmkt.readers.bin_records import encode_bin
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, View, in_order
+from tmkt.datasets import Recording, in_order
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 VIEW = View((128, 128))
 CLASSES = (

@@ -5,8 +5,7 @@ what was published.
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import View
-from tmkt.events.types import Events
+from tmkt.events.types import Events, View
 
 
 def papers_frames(

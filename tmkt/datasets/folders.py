@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Dataset, Recording, StaticImages, View, in_order
+from tmkt.datasets import Dataset, Recording, StaticImages, in_order
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 RECORDINGS = (
     ".bin",

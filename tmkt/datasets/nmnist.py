@@ -7,8 +7,9 @@ test image i - 1 (measured: the labels of all shared recordings agree).
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmkt.datasets import Recording, View, in_order
+from tmkt.datasets import Recording, in_order
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 SENSOR = (34, 34)
 SPLITS = {"Train": 60_000, "Test": 10_000}  # recordings in the whole set

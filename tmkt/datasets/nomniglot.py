@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Recording, StaticImages, View, in_order
+from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.images import need_folder, read_images
 from tmkt.errors import InputError
+from tmkt.events.types import View
 
 CHARACTERS, DRAWERS = 1623, 20
 CLASSES = tuple(f"{number:04d}" for number in range(1, CHARACTERS + 1))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, View
+from tmkt.datasets import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
-from tmkt.events.types import Events
+from tmkt.events.types import Events, View
 from tmkt.events.views import mapped_frames
 from tmkt.readers.bin_records import check_events, read_bin
 

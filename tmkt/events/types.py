@@ -1,4 +1,4 @@
-"""What an event is."""
+"""Events of a recording, and the part of a camera's pixels that is looked at."""
 
 from dataclasses import dataclass
 
@@ -22,3 +22,25 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.t)
+
+
+@dataclass(frozen=True)
+class View:
+    """Part of a camera's pixels that a network looks at. `sensor` is (height, width), the bound of
+    the coordinates.
+
+    `region` is (top, left, height, width), None for the whole sensor. `fills` is for sets whose
+    recordings differ in size: each recording is looked at within the bounds of its own events, and
+    stretched over the network's input as an image is when it is resized.
+    """
+
+    sensor: tuple[int, int]
+    region: tuple[int, int, int, int] | None = None
+    fills: bool = False
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of what is looked at; None where it differs from recording to recording."""
+        if self.fills:
+            return None
+        return self.region[2:] if self.region else self.sensor

@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import View
 from tmkt.events.frames import InputContract
-from tmkt.events.types import Events
+from tmkt.events.types import Events, View
 from tmkt.kernels import kernel
 
 

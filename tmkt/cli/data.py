@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli import camera, datasets
+from tmkt.cli import datasets
 from tmkt.cli.options import JsonOption
 from tmkt.errors import InputError, nearest
 
@@ -20,7 +20,6 @@ app = typer.Typer(
     help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True
 )
 datasets.register(app)
-camera.register(app)
 
 SensorOption = Annotated[
     str | None,

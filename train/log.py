@@ -94,11 +94,10 @@ class MetricsLog:
         self.last = (step, time.monotonic())
         with _reported(out):
             (out / TENSORBOARD).mkdir(exist_ok=True)
-            # Written here and now, not by SummaryWriter: its thread would print a traceback of its
-            # own when the disk is full.
+            # Not SummaryWriter: on a full disk its thread prints a traceback of its own.
             self.board = (
                 out / TENSORBOARD / f"events.out.tfevents.{time.time():.3f}.{os.getpid()}"
-            ).open("wb")
+            ).open("wb", buffering=0)  # what is left in a buffer would fail again when it is closed
             self._record(Event(file_version="brain.Event:2"))
             self._record(
                 Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
@@ -137,8 +136,11 @@ class MetricsLog:
 
     def _record(self, event: Event) -> None:
         event.wall_time = time.time()
-        RecordWriter(self.board).write(event.SerializeToString())
-        self.board.flush()
+        try:
+            RecordWriter(self.board).write(event.SerializeToString())
+        except OSError:
+            self.board.close()
+            raise
 
     def close(self) -> None:
         """Ends the TensorBoard file."""

@@ -32,7 +32,6 @@ from tmkt.train import processes
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from tmkt.train.data import TrainingData, draw_batch, load_training_data
-from tmkt.train.guards import ctrl_c_noted, deterministic
 from tmkt.train.health import (
     SpikeRates,
     counted_spikes,
@@ -45,6 +44,7 @@ from tmkt.train.measure import accuracy, measure
 from tmkt.train.methods import METHODS, Method, Setting
 from tmkt.train.qat.training import calibration_source, check_same_data, deployed, on_grid, qat_info
 from tmkt.train.run_folder import open_run, remove_started, run_info
+from tmkt.train.runtime import ctrl_c_noted, deterministic, is_out_of_memory
 
 LOG_EVERY = 10  # steps
 CHECKPOINT_EVERY = 50  # steps
@@ -103,9 +103,7 @@ def train(
                 (out / name).is_file() for name in (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)
             ):  # nothing was learned: leave the place free
                 remove_started(out)
-            if isinstance(error, RuntimeError) and "alloc" in str(
-                error
-            ):  # torch has no class of its own for it on the CPU
+            if is_out_of_memory(error) and not isinstance(error, MemoryError):
                 raise MemoryError from error
             raise
 

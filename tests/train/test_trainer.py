@@ -16,6 +16,7 @@ from tmkt.errors import InputError
 from tmkt.recipe import Recipe, parse_recipe
 from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, load_run
 from tmkt.train import trainer
+from tmkt.train.runtime import is_out_of_memory
 from tmkt.train.trainer import learning_rate, train
 
 STEPS = 24
@@ -226,15 +227,15 @@ def test_bad_data_leaves_no_run_behind(digits: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("file", [METRICS, "events.out.tfevents."])
 def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     real = Path.open
 
     def full(path: Path, *args: object, **options: object) -> object:
-        return real(
-            Path("/dev/full") if path.name == METRICS and "a" in args else path, *args, **options
-        )  # type: ignore[call-overload]
+        written = path.name.startswith(file) and args in (("a",), ("wb",))
+        return real(Path("/dev/full") if written else path, *args, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", full)
     out = tmp_path / "run"
@@ -243,6 +244,46 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_is_not_finished(
     assert "\n" not in str(raised.value)
     assert not (out / MODEL).exists()
     assert not (out / INFO).exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        MemoryError("Unable to allocate 7.11 PiB for an array"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate"
+            " memory: you tried to allocate 4000000000000000 bytes. Error code 12"
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:81] data. DefaultCPUAllocator: not enough memory:"
+            " you tried to allocate 4000000000000000 bytes."
+        ),
+    ],
+    ids=str,
+)
+def test_memory_that_runs_out_is_a_memory_error(
+    digits: Path, tmp_path: Path, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with pytest.raises(MemoryError):
+        train(_recipe(), digits, None, tmp_path / "run", progress=fail)
+
+
+def test_torch_says_that_memory_ran_out_as_we_expect() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**50)
+    assert is_out_of_memory(raised.value)
+
+
+def test_another_error_is_not_blamed_on_memory(digits: Path, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the kernel of conv1 reallocated its workspace twice: not allocated")
+
+    with pytest.raises(RuntimeError, match="of conv1"):
+        train(_recipe(), digits, None, tmp_path / "run", progress=fail)
 
 
 def test_the_recordings_alone_can_be_trained_without_images(digits: Path, tmp_path: Path) -> None:

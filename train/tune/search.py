@@ -19,8 +19,8 @@ from tmkt.files import writing
 from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
 from tmkt.train.data import TrainingData, load_training_data
-from tmkt.train.guards import ctrl_c_noted
 from tmkt.train.methods import METHODS
+from tmkt.train.runtime import ctrl_c_noted
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import LOOKS, Outcome, outcomes, ranked, write_results
 from tmkt.train.tune.space import Space, default_searches, described, ends, parse_search, setting

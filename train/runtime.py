@@ -1,4 +1,4 @@
-"""What holds for the time of a training: how signals are taken, how torch computes."""
+"""Set up the process for a training: signals, threads, determinism, memory errors."""
 
 import os
 import signal
@@ -60,3 +60,18 @@ def deterministic(threads: int) -> Iterator[None]:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         memory.fill_uninitialized_memory = before[2]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on the GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # On the CPU torch raises a plain RuntimeError: c10/core/impl/alloc_cpu.cpp has both messages,
+    # the second one on Windows.
+    return isinstance(error, RuntimeError) and any(
+        message in str(error)
+        for message in (
+            "DefaultCPUAllocator: can't allocate memory",
+            "DefaultCPUAllocator: not enough memory: you tried to allocate",
+        )
+    )

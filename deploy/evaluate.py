@@ -1,5 +1,6 @@
-"""How well and how fast an engine answers, and what it counted on the way. `shares` runs
-recordings, this measures and sums up.
+"""Accuracy, time and operation counts of an engine: run it, sum up, write the results.
+
+`shards.py` reads and runs recordings through the functions here.
 """
 
 import json
@@ -28,9 +29,11 @@ MOST_SAMPLES = 200  # of a batch: enough for one Lava job, whose start takes abo
 
 @dataclass(frozen=True)
 class Measurement:
-    """A run over samples, batch by batch: predictions int64 [N], the read-out [N, K] as
-    `EngineOutput` has it, the trace, what the simulator alone counts (None from other engines), and
-    the engine's own time a sample in seconds.
+    """The result of running an engine over N samples.
+
+    `predictions` int64 [N]; `readout` [N, K] as in `EngineOutput`; `faults` and `active_updates`:
+    what only the simulator counts, None from other engines; `seconds_per_sample`: time spent in
+    the engine.
     """
 
     predictions: NDArray[np.int64]
@@ -43,9 +46,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is kept of every sample: predictions, spikes, synaptic operations and neuron updates,
-    int64 [N] each, and the read-out [N, K]. Of all together: the faults and the engine's own time
-    in seconds.
+    """What is kept of every sample, without the trace by layer and step.
+
+    `predictions`, `spikes`, `synops` (synaptic operations) and `updates` (neuron updates) int64
+    [N]; `readout` [N, K]. `faults` and `seconds` (in the engine) are of all samples together.
     """
 
     predictions: NDArray[np.int64]
@@ -59,8 +63,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`tmkt evaluate`, for one engine. `confusion` [K][K] counts samples: rows are the true class,
-    columns the predicted one.
+    """The report of `tmkt evaluate` on one engine.
+
+    `confusion` [K][K] counts samples: rows are the true class, columns the predicted one.
     """
 
     engine: str
@@ -79,7 +84,7 @@ class Evaluation:
 
 
 def wilson(correct: int, samples: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share, by Wilson's score (J. Am. Stat. Assoc. 22, 1927)."""
+    """Return the 95 % confidence interval of a proportion, by Wilson's score (J. Am. Stat. Assoc. 22, 1927)."""
     z = 1.959963984540054
     p, z2n = correct / samples, z * z / samples
     middle = (p + z2n / 2) / (1 + z2n)
@@ -88,8 +93,9 @@ def wilson(correct: int, samples: int) -> tuple[float, float]:
 
 
 def batch_size(program: Program, steps: int) -> int:
-    """How many samples of `steps` steps may run at once, so that their frames and spikes take no
-    more than BATCH_BYTES; at least one.
+    """Return how many samples of `steps` steps may run at once, at least one.
+
+    Their frames and spikes take at most BATCH_BYTES.
     """
     bytes_a_sample = steps * (
         int(np.prod(program.input_shape)) + sum(layer.neurons for layer in program.layers)
@@ -98,14 +104,14 @@ def batch_size(program: Program, steps: int) -> int:
 
 
 def batches(program: Program, frames: NDArray[np.uint8]) -> Iterator[slice]:
-    """Cuts the samples into batches of `batch_size`."""
+    """Cut the samples into batches of `batch_size`."""
     size = batch_size(program, frames.shape[1])
     for begin in range(0, len(frames), size):
         yield slice(begin, min(begin + size, len(frames)))
 
 
 def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
-    """Raises InputError unless there is at least one sample and all fit the bundle's input."""
+    """Raise InputError unless there is at least one sample and all fit the bundle's input."""
     if len(frames) == 0:
         raise InputError(f"{bundle.path}: no recordings to run; check --data, --split and --limit")
     expected = (bundle.contract.bins, *bundle.contract.shape)
@@ -124,10 +130,10 @@ def check_samples(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
 def measure(
     bundle: Bundle, engine: Engine, frames: NDArray[np.uint8], progress: Progress | None = None
 ) -> Measurement:
-    """Runs an engine over frames uint8 [N, T, 2, H, W]. `progress` is told how many samples are
-    done.
+    """Run an engine over frames uint8 [N, T, 2, H, W], in batches.
 
-    The time leaves out the counting; Lava's time holds the start of its process, once a batch.
+    `progress` is called with the number of samples done. The time excludes counting; Lava's time
+    includes the start of its process, once a batch.
     """
     check_samples(bundle, frames)
     seconds, done, outputs, traces = 0.0, 0, [], []
@@ -142,39 +148,37 @@ def measure(
             progress(done)
     predictions, readout, faults, active = zip(*outputs, strict=True)
     return Measurement(
-        np.concatenate(predictions),
-        np.concatenate(readout),
-        join(traces),
-        add_counts(faults),
-        add_counts(active),
-        seconds / done,
+        predictions=np.concatenate(predictions),
+        readout=np.concatenate(readout),
+        trace=join(traces),
+        faults=add_counts(faults),
+        active_updates=add_counts(active),
+        seconds_per_sample=seconds / done,
     )
 
 
 def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | None:
-    """Sums counters key by key; None if the engine keeps none."""
+    """Sum counters key by key; None if the engine keeps none."""
     known = [part for part in parts if part is not None]
     return {key: sum(part[key] for part in known) for key in known[0]} if known else None
 
 
 def answers_of(m: Measurement) -> Answers:
-    """A measurement without its trace by layer and step, which ten thousand samples would fill the
-    memory with.
-    """
+    """Reduce a measurement to what is kept: the trace of ten thousand samples would fill the memory."""
     spikes, synops, updates = (m.trace.per_sample(kind) for kind in ("spikes", "synops", "updates"))
     return Answers(
-        m.predictions,
-        m.readout,
-        spikes,
-        synops,
-        updates,
-        m.faults,
-        m.seconds_per_sample * m.trace.samples,
+        predictions=m.predictions,
+        readout=m.readout,
+        spikes=spikes,
+        synops=synops,
+        updates=updates,
+        faults=m.faults,
+        seconds=m.seconds_per_sample * m.trace.samples,
     )
 
 
 def join_answers(parts: Sequence[Answers]) -> Answers:
-    """The answers to several parts, one after another."""
+    """Join the answers to several parts, one after another."""
     arrays = {
         kind: np.concatenate([getattr(part, kind) for part in parts])
         for kind in ("predictions", "readout", "spikes", "synops", "updates")
@@ -187,29 +191,31 @@ def join_answers(parts: Sequence[Answers]) -> Answers:
 
 
 def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int64]) -> Evaluation:
-    """Accuracy, counts and time of what an engine answered to samples with labels [N]."""
+    """Sum up an engine's answers to samples with labels int64 [N]."""
     samples, correct = len(labels), int((answers.predictions == labels).sum())
     confusion = np.bincount(labels * classes + answers.predictions, minlength=classes**2).reshape(
         classes, classes
     )
     return Evaluation(
-        engine,
-        samples,
-        correct / samples,
-        wilson(correct, samples),
-        float(answers.spikes.mean()),
-        float(answers.synops.mean()),
-        float(answers.updates.mean()),
-        answers.seconds / samples,
-        answers.faults,
-        confusion.tolist(),
+        engine=engine,
+        samples=samples,
+        accuracy=correct / samples,
+        accuracy_ci95=wilson(correct, samples),
+        spikes_per_sample=float(answers.spikes.mean()),
+        synops_per_sample=float(answers.synops.mean()),
+        neuron_updates_per_sample=float(answers.updates.mean()),
+        seconds_per_sample=answers.seconds / samples,
+        faults=answers.faults,
+        confusion=confusion.tolist(),
     )
 
 
 def write_results(path: Path, recordings: Sequence[Recording], answers: Answers) -> None:
-    """Writes a JSON line a recording. A recording is named by the last three parts of its path, as
-    in "Test/7/00001.bin", which are the same wherever the data lies. The bytes depend on the
-    bundle, the engine and the recordings alone. InputError where the disk refuses.
+    """Write one JSON line a recording.
+
+    A recording is named by the last three parts of its path, as in "Test/7/00001.bin", which do not
+    depend on where the data lies. The bytes depend on bundle, engine and recordings alone. Raises
+    InputError if the file cannot be written.
     """
     columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
     with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:

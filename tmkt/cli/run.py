@@ -23,8 +23,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(
     epilog=(
-        "Example: tmkt evaluate bundles/nmnist --data data/nmnist --workers 4 --results"
-        " answers.jsonl --json"
+        "Example: tmkt evaluate bundles/nmnist --data data/nmnist --results answers.jsonl --json"
     )
 )
 def evaluate(
@@ -43,12 +42,6 @@ def evaluate(
     bins: BinsOption = None,
     bin_us: BinUsOption = None,
     max_count: MaxCountOption = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers", min=1, help="Processes of one thread each; 1: this one, with all cores."
-        ),
-    ] = 1,
     ray: Annotated[
         str | None,
         typer.Option("--ray", help="Run on the Ray cluster at this address (host:port, or auto)."),
@@ -62,7 +55,7 @@ def evaluate(
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
     opened = open_bundle(bundle, bins, bin_us, max_count)
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
-    report = run_evaluation(opened, engine, recordings, workers, ray, results)
+    report = run_evaluation(opened, engine, recordings, ray, results)
     report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
     if json:
         console.emit_json(report)

@@ -160,51 +160,32 @@ def run_evaluation(
     bundle: "Bundle",
     engine: str,
     recordings: "list[Recording]",
-    workers: int,
     ray: str | None,
     results: Path | None,
 ) -> dict[str, Any]:
-    """The evaluation's report, with progress; the answer to every recording goes to `results`."""
+    """Evaluate with progress and return the report; answers of all recordings go to `results`."""
     import numpy as np
 
     from tmkt.deploy.evaluate import evaluate, write_results
-    from tmkt.deploy.shares import Runner, in_this_process, run_recordings
+    from tmkt.deploy.shards import Runner, in_this_process, run_recordings
 
-    if ray is not None and workers > 1:
-        raise InputError(
-            f"evaluate: --ray and --workers {workers}, expected one of them; Ray takes every core"
-            " that the cluster offers"
-        )
     if results is not None:
         need_place(results)
     runner: Runner = in_this_process
+    threads = None
     if ray is not None:
-        from tmkt.deploy.cluster import on_ray
+        from tmkt.deploy.ray_cluster import on_ray
 
-        runner = on_ray(ray)
-    elif workers > 1:
-        from tmkt.deploy.processes import on_processes
-
-        runner = on_processes(workers)
-        if engine == "simulator":  # compiled once, here, where it is said, and not in every worker
-            from tmkt.program.simulator.simulator import Simulator
-
-            Simulator(bundle.program, 1).run(
-                np.zeros((1, 1, *bundle.program.input_shape), np.uint8)
-            )
-    threads = None if runner is in_this_process else 1
+        runner, threads = on_ray(ray), 1
     labels = np.array([recording.label for recording in recordings], np.int64)
     begin = perf_counter()
     with console.progress("evaluate") as update:
         update(0, len(recordings), None)
-        answers = run_recordings(
-            bundle,
-            engine,
-            recordings,
-            runner,
-            threads,
-            lambda done: update(done, len(recordings), None),
-        )
+
+        def show(done: int) -> None:
+            update(done, len(recordings), None)
+
+        answers = run_recordings(bundle, engine, recordings, runner, threads, show)
     elapsed = perf_counter() - begin
     if results is not None:
         write_results(results, recordings, answers)

@@ -1,4 +1,4 @@
-"""Recordings run on a Ray cluster: the same answers as here, lost workers included."""
+"""Ray cluster: the same answers as in this process, also when workers are lost."""
 
 import importlib.util
 import os
@@ -22,9 +22,9 @@ from example_recordings import write_recordings
 
 from tmkt.bundle import Bundle
 from tmkt.datasets import Recording
-from tmkt.deploy import shares
-from tmkt.deploy.cluster import on_ray
-from tmkt.deploy.shares import in_this_process, run_recordings
+from tmkt.deploy import shards
+from tmkt.deploy.ray_cluster import on_ray
+from tmkt.deploy.shards import in_this_process, run_recordings
 from tmkt.errors import InputError
 
 INSTALLED = importlib.util.find_spec("ray") is not None
@@ -56,7 +56,7 @@ class Cluster:
     session: int
 
     def workers(self) -> list[int]:
-        """The processes that run shares now."""
+        """The processes that run shards now."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -162,7 +162,7 @@ def test_a_damaged_recording_is_named_by_a_cluster(
 def test_a_killed_worker_of_a_cluster_loses_nothing(
     bundle: Bundle, recordings: list[Recording], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "SHARE", 1)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 1)
     here = run_recordings(bundle, "simulator", recordings, in_this_process, 1)
     killed: list[int] = []
 
@@ -182,7 +182,7 @@ def test_a_killed_worker_of_a_cluster_loses_nothing(
 
 @pytest.mark.ray
 @needs_ray
-def test_a_share_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(
+def test_a_shard_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(
     bundle: Bundle, recordings: list[Recording], cluster: Cluster
 ) -> None:
     stop = threading.Event()
@@ -231,12 +231,3 @@ def test_without_ray_the_extra_is_named(
         2,
         "tmkt: --ray: Ray is not installed; run: pip install 'tmkt[ray]'\n",
     )
-
-
-def test_workers_and_ray_exclude_each_other(
-    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]
-) -> None:
-    assert recordings
-    done = tmkt("evaluate", bundle.path, "--data", data, "--ray", "auto", "--workers", 2)
-    assert done.code == 2
-    assert "--ray and --workers 2" in done.err

@@ -1,5 +1,6 @@
-"""Shares over the machines of a Ray cluster. Bundle and recordings must be in the same folders on
-all of them.
+"""Runs shards of recordings on a Ray cluster.
+
+Bundle and recordings must be in the same folders on all machines.
 """
 
 import signal
@@ -9,29 +10,30 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tmkt.deploy.evaluate import Answers
-from tmkt.deploy.shares import MOST_LOSSES, Job, Runner, Share, lost, run_share
+from tmkt.deploy.shards import Job, Runner, Shard, run_shard
 from tmkt.errors import InputError
 
 _CONNECT_S = 5.0
+MOST_LOSSES = 3  # of workers over one shard before it is given up: ours
 
 
 def on_ray(address: str) -> Runner:
-    """The runner of the Ray cluster at `address`: "host:port" of its head, or "auto" for the one of
-    this machine; one task a core.
+    """Return the runner of the Ray cluster at `address`, with one task a core.
 
-    Raises InputError where Ray is not installed or no cluster answers. Ray itself runs a task again
-    whose worker or machine is lost.
+    `address`: "host:port" of the head, or "auto" for the cluster of this machine. Ray itself
+    repeats a task whose worker or machine is lost. Raises InputError if Ray is not installed or no
+    cluster answers.
     """
     try:
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray: Ray is not installed; run: pip install 'tmkt[ray]'") from None
 
-    def run(job: Job, shares: Sequence[Share]) -> Iterator[tuple[int, Answers]]:
+    def run(job: Job, shards: Sequence[Shard]) -> Iterator[tuple[int, Answers]]:
         _connect(address)
         try:
-            task = ray.remote(run_share).options(num_cpus=1, max_retries=MOST_LOSSES - 1)
-            waiting = {task.remote(job, share): i for i, share in enumerate(shares)}
+            task = ray.remote(run_shard).options(num_cpus=1, max_retries=MOST_LOSSES - 1)
+            waiting = {task.remote(job, share): i for i, share in enumerate(shards)}
             while waiting:
                 for done in ray.wait(list(waiting))[0]:
                     i = waiting.pop(done)
@@ -44,21 +46,30 @@ def on_ray(address: str) -> Runner:
                         ray.exceptions.NodeDiedError,
                         ray.exceptions.OutOfMemoryError,
                     ) as error:
-                        raise lost(shares[i], type(error).__name__) from None
+                        raise _lost(shards[i], type(error).__name__) from None
                     except ray.exceptions.RayError as error:
                         raise InputError(
                             f"--ray {address}: the cluster was lost ({type(error).__name__}); look"
                             " at it and run again"
                         ) from None
         finally:
-            ray.shutdown()  # ends what of ours still runs
+            ray.shutdown()  # ends our tasks that still run
 
     return run
 
 
+def _lost(shard: Shard, how: str) -> InputError:
+    """Return the error for a shard whose workers died again and again."""
+    first, last = shard[0].path, shard[-1].path
+    return InputError(
+        f"worker: {MOST_LOSSES} died ({how}) over the recordings {first} to {last}; use fewer"
+        " workers where memory is short, or leave these out"
+    )
+
+
 def _told(address: str, error: Any) -> Exception:
-    """What a task's error says to the user: that of the share itself, or that the machine has not
-    what it takes to run one.
+    """Return what the user is told about a task's error: the shard's own error, or that the machine
+    cannot load what it takes to run a shard.
     """
     import ray
 
@@ -73,12 +84,11 @@ def _told(address: str, error: Any) -> Exception:
 
 
 def _connect(address: str) -> None:
-    """Joins the cluster. Ray waits minutes for a host that does not answer, so that is tried first."""
+    """Join the cluster. Ray waits minutes for a host that does not answer, so we try it first."""
     import ray
 
-    on_sigterm = signal.getsignal(
-        signal.SIGTERM
-    )  # Ray puts its own in its place, which ends the process with a dump of its stack
+    # Ray replaces the handler by one that ends the process with a dump of its stack.
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address != "auto":
             url = urlsplit(address if "//" in address else f"//{address}")

@@ -22,7 +22,7 @@ from tmkt.deploy.energy import report as energies
 from tmkt.deploy.engines import EngineOutput, open_engine
 from tmkt.deploy.evaluate import Evaluation, answers_of, check_samples, measure
 from tmkt.deploy.evaluate import evaluate as sum_up
-from tmkt.deploy.parity import EngineReport
+from tmkt.deploy.parity.report import EngineReport
 from tmkt.deploy.trace import Trace
 from tmkt.errors import InputError
 from tmkt.runs import INFO, RECIPE, Run, load_run

@@ -84,7 +84,10 @@ class Evaluation:
 
 
 def wilson(correct: int, samples: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a proportion, by Wilson's score (J. Am. Stat. Assoc. 22, 1927)."""
+    """Return the 95 % confidence interval of a proportion, by Wilson's score.
+
+    Source: J. Am. Stat. Assoc. 22, 1927.
+    """
     z = 1.959963984540054
     p, z2n = correct / samples, z * z / samples
     middle = (p + z2n / 2) / (1 + z2n)
@@ -164,7 +167,10 @@ def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | Non
 
 
 def answers_of(m: Measurement) -> Answers:
-    """Reduce a measurement to what is kept: the trace of ten thousand samples would fill the memory."""
+    """Reduce a measurement to what is kept.
+
+    The traces of ten thousand samples would fill the memory.
+    """
     spikes, synops, updates = (m.trace.per_sample(kind) for kind in ("spikes", "synops", "updates"))
     return Answers(
         predictions=m.predictions,

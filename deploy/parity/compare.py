@@ -1,5 +1,6 @@
-"""Counts, batch by batch, how one engine differs from the reference, layer by layer, and keeps the
-first divergence with its diagnosis.
+"""Comparison of one engine with the reference, batch by batch.
+
+Counts the mismatches of each layer and keeps the first divergence with its diagnosis.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -13,20 +14,23 @@ from tmkt.deploy.parity.diagnose import UNKNOWN, Evidence, diagnose
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
 from tmkt.program.model import INPUT, Layer, Program
 
-MOST_SAMPLES = 4  # that a diagnosis looks at: enough to tell causes apart, few enough to be quick
-MOST_VALUES = 2**22  # neuron-steps of a layer and sample that it looks at
-AFTER = 16  # steps after the divergence that it looks at in any case
-# share of a layer's spikes, or of its read-out's spread, that may differ from float by rounding
-# alone; about 1 % do (measured)
+# Limits of a diagnosis: samples (enough to tell causes apart, few enough to be quick), neuron-steps
+# of one layer and sample, and steps after the divergence that are looked at in any case.
+MOST_SAMPLES = 4
+MOST_VALUES = 2**22
+STEPS_AFTER = 16
+# Share of a layer's spikes, or of its read-out's spread, that may differ from float by rounding
+# alone. About 1 % do (measured).
 ROUNDING = 0.05
-FEW = 20  # spikes: fewer that differ from float are no reason to look for a fault; ours
+FEW = 20  # spikes that may differ from float before a fault is looked for; ours
 
 
 @dataclass
 class LayerCounts:
-    """One layer, engine against reference: neuron-steps that were compared and how many differ, the
-    spikes of both; for the read-out, membranes that were compared and how many differ (0 compared
-    where an engine shows none as integers).
+    """Counts of one layer: neuron-steps compared, how many differ, and the spikes of both sides.
+
+    Of the read-out: membranes compared and how many differ. `membranes_compared` is 0 for an engine
+    whose membranes are not integers.
     """
 
     name: str
@@ -40,7 +44,7 @@ class LayerCounts:
 
 @dataclass
 class Comparison:
-    """What is known of one engine after the batches so far."""
+    """The comparison of one engine with the reference, after the batches so far."""
 
     engine: Engine
     program: Program
@@ -55,18 +59,18 @@ class Comparison:
         return any(layer.spikes_compared for layer in self.layers.values())
 
     def total(self, what: str) -> int:
-        """One of the counts, over all layers."""
+        """Sum one of the counts over all layers."""
         return sum(getattr(layer, what) for layer in self.layers.values())
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The counts of the layers that the engine shows."""
+        """Return the counts of the layers that the engine shows."""
         return [asdict(layer) for layer in self.layers.values()]
 
     def add(
         self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput
     ) -> None:
-        """Takes in a batch: frames [n, T, C, H, W] of the samples from `begin` on, and what engine
-        and reference gave.
+        """Add a batch: frames uint8 [n, T, C, H, W] of the samples from `begin` on, and the outputs
+        of engine and reference.
         """
         self.predictions.append(found.predictions)
         self.readouts.append(found.readout)
@@ -93,13 +97,13 @@ class Comparison:
                 frames,
                 found,
                 expected,
-                order == len(self.program.layers),
+                is_readout=order == len(self.program.layers),
             )
 
     def _spikes(
         self, order: int, layer: Layer, found: EngineOutput, expected: EngineOutput
     ) -> tuple[int, int, int, int] | None:
-        """Counts a layer's spikes; gives (sample, step, order, neuron) of the first that differs."""
+        """Count a layer's spikes; return (sample, step, order, neuron) of the first mismatch."""
         if layer.name not in found.spikes:
             return None
         ours, theirs = expected.spikes[layer.name], found.spikes[layer.name]
@@ -124,7 +128,7 @@ class Comparison:
     def _readout(
         self, steps: int, found: EngineOutput, expected: EngineOutput
     ) -> tuple[int, int, int, int] | None:
-        """Counts the read-out; its first value that differs is of the last step, after all layers."""
+        """Count the read-out; a mismatch is dated to the last step, after all layers."""
         name = self.program.layers[-1].name
         counts = self.layers.setdefault(name, LayerCounts(name))
         differs = found.readout != expected.readout
@@ -138,8 +142,9 @@ class Comparison:
     def _beyond_rounding(
         self, begin: int, frames: NDArray[np.uint8], found: EngineOutput, expected: EngineOutput
     ) -> dict[str, Any] | None:
-        """An inexact engine's first layer that differs by more than rounding, if a cause explains
-        it: else rounding may be all there is.
+        """Return the first layer of an inexact engine that differs by more than rounding.
+
+        None unless a cause explains the difference: otherwise it may be rounding alone.
         """
         samples = range(min(2, len(frames)))
         for layer in self.program.layers:
@@ -156,7 +161,7 @@ class Comparison:
                 frames,
                 found,
                 expected,
-                not layer.fires,
+                is_readout=not layer.fires,
                 exact=False,
             )
             if first["cause"] != UNKNOWN:
@@ -167,8 +172,9 @@ class Comparison:
 def _sources(
     layer: Layer, sample: int, steps: int, frames: NDArray[np.uint8], *outputs: EngineOutput
 ) -> dict[str, Any]:
-    """What a layer is given in a sample, [T, *shape] by source: the spikes of the first output that
-    shows them.
+    """Return the input of a layer in one sample, [T, *shape] by source name.
+
+    Spikes come from the first of `outputs` that shows them.
     """
     sources = {INPUT: frames[sample, :steps]}
     for name in {synapse.source for synapse in layer.synapses} - {INPUT}:
@@ -179,7 +185,7 @@ def _sources(
 
 
 def _unit(layer: Layer, exact: bool) -> float | None:
-    """What a read-out value is to be multiplied by to be a membrane; None if that is not known."""
+    """Return the factor that turns a read-out value into a membrane; None if it is not known."""
     return 1.0 if exact else (64.0 * layer.scale if layer.scale else None)
 
 
@@ -194,8 +200,9 @@ def _divergence(
     is_readout: bool,
     exact: bool = True,
 ) -> dict[str, Any]:
-    """The divergence at (sample, step, neuron) of a batch that begins with sample `begin`, with its
-    diagnosis.
+    """Describe and diagnose the divergence at (sample, step, neuron) of a batch.
+
+    `begin`: number of the batch's first sample. `is_readout`: read-out values differ, not spikes.
     """
     sample, step, neuron = at
     pair = [
@@ -220,23 +227,22 @@ def _divergence(
     steps = (
         frames.shape[1]
         if is_readout
-        else min(frames.shape[1], max(step + AFTER, MOST_VALUES // layer.neurons))
+        else min(frames.shape[1], max(step + STEPS_AFTER, MOST_VALUES // layer.neurons))
     )
     axes = tuple(range(1, pair[0].ndim))
     others = np.flatnonzero((pair[0] != pair[1]).any(axes) & (np.arange(len(frames)) > sample))
-    samples = [sample, *(int(i) for i in others[: MOST_SAMPLES - 1])][
-        : MOST_SAMPLES if exact else 2
-    ]
+    most = MOST_SAMPLES if exact else 2
+    samples = [sample, *(int(i) for i in others[: most - 1])]
     evidence = Evidence(
         program,
         layer,
-        [_sources(layer, i, steps, frames, found, expected) for i in samples],
-        [
+        sources=[_sources(layer, i, steps, frames, found, expected) for i in samples],
+        found=[
             pair[0][i] if is_readout else pair[0][i, :steps].reshape(-1, layer.neurons)
             for i in samples
         ],
-        exact,
-        _unit(layer, exact) or 1.0,
+        exact=exact,
+        unit=_unit(layer, exact) or 1.0,
     )
     return {**first, **diagnose(evidence, step, neuron), "samples_examined": len(samples)}
 
@@ -248,8 +254,10 @@ def _largest_gap(
     found: EngineOutput,
     expected: EngineOutput,
 ) -> tuple[int, int, int] | None:
-    """(sample, step, neuron) where an inexact engine first leaves what the program makes of its own
-    spikes, in the first of `samples` in which it does so by more than rounding; None if in none.
+    """Find (sample, step, neuron) where an inexact engine first leaves the program's rule.
+
+    The rule is applied to the engine's own input spikes. Looks for the first of `samples` that
+    differs by more than rounding; None if none does.
     """
     unit = _unit(layer, exact=False)
     for sample in samples:

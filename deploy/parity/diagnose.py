@@ -1,6 +1,8 @@
-"""Why does an engine differ from the program? One layer is computed again from the engine's own
-inputs to it, by the right rule and by wrong ones; what then gives the engine's spikes is the likely
-cause. As the inputs are the engine's own, faults elsewhere do not matter.
+"""Diagnosis of a divergence: find the wrong rule that gives an engine's spikes.
+
+One layer is computed again from the engine's own inputs, by the right rule and by wrong ones. The
+rule that gives the engine's spikes is the likely cause. Because the inputs are the engine's own,
+faults in other layers do not matter.
 """
 
 from dataclasses import dataclass, replace
@@ -10,26 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.parity.hypotheses import Hypothesis, hypotheses, other_decay, other_threshold
-from tmkt.deploy.parity.rules import Rule, arriving, bias_of, rule_of, run, synaptic_sums, updates
+from tmkt.deploy.parity.rules import (
+    Rule,
+    arriving,
+    bias_of,
+    rule_of,
+    run,
+    run_stepwise,
+    synaptic_sums,
+)
 from tmkt.program.model import DECAY_ONE, MAX_THRESHOLD, Layer, Program
 
-SCANNED, MOST_DECAYS, ROUNDS = (
-    1024,
-    64,
-    6,
-)  # neuron-steps in one round of fitting a decay, decays kept, rounds
-NAMED_FROM = 0.75  # a cause is named if it explains this share of what differs; ours
+# Fitting a decay: neuron-steps of one round, decays kept, and rounds.
+SCANNED, MOST_DECAYS, ROUNDS = 1024, 64, 6
+NAMED_FROM = 0.75  # share of the differences that a cause must explain to be named; ours
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an engine did in one layer over some samples; the divergence to explain is in the first
-    of them.
+    """Inputs and outputs of one layer in an engine, over some samples.
 
-    `sources`: per sample, what the layer was given, [T, *shape] by source name. `found`: per
-    sample, spikes [T, neurons], or the read-out [neurons]. `exact`: an integer engine. `unit`: what
-    a read-out is to be multiplied by to be a membrane (1 of an exact engine).
+    The divergence to explain is in the first sample. `sources`: the layer's input of each sample,
+    [T, *shape] by source name. `found`: spikes [T, neurons] of each sample, or the read-out
+    [neurons]. `exact`: the engine computes in integers. `unit`: factor that turns a read-out value
+    into a membrane (1 for an exact engine).
     """
 
     program: Program
@@ -40,31 +47,32 @@ class Evidence:
     unit: float = 1.0
 
     def sums(self, layer: Layer, samples: int | None = None) -> list[NDArray[np.int32]]:
-        """The synaptic sums [T, neurons] of the layer, or of one that stands in for it, per sample."""
+        """Return the synaptic sums [T, neurons] of `layer` (or a variant of it), by sample."""
         return [synaptic_sums(layer, sources) for sources in self.sources[:samples]]
 
     def misses(
         self, rule: Rule, sums: NDArray[np.int32], sample: int, neurons: Any = slice(None)
     ) -> Any:
-        """How far the rule is from what was found: spikes that differ, read-out values that differ,
-        or of an inexact engine by how much they do; of as many rules as the rule's decays hold.
+        """Return how far a rule is from what was found, one value for each of the rule's decays.
+
+        Counts the spikes or read-out values that differ; of an inexact engine's read-out, sums the
+        differences.
         """
         found, bias = self.found[sample][..., neurons], bias_of(self.layer)[neurons]
-        steps = updates(rule, sums[:, neurons], bias)
+        stepwise = run_stepwise(rule, sums[:, neurons], bias)
         if self.layer.fires:
-            known = len(sums) + min(
-                0, rule.late + rule.all_late
-            )  # a layer that is early shows a step last of which nothing is known
+            # The last steps of a layer that runs early need inputs beyond the sample.
+            known = len(sums) + min(0, rule.late + rule.all_late)
             return sum(
-                (fired != found[t]).sum(-1) for t, (fired, _) in enumerate(steps) if t < known
+                (fired != found[t]).sum(-1) for t, (fired, _) in enumerate(stepwise) if t < known
             )
-        for fired, membrane in steps:
+        for fired, membrane in stepwise:
             last = np.where(fired, 0, membrane)
         gap = np.abs(last - found * self.unit)
         return ((gap >= 1) if self.exact else gap).sum(-1)
 
     def differing(self, rule: Rule, sums: NDArray[np.int32], sample: int) -> NDArray[np.int64]:
-        """The neurons of a sample that the rule does not explain."""
+        """Return the neurons of a sample that the rule does not explain."""
         if not self.layer.fires:
             return np.arange(self.layer.neurons)
         return np.flatnonzero(
@@ -73,16 +81,20 @@ class Evidence:
 
 
 def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
-    """Explains why `neuron` (its index in C, H, W order) differs at `step` of the first sample.
+    """Explain why `neuron` (its index in C, H, W order) differs at `step` of the first sample.
 
-    Gives incoming_sum (of weights), membrane before the reset and threshold in the units of the
-    24-bit state by the program's rule; incoming_sum_found and membrane_found, the other side's as
-    the cause reproduces them (None where no cause is named; a read-out shows its own); cause, a
-    word, and explanation, a clause; `differing`: spikes or read-out values of the layer in these
-    samples that the right rule does not give; `candidates`: all that give this neuron's spikes of
-    the whole sample, best first, with what each leaves `unexplained`. The cause is "unknown" if the
-    best leaves more than a quarter. "simulator": the program's rule gives what was found, so that
-    the reference is wrong.
+    Returns
+
+    - incoming_sum (of weights), membrane (before the reset) and threshold by the program's rule, in
+      the units of the 24-bit state;
+    - incoming_sum_found and membrane_found: the same of the engine, as the cause reproduces them
+      (None where no cause is named; a read-out shows its own);
+    - cause, a word, and explanation, a clause. "unknown": the best candidate leaves more than a
+      quarter unexplained. "simulator": the program's rule gives what was found, so the reference
+      is wrong;
+    - differing: spikes or read-out values of the layer that the right rule does not give;
+    - candidates: all hypotheses that give this neuron's spikes of the whole sample, best first,
+      with what each leaves `unexplained`.
     """
     layer, right, bias = evidence.layer, rule_of(evidence.layer), bias_of(evidence.layer)
     sums = evidence.sums(layer)
@@ -138,7 +150,7 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
 
 
 def _all(evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]]) -> list[Hypothesis]:
-    """All hypotheses; last those with a free number, which is fitted to what was found."""
+    """Return all hypotheses; those with a fitted number come last."""
     found = list(hypotheses(evidence.program, evidence.layer, right))
     fits = [_fit_decay(evidence, right, sums, which) for which in ("voltage", "current")]
     fits.append(
@@ -150,9 +162,10 @@ def _all(evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]]) -> list
 def _fit_decay(
     evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]], which: str
 ) -> Hypothesis | None:
-    """The decays that agree best with neurons that differ; None if the right one is among them.
-    Neurons that the decay in the middle of these does not explain are added until it explains all,
-    a few rounds long.
+    """Fit the decay to neurons that differ; None if the right decay is among the best.
+
+    Neurons that the middle of the best decays does not explain are added, for a few rounds, until
+    it explains all of them.
     """
     decays, rule = np.arange(DECAY_ONE + 1), right
     misses = np.zeros(len(decays))
@@ -178,14 +191,16 @@ def _fit_decay(
 def _fit_threshold(
     evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]]
 ) -> Hypothesis | None:
-    """The thresholds that give every spike found, each membrane being reset by the spikes found:
-    from the highest membrane that did not fire to below the lowest that did. None if there is none.
+    """Fit the range of thresholds that gives every spike found; None if there is none.
+
+    The range lies between the highest membrane that did not fire and the lowest that did, where
+    membranes are reset by the spikes found.
     """
     none = (MAX_THRESHOLD << 6) + 1
     low, lowest_fired = 0, none
     for sample, found in enumerate(evidence.found):
         for t, (_, membrane) in enumerate(
-            updates(right, sums[sample], bias_of(evidence.layer), found)
+            run_stepwise(right, sums[sample], bias_of(evidence.layer), found)
         ):
             spiked = found[t] != 0
             low = max(low, int(membrane[~spiked].max(initial=0)))

@@ -1,6 +1,4 @@
-"""What may have gone wrong in a layer: each hypothesis is a rule or weights that differ from the
-program's in one point.
-"""
+"""Hypotheses of what went wrong in a layer: rules or weights with one change each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +14,9 @@ Weights = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """`cause` in a word or two, `explanation` in a clause on what the other side seems to do, and
-    the rule and layer to run instead.
+    """A possible cause, and the rule and layer that reproduce it.
+
+    `cause` is a word or two; `explanation` a clause on what the engine seems to do.
     """
 
     cause: str
@@ -27,8 +26,9 @@ class Hypothesis:
 
 
 def hypotheses(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesis]:
-    """What can be tried without knowing how the layer behaves, the most specific first: it wins
-    where several explain the same.
+    """Yield the hypotheses without a fitted number, the most specific first.
+
+    The first wins where several explain the same.
     """
 
     def altered(cause: str, explanation: str, **fields: object) -> Hypothesis:
@@ -92,7 +92,7 @@ def hypotheses(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesi
 
 def _reweighted(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesis]:
     def last_first(synapse: Synapse) -> Weights:
-        """Weights of a dense synapse for a source read as H, W, C instead of C, H, W."""
+        """Reorder a dense synapse's weights for a source read as H, W, C instead of C, H, W."""
         channels, height, width = program.shape_of(synapse.source)
         inner = (height // synapse.pool, width // synapse.pool, channels)
         return (
@@ -158,8 +158,9 @@ def _reweighted(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothes
 
 
 def other_decay(layer: Layer, rule: Rule, which: str, decays: NDArray[np.int64]) -> Hypothesis:
-    """The decay (`which`: voltage or current) is one of `decays` [D], in order; the one in the
-    middle is run.
+    """Return the hypothesis that the voltage or current decay is one of `decays` [D], in order.
+
+    The one in the middle is run.
     """
     right, found = getattr(layer, f"{which}_decay"), int(decays[len(decays) // 2])
     span = f"{found}" if len(decays) == 1 else f"{decays[0]} to {decays[-1]}"
@@ -171,14 +172,16 @@ def other_decay(layer: Layer, rule: Rule, which: str, decays: NDArray[np.int64])
 
 
 def other_threshold(layer: Layer, rule: Rule, low: int, high: int | None) -> Hypothesis:
-    """The threshold lies in low..high, in units of the membrane; `high` None: nothing fired."""
+    """Return the hypothesis that the threshold lies in low..high, in units of the membrane.
+
+    `high` None: nothing fired.
+    """
     if high is None:
         span, run = f"at least {low / 64:g}, or nothing fires", low
     else:
-        span, run = (
-            f"{low / 64:g}" + ("" if low >> 6 == high >> 6 else f" to {high / 64:g}"),
-            (low + high) // 2,
-        )
+        one_value = low >> 6 == high >> 6
+        span = f"{low / 64:g}" + ("" if one_value else f" to {high / 64:g}")
+        run = (low + high) // 2
     return Hypothesis(
         "threshold",
         f"the threshold is {span}, expected {layer.threshold}",

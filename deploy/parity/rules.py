@@ -1,7 +1,8 @@
-"""One layer, one sample, computed plainly by the rule of docs/program.md or by a wrong one: what a
-divergence is explained with.
+"""Neuron rules, right and wrong: compute one layer of one sample plainly.
 
-Independent of the simulator, which is one of the two sides that differ.
+The right rule is that of docs/program.md. This module is independent of `tmkt.program.arithmetic`
+and of the simulator on purpose: the simulator is one of the two sides that differ, and a fault in
+their shared code must not hide here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,12 +21,11 @@ RAIL = 2**23 - 1  # of the membrane
 
 @dataclass(frozen=True)
 class Rule:
-    """How a layer's neurons are updated; the defaults are the integer program's. Decays may be
-    arrays [D, 1], to run D rules at once.
+    """An update rule of a layer's neurons. The defaults are those of the integer program.
 
-    `threshold` is in units of the membrane (64 times the layer's). `late`: steps by which the
-    synapses' input comes too late (negative: too early); `all_late`: by which the whole layer does,
-    so that its bias waits too.
+    Decays may be arrays [D, 1], to run D rules at once. `threshold` is in units of the membrane (64
+    times the layer's). `late`: steps by which the synapses' input comes too late (negative: too
+    early). `all_late`: steps by which the whole layer, with its bias, runs too late.
     """
 
     threshold: int
@@ -43,30 +43,31 @@ class Rule:
 
 
 def rule_of(layer: Layer) -> Rule:
-    """The rule that the program gives."""
+    """Return the program's rule for a layer."""
     return Rule(layer.threshold << 6, layer.voltage_decay, layer.current_decay, layer.fires)
 
 
 def bias_of(layer: Layer) -> Integers:
-    """int64 [neurons]: the bias of every neuron, in C, H, W order."""
+    """Return the bias of every neuron, int64 [neurons], in C, H, W order."""
     return np.repeat(layer.bias.astype(np.int64), layer.neurons // len(layer.bias))
 
 
 def run(rule: Rule, sums: NDArray[Any], bias: Integers) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Spikes and membranes before the reset, [T, N] each, of neurons with synaptic sums [T, N] and
-    bias [N].
+    """Run neurons with synaptic sums [T, N] and bias [N].
+
+    Returns spikes and membranes before the reset, [T, N] each.
     """
-    spikes, membranes = (
-        np.stack(values) for values in zip(*updates(rule, sums, bias), strict=True)
-    )
+    every_step = run_stepwise(rule, sums, bias)
+    spikes, membranes = (np.stack(values) for values in zip(*every_step, strict=True))
     return spikes, membranes
 
 
-def updates(
+def run_stepwise(
     rule: Rule, sums: NDArray[Any], bias: Integers, given: NDArray[Any] | None = None
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
-    """Step by step what `run` gives together; `given` [T, N]: spikes that reset the neurons instead
-    of their own.
+    """Yield spikes and membranes before the reset of each step, [N] each.
+
+    `given` [T, N]: spikes that reset the neurons in place of their own.
     """
     u: Any = np.zeros(sums.shape[1:], np.int64)
     v: Any = np.zeros(sums.shape[1:], np.int64)
@@ -86,7 +87,7 @@ def updates(
 
 
 def arriving(rule: Rule, sums: NDArray[Any], step: int) -> Integers:
-    """The sums [N] that the neurons meet in a step; nothing before the first and after the last."""
+    """Return the sums [N] that arrive in a step: zeros before the first and after the last."""
     at = step - rule.late - rule.all_late
     return sums[at].astype(np.int64) if 0 <= at < len(sums) else np.zeros(sums.shape[1:], np.int64)
 
@@ -107,11 +108,13 @@ def _bounded(x: Any, how: str) -> Any:
 
 
 def synaptic_sums(layer: Layer, sources: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.int32]:
-    """a of one sample, int32 [T, neurons]: the input's frames or a layer's spikes [T, *shape] by
-    name; a source that is not there is silent.
+    """Return the synaptic sums of one sample, int32 [T, neurons].
+
+    `sources`: the input's frames and the layers' spikes, [T, *shape] by name. A source that is not
+    there is silent.
     """
-    steps = len(sources[INPUT])
-    total = np.zeros((steps, layer.neurons), np.int32)
+    duration = len(sources[INPUT])
+    total = np.zeros((duration, layer.neurons), np.int32)
     for synapse in layer.synapses:
         if synapse.source not in sources:
             continue
@@ -121,7 +124,7 @@ def synaptic_sums(layer: Layer, sources: Mapping[str, NDArray[np.uint8]]) -> NDA
         if synapse.kind == "conv":
             total += _convolved(sent, synapse, layer.shape)
         else:
-            _add_dense(total, sent.reshape(steps, -1), synapse)
+            _add_dense(total, sent.reshape(duration, -1), synapse)
     return total
 
 
@@ -137,9 +140,7 @@ def _pooled(x: NDArray[np.uint8], pool: int) -> NDArray[np.float64]:
 def _convolved(
     x: NDArray[np.float64], synapse: Synapse, shape: tuple[int, ...]
 ) -> NDArray[np.int32]:
-    """Cross-correlation, a step at a time; float64 holds every sum of a program (below 2^23)
-    exactly.
-    """
+    """Cross-correlate, step by step. float64 holds every sum of a program (below 2^23) exactly."""
     (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
     ky, kx = synapse.weight.shape[2:]
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))

@@ -21,7 +21,7 @@ from tmkt.deploy.evaluate import Measurement, answers_of, evaluate, measure
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.report import fit
-from tmkt.deploy.parity import REFERENCE, parity
+from tmkt.deploy.parity.report import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
 from tmkt.deploy.report.training import training
 from tmkt.program.model import Program

@@ -17,7 +17,7 @@ from tmkt.bundle import Bundle, sha256
 from tmkt.console import parity_table
 from tmkt.deploy import evaluate as evaluation
 from tmkt.deploy.engines import open_engine
-from tmkt.deploy.parity import parity
+from tmkt.deploy.parity.report import parity
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.errors import InputError
 from tmkt.program.model import Program

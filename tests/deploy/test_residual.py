@@ -18,7 +18,7 @@ from tmkt.deploy.engines.lava import installed
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.report import fit
-from tmkt.deploy.parity import parity
+from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.export import export_run

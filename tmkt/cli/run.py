@@ -97,7 +97,7 @@ def parity(
     """Check that engines compute the same spikes, and name the first that differs and the likely
     cause; exit code 1 if they do not.
     """
-    from tmkt.deploy.parity import parity as compare
+    from tmkt.deploy.parity.report import parity as compare
 
     opened = open_bundle(bundle, bins, bin_us, max_count)
     frames, labels = read_recordings(opened, data, split, limit, "parity")

@@ -223,7 +223,7 @@ def run_parity(
     max_drop: float,
 ) -> dict[str, Any]:
     """The parity report, with progress."""
-    from tmkt.deploy.parity import parity
+    from tmkt.deploy.parity.report import parity
 
     with console.progress("parity") as update:
         return parity(bundle, engines, frames, labels, max_drop, update)

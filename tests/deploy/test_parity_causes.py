@@ -32,8 +32,8 @@ from random_programs import frames_for, programs
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.lava import installed
-from tmkt.deploy.parity.report import parity
 from tmkt.deploy.parity.diagnose import Evidence, diagnose
+from tmkt.deploy.parity.report import parity
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.lava import write_lava

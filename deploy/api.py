@@ -17,11 +17,11 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.splits import choose, draw, from_ranges
-from tmkt.deploy import parity as parities
 from tmkt.deploy.energy import report as energies
 from tmkt.deploy.engines import EngineOutput, open_engine
 from tmkt.deploy.evaluate import Evaluation, answers_of, check_samples, measure
 from tmkt.deploy.evaluate import evaluate as sum_up
+from tmkt.deploy.parity import report as parities
 from tmkt.deploy.parity.report import EngineReport
 from tmkt.deploy.trace import Trace
 from tmkt.errors import InputError

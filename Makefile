@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-# Lava is archived and capped at Python 3.10: it goes in without its own pins, tmkt/deploy/lava/compat.py makes it run.
+# Lava is archived and capped at Python 3.10: it goes in without its own pins, tmkt/deploy/engines/lava_process/compat.py makes it run.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"tmkt needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; try: make PYTHON=python3.12")'
 	@echo "Setting up $(VENV) (about 2 GB, a minute or two) ..." >&2

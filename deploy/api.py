@@ -18,7 +18,8 @@ from tmkt.bundle import Bundle
 from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.splits import choose, draw, from_ranges
 from tmkt.deploy.energy import report as energies
-from tmkt.deploy.engines import EngineOutput, open_engine
+from tmkt.deploy.engines.registry import open_engine
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.deploy.evaluate import Evaluation, answers_of, check_samples, measure
 from tmkt.deploy.evaluate import evaluate as sum_up
 from tmkt.deploy.parity import report as parities

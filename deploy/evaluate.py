@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
 from tmkt.datasets import Recording
-from tmkt.deploy.engines import Engine
+from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
 from tmkt.files import writing

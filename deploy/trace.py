@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.kernels import kernel
-from tmkt.program.connectivity import fan
+from tmkt.program.connectivity import connectivity_of
 from tmkt.program.model import INPUT, Program
 
 Counts = NDArray[np.int64]
@@ -137,9 +137,9 @@ def count(
                     samples, steps, -1
                 )
             )
-            table = fan(program, layer, synapse)
+            table = connectivity_of(program, layer, synapse)
             part = np.zeros_like(totals)
-            _count(source, table.synapses().reshape(-1), table.nonzero_synapses().reshape(-1), part)
+            _count(source, table.fan_out().reshape(-1), table.nonzero_fan_out().reshape(-1), part)
             if synapse.source in counted:
                 part[0] = 0
             counted.add(synapse.source)

@@ -14,7 +14,7 @@ from tmkt.errors import InputError, nearest
 from tmkt.events.frames import InputContract
 from tmkt.program.lava_form import fits_netx
 from tmkt.program.model import Program
-from tmkt.program.weight_grid import Grid
+from tmkt.program.weight_grid import WeightGrid
 from tmkt.runs import MODEL, Run
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def export_run(
     graph = network_to_nir(run.load_network())
     grids = None
     if bits is None and run.info.get("quantisation"):
-        grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
+        grids = {name: WeightGrid(**layer) for name, layer in run.info["quantisation"].items()}
     labels = run.load_calibration_labels()
     labels = labels if labels is not None and len(labels) == len(calibration) else None
     program, report = quantise(

@@ -15,7 +15,7 @@ from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
 from tmkt.events.frames import InputContract
 from tmkt.files import writing_folder
-from tmkt.program import model as programs
+from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
 FORMAT = "tmkt-bundle"
@@ -107,7 +107,7 @@ def write(
     `quantisation` is one dictionary a layer. No time stamps: the same input gives the same bytes.
     """
     with writing_folder(path, MANIFEST) as folder:
-        programs.save(program, folder / PROGRAM)
+        program_file.save(program, folder / PROGRAM)
         for name, writer in writers.items():
             writer(folder / name)
         files = {
@@ -167,7 +167,7 @@ def load(path: Path) -> Bundle:
             " network again"
         ) from None
     contract = InputContract(**checked.input.model_dump())
-    program = programs.load(path / PROGRAM)
+    program = program_file.load(path / PROGRAM)
     if (
         program.input_shape != contract.shape
         or program.max_count != contract.max_count

@@ -13,7 +13,7 @@ import numpy as np
 
 from tmkt.deploy.energy.constants import Constants
 from tmkt.deploy.energy.counted import Counted, OnChip
-from tmkt.program.connectivity import fan
+from tmkt.program.connectivity import connectivity_of
 from tmkt.program.model import INPUT, Program
 
 WEIGHT_BITS = 8
@@ -41,7 +41,7 @@ def size_of(program: Program) -> Size:
     kinds, pooled = {"conv": 0, "dense": 0}, 0.0
     for layer in program.layers:
         for synapse in layer.synapses:
-            count = int(fan(program, layer, synapse).synapses().sum())
+            count = int(connectivity_of(program, layer, synapse).fan_out().sum())
             kinds[synapse.kind] += count
             pooled += count / synapse.pool**2
     neurons = [(layer.neurons, layer.fires) for layer in program.layers]

@@ -14,7 +14,7 @@ from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.calibrated import Cost, cost, neurons_by_core
 from tmkt.deploy.energy.constants import estimators, load_constants
 from tmkt.deploy.energy.updates import updated
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import batches, check_samples
 from tmkt.deploy.fit.device import devices as chips
 from tmkt.deploy.fit.device import load_device

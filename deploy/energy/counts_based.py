@@ -16,7 +16,7 @@ from tmkt.deploy.energy.units import (
     Synops,
     Updates,
 )
-from tmkt.program.model import DECAY_ONE
+from tmkt.program.arithmetic import DECAY_ONE
 
 NEVER = ("static power", "host input and output")  # what no estimator of operations knows
 WORD = 4  # bytes of an access in Lemaire's model

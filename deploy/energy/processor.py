@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.energy.measured import POWERCAP, measure_cpu
-from tmkt.deploy.engines import Engine
+from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.evaluate import batch_size
 from tmkt.program.model import Program
 

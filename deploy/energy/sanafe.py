@@ -22,8 +22,9 @@ from tmkt.deploy.energy.calibrated import owners
 from tmkt.deploy.energy.updates import depths
 from tmkt.deploy.fit.placement import Placement
 from tmkt.errors import InputError
-from tmkt.program.connectivity import fan, source_shape
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.connectivity import connectivity_of, source_shape
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator
 
 VERSION = "2.2.9"
@@ -63,7 +64,7 @@ def interpreter() -> str | None:
 def synapse_count(program: Program) -> int:
     """Synapses once every one has a weight of its own: what SANA-FE holds."""
     return sum(
-        int(fan(program, layer, synapse).synapses().sum())
+        int(connectivity_of(program, layer, synapse).fan_out().sum())
         for layer in program.layers
         for synapse in layer.synapses
     )
@@ -129,7 +130,7 @@ def edges(
     program: Program, layer: Layer, synapse: Synapse
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
     """Every synapse with its source, target (both numbered in C, H, W order) and weight."""
-    table = fan(program, layer, synapse)
+    table = connectivity_of(program, layer, synapse)
     (rows, row_tap, row_to), (columns, column_tap, column_to) = (
         (np.repeat(np.arange(len(taps.count)), taps.count), taps.tap[used], taps.target[used])
         for taps in (table.rows, table.columns)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import EngineOutput
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError
 
 INSTALL_HINT = (

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import EngineOutput
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError
 from tmkt.hdf5 import check_hdf5
 from tmkt.program.lava_form import fits_netx
@@ -156,7 +156,8 @@ class LavaEngine:
         """Runs the runner (its docstring gives files and lines); its exit code and what it said was
         wrong.
         """
-        command = [sys.executable, "-P", "-m", "tmkt.deploy.lava.runner", str(folder)]
+        runner = "tmkt.deploy.engines.lava_process.runner"
+        command = [sys.executable, "-P", "-m", runner, str(folder)]
         errors: list[str] = []
         process = subprocess.Popen(
             command,

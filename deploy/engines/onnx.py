@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import EngineOutput
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError
-from tmkt.program.model import DECAY_ONE
+from tmkt.program.arithmetic import DECAY_ONE
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
 

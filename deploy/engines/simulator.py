@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import EngineOutput
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.program.simulator.simulator import Simulator
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tmkt.deploy.engines import EngineOutput
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_shape, pooled
+from tmkt.deploy.engines.types import EngineOutput
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, pooled
 
 WRAP = 2**23  # of the current: +2^23 stays, -2^23 wraps
 CLIP = 2**23 - 1  # of the membrane

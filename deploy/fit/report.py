@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import batches, check_samples
 from tmkt.deploy.fit.advice import advise
 from tmkt.deploy.fit.device import Device

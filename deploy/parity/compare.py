@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.engines import Engine, EngineOutput
+from tmkt.deploy.engines.types import Engine, EngineOutput
 from tmkt.deploy.parity.diagnose import UNKNOWN, Evidence, diagnose
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
 from tmkt.program.model import INPUT, Layer, Program

@@ -21,7 +21,8 @@ from tmkt.deploy.parity.rules import (
     run_stepwise,
     synaptic_sums,
 )
-from tmkt.program.model import DECAY_ONE, MAX_THRESHOLD, Layer, Program
+from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.model import Layer, Program
 
 # Fitting a decay: neuron-steps of one round, decays kept, and rounds.
 SCANNED, MOST_DECAYS, ROUNDS = 1024, 64, 6

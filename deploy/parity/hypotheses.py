@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.parity.rules import Rule
-from tmkt.program.model import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 Weights = NDArray[np.int16]
 

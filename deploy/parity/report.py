@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import add_counts, batches, check_samples, wilson
 from tmkt.deploy.parity.compare import Comparison
 from tmkt.deploy.parity.statistics import mcnemar

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Synapse
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Synapse
 
 Integers = NDArray[np.int64]
 WRAP = 2**23  # of the current

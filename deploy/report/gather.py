@@ -16,7 +16,7 @@ from tmkt import __version__
 from tmkt.bundle import Bundle, sha256
 from tmkt.datasets import Recording, dataset
 from tmkt.deploy.energy.report import energy
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import Measurement, answers_of, evaluate, measure
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.program.model import DECAY_ONE, Program
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import Program
 
 Readout = NDArray[np.int64]
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.kernels import kernel
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Synapse, pooled
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Synapse, pooled
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Neuron, Node
 from tmkt.nir.lower import FloatLayer, lower, refuse
-from tmkt.program.model import DECAY_ONE, MAX_THRESHOLD, Layer, Program
+from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.model import Layer, Program
 
 if TYPE_CHECKING:
     import nir

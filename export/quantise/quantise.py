@@ -22,8 +22,9 @@ from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Conv, Dense
 from tmkt.nir.lower import FloatLayer, lower
-from tmkt.program.model import BIAS_RANGE, DECAY_ONE, MAX_THRESHOLD, Layer, Program, Synapse
-from tmkt.program.weight_grid import Grid, bits_of, scale_bounds
+from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.model import Layer, Program, Synapse
+from tmkt.program.weight_grid import WeightGrid, bits_of, scale_bounds
 
 if TYPE_CHECKING:
     import nir
@@ -41,7 +42,7 @@ def quantise(
     max_count: int,
     calibration: Bytes,
     bits: int | str = 8,
-    grids: Mapping[str, Grid] | None = None,
+    grids: Mapping[str, WeightGrid] | None = None,
     labels: NDArray[np.int64] | None = None,
 ) -> tuple[Program, list[dict[str, Any]]]:
     """Gives the integer program of convolutions, dense layers, LIF or IF neurons and pools,
@@ -141,10 +142,10 @@ def _quantise_layer(
     layer: FloatLayer,
     peak: float,
     bits: int,
-    grids: Mapping[str, Grid] | None,
+    grids: Mapping[str, WeightGrid] | None,
     floats: Sources,
     integers: Sources,
-) -> tuple[Layer, Grid, str]:
+) -> tuple[Layer, WeightGrid, str]:
     """A layer's integers, their grid, and what limited its scale: "weight", or one of
     tmkt.program.weight_grid.scale_bounds. Sources: of the float network's spikes, and of the
     integers' own.

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.nir.lower import FloatLayer
-from tmkt.program.model import DECAY_ONE, Layer
-from tmkt.program.weight_grid import Grid
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import Layer
+from tmkt.program.weight_grid import WeightGrid
 
 DEAD, SATURATED = (
     0.1,
@@ -18,9 +19,9 @@ DEAD, SATURATED = (
 
 
 def describe_weights(
-    exact: FloatLayer, layer: Layer, grid: Grid, limited_by: str
+    exact: FloatLayer, layer: Layer, grid: WeightGrid, limited_by: str
 ) -> dict[str, Any]:
-    """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.Grid),
+    """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.WeightGrid),
     `limited_by` (what decided the scale), `largest_weight`, `grid_used` (share of the grid's levels
     that occur), `clipped_weights` (share more than half a step beyond its end), `largest_bias`,
     `weight_error_rms` (relative), `zero_weights` (share), `silent_channels` (outputs without any

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.export.quantise.calibration import BLOCK, InputStatistics
-from tmkt.program.weight_grid import Grid, scales_to_try
+from tmkt.program.weight_grid import WeightGrid, scales_to_try
 
 Doubles = NDArray[np.float64]
 DAMPING = (
@@ -33,11 +33,11 @@ class WeightRounder:
             else None
         )
 
-    def integers(self, grid: Grid) -> NDArray[np.int16]:
+    def integers(self, grid: WeightGrid) -> NDArray[np.int16]:
         """The weights on a grid, of their own shape."""
         return self._round(self.rows, grid).reshape(self.weight.shape).astype(np.int16)
 
-    def error(self, grid: Grid) -> float:
+    def error(self, grid: WeightGrid) -> float:
         """The mean squared error of the synaptic sums, in units of the threshold, of some rows."""
         rows = self.rows[:, :: max(1, self.rows.shape[0] * self.rows.shape[1] // TRIED_ROWS)]
         errors = self._round(rows, grid) / grid.scale - rows
@@ -51,7 +51,7 @@ class WeightRounder:
             )
         return total / int(errors.shape[0] * errors.shape[1])
 
-    def _round(self, rows: Doubles, grid: Grid) -> Doubles:
+    def _round(self, rows: Doubles, grid: WeightGrid) -> Doubles:
         scaled = rows * grid.scale
         if self.blocks is None:
             return _nearest(scaled, grid)
@@ -62,12 +62,12 @@ class WeightRounder:
         return out
 
 
-def _nearest(scaled: Doubles, grid: Grid) -> Doubles:
+def _nearest(scaled: Doubles, grid: WeightGrid) -> Doubles:
     nearest: Doubles = np.clip(grid.step * np.rint(scaled / grid.step), -grid.limit, grid.limit)
     return nearest
 
 
-def _compensated(scaled: Doubles, block: "_Block", grid: Grid) -> Doubles:
+def _compensated(scaled: Doubles, block: "_Block", grid: WeightGrid) -> Doubles:
     left = np.ascontiguousarray(scaled[:, block.order].T)  # [k, rows]
     rounded = np.empty_like(left)
     for start in range(0, len(left), _STRIP):
@@ -105,7 +105,7 @@ def _parts(rows: Doubles) -> list[Doubles]:
     return [rows[:, start : start + BLOCK] for start in range(0, rows.shape[1], BLOCK)]
 
 
-def choose_grid(roundings: list[WeightRounder], bits: int, most: float) -> Grid | None:
+def choose_grid(roundings: list[WeightRounder], bits: int, most: float) -> WeightGrid | None:
     """The grid with a scale of at most `most` on which a layer's weight arrays together lose least;
     None where no scale is above 0.
     """

@@ -14,7 +14,8 @@ from tmkt.export.targets import c_templates as templates
 from tmkt.export.targets.c_range import check_32_bits
 from tmkt.export.targets.shared_weights import first_equal_synapses
 from tmkt.files import writing
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, pooled
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 
 NUMBERS_A_LINE = 32
 

@@ -1,7 +1,8 @@
 """What a program's C must not exceed: 32 bits."""
 
 from tmkt.errors import InputError
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, largest_sum
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, largest_sum
 
 WRAP = 2**23  # of the current, once
 

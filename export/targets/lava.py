@@ -11,8 +11,9 @@ import numpy as np
 
 from tmkt.errors import InputError
 from tmkt.files import writing
+from tmkt.program.arithmetic import MAX_THRESHOLD
 from tmkt.program.lava_form import unroll
-from tmkt.program.model import INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
 def write_lava(program: Program, path: Path) -> None:

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx_parts import Graph, Nodes
 from tmkt.export.targets.shared_weights import first_equal_synapses
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, largest_sum, pooled
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, largest_sum, pooled
 
 RAIL = 2**23 - 1  # a membrane saturates here
 WRAP = 2**23  # a current above this, or at or below its negative, wraps by 2^24

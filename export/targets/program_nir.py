@@ -20,7 +20,8 @@ from tmkt.nir.graph import (
     Pool,
     Shape,
 )
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, Synapse, conv_shape, pooled
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, pooled
 
 if TYPE_CHECKING:
     import nir

@@ -24,7 +24,8 @@ from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.networks import SpikingNetwork
-from tmkt.program.model import DECAY_ONE, Program
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import Program
 from tmkt.recipe import NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
 

@@ -26,7 +26,7 @@ from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.lower import lower
 from tmkt.program.simulator.simulator import Simulator
-from tmkt.program.weight_grid import Grid
+from tmkt.program.weight_grid import WeightGrid
 from tmkt.runs import Run, load_run
 from tmkt.train.qat.training import qat_recipe
 from tmkt.train.trainer import train
@@ -90,7 +90,7 @@ def measured(run: Run, kind: str, bits: str, options: argparse.Namespace) -> dic
                 resume=True,
                 start=run,
             )
-            grids = {name: Grid(**layer) for name, layer in run.info["quantisation"].items()}
+            grids = {name: WeightGrid(**layer) for name, layer in run.info["quantisation"].items()}
         program, _ = quantise(
             network_to_nir(run.load_network()),
             contract.shape,

@@ -13,7 +13,9 @@ from networks import nmnist, random_frames
 from report import Options, Table, alternate, main, ms
 
 from tmkt.deploy.trace import count
-from tmkt.program.model import INPUT, MAX_THRESHOLD, Layer, Program, Synapse, load, save
+from tmkt.program.arithmetic import MAX_THRESHOLD
+from tmkt.program.file import load, save
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator
 
 CHANNELS, SIDE, STEPS, SAMPLES, ROUNDS = 256, 12, 10, 4, 7

@@ -20,7 +20,7 @@ from tmkt.datasets import load_frames
 from tmkt.datasets.nmnist import find_recordings
 from tmkt.deploy.doctor import examine
 from tmkt.deploy.engines import c as module
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir

@@ -19,7 +19,8 @@ from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.errors import InputError
 from tmkt.export.targets.lava import write_lava
 from tmkt.nir.float_network import FloatNetwork
-from tmkt.program import model as programs
+from tmkt.program import file as program_file
+from tmkt.program import model
 
 # Runs the damaged files of a folder through an engine, one after the other, in a process whose
 # memory is bounded; prints how many were refused.
@@ -28,7 +29,7 @@ import sys, warnings
 from pathlib import Path
 import numpy as np
 from tmkt import bundle
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 warnings.simplefilter('ignore')
 folder, engine, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -112,7 +113,7 @@ def test_a_damaged_program_is_refused_in_one_line_or_within_all_ranges(
     refusals = []
     for content in damaged((bundle.path / bundles.PROGRAM).read_bytes(), 400):
         (tmp_path / "program").write_bytes(content)
-        refusals.append(refusal(lambda: programs.check(programs.load(tmp_path / "program"))))
+        refusals.append(refusal(lambda: model.check(program_file.load(tmp_path / "program"))))
     assert_lines(refusals, 200)
 
 

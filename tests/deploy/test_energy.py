@@ -23,7 +23,7 @@ from tmkt.deploy.energy.counted import Counted, run
 from tmkt.deploy.energy.counts_based import davies2018, horowitz45nm, lemaire2022
 from tmkt.deploy.energy.estimate import to_json
 from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Spikes, Synops, Updates, Watts
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 
 FRAMES = example_frames(6)

@@ -13,7 +13,7 @@ from tmkt.bundle import load
 from tmkt.deploy.energy.compare import resampled
 from tmkt.deploy.energy.plot import check_plot, write_plot
 from tmkt.deploy.energy.processor import measure_onnx
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 
 

@@ -21,7 +21,7 @@ from tmkt.deploy.trace import Trace, count
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
-from tmkt.program.connectivity import fan
+from tmkt.program.connectivity import connectivity_of
 from tmkt.program.model import Layer, Program, conv_shape
 
 STEPS = 5
@@ -135,7 +135,7 @@ def test_neurobench_counts_the_same_without_weights_of_zero(plain: Example) -> N
     assert found["Effective_MACs"] == 0
     assert found["Effective_ACs"] < trace.per_sample("synops").mean()
     synapses = sum(
-        int(fan(plain.program, layer, layer.synapses[0]).synapses().sum())
+        int(connectivity_of(plain.program, layer, layer.synapses[0]).fan_out().sum())
         for layer in plain.program.layers
     )
     assert found["Dense"] == STEPS * synapses
@@ -190,8 +190,8 @@ def test_rows_that_no_pooling_reads_are_the_difference_to_the_chip(pooling: Exam
     source, cut = program.layers[0], pooling.program.layers[1]
     assert (program.layers[1].shape, cut.shape) == ((8, 13, 13), (8, 12, 12))
     lost = (
-        fan(program, program.layers[1], cut.synapses[0]).synapses()
-        - fan(pooling.program, cut, cut.synapses[0]).synapses()
+        connectivity_of(program, program.layers[1], cut.synapses[0]).fan_out()
+        - connectivity_of(pooling.program, cut, cut.synapses[0]).fan_out()
     )
     difference = (pooling.spikes[source.name].sum((0, 1), dtype=np.int64) * lost).sum()
     assert whole.layers[1].synops.sum() - ours.layers[1].synops.sum() == difference > 0
@@ -206,7 +206,7 @@ def test_neurobench_counts_a_pooling_window_once_and_the_chip_its_spikes(pooling
     for layer in program.layers[2:]:
         synapse = layer.synapses[0]
         in_window = _windows(pooling.spikes[synapse.source].astype(np.int64), synapse.pool)
-        synapses = fan(program, layer, synapse).nonzero_synapses()[
+        synapses = connectivity_of(program, layer, synapse).nonzero_fan_out()[
             :, :: synapse.pool, :: synapse.pool
         ][:, : in_window.shape[3], : in_window.shape[4]]
         once += int(((in_window > 0) * synapses).sum())

@@ -15,7 +15,7 @@ from tmkt.deploy.energy.calibrated import cost, neurons_by_core
 from tmkt.deploy.energy.constants import load_constants
 from tmkt.deploy.energy.counted import Counted, OnChip, run
 from tmkt.deploy.energy.estimate import to_json
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.fit.traffic import traffic
 
 FRAMES = example_frames(4)

@@ -12,7 +12,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.datasets import Recording
 from tmkt.deploy import evaluate as module
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import answers_of, evaluate, join_answers, measure, wilson, write_results
 from tmkt.errors import InputError
 

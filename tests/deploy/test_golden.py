@@ -20,7 +20,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.lava import write_lava
-from tmkt.program import model as program_files
+from tmkt.program import file as program_file
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator
 
@@ -46,7 +46,7 @@ def assert_equal_to_lava(
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_simulator_and_plain_reference_compute_what_lava_computed(path: Path) -> None:
-    program = program_files.load(path.with_suffix(".safetensors"))
+    program = program_file.load(path.with_suffix(".safetensors"))
     with np.load(path, allow_pickle=False) as golden:
         readout, spikes, _ = run_plain(program, golden["frames"])
         assert_equal_to_lava(golden, readout, spikes)
@@ -58,7 +58,7 @@ def test_simulator_and_plain_reference_compute_what_lava_computed(path: Path) ->
 def test_golden_vectors_reach_the_limits_of_the_state() -> None:
     faults = {}
     for path in GOLDEN:
-        program = program_files.load(path.with_suffix(".safetensors"))
+        program = program_file.load(path.with_suffix(".safetensors"))
         with np.load(path, allow_pickle=False) as golden:
             faults[path.stem] = Simulator(program, threads=1).run(golden["frames"]).faults
     assert faults["saturation"]["membrane_clips"] > 100
@@ -67,7 +67,7 @@ def test_golden_vectors_reach_the_limits_of_the_state() -> None:
 
 
 def test_golden_vectors_hold_every_kind_of_synapse() -> None:
-    golden = [program_files.load(path.with_suffix(".safetensors")) for path in GOLDEN]
+    golden = [program_file.load(path.with_suffix(".safetensors")) for path in GOLDEN]
     pairs = [
         (layer, synapse)
         for program in golden

@@ -15,8 +15,8 @@ from plain_program import run_plain
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines.lava import LavaEngine, installed
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.lava import write_lava
@@ -127,7 +127,8 @@ class TestRealLava:
         }
         (tmp_path / "job.json").write_text(json.dumps(job))
         script = (
-            "import sys; from pathlib import Path; from tmkt.deploy.lava import runner\ncode ="
+            "import sys; from pathlib import Path\n"
+            "from tmkt.deploy.engines.lava_process import runner\ncode ="
             f" runner.main(Path({str(tmp_path)!r}))\nprint(code, sorted({{'torch', 'matplotlib',"
             " 'cv2', 'spikingjelly'} & set(sys.modules)))"
         )
@@ -230,7 +231,7 @@ class NoLava:
 sys.meta_path.insert(0, NoLava())
 from pathlib import Path
 from tmkt import bundle
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 try:
     open_engine("lava", bundle.load(Path({str(bundle.path)!r})))

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from tmkt.bundle import Bundle, sha256
 from tmkt.console import parity_table
 from tmkt.deploy import evaluate as evaluation
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.parity.report import parity
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.errors import InputError

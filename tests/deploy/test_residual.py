@@ -13,8 +13,8 @@ from plain_program import run_plain
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines.lava import installed
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.report import fit

@@ -12,7 +12,7 @@ from tmkt.bundle import MANIFEST, Bundle, sha256
 from tmkt.datasets import Recording
 from tmkt.deploy import evaluate as evaluation
 from tmkt.deploy import shards
-from tmkt.deploy.engines import open_engine
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import measure, write_results
 from tmkt.deploy.shards import Job, in_this_process, run_recordings, run_shard
 from tmkt.errors import InputError

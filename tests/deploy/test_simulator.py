@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from plain_program import run_plain, synaptic_sum
 from random_programs import frames_for, programs
 
-from tmkt.program.model import INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.arithmetic import MAX_THRESHOLD
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.simulator import STEPS_AT_ONCE, Simulator
 
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from plain_program import run_plain
 from random_programs import frames_for, programs
 
-from tmkt.deploy.engines import open_engine
 from tmkt.deploy.engines import torch as module
+from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.torch import STEPS_AT_ONCE, TorchEngine, _Layer
-from tmkt.program import model as program_files
+from tmkt.program import file as program_file
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_it_computes_what_lava_computed(path: Path) -> None:
-    program = program_files.load(path.with_suffix(".safetensors"))
+    program = program_file.load(path.with_suffix(".safetensors"))
     with np.load(path, allow_pickle=False) as golden:
         found = TorchEngine(program).run(golden["frames"])
         np.testing.assert_array_equal(found.readout, golden["readout"])
@@ -96,7 +96,7 @@ def test_a_host_without_torch_is_told_so_in_one_line(tmp_path: Path) -> None:
     write_example(tmp_path / "bundle", example_parts())
     code = (
         "import sys; sys.modules['torch'] = None\nfrom pathlib import Path; from tmkt import"
-        " bundle; from tmkt.deploy.engines import open_engine; from tmkt.errors import"
+        " bundle; from tmkt.deploy.engines.registry import open_engine; from tmkt.errors import"
         f" InputError\nopened = bundle.load(Path({str(tmp_path / 'bundle')!r}))\ntry:"
         " open_engine('torch', opened)\nexcept InputError as error: print(error)"
     )

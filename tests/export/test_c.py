@@ -20,12 +20,14 @@ from random_programs import frames_for, programs
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import EngineOutput
 from tmkt.deploy.engines.c import CEngine
+from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.c import write_c, write_c_header
-from tmkt.program.model import DECAY_ONE, Layer, Program, Synapse, load
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.file import load
+from tmkt.program.model import Layer, Program, Synapse
 
 pytestmark = needs_cc
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))

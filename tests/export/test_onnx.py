@@ -16,7 +16,9 @@ from random_programs import frames_for, programs
 
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx import write_onnx
-from tmkt.program.model import DECAY_ONE, Layer, Program, Synapse, load
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.file import load
+from tmkt.program.model import Layer, Program, Synapse
 
 # All that real Lava computed, but for the one program that the export refuses (a test below).
 GOLDEN = [

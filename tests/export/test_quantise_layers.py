@@ -26,7 +26,7 @@ from tmkt.export.quantise.quantise import quantise
 from tmkt.export.quantise.report import describe_answers, describe_spikes
 from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.program.model import Layer, Synapse, conv_shape
-from tmkt.program.weight_grid import Grid, bits_of
+from tmkt.program.weight_grid import WeightGrid, bits_of
 
 SHAPE = (2, 34, 34)
 PLAIN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -115,7 +115,7 @@ def correlated_inputs(inputs: int, seed: int) -> InputStatistics:
 @given(st.integers(2, 8), st.integers(1, 80), st.integers(0, 2**31))
 def test_rounding_keeps_to_the_grid(bits: int, inputs: int, seed: int) -> None:
     weight = np.random.default_rng(seed).normal(0, 0.1, (12, inputs))
-    on = Grid(bits, 2 ** (9 - bits), 1000)
+    on = WeightGrid(bits, 2 ** (9 - bits), 1000)
     for statistics in ([correlated_inputs(inputs, seed)], None):
         found = WeightRounder(weight, statistics).integers(on)
         assert not np.any(found % on.step)
@@ -126,7 +126,7 @@ def test_rounding_keeps_to_the_grid(bits: int, inputs: int, seed: int) -> None:
 def test_rounded_weights_make_up_for_each_others_errors(bits: int) -> None:
     weight = np.random.default_rng(bits).normal(0, 0.1, (12, 70))
     statistics = correlated_inputs(70, bits)
-    on = Grid(bits, 2 ** (9 - bits), 1)
+    on = WeightGrid(bits, 2 ** (9 - bits), 1)
     on = replace(on, scale=int(on.limit / np.abs(weight).max()))
     errors = []
     for given_statistics in ([statistics], None):
@@ -138,8 +138,10 @@ def test_rounded_weights_make_up_for_each_others_errors(bits: int) -> None:
 def test_weights_on_the_grid_stay_as_they_are() -> None:
     weight = np.random.default_rng(0).integers(-7, 8, (6, 40)) / 7
     rounding = WeightRounder(weight, [correlated_inputs(40, 1)])
-    np.testing.assert_array_equal(rounding.integers(Grid(4, 32, 224)), np.rint(weight * 7) * 32)
-    assert rounding.error(Grid(4, 32, 224)) < 1e-20
+    np.testing.assert_array_equal(
+        rounding.integers(WeightGrid(4, 32, 224)), np.rint(weight * 7) * 32
+    )
+    assert rounding.error(WeightGrid(4, 32, 224)) < 1e-20
 
 
 def test_a_few_large_weights_are_clipped_where_bits_are_few_and_none_where_they_are_many() -> None:
@@ -149,7 +151,7 @@ def test_a_few_large_weights_are_clipped_where_bits_are_few_and_none_where_they_
     few, many = (choose_grid([rounding], bits, 1e9) for bits in (3, 8))
     assert few is not None
     assert few.scale > 1.5 * few.limit
-    assert many == Grid(8, 2, 254)
+    assert many == WeightGrid(8, 2, 254)
 
 
 def test_where_little_scale_is_left_the_grid_is_finer() -> None:
@@ -167,7 +169,7 @@ def test_where_little_scale_is_left_the_grid_is_finer() -> None:
 def test_calibration_brings_the_logits_nearer_to_the_float_networks(bits: int) -> None:
     graph, frames = network_to_nir(make_network()), make_frames(24, 6, SHAPE)
     chosen = quantise(graph, SHAPE, 1, frames, bits)[1]
-    grids = {entry["layer"]: Grid(bits, entry["step"], entry["scale"]) for entry in chosen}
+    grids = {entry["layer"]: WeightGrid(bits, entry["step"], entry["scale"]) for entry in chosen}
     nearest = quantise(graph, SHAPE, 1, frames, bits, grids)[1]
     assert chosen[-1]["logit_error"] < 0.6 * nearest[-1]["logit_error"]
 
@@ -175,10 +177,10 @@ def test_calibration_brings_the_logits_nearer_to_the_float_networks(bits: int) -
 def test_given_grids_are_used_as_they_are_and_weights_go_to_their_nearest_level() -> None:
     graph = network_to_nir(make_network())
     grids = {
-        "conv1": Grid(3, 64, 200),
-        "conv2": Grid(3, 64, 300),
-        "conv3": Grid(3, 32, 1500),
-        "readout": Grid(3, 16, 5000),
+        "conv1": WeightGrid(3, 64, 200),
+        "conv2": WeightGrid(3, 64, 300),
+        "conv3": WeightGrid(3, 32, 1500),
+        "readout": WeightGrid(3, 16, 5000),
     }
     program, report = quantise(graph, SHAPE, 1, make_frames(2, 4, SHAPE), "3", grids)
     assert (

@@ -28,8 +28,9 @@ from tmkt import bundle as bundles
 from tmkt.deploy.engines.lava import LavaEngine
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.lava import write_lava
-from tmkt.program import model as programs
-from tmkt.program.model import MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program import file as program_file
+from tmkt.program.arithmetic import MAX_THRESHOLD
+from tmkt.program.model import Layer, Program, Synapse
 
 FOLDER = Path(__file__).parent
 Frames = NDArray[np.uint8]
@@ -464,7 +465,7 @@ def make(name: str) -> None:
         for layer in program.layers
     )
     readout, spikes = run_netx(program, frames) if chain else run_in_lava(program, frames)
-    programs.save(program, FOLDER / f"{name}.safetensors")
+    program_file.save(program, FOLDER / f"{name}.safetensors")
     packed = {f"spikes/{layer}": np.packbits(s) for layer, s in spikes.items()}
     np.savez_compressed(FOLDER / f"{name}.npz", frames=frames, readout=readout, **packed)
     rates = ", ".join(f"{layer} {s.mean():.3f}" for layer, s in spikes.items())

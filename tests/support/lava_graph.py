@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.export.targets.lava import unroll
-from tmkt.program import model as programs
+from tmkt.program import file as program_file
+from tmkt.program.arithmetic import MAX_THRESHOLD
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 Spikes = dict[str, NDArray[np.uint8]]
@@ -39,7 +40,7 @@ def run_in_lava(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
     """
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
-        programs.save(program, job / "program.safetensors")
+        program_file.save(program, job / "program.safetensors")
         np.save(job / "frames.npy", frames)
         done = subprocess.run(
             [sys.executable, __file__, folder], capture_output=True, text=True, timeout=300
@@ -120,7 +121,7 @@ def _neurons(layer: Layer, start: int) -> Any:
         dv=layer.voltage_decay,
         bias_mant=bias,
         bias_exp=6,
-        vth=layer.threshold if layer.fires else programs.MAX_THRESHOLD,
+        vth=layer.threshold if layer.fires else MAX_THRESHOLD,
         reset_interval=10**6,
         reset_offset=start,
     )
@@ -132,7 +133,7 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
 
-    from tmkt.deploy.lava.runner import watch_children
+    from tmkt.deploy.engines.lava_process.runner import watch_children
 
     lag = lags(program)
     steps, depth = len(frames), max(lag.values()) + 1
@@ -207,9 +208,9 @@ def _run_sample(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
 
 def main(folder: Path) -> int:
     """Runs the job in `folder`; gives the exit code."""
-    import tmkt.deploy.lava.runner  # prepares this process for Lava  # noqa: F401
+    import tmkt.deploy.engines.lava_process.runner  # prepares this process for Lava  # noqa: F401
 
-    program = programs.load(folder / "program.safetensors")
+    program = program_file.load(folder / "program.safetensors")
     assert max(lags(program).values()) == lags(program)[program.layers[-1].name], (
         "the last layer must be the one that runs latest"
     )

@@ -8,18 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.program.model import (
-    DECAY_ONE,
-    INPUT,
-    MAX_DELAY,
-    MAX_THRESHOLD,
-    Layer,
-    Program,
-    Synapse,
-    conv_shape,
-    largest_sum,
-    pooled,
-)
+from tmkt.program.arithmetic import DECAY_ONE, MAX_DELAY, MAX_THRESHOLD
+from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, largest_sum, pooled
 
 DECAYS = st.one_of(st.sampled_from([0, 1, 1024, 2048, 4095, 4096]), st.integers(0, DECAY_ONE))
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from tmkt import bundle as bundles
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.program import model as programs
+from tmkt.program import file as program_file
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 CONTRACT = InputContract((5, 4), 3, 1000, 2)
@@ -219,7 +219,7 @@ def test_a_program_with_integers_out_of_range_is_refused_though_its_hash_fits(
 ) -> None:
     write(tmp_path / "b")
     path = tmp_path / "b" / bundles.PROGRAM
-    programs.save(example_program(), path)
+    program_file.save(example_program(), path)
     tensors, header = read(path)
     tensors["conv1/0/weight"][0, 0, 0, 0] = 300
     save_file(tensors, path, metadata=header)

@@ -55,7 +55,7 @@ def test_imports_keep_to_the_house_rules(path: Path) -> None:
 
 def test_running_a_bundle_does_not_load_torch() -> None:
     code = (
-        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines,"
+        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines.registry,"
         " tmkt.program.simulator.simulator, tmkt.deploy.engines.onnx, tmkt.deploy.engines.float,"
         " tmkt.deploy.parity.report, tmkt.deploy.energy, tmkt.deploy.evaluate; print(sorted({'torch',"
         " 'spikingjelly', 'lava'} & set(sys.modules)))"

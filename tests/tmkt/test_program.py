@@ -15,7 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tmkt.errors import InputError
-from tmkt.program.model import INPUT, MAX_DELAY, Layer, Program, Synapse, largest_sum, load, save
+from tmkt.program.arithmetic import MAX_DELAY
+from tmkt.program.file import load, save
+from tmkt.program.model import INPUT, Layer, Program, Synapse, largest_sum
 
 CONV = Synapse(INPUT, "conv", np.full((4, 1, 3, 3), 2, np.int16), padding=(1, 1), groups=2)
 DENSE = Synapse("a", "dense", np.full((3, 4 * 3 * 2), 4, np.int16), pool=2)

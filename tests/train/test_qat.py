@@ -17,7 +17,7 @@ from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
 from tmkt.program.simulator.simulator import Simulator
-from tmkt.program.weight_grid import Grid
+from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe, parse_recipe
 from tmkt.runs import CALIBRATION, CHECKPOINT, METRICS, MODEL, Run, load_run
 from tmkt.train.checkpoint import load_module
@@ -99,7 +99,7 @@ def test_the_forward_pass_is_the_exported_program_bit_for_bit(
         3,
         frames,
         text,
-        {name: Grid(**on) for name, on in grids.items()},
+        {name: WeightGrid(**on) for name, on in grids.items()},
     )
     assert max(entry["weight_error_rms"] for entry in report) < 1e-5
     readout, expected, _ = run_plain(program, frames)
@@ -266,6 +266,6 @@ def test_residual_networks_of_spikes_train_on_integers_and_analog_ones_are_refus
             1,
             frames,
             8,
-            {name: Grid(**on) for name, on in grids.items()},
+            {name: WeightGrid(**on) for name, on in grids.items()},
         )
         assert max(entry["weight_error_rms"] for entry in report) < 1e-5

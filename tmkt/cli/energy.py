@@ -71,7 +71,7 @@ def energy(
     exclusions.
     """
     from tmkt.deploy.energy.report import check_device
-    from tmkt.deploy.engines import open_engine
+    from tmkt.deploy.engines.registry import open_engine
 
     devices = list(dict.fromkeys(device or ["loihi1"]))
     first = open_bundle(bundle, bins, bin_us, max_count)

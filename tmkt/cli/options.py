@@ -55,6 +55,6 @@ def recipe_names(incomplete: str) -> list[str]:
 
 def engine_names(incomplete: str) -> list[str]:
     """The engines, for the shell."""
-    from tmkt.deploy.engines import ENGINES
+    from tmkt.deploy.engines.types import ENGINES
 
     return [name for name in ENGINES if name.startswith(incomplete)]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, Pool
-from tmkt.program.model import INPUT, MAX_DELAY, Synapse, pooled
+from tmkt.program.arithmetic import MAX_DELAY
+from tmkt.program.model import INPUT, Synapse, pooled
 
 Doubles = NDArray[np.float64]
 _MAX_COMPOSED = (

@@ -54,7 +54,7 @@ def _table(pairs: list[list[tuple[int, int]]]) -> Taps:
 
 
 @dataclass(frozen=True)
-class Fan:
+class Connectivity:
     """A synapse seen from its source, which counts as [C, H, W] (a source of shape (N,) as [N, 1,
     1]).
 
@@ -69,7 +69,7 @@ class Fan:
     weight: NDArray[np.int16]
     first: NDArray[np.int32]
 
-    def synapses(self) -> NDArray[np.int64]:
+    def fan_out(self) -> NDArray[np.int64]:
         """int64 [C, H, W]: how many synapses a spike at each site drives, those with a weight of
         zero included.
         """
@@ -78,7 +78,7 @@ class Fan:
             sites * self.weight.shape[3], (self.weight.shape[0], *sites.shape)
         ).copy()
 
-    def nonzero_synapses(self) -> NDArray[np.int64]:
+    def nonzero_fan_out(self) -> NDArray[np.int64]:
         """int64 [C, H, W]: how many of them have a weight other than zero."""
         nonzero = np.count_nonzero(self.weight, axis=3).astype(np.int64)
         rows, columns = (
@@ -102,14 +102,14 @@ def source_shape(program: Program, synapse: Synapse) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (shape[0], 1, 1)
 
 
-def fan(program: Program, layer: Layer, synapse: Synapse) -> Fan:
+def connectivity_of(program: Program, layer: Layer, synapse: Synapse) -> Connectivity:
     """The table of one synapse of a program."""
     channels, height, width = source_shape(program, synapse)
     w = synapse.weight
     if synapse.kind == "dense":
         inner = pooled((channels, height, width), synapse.pool)
         weight = np.ascontiguousarray(w.reshape(-1, *inner).transpose(1, 2, 3, 0), np.int16)
-        return Fan(
+        return Connectivity(
             _dense_taps(height, synapse.pool),
             _dense_taps(width, synapse.pool),
             weight,
@@ -130,7 +130,7 @@ def fan(program: Program, layer: Layer, synapse: Synapse) -> Fan:
         )
         for axis, size in enumerate((height, width))
     )
-    return Fan(
+    return Connectivity(
         rows,
         columns,
         weight,

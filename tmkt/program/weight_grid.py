@@ -5,7 +5,7 @@ them, what limits a layer's scale.
 from dataclasses import dataclass, replace
 
 from tmkt.errors import InputError, nearest
-from tmkt.program.model import BIAS_RANGE, MAX_THRESHOLD
+from tmkt.program.arithmetic import BIAS_RANGE, MAX_THRESHOLD
 
 BITS = range(2, 9)
 # membranes may grow to this many times the largest one seen on calibration before they clip
@@ -19,7 +19,7 @@ FACTORS = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 
 
 @dataclass(frozen=True)
-class Grid:
+class WeightGrid:
     """The weights that a layer may have: -limit .. limit in steps, for so many `bits` (2..8);
     `scale` turns float weights into these integers.
 
@@ -38,12 +38,12 @@ class Grid:
         return self.step * (int(2 ** (self.bits - 1)) - 1)
 
 
-def scales_to_try(bits: int, largest_weight: float, most: float) -> list[Grid]:
+def scales_to_try(bits: int, largest_weight: float, most: float) -> list[WeightGrid]:
     """The grids of so many bits that a layer is tried on, whose scales are at most `most`: the one
     that just holds the largest float weight first, then those that clip it (FACTORS). Empty where
     none above 0 is possible.
     """
-    grid = Grid(bits, 2 ** (9 - bits), 1)
+    grid = WeightGrid(bits, 2 ** (9 - bits), 1)
     while grid.step > 2 and grid.limit / largest_weight > most:
         grid = replace(grid, step=grid.step // 2)
     scales = dict.fromkeys(

@@ -18,8 +18,8 @@ from tmkt.networks import Block, SpikingNetwork
 from tmkt.networks.cpu.threads import each_share
 from tmkt.networks.lif import LIF
 from tmkt.networks.sew_resnet import SpikingConv
-from tmkt.program.model import BIAS_RANGE, DECAY_ONE
-from tmkt.program.weight_grid import Grid, bits_of, scale_bounds, scales_to_try
+from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE
+from tmkt.program.weight_grid import WeightGrid, bits_of, scale_bounds, scales_to_try
 from tmkt.recipe import NetworkRecipe
 from tmkt.train.measure import logits_of
 from tmkt.train.qat import kernels
@@ -34,7 +34,7 @@ class Rounding:
     layer.
     """
 
-    grid: Grid
+    grid: WeightGrid
     area: int
 
     def integers(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -234,7 +234,7 @@ def _head(grid: SpikingNetwork) -> GridHead:
 
 
 @torch.no_grad()
-def _set(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor, grid: Grid) -> None:
+def _set(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor, grid: WeightGrid) -> None:
     """Takes weights and biases that act on the membrane in units of the threshold."""
     assert layer.bias is not None
     layer.weight.copy_(weight * (grid.scale / grid.step))
@@ -283,7 +283,7 @@ def _folded(module: Any) -> tuple[Tensor, Tensor]:
 
 def _choose(
     name: str, weight: Tensor, bias: Tensor, bits: int, peak: float | None, fires: bool
-) -> Grid:
+) -> WeightGrid:
     most = min([*scale_bounds(float(bias.abs().max()), peak, fires).values(), 2.0**31])
     tried = scales_to_try(bits, float(weight.abs().max()), most)
     if not tried:

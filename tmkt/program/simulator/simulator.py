@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.kernels import kernel
-from tmkt.program.model import DECAY_ONE, INPUT, Layer, Program, largest_sum
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import INPUT, Layer, Program, largest_sum
 from tmkt.program.simulator.delivery import LANES, deliver
 from tmkt.program.simulator.neurons import update, update_plain
 from tmkt.program.simulator.synapses import Group, groups_of

@@ -1,5 +1,5 @@
 """Runs a netx file, or a program as a graph (graph.py), in real Lava: `python -m
-tmkt.deploy.lava.runner JOB_DIR`. Lava is imported nowhere else.
+tmkt.deploy.engines.lava_process.runner JOB_DIR`. Lava is imported nowhere else.
 
 JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner
 adds, for each layer i that fires, `spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)],
@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.lava import compat
+from tmkt.deploy.engines.lava_process import compat
 
 compat.prepare()
 
@@ -36,16 +36,17 @@ from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.io.source import RingBuffer  # noqa: E402
 
-from tmkt.deploy.lava.graph import GRADED_BITS, Graph  # noqa: E402
-from tmkt.deploy.lava.sink.file_sink import FileSink  # noqa: E402
-from tmkt.program import model as programs  # noqa: E402
+from tmkt.deploy.engines.lava_process.graph import GRADED_BITS, Graph  # noqa: E402
+from tmkt.deploy.engines.lava_process.sink.file_sink import FileSink  # noqa: E402
+from tmkt.program import file as program_file  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Job:
     """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W)
-    or (N,); `fires`, `shapes` and `late` have one entry a layer (of the netx file: that has
-    weights). `late`: what the layer sends may arrive steps later than it could.
+        or (N,); `fires`, `shapes` and `late`
+    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may
+        arrive steps later than it could.
     """
 
     net: str
@@ -86,7 +87,7 @@ def read_job(path: Path) -> Job:
 def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
     """The network, fed with frames uint8 [samples, steps, C, H, W]."""
     if job.graph:
-        graph = Graph(programs.load(Path(job.net)), frames)
+        graph = Graph(program_file.load(Path(job.net)), frames)
         neurons = list(graph.neurons.values())
         return Network(
             neurons[-1],

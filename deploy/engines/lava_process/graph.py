@@ -17,8 +17,9 @@ from lava.proc.lif.process import LIF, LIFReset
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
+from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
 from tmkt.program.lava_form import lags, unroll
-from tmkt.program.model import DECAY_ONE, INPUT, MAX_THRESHOLD, Layer, Program, Synapse
+from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 GRADED_BITS = 8  # width of a count at the input; without it Lava takes every count above 0 for 1
 

@@ -141,13 +141,13 @@ def _confusion(report: dict[str, Any]) -> Table | None:
     classes, matrix = report["classes"], report["evaluation"]["confusion"]
     if len(classes) <= MOST_CLASSES:
         rows = [[name, *map(str, row)] for name, row in zip(classes, matrix, strict=True)]
-        return Table("confusion", ["recorded", *classes], rows)
+        return Table("confusion", ["true class", *classes], rows)
     wrong = [(n, i, k) for i, row in enumerate(matrix) for k, n in enumerate(row) if n and i != k]
     wrong.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
     rows = [
         [classes[i], classes[k], str(n), str(sum(matrix[i]))] for n, i, k in wrong[:MOST_CONFUSIONS]
     ]
-    return Table("confusions", ["recorded", "taken for", "recordings", "of"], rows)
+    return Table("confusions", ["true class", "predicted", "recordings", "of"], rows)
 
 
 def _quantisation(entries: list[dict[str, Any]]) -> Table | None:

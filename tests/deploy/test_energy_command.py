@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tmkt import console
 from tmkt.bundle import load
+from tmkt.cli.tables.energy import print_energy
 from tmkt.deploy.energy.compare import resampled
 from tmkt.deploy.energy.plot import check_plot, write_plot
 from tmkt.deploy.energy.processor import measure_onnx
@@ -100,13 +100,13 @@ def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(
         "reason": None,
     }
     measured |= {"includes": ["processor packages"], "excludes": ["memory chips"], "source": "RAPL"}
-    console.energy_table({**report, "measured": measured})
+    print_energy({**report, "measured": measured})
     out = capsys.readouterr().out
     assert all(f"\nBy {of} " in out for of in ("layer", "class", "step"))
     assert "onnx: 10 mJ an inference above idle (8 mJ to 12 mJ), idle 20 W" in out
     assert "leaves out: memory chips" in out
     many = [{**e, "steps": e["steps"] * 41} for e in report["estimates"]]
-    console.energy_table({**report, "estimates": many})
+    print_energy({**report, "estimates": many})
     assert (
         f"By step: {41 * report['steps']} of them, see --csv or --json" in capsys.readouterr().out
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tmkt.bundle import Bundle, sha256
-from tmkt.console import parity_table
+from tmkt.cli.tables.parity import print_parity
 from tmkt.deploy import evaluate as evaluation
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.parity.report import parity
@@ -301,7 +301,7 @@ def test_people_see_layers_and_the_cause(
     parts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flipped = changed(parts[1], 1, lambda w: w[:, :, ::-1, ::-1])
-    parity_table(
+    print_parity(
         parity(
             write_example(tmp_path / "b", parts, onnx=flipped),
             ["onnx", "float"],
@@ -319,7 +319,7 @@ def test_people_see_layers_and_the_cause(
     ):
         assert words in shown
     permuted = changed(parts[1], 1, lambda w: w[::-1])
-    parity_table(
+    print_parity(
         parity(write_example(tmp_path / "c", parts, onnx=permuted), ["onnx"], FRAMES, LABELS, 100.0)
     )
     assert "unknown, none of the faults" in capsys.readouterr().out

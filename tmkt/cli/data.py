@@ -10,6 +10,7 @@ import typer
 from tmkt import console
 from tmkt.cli import datasets
 from tmkt.cli.options import JsonOption
+from tmkt.cli.tables.datasets import print_recording
 from tmkt.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ def data_info(
         except InputError as error:  # what came before the damage is worth knowing
             damage = error
     if statistics.events or as_json:
-        _show(_report(file, source, statistics.to_json(), damage), as_json)
+        report = _report(file, source, statistics.to_json(), damage)
+        if as_json:
+            console.emit_json(report)
+        else:
+            print_recording(report)
     if damage:
         raise damage
 
@@ -238,43 +243,3 @@ def _report(
             "damage": None if damage is None else str(damage),
         }
     )
-
-
-def _show(report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        console.emit_json(report)
-        return
-    sensor, counters = report["sensor"], report["counters"]
-    size = (
-        f"{sensor['width']}x{sensor['height']}"
-        if sensor
-        else f"at least {report['x'][1] + 1}x{report['y'][1] + 1} (the file does not say)"
-    )
-    rates = (report["events_per_s"], report["peak_events_per_s"])
-    rows: list[list[object]] = [
-        ["format", report["format"]],
-        ["sensor", size],
-        ["size", f"{report['bytes']:,} bytes"],
-        ["events", f"{report['events']:,}"],
-        ["duration", f"{report['duration_s']:.6f} s"],
-        ["first and last stamp", f"{report['first_us']} and {report['last_us']} us"],
-        [
-            "rate",
-            (
-                None
-                if rates[0] is None
-                else f"{rates[0]:,.0f} events/s; at most {rates[1]:,.0f} in 10 ms"
-            ),
-        ],
-        ["on events", console.percent(report["on_share"])],
-        ["columns and rows", "x {} to {}, y {} to {}".format(*report["x"], *report["y"])],
-        ["longest pause", f"{report['longest_pause_us']} us"],
-    ]
-    rows += [
-        [name.replace("_", " "), value]
-        for name, value in counters.items()
-        if value and name != "events"
-    ]
-    console.table(report["file"], ["", "value"], rows)
-    for note in report["notes"]:
-        console.note(f"{report['file']}: {note}")

@@ -7,8 +7,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import JsonOption
-
-SHOWN = 10  # of each kind of finding
+from tmkt.cli.tables.datasets import print_data_check, print_data_sets
 
 
 def register(app: typer.Typer) -> None:
@@ -42,34 +41,7 @@ def data_list(
             }
         )
         return
-    rows: list[list[object]] = []
-    for entry in found:
-        recordings = "; ".join(
-            f"{f['path']} ({f['recordings']} recordings)" for f in entry["recordings"]
-        )
-        images = "; ".join(entry["images"])
-        rows.append(
-            [
-                entry["name"],
-                entry["title"],
-                entry["classes"],
-                ", ".join(entry["protocols"]),
-                recordings or None,
-                images or None,
-            ]
-        )
-    console.table(
-        "Data sets",
-        [
-            "name",
-            "recordings and images",
-            "classes",
-            "protocols",
-            "found recordings",
-            "found images",
-        ],
-        rows,
-    )
+    print_data_sets(found)
     console.note(
         f"Looked in: {', '.join(map(str, look_in(places or [])))}. To fetch: tmkt data fetch"
         f" {'|'.join(FETCHED)}"
@@ -116,47 +88,9 @@ def data_check(
     if as_json:
         console.emit_json(report)
     else:
-        _show(report)
+        print_data_check(report)
     if report["problems"]:
         raise typer.Exit(1)
-
-
-def _show(report: dict) -> None:  # type: ignore[type-arg]
-    rows: list[list[object]] = [
-        [c["name"], c["recordings"], c["images"]] for c in report["classes"]
-    ]
-    rows.append(["all", report["recordings"], report["images"]])
-    console.table(f"{report['title']} in {report['root']}", ["class", "recordings", "images"], rows)
-    columns = ["train", "test", "images", "shared_instances", "tested_images"]
-    splits: list[list[object]] = [
-        [p["protocol"], *(p[column] for column in columns), p["error"]] for p in report["protocols"]
-    ]
-    title = "Splits, by the recipes' defaults"
-    console.table(
-        title,
-        [
-            "protocol",
-            "train",
-            "test",
-            "images",
-            "tested and trained on",
-            "tested and seen as images",
-            "refused",
-        ],
-        splits,
-    )
-    for what, found in (
-        ("cannot be read", [entry["error"] for entry in report["corrupt"]]),
-        ("no recordings of class", report["classes_without_recordings"]),
-        ("no images of class", report["classes_without_images"]),
-        ("another class as an image", report["label_conflicts"]),
-        ("the same recording twice", [" = ".join(pair) for pair in report["duplicates"]]),
-    ):
-        for entry in found[:SHOWN]:
-            print(f"{what}: {entry}")
-        if len(found) > SHOWN:
-            print(f"{what}: and {len(found) - SHOWN} more (--json has all)")
-    print("FAILED: " + "; ".join(report["problems"]) if report["problems"] else "All is well.")
 
 
 def data_fetch(

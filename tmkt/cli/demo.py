@@ -15,6 +15,9 @@ from tmkt.cli.steps import (
     run_parity,
     run_training,
 )
+from tmkt.cli.tables.demo import print_files
+from tmkt.cli.tables.energy import print_energy
+from tmkt.cli.tables.parity import print_parity
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -73,31 +76,18 @@ def demo(
         Wanted(devices=DEVICES, parity=reports, energy=estimates),
         page,
     )
-    console.energy_table(estimates)
-    console.parity_table(*reports)
-    places: list[list[object]] = [
-        ["report, for a browser", page],
-        ["recordings", data],
-        ["run", run_path],
-        ["bundle", bundle_path],
-    ]
-    places += [
-        [f"  {what}", bundle_path / name]
-        for what, name in (("Lava", LAVA), ("NIR", NIR), ("ONNX", ONNX))
-    ]
-    central = estimates["estimates"][0]
-    interval = f"{console.joules(central['low_j'])} to {console.joules(central['high_j'])}"
-    places.insert(
-        0,
-        [
-            "energy per inference",
-            (
-                f"{console.joules(central['energy_j'])} ({interval}) on {central['device']}, more"
-                " above"
-            ),
-        ],
-    )
-    console.table("And", ["what", "figure or path"], places)
+    print_energy(estimates)
+    print_parity(*reports)
+    files = {
+        "report, for a browser": page,
+        "recordings": data,
+        "run": run_path,
+        "bundle": bundle_path,
+        "  Lava": bundle_path / LAVA,
+        "  NIR": bundle_path / NIR,
+        "  ONNX": bundle_path / ONNX,
+    }
+    print_files(estimates, files)
     if not installed():
         console.note(f"Lava was left out: {INSTALL_HINT}")
     yours = "your own recordings: tmkt train nmnist-fewshot --data DIR --static DIR"

@@ -4,6 +4,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import JsonOption
+from tmkt.cli.tables.doctor import print_findings
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -17,9 +18,5 @@ def doctor(json: JsonOption = False) -> None:
     if json:
         console.emit_json({"findings": findings})
     else:
-        console.table(
-            "tmkt doctor",
-            ["part", "found", "what to do"],
-            [[f["part"], f["found"] or "not found", f["advice"] or ""] for f in findings],
-        )
+        print_findings(findings)
     raise typer.Exit(1 if any(f["required"] and not f["found"] for f in findings) else 0)

@@ -16,6 +16,7 @@ from tmkt.cli.options import (
     SplitOption,
 )
 from tmkt.cli.steps import compare_energy, need_place, open_bundle, read_recordings, run_energy
+from tmkt.cli.tables.energy import print_energy, print_energy_comparison
 from tmkt.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -89,7 +90,10 @@ def energy(
             "split": split,
             "bundles": [str(bundle), str(other)],
         }
-        console.emit_json(report) if json else console.energy_comparison(report)
+        if json:
+            console.emit_json(report)
+        else:
+            print_energy_comparison(report)
         return
     for path in (csv, plot):
         if path is not None:
@@ -117,4 +121,4 @@ def energy(
     if json:
         console.emit_json(report)
     else:
-        console.energy_table(report)
+        print_energy(report)

@@ -9,6 +9,7 @@ from tmkt import console
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
 from tmkt.cli.steps import run_export, run_qat
+from tmkt.cli.tables.export import print_export
 from tmkt.deploy.report import quantisation
 from tmkt.errors import InputError
 
@@ -134,17 +135,7 @@ def export(
         report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
         console.emit_json(report | ({"reading": reading} if reading else {}))
         return
-    if reading:
-        rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
-        console.table(f"{network}, node by node", ["node", "read as", "changed"], rows)
-    console.table("Quantisation", *quantisation.layer_table(quantised))
-    if answers := quantisation.answers(quantised):
-        console.note(answers)
-    console.table(
-        f"Bundle {path}",
-        ["file", "bytes"],
-        [[name, entry["bytes"]] for name, entry in bundle.manifest["files"].items()],
-    )
+    print_export(network, path, bundle.manifest, reading)
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
         console.note(
             "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this"

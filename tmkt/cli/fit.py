@@ -1,13 +1,14 @@
 """tmkt fit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
 from tmkt.cli.steps import open_bundle, read_recordings
+from tmkt.cli.tables.fit import print_fit
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def fit(
     if json:
         console.emit_json({"network": target, **report})
     else:
-        _show(target, report)
+        print_fit(target, report)
     raise typer.Exit(0 if report["fits"] else 1)
 
 
@@ -118,133 +119,3 @@ def _recipe_network(name: str) -> "Network":
     recipe = load_recipe(name, RECIPES)
     sensor, classes = known_shape(recipe.data)
     return from_recipe(recipe.network, (2, *sensor), classes)
-
-
-def _show(target: str, report: dict[str, Any]) -> None:
-    rows: list[list[object]] = [_row(layer) for layer in report["layers"]]
-    columns = [
-        "layer",
-        "neurons",
-        "cores",
-        "tile (C x H x W)",
-        "neurons a core",
-        "synapse memory",
-        "axons in",
-        "decided by",
-    ]
-    console.table(
-        f"{target} on {report['title']}: cores, and the use of each layer's fullest core",
-        columns,
-        rows,
-    )
-    print(_verdict(report))
-    traffic, time = report["traffic"], report["step_time"]
-    if traffic is not None:
-        _show_traffic(traffic)
-    if time is not None:
-        rates = time["assumed_rates"]
-        left_out = (
-            "host input and output"
-            if report["chips"] == 1
-            else "host input and output, and the barrier between chips,"
-        )
-        condition = (
-            f"if {100 * rates[0]:g} % to {100 * rates[1]:g} % of neurons and input spike"
-            if rates
-            else "mean over recordings and steps"
-        )
-        print(
-            f"A step takes {time['low_us']:.3g} to {time['high_us']:.3g} µs ({condition});"
-            f" {left_out} not included."
-        )
-
-
-def _row(layer: dict[str, Any]) -> list[object]:
-    use = layer["use"]
-    shares = [
-        f"{100 * use[name]['used'] / use[name]['limit']:.0f} %"
-        for name in ("neurons", "synapse memory", "axons in")
-    ]
-    neurons = f"{use['neurons']['used']} ({shares[0]})"
-    decided = layer["binding_limit"] or ("speed" if (layer["cores"] or 0) > 1 else None)
-    if layer["over"]:
-        decided = "DOES NOT FIT: " + ", ".join(
-            f"{name} {use[name]['used']} of {use[name]['limit']}" for name in layer["over"]
-        )
-    return [
-        layer["name"],
-        layer["neurons"],
-        layer["cores"],
-        layer["tile"],
-        neurons,
-        *shares[1:],
-        decided,
-    ]
-
-
-def _chips(count: int) -> str:
-    return f"{count} chip" if count == 1 else f"{count} chips"
-
-
-def _verdict(report: dict[str, Any]) -> str:
-    lines = []
-    if report["cores"] is None:
-        names = ", ".join(layer["name"] for layer in report["layers"] if layer["over"])
-        lines.append(f"DOES NOT FIT: no core holds any part of {names}.")
-    else:
-        cores = f"{report['cores']} cores"
-        if report["cores_without_sharing"] != report["cores"]:
-            cores += (
-                f" ({report['cores_without_sharing'] or 'does not fit'} without sharing of weights)"
-            )
-        start = "Fits" if report["fits"] else "DOES NOT FIT"
-        of = f"{_chips(report['chips'])} of {report['cores_per_chip']}"
-        lines.append(
-            f"{start}: {cores} on {of}"
-            + ("." if report["fits"] else f", expected at most {report['chips_allowed']}.")
-        )
-    if report["relay_neurons"]:
-        lines.append(
-            f"Not in it: {report['relay_neurons']:,} relay neurons for its branches, where synapses"
-            " have no delays (Lava's convolutions)."
-        )
-    if report["changes"]:
-        lines.append(
-            "Cheapest change that fits:" if report["changed"] else "A start, but not enough:"
-        )
-        lines += [
-            f"  {c['change']} ({100 * c['weights_lost']:.0f} % of the weights lost)"
-            for c in report["changes"]
-        ]
-        if report["changed"]:
-            lines.append(
-                f"  then {report['changed']['cores']} cores on {_chips(report['changed']['chips'])}"
-            )
-    elif not report["fits"]:
-        lines.append(
-            "No single change to a layer makes it fit; try another --device, or a smaller network."
-        )
-    return "\n".join(lines)
-
-
-def _whole(number: float | None) -> str | None:
-    return None if number is None else f"{number:,.0f}"
-
-
-def _show_traffic(traffic: dict[str, Any]) -> None:
-    keys = ("messages_per_sample", "hops_per_sample", "between_chips_per_sample")
-    rows: list[list[object]] = [
-        [link["source"], link["target"], *(_whole(link[key]) for key in keys)]
-        for link in traffic["links"]
-    ]
-    rows.append(["all", "", *(_whole(traffic[key]) for key in keys)])
-    title = (
-        f"Traffic of one inference of {traffic['steps']} steps, mean of {traffic['samples']}"
-        " recordings"
-    )
-    console.table(title, ["from", "to", "messages", "hops", "messages between chips"], rows)
-    core = traffic["busiest_core"]
-    print(
-        f"Busiest core: one of {core['layer']}, {core['synops_per_step']:,.0f} synaptic operations"
-        f" a step (mean of all cores {core['mean_synops_per_step']:,.0f})."
-    )

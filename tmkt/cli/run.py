@@ -17,6 +17,8 @@ from tmkt.cli.options import (
     engine_names,
 )
 from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
+from tmkt.cli.tables.evaluation import print_evaluation
+from tmkt.cli.tables.parity import print_parity
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -60,7 +62,7 @@ def evaluate(
     if json:
         console.emit_json(report)
         return
-    console.evaluation_table(report)
+    print_evaluation(report)
 
 
 @app.command(
@@ -106,5 +108,5 @@ def parity(
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:
-        console.parity_table(report)
+        print_parity(report)
     raise typer.Exit(0 if report["passed"] else 1)

@@ -7,6 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tmkt import console
+from tmkt.cli.tables.stream import (
+    DECISION_COLUMNS,
+    decision_row,
+    decision_table,
+    print_summary,
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -15,7 +21,6 @@ if TYPE_CHECKING:
     from tmkt.deploy.stream.run import Decision
 
 LAST = 15  # decisions on the screen
-COLUMNS = ("time, s", "class", "best", "margin", "bins", "events", "chip, µs", "energy", "host, ms")
 
 
 class Output(Protocol):
@@ -109,45 +114,14 @@ class LiveTable:
         )
 
     def show(self, decision: "Decision", origin_us: int) -> None:
-        cost = decision.cost
-        chip = (
-            "-"
-            if cost is None or cost.latency_us is None
-            else "{:.0f}-{:.0f}".format(*cost.latency_us)
-        )
-        energy = (
-            "-"
-            if cost is None or not cost.energy_j
-            else " to ".join(str(console.joules(end)) for end in next(iter(cost.energy_j.values())))
-        )
-        row = [
-            f"{(decision.time_us - origin_us) * 1e-6:.3f}",
-            decision.decided or "-",
-            decision.best,
-            f"{decision.margin:.1f}",
-            str(decision.answer.last - decision.answer.begin + 1),
-            f"{decision.answer.events:,}",
-            chip,
-            energy,
-            f"{decision.host_us / 1e3:.2f}" if self.times else "-",
-        ]
+        row = decision_row(decision, origin_us, self.times)
         self._rows.append(row)
         if self._live is None:
-            print(
-                "  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True)),
-                flush=True,
-            )
+            cells = zip(DECISION_COLUMNS, row, strict=True)
+            print("  ".join(f"{name} {cell}" for name, cell in cells), flush=True)
 
     def _table(self) -> "Table":
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self._title), title_justify="left")
-        for name in COLUMNS:
-            table.add_column(name, justify="right")
-        for row in list(self._rows):
-            table.add_row(*(Text(cell) for cell in row))
-        return table
+        return decision_table(self._title, list(self._rows))
 
     def _stop(self) -> None:
         if self._live is not None:
@@ -156,72 +130,4 @@ class LiveTable:
 
     def end(self, report: dict[str, Any]) -> None:
         self._stop()
-        rows: list[list[object]] = [
-            [
-                "stream",
-                (
-                    f"{report['duration_s']:.3f} s, {report['events']:,} events,"
-                    f" {report['events_outside_crop']:,} of them outside the crop"
-                ),
-            ],
-            ["repairs", f"{report['repairs']['dropped']:,} events dropped by the reader"],
-            ["answers", f"{report['answers']:,}, {report['decided']:,} decided"],
-            [
-                "decided for",
-                ", ".join(f"{name}: {n}" for name, n in report["classes"].items() if n) or None,
-            ],
-            [
-                "steps",
-                f"{report['steps']:,}"
-                + (
-                    f", state started anew {report['restarts']} times" if report["restarts"] else ""
-                ),
-            ],
-        ]
-        rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
-        if "chip" in report:
-            rows += _chip(report["chip"])
-        if "times" in report:
-            host = [report["times"]["host_us"][name] for name in ("p50", "p95", "p99", "max")]
-            if None not in host:
-                rows.append(
-                    [
-                        "this host, from a bin's events to its answer",
-                        "p50 {:.2f}, p95 {:.2f}, p99 {:.2f}, max {:.2f} ms".format(
-                            *(us / 1e3 for us in host)
-                        ),
-                    ]
-                )
-            if report["times"]["events_per_s"] is not None:
-                rate, factor = report["times"]["events_per_s"], report["times"]["real_time_factor"]
-                rows.append(
-                    [
-                        "this host, throughput",
-                        f"{rate:,.0f} events a second, {factor:.1f} times real time",
-                    ]
-                )
-        console.table("Summary", ["", "value"], rows)
-
-
-def _chip(chip: dict[str, Any]) -> list[list[object]]:
-    if not chip["fits"]:
-        return [[chip["device"], f"does not fit; see: tmkt fit --device {chip['device']}"]]
-    if chip["step_us"] is None:
-        return []
-    keeps = "keeps up with the stream" if chip["keeps_up"] else "MAY NOT KEEP UP with the stream"
-    rows: list[list[object]] = [
-        [f"{chip['device']}, a step", "{:.3g} to {:.3g} µs, ".format(*chip["step_us"]) + keeps],
-        [
-            f"{chip['device']}, from a bin's end to its answer",
-            "{:.0f} to {:.0f} µs".format(*chip["latency_us"]),
-        ],
-    ]
-    for e in chip["energy_per_answer"]:
-        rows.append(
-            [
-                f"{chip['device']}, energy an answer, {e['estimator']}",
-                f"{console.joules(e['low_j'])} to {console.joules(e['high_j'])}",
-            ]
-        )
-        rows.append(["  leaves out", ", ".join(e["excludes"])])
-    return rows
+        print_summary(report)

@@ -1,16 +1,14 @@
 """tmkt train, tmkt recipes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, recipe_names
 from tmkt.cli.steps import need_data, run_qat, run_training
-
-if TYPE_CHECKING:
-    from tmkt.recipe import DataRecipe
+from tmkt.cli.tables.recipes import print_recipes
 
 app = typer.Typer(rich_markup_mode=None)
 recipes_app = typer.Typer(
@@ -75,24 +73,7 @@ def recipes_list() -> None:
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
-    rows: list[list[object]] = []
-    for path in sorted(RECIPES.glob("*.toml")):
-        r = load_recipe(path.stem, RECIPES)
-        rows.append(
-            [path.stem, r.data.name, r.network.name, r.method.name, _split(r.data), r.train.steps]
-        )
-    console.table("Recipes", ["name", "data set", "network", "method", "trained on", "steps"], rows)
-
-
-def _split(data: "DataRecipe") -> str:
-    """What a recipe trains on, in words."""
-    if data.protocol == "paper":
-        return "the published split"
-    return (
-        f"{data.shots} recordings a class"
-        if data.shots
-        else f"{100 * data.train_share:g} % of each class"
-    )
+    print_recipes({p.stem: load_recipe(p.stem, RECIPES) for p in sorted(RECIPES.glob("*.toml"))})
 
 
 @recipes_app.command("show", epilog="Example: tmkt recipes show nmnist-fewshot > mine.toml")

@@ -8,13 +8,13 @@ import typer
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, recipe_names
 from tmkt.cli.steps import need_data
+from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.train.tune.search import Found
 
 app = typer.Typer(rich_markup_mode=None)
-SHOWN = 10  # trials of the table
 
 
 @app.command(
@@ -104,7 +104,7 @@ def tune(
     if json:
         console.emit_json(_report(recipe, path, found))
     else:
-        _show(path, found)
+        print_search(path, found)
     images = f" --static {static}" if static else ""
     console.note(
         f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out"
@@ -128,52 +128,3 @@ def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:
         "importance": found.importance,
         "trials": [outcome.to_json() for outcome in found.ended],
     }
-
-
-def _show(path: Path, found: "Found") -> None:
-    """The best trials, what they hang on, and how far that can be told."""
-    keys = list(found.space)
-    rows: list[list[object]] = []
-    for o in found.best[:SHOWN]:
-        rows.append(
-            [
-                o.index + 1,
-                console.percent(o.accuracy),
-                None if o.loss is None else f"{o.loss:.3f}",
-                *(o.settings[key] for key in keys),
-            ]
-        )
-    count = f"{len(found.best)} of {len(found.ended)} trials ran to their end"
-    console.table(
-        f"{path}: {count}; accuracy on {found.validation} validation recordings",
-        ["trial", "accuracy", "loss", *keys],
-        rows,
-    )
-    if found.importance is None:
-        console.note(
-            "What the accuracy hangs on: not said of fewer than 10 trials that ran to their end, or"
-            " of equal ones"
-        )
-    else:
-        shares: list[list[object]] = [
-            [key, f"{100 * share:.0f} %"] for key, share in found.importance.items()
-        ]
-        console.table(
-            "What the accuracy hangs on: share of its variance over the trials (fANOVA)",
-            ["key", "share"],
-            shares,
-        )
-    best = found.best[0].accuracy or 0.0
-    spread = (
-        max(best * (1 - best), 1 / found.validation) / found.validation
-    ) ** 0.5  # of a share of so many recordings: one standard deviation
-    near = sum((o.accuracy or 0.0) >= best - spread for o in found.best)
-    if near > 1:
-        more = (
-            f"{found.validation} recordings tell accuracies apart by {100 * spread:.1f} points at"
-            " best"
-        )
-        console.note(
-            f"{near} trials are as good as the best: {more}; a larger data.validation tells more,"
-            " --seeds evens out luck in training"
-        )

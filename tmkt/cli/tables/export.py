@@ -1,0 +1,20 @@
+"""Terminal tables of an export: how a NIR file was read, the quantisation, the bundle's files."""
+
+from pathlib import Path
+from typing import Any
+
+from tmkt.console import note, table
+from tmkt.deploy.report import quantisation
+
+
+def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: Any) -> None:
+    """Print what an export to `path` made; `reading`: how each node of a .nir file was read."""
+    if reading:
+        rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
+        table(f"{network}, node by node", ["node", "read as", "changed"], rows)
+    quantised = manifest["quantisation"]
+    table("Quantisation", *quantisation.layer_table(quantised))
+    if answers := quantisation.answers(quantised):
+        note(answers)
+    files: list[list[object]] = [[name, file["bytes"]] for name, file in manifest["files"].items()]
+    table(f"Bundle {path}", ["file", "bytes"], files)

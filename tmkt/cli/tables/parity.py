@@ -1,0 +1,109 @@
+"""Terminal tables of a parity check."""
+
+from typing import Any
+
+from tmkt.console import note, percent, table
+
+MOST_CANDIDATES = 4  # causes that are shown for a first divergence
+
+
+def print_parity(*reports: dict[str, Any]) -> None:
+    """Print parity reports, one row per engine.
+
+    An engine that differs gets a table by layer and its first divergence. The float network's
+    spikes differ by rounding, so its row shows the share that differs.
+    """
+    engines = [engine for report in reports for engine in report["engines"]]
+    rows = [
+        _engine_row(engine, report["samples"]) for report in reports for engine in report["engines"]
+    ]
+    failures = [failure for report in reports for failure in report["failures"]]
+    verdict = "FAILED: " + "; ".join(failures) if failures else "passed"
+    columns = [
+        "engine",
+        "recordings",
+        "accuracy (95 % interval)",
+        "same prediction (95 %)",
+        "McNemar's p",
+        "spike mismatches",
+        "membrane mismatches",
+    ]
+    table(f"Parity with the {reports[0]['reference']}: {verdict}", columns, rows)
+    for engine in engines:
+        if engine["first_divergence"]:
+            _print_mismatches_by_layer(engine)
+            _print_first_divergence(engine["name"], engine["first_divergence"])
+    faults = {name: n for report in reports for name, n in (report["faults"] or {}).items() if n}
+    if faults:
+        note(
+            "Beyond the chip's ranges while running: "
+            + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in faults.items())
+        )
+
+
+def _engine_row(engine: dict[str, Any], samples: int) -> list[object]:
+    differing = engine["spike_mismatches"]
+    if not engine["exact"] and differing is not None:
+        why = "" if engine["first_divergence"] else ", by rounding"
+        differing = f"{percent(differing / engine['spikes_compared'])} of all{why}"
+    return [
+        engine["name"],
+        samples,
+        percent(engine["accuracy"], engine["accuracy_ci95"]),
+        percent(engine["prediction_agreement"], engine["prediction_agreement_ci95"]),
+        f"{engine['mcnemar']['p']:.2g}",
+        differing,
+        engine["membrane_mismatches"],
+    ]
+
+
+def _print_mismatches_by_layer(engine: dict[str, Any]) -> None:
+    rows: list[list[object]] = []
+    for layer in engine["layers"]:
+        for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
+            compared, differing = layer[f"{what}_compared"], layer[f"{kind}_mismatches"]
+            if compared:
+                share = f"{100 * differing / compared:.3g} %"
+                rows.append([layer["name"], what, f"{compared:,}", f"{differing:,}", share])
+    table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
+
+
+def _print_first_divergence(engine: str, first: dict[str, Any]) -> None:
+    """Print where an engine first differs, the values on both sides, and the likely cause."""
+    where = (
+        f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron"
+        f" {first['neuron']}"
+    )
+    found, expected = _number(first["found"]), _number(first["expected"])
+    print(f"{engine} first differs at {where}: {found}, expected {expected}")
+    if "membrane" in first:
+        for side, ending in (("here", ""), (engine, "_found")):
+            incoming = _whole(first[f"incoming_sum{ending}"])
+            membrane = _whole(first[f"membrane{ending}"])
+            limit = "" if first["threshold"] is None else f", threshold {first['threshold']:,}"
+            print(f"  {side + ':':<12}incoming sum {incoming}, membrane {membrane}{limit}")
+    if first["explanation"] is None:
+        print("  cause:      unknown, none of the faults that are looked for explains it")
+    else:
+        print(f"  cause:      likely {first['cause']}: {first['explanation']}")
+    for candidate in first["candidates"][:MOST_CANDIDATES]:
+        differing = first["differing"]
+        explained = f"{_number(differing - candidate['unexplained'])} of {_number(differing)}"
+        if candidate["explanation"] == first["explanation"]:
+            print(
+                f"  explains:   {explained} values that differ in this layer and"
+                f" {first['samples_examined']} recordings"
+            )
+        else:
+            print(
+                f"  perhaps:    {candidate['cause']}: {candidate['explanation']}; explains"
+                f" {explained}"
+            )
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _whole(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"

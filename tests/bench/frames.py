@@ -13,7 +13,7 @@ from tmkt import console
 from tmkt.datasets.nmnist import SENSOR, find_recordings
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import read_bin
+from tmkt.readers.atis import read_bin
 
 RECORDINGS, ROUNDS = 100, 7
 NMNIST = InputContract(SENSOR, bins=10, bin_us=31_600, max_count=255)  # the N-MNIST recipe's

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import read_bin, write_bin
+from tmkt.readers.atis import read_bin, write_bin
 
 SENSOR = (128, 128)
 IMAGES_US = 400_000  # images are of what comes before, clips of what comes after

@@ -31,7 +31,7 @@ from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Decision, Settings, Stream
 from tmkt.events.types import Events
 from tmkt.readers import open_events
-from tmkt.readers.bin_records import read_bin
+from tmkt.readers.atis import read_bin
 from tmkt.readers.udp import UdpSource
 
 GAP_US = 100_000  # between recordings

@@ -21,8 +21,7 @@ from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.events.frames import InputContract
 from tmkt.events.types import Events
 from tmkt.program.model import Layer, Program, Synapse
-from tmkt.readers.atis import open_atis
-from tmkt.readers.bin_records import RECORD, STAMP_US
+from tmkt.readers.atis import RECORD, STAMP_US, open_atis
 from tmkt.readers.files import FileSource, Input
 from tmkt.readers.files import Options as ReaderOptions
 from tmkt.readers.source import Counters

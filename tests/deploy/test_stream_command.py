@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import read_bin, write_bin
+from tmkt.readers.atis import read_bin, write_bin
 
 
 @pytest.fixture(scope="module")

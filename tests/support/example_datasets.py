@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import write_bin
+from tmkt.readers.atis import write_bin
 
 
 def some_events(seed: int, sensor: tuple[int, int], n: int = 300, start_us: int = 0) -> Events:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tmkt.datasets import Recording
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import write_bin
+from tmkt.readers.atis import write_bin
 
 
 def write_recordings(

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from tmkt.camera import Camera, record
 from tmkt.datasets.digits import load_images
 from tmkt.errors import InputError
-from tmkt.readers.bin_records import check_events, encode_bin
+from tmkt.readers.atis import encode_bin
+from tmkt.readers.check import check_events
 
 QUIET = Camera(noise_hz=0.0)
 

@@ -10,7 +10,7 @@ from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.digits import MARKER, SENSOR, simulate_digits
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
-from tmkt.readers.bin_records import read_bin
+from tmkt.readers.atis import read_bin
 
 NMNIST, DIGITS = dataset("nmnist"), dataset("digits")
 

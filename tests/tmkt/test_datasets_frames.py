@@ -29,7 +29,7 @@ from tmkt.events.mapping import choose_mapping
 from tmkt.events.types import View
 from tmkt.events.views import mapped_frames, sites_of
 from tmkt.readers import open_events
-from tmkt.readers.bin_records import write_bin
+from tmkt.readers.atis import write_bin
 from tmkt.recipe import DataRecipe
 
 sides = st.integers(1, 60)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tmkt.datasets import dataset
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import read_bin
+from tmkt.readers.atis import read_bin
 
 
 def reference(events: Events, contract: InputContract) -> NDArray[np.int64]:

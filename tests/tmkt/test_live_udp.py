@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.readers.send import encode, send
+from tmkt.readers import udp_packets
+from tmkt.readers.send import send
 from tmkt.readers.source import Counters
 from tmkt.readers.udp import UdpSource, parse_address
+from tmkt.readers.udp_packets import Packet, encode
 
 SENSOR = (128, 128)
 ANY_PORT = "udp://127.0.0.1:0"
@@ -149,29 +151,19 @@ def test_stamps_go_on_over_the_wrap_however_the_packets_are_cut(
     events = Events(
         start + np.cumsum(np.array(steps, np.int64)), events.x, events.y, events.p, SENSOR
     )
-    with_open(SOURCE)
     data = encode(events, stamps=True)
     packets, at = [], 0
     for cut in [*cuts, n]:
-        packets.append((data[2 * at : 2 * (at + cut)].tobytes(), 0))
+        packets.append(Packet(data[2 * at : 2 * (at + cut)].tobytes(), arrival_us=0))
         at += cut
-    t, x, y, p = SOURCE[0]._decoded(
-        [packet for packet in packets if packet[0]], np.zeros(7, np.int64)
+    t, x, y, p = udp_packets.decode(
+        [packet for packet in packets if packet.data], udp_packets.new_state()
     )
     low = int(events.t[0]) & 0xFFFFFFFF  # all that is known of the first
     assert np.array_equal(t - low, events.t - events.t[0])
     assert np.array_equal(x, events.x)
     assert np.array_equal(y, events.y)
     assert np.array_equal(p, events.p)
-
-
-SOURCE: list[UdpSource] = []
-
-
-def with_open(sources: list[UdpSource]) -> None:
-    if not sources:
-        sources.append(UdpSource(ANY_PORT, SENSOR))
-        sources[0].close()
 
 
 def test_mixed_and_damaged_packets_are_counted_and_the_rest_is_read() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tmkt.errors import InputError
 from tmkt.readers import open_events, parse_sensor
 from tmkt.readers.check import Check
-from tmkt.readers.source import Counters, Disorder
+from tmkt.readers.source import Counters, Disorder, Raw
 
 SENSOR = (4, 6)
 Row = tuple[int, int, int, int]
@@ -27,7 +27,7 @@ def checked(
     for i in range(0, len(rows), chunk):
         t, x, y, p = np.array(rows[i : i + chunk]).reshape(-1, 4).T
         events = check(
-            (t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
+            Raw(t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
         )
         out += zip(
             events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True

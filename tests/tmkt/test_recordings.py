@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tmkt.datasets import dataset
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.readers.bin_records import check_events, encode_bin, read_bin, write_bin
+from tmkt.readers.atis import encode_bin, read_bin, write_bin
+from tmkt.readers.check import check_events
 
 
 def record(x: int, y: int, p: int, t: int) -> bytes:

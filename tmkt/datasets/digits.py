@@ -18,7 +18,7 @@ from tmkt.datasets.nmnist import numbered_files
 from tmkt.errors import InputError
 from tmkt.events.types import View
 from tmkt.files import writing_folder
-from tmkt.readers.bin_records import encode_bin
+from tmkt.readers.atis import encode_bin
 
 SENSOR = Camera().sensor
 DIGITS = 1797

@@ -12,7 +12,8 @@ from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.types import Events, View
 from tmkt.events.views import mapped_frames
-from tmkt.readers.bin_records import check_events, read_bin
+from tmkt.readers.atis import read_bin
+from tmkt.readers.check import check_events
 
 CHUNK = 2**18  # events at a time
 

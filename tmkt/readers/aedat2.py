@@ -1,41 +1,43 @@
-"""AEDAT 1 and 2 (jAER): text lines that begin with `#`, then big-endian records of an address and a
-stamp of 32 bits in microseconds.
+"""AEDAT 1 and 2 (jAER): lines of text, then records of an address and a stamp.
 
-What an address means depends on the chip, which the header may name. Coordinates here have their
-origin at the top left:
+The lines begin with `#`. Records are big-endian: an address of 16 bits (AEDAT 1) or 32 (AEDAT 2),
+and a stamp of 32 bits in microseconds. The chip decides what an address means, and the header may
+name it. Coordinates here have their origin at the top left:
 
 - DVS128 (jAER, `DVS128.java`): polarity is bit 0, 0 = on; x = 127 - bits 7..1; y counts from below
-    in bits 14..8; bit 15 is no event.
-- DAVIS240 and DAVIS346: bit 31 frame or IMU and bit 10 external: no event; polarity is bit 11, 1 =
-    on; x (bits 21..12) and y (bits
-  30..22) are turned by 180 degrees, as jAER shows them. Not verified against a known scene.
+  in bits 14..8; bit 15 is no event.
+- DAVIS240 and DAVIS346: bit 31 (frame or IMU) and bit 10 (external) are no events; polarity is bit
+  11, 1 = on; x (bits 21..12) and y (bits 30..22) are turned by 180 degrees, as jAER shows them. Not
+  verified against a known scene.
 
 tonic's `read_dvs_128` swaps x and y, turns nothing and takes 1 for on: CIFAR10-DVS read that way is
 a transposed picture.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO
+from dataclasses import dataclass, replace
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.readers.clock import unwrap32
+from tmkt.readers import clock
 from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.source import Raw
 
 LONGEST_HEADER = 2**22  # preferences are written into it: 304 kB seen
 PROBE = 65536  # bytes of records looked at where no chip is named
+VERSIONS = {b"#!AER-DAT1.": 1, b"#!AER-DAT2.": 2}
+RECORDS = {1: np.dtype([("a", ">u2"), ("t", ">u4")]), 2: np.dtype([("a", ">u4"), ("t", ">u4")])}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the bits of an address are."""
+    """Places of the fields in an address."""
 
-    sensor: tuple[int, int]
+    sensor: tuple[int, int]  # (height, width)
     x_shift: int
     x_mask: int
     y_shift: int
@@ -46,40 +48,38 @@ class Layout:
     chip: str  # as the header names it
 
 
-LAYOUTS = {
-    "dvs128": Layout(
-        (128, 128), 1, 0x7F, 8, 0x7F, 0, 0, 0x8000, "ch.unizh.ini.jaer.chip.retina.DVS128"
-    ),
-    "davis240": Layout(
-        (180, 240),
-        12,
-        0x3FF,
-        22,
-        0x1FF,
-        11,
-        1,
-        1 << 31 | 1 << 10,
-        "eu.seebetter.ini.chips.davis.DAVIS240C",
-    ),
-    "davis346": Layout(
-        (260, 346),
-        12,
-        0x3FF,
-        22,
-        0x1FF,
-        11,
-        1,
-        1 << 31 | 1 << 10,
-        "eu.seebetter.ini.chips.davis.Davis346blue",
-    ),
-}
+DVS128 = Layout(
+    sensor=(128, 128),
+    x_shift=1,
+    x_mask=0x7F,
+    y_shift=8,
+    y_mask=0x7F,
+    p_shift=0,
+    on=0,
+    no_event=0x8000,
+    chip="ch.unizh.ini.jaer.chip.retina.DVS128",
+)
+DAVIS240 = Layout(
+    sensor=(180, 240),
+    x_shift=12,
+    x_mask=0x3FF,
+    y_shift=22,
+    y_mask=0x1FF,
+    p_shift=11,
+    on=1,
+    no_event=1 << 31 | 1 << 10,
+    chip="eu.seebetter.ini.chips.davis.DAVIS240C",
+)
+DAVIS346 = replace(DAVIS240, sensor=(260, 346), chip="eu.seebetter.ini.chips.davis.Davis346blue")
+LAYOUTS = {"dvs128": DVS128, "davis240": DAVIS240, "davis346": DAVIS346}
 
 
 def open_aedat2(source: Input) -> Opened:
-    """The header's chip decides, else `layout`, else DVS128 is assumed and said. Raises InputError
-    for an unknown chip.
+    """Open a recording with the layout of the header's chip, else the option `layout`, else DVS128.
+
+    That DVS128 is assumed is noted. Raises InputError for an unknown chip.
     """
-    version, chip = _header(source)
+    version, chip = _read_header(source)
     notes: list[str] = []
     asked = source.options.layout
     if asked is not None and asked not in LAYOUTS:
@@ -101,7 +101,7 @@ def open_aedat2(source: Input) -> Opened:
             f"{source.name}: AEDAT 1 has addresses of 16 bits, those of {name} need 32; leave"
             " --layout out"
         )
-    return Opened(_raw(source, layout, 6 if version == 1 else 8), layout.sensor, notes)
+    return Opened(_read_chunks(source, layout, RECORDS[version]), layout.sensor, notes)
 
 
 def sensor_of_chip(chip: str) -> tuple[int, int] | None:
@@ -115,13 +115,14 @@ def _layout_of_chip(chip: str) -> str | None:
     return next((key for key in LAYOUTS if key in name), None)
 
 
-def _header(source: Input) -> tuple[int, str]:
-    """(version, chip or ""); leaves the file at the first record: a record may begin with `#`, too,
-    but is no printable line.
+def _read_header(source: Input) -> tuple[int, str]:
+    """Give the version and the chip ("" if not named); leave the file at the first record.
+
+    A record may begin with `#`, too, but is no printable line.
     """
     file, name = source.file, source.name
     first = file.readline(64)
-    version = {b"#!AER-DAT1.": 1, b"#!AER-DAT2.": 2}.get(first[:11], 0)
+    version = VERSIONS.get(first[:11], 0)
     if not version:
         raise InputError(
             f"{name}: begins with {first[:16]!r}, expected #!AER-DAT1.0 or #!AER-DAT2.0; choose"
@@ -131,19 +132,13 @@ def _header(source: Input) -> tuple[int, str]:
     while (start := file.tell()) < LONGEST_HEADER:
         line = file.readline(LONGEST_HEADER)
         text = line.rstrip(b"\r\n")
-        if not (
-            line.startswith(b"#")
-            and line.endswith(b"\n")
-            and all(byte >= 32 or byte == 9 for byte in text)
-            and b"\x7f" not in text
-        ):
+        printable = all(byte >= 32 or byte == 9 for byte in text) and b"\x7f" not in text
+        if not (line.startswith(b"#") and line.endswith(b"\n") and printable):
             file.seek(start)
             return version, chip
         if text.startswith(b"# AEChip:"):
             chip = text.partition(b":")[2].strip().decode("ascii", "replace")
-        if text.lower().startswith(b"#end of ascii header") or text.lower().startswith(
-            b"# end of ascii header"
-        ):
+        if text.lower().startswith((b"#end of ascii header", b"# end of ascii header")):
             return version, chip
     raise InputError(
         f"{name}: a header of more than {LONGEST_HEADER} bytes, expected less; fetch the file again"
@@ -154,7 +149,8 @@ def _refuse_wide_addresses(source: Input) -> None:
     start = source.file.tell()
     head = source.file.read(PROBE)
     source.file.seek(start)
-    addresses = np.frombuffer(head[: len(head) // 8 * 8], ">u4")[::2]
+    size = RECORDS[2].itemsize
+    addresses = np.frombuffer(head[: len(head) // size * size], RECORDS[2])["a"]
     wide = int(np.count_nonzero(addresses >> 16))
     if wide > 0.01 * len(addresses):
         raise InputError(
@@ -163,26 +159,26 @@ def _refuse_wide_addresses(source: Input) -> None:
         )
 
 
-def _raw(source: Input, layout: Layout, record: int) -> Iterator[Raw]:
-    state = np.zeros(3, np.int64)
-    for block in record_blocks(source.file, record, source.options.chunk, source.counters):
-        fields = block.view(np.dtype([("a", ">u2" if record == 6 else ">u4"), ("t", ">u4")]))
+def _read_chunks(source: Input, layout: Layout, record: np.dtype[Any]) -> Iterator[Raw]:
+    state = np.zeros(clock.STATE, np.int64)
+    height, width = layout.sensor
+    for block in record_blocks(source.file, record.itemsize, source.options.chunk, source.counters):
+        fields = block.view(record)
         a: NDArray[np.uint32] = fields["a"].astype(np.uint32)
         t = np.empty(len(a), np.int64)
-        unwrap32(fields["t"].astype(np.uint32), state, t)
-        source.counters.wraps = int(state[2])
-        event = (a & layout.no_event) == 0
-        a, t = a[event], t[event]
-        height, width = layout.sensor
-        x = (width - 1 - (a >> layout.x_shift & layout.x_mask).astype(np.int64)).astype(
-            np.uint16
-        )  # below 0 becomes huge: the check drops it
-        y = (height - 1 - (a >> layout.y_shift & layout.y_mask).astype(np.int64)).astype(np.uint16)
-        yield t, x, y, ((a >> layout.p_shift & 1) == layout.on).astype(np.uint8)
+        clock.unwrap32(fields["t"].astype(np.uint32), state, t)
+        source.counters.wraps = int(state[clock.WRAPS])
+        is_event = (a & layout.no_event) == 0
+        a, t = a[is_event], t[is_event]
+        # A coordinate below 0 becomes a huge one: the check drops it.
+        x = width - 1 - (a >> layout.x_shift & layout.x_mask).astype(np.int64)
+        y = height - 1 - (a >> layout.y_shift & layout.y_mask).astype(np.int64)
+        on = (a >> layout.p_shift & 1) == layout.on
+        yield Raw(t, x.astype(np.uint16), y.astype(np.uint16), on.astype(np.uint8))
 
 
 class Aedat2Writer(Writer):
-    """Writes version 2.0 for the three chips, chosen by the sensor's size."""
+    """Writer of version 2.0 for the three chips; the sensor's size chooses the chip."""
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         layouts = [layout for layout in LAYOUTS.values() if layout.sensor == sensor]
@@ -201,7 +197,7 @@ class Aedat2Writer(Writer):
         )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
+        """Append a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= 2**32:
             raise InputError(
                 f"{self._name}: stamps of {events.t[-1]} us do not fit AEDAT2 (below 2^32); use"

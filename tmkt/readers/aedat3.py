@@ -17,7 +17,7 @@ import numpy as np
 
 from tmkt.errors import InputError
 from tmkt.readers.aedat2 import sensor_of_chip
-from tmkt.readers.files import Input, Opened, Options, damaged
+from tmkt.readers.files import Input, Opened, Options, report_damage
 from tmkt.readers.source import Counters, Raw
 
 FIRST_LINE = b"#!AER-DAT3.1"
@@ -77,11 +77,11 @@ def read_aedat3(path: Path) -> Raw:
         raise InputError(f"{path}: holds no events, expected at least one; remove the file")
     t, x, y, p = (np.concatenate(column) for column in zip(*chunks, strict=True))
     order = np.argsort(t, kind="stable")  # packets of one source are in order; this makes sure
-    return t[order], x[order], y[order], p[order]
+    return Raw(t[order], x[order], y[order], p[order])
 
 
 def _read_text(source: Input) -> bytes:
-    """The header's lines; leaves the file at the first packet."""
+    """Read the header's lines; leave the file at the first packet."""
     head = source.file.read(LONGEST_HEADER)
     if not head.startswith(FIRST_LINE):
         raise InputError(
@@ -106,7 +106,7 @@ def _read_packets(source: Input) -> Iterator[Raw]:
         file.seek(here)
         fields = file.read(HEADER.size)
         if len(fields) < HEADER.size:
-            damaged(source, _cut_off(here, end), end - here)
+            report_damage(source, _cut_off(here, end), end - here)
             return
         header = _Header._make(HEADER.unpack(fields))
         if (
@@ -116,15 +116,15 @@ def _read_packets(source: Input) -> Iterator[Raw]:
             or header.overflows < 0
         ):
             found = f"{header.events} events of {header.event_size} bytes"
-            damaged(source, f"a damaged packet at byte {here} ({found})", end - here)
+            report_damage(source, f"a damaged packet at byte {here} ({found})", end - here)
             return
         after = here + HEADER.size + header.event_size * header.capacity
         if after > end:
-            damaged(source, _cut_off(here, end), end - here)
+            report_damage(source, _cut_off(here, end), end - here)
             return
         if header.type == POLARITY:
             if header.event_size != EVENT:
-                damaged(
+                report_damage(
                     source,
                     f"polarity events of {header.event_size} bytes at byte {here}, expected"
                     f" {EVENT}",
@@ -141,7 +141,7 @@ def _read_events(file: IO[bytes], header: _Header, chunk: int) -> Iterator[Raw]:
         words = np.frombuffer(data, "<u4", len(data) // EVENT * 2).reshape(-1, 2)
         words = words[(words[:, 0] & 1) == 1]
         address = words[:, 0]
-        yield (
+        yield Raw(
             words[:, 1].astype(np.int64) + (header.overflows << 31),
             (address >> 17 & 0x7FFF).astype(np.uint16),
             (address >> 2 & 0x7FFF).astype(np.uint16),

@@ -9,23 +9,21 @@ microseconds.
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.readers.files import Input, Opened, damaged
+from tmkt.readers.files import Input, Opened, report_damage
 from tmkt.readers.source import Raw
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 LARGEST_HEADER = 2**24
 LARGEST_PACKET = 2**28  # bytes, compressed or not: cameras write packets of about 10 ms
-PIECE = (
-    2**18
-    # bytes that are decompressed at a time: buffers of the largest size would cost ten times the work
-)
+# Bytes that are decompressed at a time: buffers of the largest size would cost ten times the work.
+PIECE = 2**18
 EVENT = np.dtype(
     {
         "names": ["t", "x", "y", "p"],
@@ -36,13 +34,31 @@ EVENT = np.dtype(
 )
 
 
+UNCOMPRESSED, LZ4, ZSTANDARD = (0,), (1, 2), (3, 4)
+
+
 class _Damage(Exception):
-    """What is wrong with a packet."""
+    """A fault of a header or packet, in a few words."""
+
+
+class _Stream(NamedTuple):
+    """A stream of events as the header names it; `sensor` is (height, width)."""
+
+    identity: int
+    sensor: tuple[int, int] | None
+
+
+class _Vector(NamedTuple):
+    """Place and number of a FlatBuffer vector's items."""
+
+    start: int
+    items: int
 
 
 def open_aedat4(source: Input) -> Opened:
-    """The `stream`-th of the file's event streams. Raises InputError for a damaged header and for a
-    stream that is not there.
+    """Open the event stream that the option `stream` counts to.
+
+    Raises InputError for a damaged header and for a stream that is not there.
     """
     file, name = source.file, source.name
     head = file.read(len(MAGIC) + 4)
@@ -56,7 +72,7 @@ def open_aedat4(source: Input) -> Opened:
         compression = _scalar(header, 0, "<i", 0)
         table = _scalar(header, 1, "<q", -1)
         text = _vector(header, 2)
-        streams = _event_streams(bytes(header[text[0] : text[0] + text[1]]))
+        streams = _event_streams(header[text.start : text.start + text.items])
     except (_Damage, ElementTree.ParseError, ValueError) as error:
         raise InputError(
             f"{name}: the AEDAT4 header cannot be read ({error}); fetch the file again"
@@ -68,17 +84,17 @@ def open_aedat4(source: Input) -> Opened:
             f"{name}: holds {len(streams)} streams of events, but --stream says"
             f" {source.options.stream}; the first is 0"
         )
-    identity, sensor = streams[source.options.stream]
+    chosen = streams[source.options.stream]
     notes = (
         [f"{len(streams)} event streams: stream {source.options.stream} taken (--stream)"]
         if len(streams) > 1
         else []
     )
-    return Opened(_raw(source, identity, compression, table), sensor, notes)
+    return Opened(_read_packets(source, chosen.identity, compression, table), chosen.sensor, notes)
 
 
-def _event_streams(xml: bytes) -> list[tuple[int, tuple[int, int] | None]]:
-    """Identity and (height, width) of each stream of events in the header's XML."""
+def _event_streams(xml: bytes) -> list[_Stream]:
+    """Find the streams of events in the header's XML, by identity."""
     found = []
     for info in ElementTree.fromstring(xml.rstrip(b"\0")).iter("node"):
         if info.get("name") != "outInfo":
@@ -86,42 +102,39 @@ def _event_streams(xml: bytes) -> list[tuple[int, tuple[int, int] | None]]:
         for stream in info.findall("node"):
             said = {attr.get("key"): attr.text or "" for attr in stream.iter("attr")}
             if said.get("typeIdentifier") == "EVTS":
-                sizes = said.get("sizeY", ""), said.get("sizeX", "")
-                sensor = (
-                    (int(sizes[0]), int(sizes[1]))
-                    if all(s.isdecimal() and len(s) < 9 for s in sizes)
-                    else None
-                )
-                found.append((int(stream.get("name") or "-1"), sensor))
-    return sorted(found, key=lambda stream: stream[0])
+                height, width = said.get("sizeY", ""), said.get("sizeX", "")
+                known = all(size.isdecimal() and len(size) < 9 for size in (height, width))
+                sensor = (int(height), int(width)) if known else None
+                found.append(_Stream(int(stream.get("name") or "-1"), sensor))
+    return sorted(found, key=lambda stream: stream.identity)
 
 
-def _raw(source: Input, identity: int, compression: int, table: int) -> Iterator[Raw]:
-    """Packets up to the data table; where the header knows of none (-1), up to the file's end."""
+def _read_packets(source: Input, identity: int, compression: int, table: int) -> Iterator[Raw]:
+    """Decode packets up to the data table, or up to the file's end if there is none (-1)."""
     file = source.file
     here = file.tell()
     end = file.seek(0, 2)
     file.seek(here)
     if table > end or 0 <= table < here:
-        damaged(source, f"cut off: its data table should begin at byte {table} of {end}")
+        report_damage(source, f"cut off: its data table should begin at byte {table} of {end}")
         table = -1
     stop = table if table >= 0 else end
     while here < stop:
         packet = file.read(8)
         stream, size = struct.unpack("<ii", packet) if len(packet) == 8 else (0, -1)
         if size < 0 or size > LARGEST_PACKET or here + 8 + size > stop:
-            damaged(source, f"damaged at byte {here}: no whole packet there", stop - here)
+            report_damage(source, f"damaged at byte {here}: no whole packet there", stop - here)
             return
         here += 8 + size
         if stream == identity:
             try:
-                events = _events(_decompressed(file.read(size), compression))
+                events = _events(_decompress(file.read(size), compression))
             except _Damage as error:
-                damaged(source, f"damaged packet before byte {here} ({error})")
+                report_damage(source, f"damaged packet before byte {here} ({error})")
                 source.counters.bad_records += 1
                 continue
             # A negative coordinate becomes a huge one: the check drops it.
-            yield (
+            yield Raw(
                 events["t"].astype(np.int64),
                 events["x"].astype(np.uint16),
                 events["y"].astype(np.uint16),
@@ -131,14 +144,14 @@ def _raw(source: Input, identity: int, compression: int, table: int) -> Iterator
             file.seek(here)
 
 
-def _decompressed(data: bytes, compression: int) -> bytes:
-    """At most LARGEST_PACKET bytes: a packet of 1 MB can claim to hold 300."""
-    if compression == 0:
+def _decompress(data: bytes, compression: int) -> bytes:
+    """Give at most LARGEST_PACKET bytes: a packet of 1 MB can claim to hold 300."""
+    if compression in UNCOMPRESSED:
         return data
-    if compression not in (1, 2, 3, 4):
+    if compression not in LZ4 + ZSTANDARD:
         raise _Damage(f"unknown compression {compression}")
     out = bytearray()
-    for piece in _lz4(data) if compression in (1, 2) else _zstandard(data):
+    for piece in _lz4(data) if compression in LZ4 else _zstandard(data):
         out += piece
         if len(out) > LARGEST_PACKET:
             raise _Damage(f"more than {LARGEST_PACKET} bytes")
@@ -173,11 +186,11 @@ def _zstandard(data: bytes) -> Iterator[bytes]:
 
 
 def _events(data: bytes) -> NDArray[Any]:
-    start, count = _vector(data, 0, sized=True, item=EVENT.itemsize)
-    return np.frombuffer(data, EVENT, count, start)
+    events = _vector(data, 0, sized=True, item=EVENT.itemsize)
+    return np.frombuffer(data, EVENT, events.items, events.start)
 
 
-# What FlatBuffers put where: a root table, whose first field points back to a table of the fields'
+# The form of FlatBuffers: a root table, whose first field points back to a table of the fields'
 # offsets.
 
 
@@ -191,7 +204,7 @@ def _read(data: bytes, format: str, at: int) -> int:
 
 
 def _field(data: bytes, index: int, start: int) -> int | None:
-    """Where a field of the root table is; None: it has its default."""
+    """Give the place of a field of the root table; None if it has its default."""
     table = start + _read(data, "<I", start)
     fields = table - _read(data, "<i", table)
     if 4 + 2 * index >= _read(data, "<H", fields):
@@ -205,13 +218,13 @@ def _scalar(data: bytes, index: int, format: str, default: int) -> int:
     return default if at is None else _read(data, format, at)
 
 
-def _vector(data: bytes, index: int, sized: bool = False, item: int = 1) -> tuple[int, int]:
-    """Start and length of a vector; `sized`: four bytes of size stand before the root."""
+def _vector(data: bytes, index: int, sized: bool = False, item: int = 1) -> _Vector:
+    """Find a vector of items of `item` bytes; `sized`: four bytes of size stand before the root."""
     at = _field(data, index, 4 if sized else 0)
     if at is None:
-        return 0, 0
+        return _Vector(0, 0)
     start = at + _read(data, "<I", at)
     count = _read(data, "<I", start)
     if start + 4 + count * item > len(data):
         raise _Damage(f"{count} items do not fit {len(data)} bytes")
-    return start + 4, count
+    return _Vector(start + 4, count)

@@ -1,11 +1,14 @@
-"""The check that every event passes, from files and live sources alike: nothing behind it sees an
-impossible event.
+"""The check that every event passes, from files and live sources alike.
 
 Most event formats hold bare words and cannot tell damage from data. The rules, in order, each with
-its counter (they are our choice): outside the sensor, polarity above 1, negative stamp: dropped. A
-stamp before that of the last event: dropped, clamped or an error, as asked for. A stamp more than
-10 s ahead: held until the next event; if that is not earlier, both are delivered and a gap is
-counted, else the held one was damaged and is dropped.
+its counter (they are our choice):
+
+- outside the sensor, polarity above 1, negative stamp: dropped;
+- a stamp before that of the last event: dropped, clamped or an error, as asked for;
+- a stamp more than 10 s ahead: held until the next event. If that is not earlier, both are
+  delivered and a gap is counted; else the held event was damaged and is dropped.
+
+`check_events` is the strict form for recordings that are read whole: it repairs nothing.
 """
 
 import numpy as np
@@ -18,9 +21,11 @@ from tmkt.readers.source import Counters, Disorder, Raw
 
 GAP_US = 10_000_000
 NOTHING = -1  # no event yet
+DROP, CLAMP, FAIL = range(3)
+DISORDERS: dict[Disorder, int] = {"drop": DROP, "clamp": CLAMP, "fail": FAIL}
 
-# Places in the kernel's state.
-LAST, OUTSIDE, POLARITY, NEGATIVE, BACKWARD, LARGEST, OUTLIERS, GAPS, FAILED, HELD = range(10)
+STATE = 10  # places in the kernel's state:
+LAST, OUTSIDE, POLARITY, NEGATIVE, BACKWARD, LARGEST, OUTLIERS, GAPS, FAILED, HELD = range(STATE)
 
 
 @kernel
@@ -33,8 +38,9 @@ def _all_sound(
     width: int,
     last: int,
 ) -> bool:
-    """Whether no rule applies to any of the events, of which there is at least one: a loop without
-    branches, as almost all chunks are sound.
+    """Tell if no rule applies to any of the events (at least one).
+
+    Almost all chunks are sound, so this loop has no branches.
     """
     if last == NOTHING or t[0] < last or t[0] - last > GAP_US:
         return False
@@ -58,8 +64,9 @@ def _check(
     disorder: int,
     state: NDArray[np.int64],
 ) -> int:
-    """Moves the events to keep to the front of their arrays; gives their number. An event still
-    held stands right behind them.
+    """Move the events to keep to the front of their arrays and give their number.
+
+    An event that is still held stands right behind them.
     """
     kept = 0
     last = state[LAST]
@@ -85,12 +92,8 @@ def _check(
             if now >= held_t or (last == NOTHING and held_t - now <= GAP_US):
                 if last != NOTHING:
                     state[GAPS] += 1
-                t[kept], x[kept], y[kept], p[kept] = (
-                    held_t,
-                    held_x,
-                    held_y,
-                    held_p,
-                )  # its own place is free: kept < i
+                # its place is free: kept < i
+                t[kept], x[kept], y[kept], p[kept] = held_t, held_x, held_y, held_p
                 kept += 1
                 last = held_t
             else:
@@ -102,9 +105,9 @@ def _check(
         if now < last:
             state[BACKWARD] += 1
             state[LARGEST] = max(state[LARGEST], last - now)
-            if disorder == 0:
+            if disorder == DROP:
                 continue
-            if disorder == 2:
+            if disorder == FAIL:
                 state[FAILED] = now
                 break
             now = last
@@ -119,63 +122,55 @@ def _check(
 
 
 class Check:
-    """Checks one stream, chunk by chunk: what comes out does not depend on how the stream is cut
-    into chunks.
-    """
+    """Check of one stream, chunk by chunk; the cut into chunks does not change the result."""
 
     def __init__(
         self, name: str, sensor: tuple[int, int], counters: Counters, disorder: Disorder = "drop"
     ) -> None:
         self.name, self.sensor, self.counters, self.disorder = name, sensor, counters, disorder
-        self._state = np.zeros(10, np.int64)
+        self._state = np.zeros(STATE, np.int64)
         self._state[LAST] = self._state[FAILED] = NOTHING
         self._held: Raw | None = None
 
     def __call__(self, raw: Raw) -> Events:
-        """The events to keep, in arrays that are views of `raw`'s, which are overwritten. Raises
-        InputError under `disorder="fail"`.
+        """Give the events to keep, as views of `raw`'s arrays, which are overwritten.
+
+        Raises InputError under `disorder="fail"`.
         """
         if self._held is not None:
             held, self._held = self._held, None
-            raw = (
-                np.append(held[0], raw[0]),
-                np.append(held[1], raw[1]),
-                np.append(held[2], raw[2]),
-                np.append(held[3], raw[3]),
+            raw = Raw(
+                np.append(held.t, raw.t),
+                np.append(held.x, raw.x),
+                np.append(held.y, raw.y),
+                np.append(held.p, raw.p),
             )
-        t, x, y, p = raw
-        kept = _check(
-            t, x, y, p, *self.sensor, ("drop", "clamp", "fail").index(self.disorder), self._state
-        )
+        height, width = self.sensor
+        kept = _check(*raw, height, width, DISORDERS[self.disorder], self._state)
         if self._state[HELD]:
-            self._held = (
-                t[kept : kept + 1].copy(),
-                x[kept : kept + 1].copy(),
-                y[kept : kept + 1].copy(),
-                p[kept : kept + 1].copy(),
-            )
-        return self._delivered((t[:kept], x[:kept], y[:kept], p[:kept]))
+            held = raw.part(kept, kept + 1)
+            self._held = Raw(held.t.copy(), held.x.copy(), held.y.copy(), held.p.copy())
+        return self._deliver(raw.first(kept))
 
     def finish(self) -> Events | None:
-        """At the stream's end: the only event of a stream of one. A last event more than 10 s
-        behind the others is an outlier.
+        """Give the event still held at the stream's end if it is the only one of the stream.
+
+        A last event more than 10 s after the others is an outlier.
         """
         held, self._held = self._held, None
         if held is None:
             return None
         if self._state[LAST] == NOTHING:
-            return self._delivered(held)
+            return self._deliver(held)
         self.counters.outliers += 1
         return None
 
-    def _delivered(self, kept: Raw) -> Events:
+    def _deliver(self, kept: Raw) -> Events:
         state, counters = self._state, self.counters
-        counters.events += len(kept[0])
-        counters.outside_sensor, counters.bad_polarity, counters.negative_time = (
-            int(state[OUTSIDE]),
-            int(state[POLARITY]),
-            int(state[NEGATIVE]),
-        )
+        counters.events += len(kept.t)
+        counters.outside_sensor = int(state[OUTSIDE])
+        counters.bad_polarity = int(state[POLARITY])
+        counters.negative_time = int(state[NEGATIVE])
         counters.backward, counters.largest_backward_us = int(state[BACKWARD]), int(state[LARGEST])
         counters.clamped = counters.backward if self.disorder == "clamp" else 0
         counters.outliers, counters.gaps = int(state[OUTLIERS]), int(state[GAPS])
@@ -186,3 +181,41 @@ class Check:
                 " use --disorder drop or clamp"
             )
         return Events(*kept, self.sensor)
+
+
+def check_events(events: Events, source: object) -> None:
+    """Refuse a whole recording that no network may be fed with. `source` is named in the error.
+
+    Raises InputError for no events at all, coordinates outside the sensor, a polarity other than 0
+    and 1, negative stamps and stamps that go backwards.
+    """
+    height, width = events.sensor
+    total = len(events)
+    if total == 0:
+        raise InputError(f"{source}: holds no events, expected at least one; remove the file")
+    outside = int(np.count_nonzero((events.x >= width) | (events.y >= height)))
+    if outside:
+        reach = f"x up to {events.x.max()}, y up to {events.y.max()}"
+        raise InputError(
+            f"{source}: {outside} of {total} events lie outside the sensor ({reach}), expected x <"
+            f" {width} and y < {height}; choose the data set that this recording belongs to, or"
+            " remove the file"
+        )
+    wrong = int(np.count_nonzero(events.p > 1))
+    if wrong:
+        raise InputError(
+            f"{source}: {wrong} of {total} events have a polarity above 1, expected 0 or 1; fetch"
+            " the file again or remove it"
+        )
+    if events.t.min() < 0:
+        raise InputError(
+            f"{source}: {np.count_nonzero(events.t < 0)} of {total} time stamps are negative; fetch"
+            " the file again or remove it"
+        )
+    steps = np.diff(events.t)
+    backward = int(np.count_nonzero(steps < 0))
+    if backward:
+        raise InputError(
+            f"{source}: {backward} of {total} time stamps go backwards (by up to {-steps.min()}"
+            " us), expected none; the file is damaged, fetch it again or remove it"
+        )

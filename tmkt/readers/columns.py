@@ -1,4 +1,4 @@
-"""Columns of NumPy and HDF5 files on their way to events: names, types, units."""
+"""Columns of NumPy, MATLAB and HDF5 files: names, types, units."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ NOWHERE = 65535  # beyond any sensor: the check drops it
 
 
 def find_columns(names: list[str], source: str) -> dict[str, str]:
-    """For t, x, y and p, which of the names it has. Raises InputError where one is missing."""
+    """Give the names of the columns t, x, y and p. Raises InputError if one is missing."""
     found = {
         column: next((name for name in aliases if name in names), None)
         for column, aliases in NAMES.items()
@@ -35,9 +35,7 @@ def find_columns(names: list[str], source: str) -> dict[str, str]:
 
 
 def check_types(types: dict[str, np.dtype[Any]], unit: TimeUnit | None, source: str) -> None:
-    """Raises InputError for columns that are not numbers, and for float stamps whose unit nobody
-    said.
-    """
+    """Raise InputError for columns that are not numbers and for float stamps without a unit."""
     for column, dtype in types.items():
         if dtype.kind not in "iubf":
             raise InputError(f"{source}: column {column} is of type {dtype}, expected numbers")
@@ -49,10 +47,11 @@ def check_types(types: dict[str, np.dtype[Any]], unit: TimeUnit | None, source: 
 
 
 def to_raw(columns: dict[str, NDArray[Any]], unit: TimeUnit | None, offset_us: int = 0) -> Raw:
-    """Columns t, x, y, p of any number type as raw events. Polarity -1 is off, other values than 0
-    and 1 stay bad; stamps that no int64 holds become -1.
+    """Convert columns t, x, y, p of any number type.
+
+    Polarity -1 is off; other values than 0 and 1 stay bad. Stamps that no int64 holds become -1.
     """
-    return (
+    return Raw(
         _stamps(columns["t"], unit, offset_us),
         _coordinate(columns["x"]),
         _coordinate(columns["y"]),
@@ -62,7 +61,7 @@ def to_raw(columns: dict[str, NDArray[Any]], unit: TimeUnit | None, offset_us: i
 
 def _stamps(t: NDArray[Any], unit: TimeUnit | None, offset_us: int) -> NDArray[np.int64]:
     factor = PER_UNIT[unit or "us"]
-    sound = (t >= 0) & (t <= 2**61 / max(factor, 1))  # false for nan
+    sound = (t >= 0) & (t <= 2**61 / max(factor, 1))  # false for NaN
     whole = np.where(sound, t, 0)
     if t.dtype.kind == "f":
         us = np.round(whole.astype(np.float64) * factor).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which format a file has, by its first bytes."""
+"""Detection of a file's format by its first bytes."""
 
 import io
 from pathlib import Path
@@ -33,10 +33,10 @@ FORMATS: dict[str, Opener] = {
     "es": open_event_stream,
 }
 MAGIC = {
-    b"#!AER-DAT4": "aedat4",
     b"#!AER-DAT1": "aedat2",
     b"#!AER-DAT2": "aedat2",
     b"#!AER-DAT3": "aedat3",
+    b"#!AER-DAT4": "aedat4",
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"Event Stream": "es",
     b"\x93NUMPY": "npy",
@@ -45,8 +45,10 @@ TINY = 20  # bytes: 3 records of 5 are no evidence
 
 
 def detect(head: bytes, path: Path) -> str:
-    """The key in FORMATS for a file's first bytes. Raises InputError for what is none of them, by
-    name where it is known.
+    """Give the key in FORMATS for a file's first bytes.
+
+    The name decides only for `.bin` files of less than 20 bytes. Raises InputError for any other
+    content, with the format's name where it is known.
     """
     for magic, format in MAGIC.items():
         if head.startswith(magic):

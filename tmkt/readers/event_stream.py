@@ -1,9 +1,9 @@
-"""Event Stream `.es`, version 2, DVS events (github.com/neuromorphic-paris/event_stream describes
-the format).
+"""Event Stream `.es`, version 2, DVS events.
 
-A 20-byte header; then a byte an event: 255 adds 127 us, 254 resets a decoder and is skipped, any
-other adds its upper 7 bits to the time, its lowest is the polarity, and x and y follow, 16 bits
-each, little-endian. y grows upwards in the file, downwards in `Events`.
+The format is described at github.com/neuromorphic-paris/event_stream. A 20-byte header; then a byte
+an event: 255 adds 127 us, 254 resets a decoder and is skipped. Any other byte adds its upper 7 bits
+to the time, its lowest bit is the polarity, and x and y follow, 16 bits each, little-endian. y
+grows upwards in the file, downwards in `Events`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.kernels import kernel
-from tmkt.readers.files import Input, Opened, Writer, empty
+from tmkt.readers.files import Input, Opened, Writer
 from tmkt.readers.source import Raw
 
 MAGIC = b"Event Stream"
@@ -25,6 +25,9 @@ DVS = 1
 PAUSE, RESET, PAUSE_US = 255, 254, 127
 EVENT = 5  # bytes
 LONGEST_PAUSE_US = 3600 * 10**6
+
+STATE = 2  # places in the decoder's state:
+NOW, STOPPED = range(STATE)  # the time; the byte at which decoding stopped
 
 
 @kernel
@@ -37,11 +40,12 @@ def _decode(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> int:
-    """`state`: the time; where decoding stopped: at the end, before an event that is not whole, or
-    when the arrays were full.
+    """Fill the arrays and give the number of events.
+
+    Decoding stops at the end, before an event that is not whole, or when the arrays are full.
     """
     n = 0
-    now, i = state[0], 0
+    now, i = state[NOW], 0
     while i < data.size and n < t.size:
         first = np.int64(data[i])
         if first >= RESET:
@@ -57,12 +61,12 @@ def _decode(
         y[n] = height - 1 - up if up < height else 65535  # beyond any sensor: the check drops it
         n += 1
         i += EVENT
-    state[0], state[1] = now, i
+    state[NOW], state[STOPPED] = now, i
     return n
 
 
 def open_event_stream(source: Input) -> Opened:
-    """Raises InputError for other versions and kinds than DVS events of version 2."""
+    """Open a file of DVS events of version 2. Raises InputError for other versions and kinds."""
     head = source.file.read(HEADER)
     if len(head) < HEADER or not head.startswith(MAGIC):
         raise InputError(
@@ -76,21 +80,21 @@ def open_event_stream(source: Input) -> Opened:
             " the file"
         )
     width, height = int.from_bytes(head[16:18], "little"), int.from_bytes(head[18:20], "little")
-    return Opened(_raw(source, height), (height, width))
+    return Opened(_read_chunks(source, height), (height, width))
 
 
-def _raw(source: Input, height: int) -> Iterator[Raw]:
-    state = np.zeros(2, np.int64)
+def _read_chunks(source: Input, height: int) -> Iterator[Raw]:
+    state = np.zeros(STATE, np.int64)
     rest = b""
     while True:
         read = source.file.read(EVENT * source.options.chunk)
         data = np.frombuffer(bytearray(rest + read), np.uint8)
         while len(data):
-            t, x, y, p = empty(source.options.chunk)
-            n = _decode(data, height, state, t, x, y, p)
-            data = data[state[1] :]
-            yield t[:n], x[:n], y[:n], p[:n]
-            if n < len(t):
+            raw = Raw.empty(source.options.chunk)
+            n = _decode(data, height, state, *raw)
+            data = data[state[STOPPED] :]
+            yield raw.first(n)
+            if n < len(raw.t):
                 break
         rest = data.tobytes()
         if not read:
@@ -99,7 +103,7 @@ def _raw(source: Input, height: int) -> Iterator[Raw]:
 
 
 class EventStreamWriter(Writer):
-    """Writes version 2.0.0, DVS events."""
+    """Writer of version 2.0.0, DVS events."""
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         super().__init__(file, name, sensor)
@@ -112,8 +116,9 @@ class EventStreamWriter(Writer):
         )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError where an hour passes without an event: the bytes for
-        it would fill the disk.
+        """Append a chunk.
+
+        Raises InputError for a pause of more than an hour: its bytes would fill the disk.
         """
         if len(events) == 0:
             return

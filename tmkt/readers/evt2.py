@@ -1,7 +1,7 @@
 """Prophesee EVT2 RAW: words of 32 bits, little-endian (docs.prophesee.ai, "EVT 2.0 Format").
 
-Bits 31..28 say what a word is: 0 and 1 an off and an on event (6 low bits of the stamp, x, y of 11
-bits), 8 the stamp's 28 high bits.
+Bits 31..28 are the kind of a word: 0 and 1 an off and an on event (6 low bits of the stamp, x, y of
+11 bits), 8 the stamp's 28 high bits.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.kernels import kernel
-from tmkt.readers.files import Input, Opened, Writer, empty, record_blocks
+from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.prophesee import read_header, sensor_of
 from tmkt.readers.source import Raw
 
@@ -21,7 +21,8 @@ TIME_HIGH, TRIGGER, OTHERS, CONTINUED = 8, 10, 14, 15
 LONGEST_US = 2**34
 SIDE = 2048
 
-HIGH, OFFSET, WRAPS, BAD = range(4)  # places in the kernel's state
+STATE = 4  # places in the decoder's state:
+HIGH, OFFSET, WRAPS, BAD = range(STATE)
 
 
 @kernel
@@ -33,6 +34,7 @@ def _decode(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> int:
+    """Fill the arrays and give the number of events."""
     n = 0
     high, offset = state[HIGH], state[OFFSET]
     for i in range(words.size):
@@ -60,24 +62,27 @@ def _decode(
 
 
 def open_evt2(source: Input) -> Opened:
-    """Events before the first full stamp, and words of unknown kind, are counted as bad records;
-    triggers are skipped.
+    """Open a recording.
+
+    Events before the first full stamp and words of unknown kind count as bad records; triggers are
+    skipped.
     """
     header = read_header(source.file, source.name)
-    return Opened(_raw(source), sensor_of(header))
+    return Opened(_read_chunks(source), sensor_of(header))
 
 
-def _raw(source: Input) -> Iterator[Raw]:
-    state = np.array([-1, 0, 0, 0], np.int64)
+def _read_chunks(source: Input) -> Iterator[Raw]:
+    state = np.zeros(STATE, np.int64)
+    state[HIGH] = -1  # no full stamp yet
     for block in record_blocks(source.file, 4, source.options.chunk, source.counters):
-        t, x, y, p = empty(block.size // 4)
-        n = _decode(block.view(np.uint32), state, t, x, y, p)
+        raw = Raw.empty(block.size // 4)
+        n = _decode(block.view(np.uint32), state, *raw)
         source.counters.wraps, source.counters.bad_records = int(state[WRAPS]), int(state[BAD])
-        yield t[:n], x[:n], y[:n], p[:n]
+        yield raw.first(n)
 
 
 class Evt2Writer(Writer):
-    """Writes stamps below 2^34 us."""
+    """Writer with stamps below 2^34 us."""
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
@@ -94,7 +99,7 @@ class Evt2Writer(Writer):
         )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
+        """Append a chunk. Raises InputError for stamps that the format cannot hold."""
         if len(events) and events.t[-1] >= LONGEST_US:
             raise InputError(
                 f"{self._name}: stamps of {events.t[-1]} us do not fit EVT2 (below 2^34); use"

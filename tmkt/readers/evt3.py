@@ -1,9 +1,8 @@
-"""Prophesee EVT3 RAW: words of 16 bits, little-endian, that change a state or send events from it
-(docs.prophesee.ai, "EVT 3.0 Format").
+"""Prophesee EVT3 RAW: words of 16 bits, little-endian (docs.prophesee.ai, "EVT 3.0 Format").
 
-Bits 15..12 say what a word is: 0 a row; 2 an event at x; 3 the start and polarity of vectors; 4 and
-5 a mask of 12 and 8 events from there, lowest bit first; 6 and 8 the stamp's 12 low and 12 high
-bits.
+A word changes the decoder's state or sends events from it. Bits 15..12 are its kind: 0 a row; 2 an
+event at x; 3 the start and polarity of vectors; 4 and 5 a mask of 12 and 8 events from there,
+lowest bit first; 6 and 8 the stamp's 12 low and 12 high bits.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.kernels import kernel
-from tmkt.readers.files import Input, Opened, Writer, empty, record_blocks
+from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.prophesee import read_header, sensor_of
 from tmkt.readers.source import Raw
 
@@ -25,7 +24,8 @@ SIDE = 2048
 HALF_RANGE = 2**11  # of the high bits: 8.4 s
 LONGEST_BRIDGE_US = 3600 * 10**6
 
-HIGH, LOW, OFFSET, Y, X, P, WRAPS, BAD, AT = range(9)  # places in the kernel's state
+STATE = 9  # places in the decoder's state:
+HIGH, LOW, OFFSET, Y, X, P, WRAPS, BAD, AT = range(STATE)
 
 
 @kernel
@@ -37,18 +37,13 @@ def _decode(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> int:
-    """Decodes from word `state[AT]` on until less than 12 places are left in the arrays, or the
-    words end.
+    """Fill the arrays from word `state[AT]` on and give the number of events.
+
+    Decoding stops when less than 12 places are left in the arrays, or at the words' end.
     """
     n = 0
-    high, low, offset, row, column, polarity = (
-        state[HIGH],
-        state[LOW],
-        state[OFFSET],
-        state[Y],
-        state[X],
-        state[P],
-    )
+    high, low, offset = state[HIGH], state[LOW], state[OFFSET]
+    row, column, polarity = state[Y], state[X], state[P]
     i = state[AT]
     while i < words.size and n + 12 <= t.size:
         word = np.int64(words[i])
@@ -67,12 +62,8 @@ def _decode(
             else:
                 for bit in range(size):
                     if value >> bit & 1:
-                        t[n], x[n], y[n], p[n] = (
-                            offset + (high << 12 | low),
-                            column + bit,
-                            row,
-                            polarity,
-                        )
+                        t[n], x[n] = offset + (high << 12 | low), column + bit
+                        y[n], p[n] = row, polarity
                         n += 1
             column = min(column + size, 2 * SIDE)  # beyond any sensor: the check drops it
         elif kind == ROW:
@@ -89,41 +80,37 @@ def _decode(
                 high, low = value, 0
         elif kind != CONTINUED_4 and kind != TRIGGER and kind != OTHERS and kind != CONTINUED_12:
             state[BAD] += 1
-    state[HIGH], state[LOW], state[OFFSET], state[Y], state[X], state[P], state[AT] = (
-        high,
-        low,
-        offset,
-        row,
-        column,
-        polarity,
-        i,
-    )
+    state[HIGH], state[LOW], state[OFFSET] = high, low, offset
+    state[Y], state[X], state[P] = row, column, polarity
+    state[AT] = i
     return n
 
 
 def open_evt3(source: Input) -> Opened:
-    """Events before the first high stamp, and words of unknown kind, are counted as bad records;
-    triggers are skipped.
+    """Open a recording.
+
+    Events before the first high stamp and words of unknown kind count as bad records; triggers are
+    skipped.
     """
     header = read_header(source.file, source.name)
-    return Opened(_raw(source), sensor_of(header))
+    return Opened(_read_chunks(source), sensor_of(header))
 
 
-def _raw(source: Input) -> Iterator[Raw]:
-    state = np.zeros(9, np.int64)
-    state[HIGH] = -1
+def _read_chunks(source: Input) -> Iterator[Raw]:
+    state = np.zeros(STATE, np.int64)
+    state[HIGH] = -1  # no high stamp yet
     for block in record_blocks(source.file, 2, source.options.chunk, source.counters):
         words = block.view(np.uint16)
         state[AT] = 0
         while state[AT] < words.size:
-            t, x, y, p = empty(source.options.chunk + 11)
-            n = _decode(words, state, t, x, y, p)
+            raw = Raw.empty(source.options.chunk + 11)
+            n = _decode(words, state, *raw)
             source.counters.wraps, source.counters.bad_records = int(state[WRAPS]), int(state[BAD])
-            yield t[:n], x[:n], y[:n], p[:n]
+            yield raw.first(n)
 
 
 class Evt3Writer(Writer):
-    """Writes one word an event, and stamps and rows where they change; no vectors."""
+    """Writer of one word an event, and of stamps and rows where they change; no vectors."""
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
         height, width = sensor
@@ -140,15 +127,15 @@ class Evt3Writer(Writer):
         )
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError where an hour passes without an event: the high stamps
-        between would fill the disk.
+        """Append a chunk.
+
+        Raises InputError for a pause of more than an hour: the high stamps in it would fill the
+        disk.
         """
         start = 0
-        high = events.t >> 12
-        for end in [
-            *np.flatnonzero(np.diff(high, prepend=self._stamp >> 12) >= HALF_RANGE).tolist(),
-            len(events),
-        ]:
+        steps = np.diff(events.t >> 12, prepend=self._stamp >> 12)
+        pauses = np.flatnonzero(steps >= HALF_RANGE).tolist()
+        for end in [*pauses, len(events)]:
             if end > start:
                 self._write(events, slice(start, end))
             if end < len(events):
@@ -156,7 +143,7 @@ class Evt3Writer(Writer):
             start = end
 
     def _bridge(self, until: int) -> None:
-        """High stamps in a pause, so that the reader sees the 24-bit clock wrap."""
+        """Write high stamps in a pause, so that the reader sees the 24-bit clock wrap."""
         if until - self._stamp > LONGEST_BRIDGE_US:
             raise InputError(
                 f"{self._name}: no event for {(until - self._stamp) / 1e6:.0f} s, EVT3 bridges an"

@@ -1,4 +1,4 @@
-"""What the readers of files share: options, blocks of records, and the source around a decoder."""
+"""Common parts of the file readers and writers: options, blocks of records, the source itself."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,27 +17,23 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may say about a file that does not say it itself."""
+    """What a user may state about a file that does not state it itself."""
 
     sensor: tuple[int, int] | None = None  # (height, width); a file's own goes before it
     chunk: int = 65536  # events
-    stream: int = 0  # which of the file's event streams
-    time_unit: TimeUnit | None = (
-        # of stamps in .npz, .npy and HDF5 files; None: integers are microseconds, others are
-        # refused
-        None
-    )
-    layout: str | None = (
-        # of AEDAT 1 and 2 addresses: a key of aedat2.LAYOUTS; None: the header tells, or DVS128
-        None
-    )
+    stream: int = 0  # index among the file's event streams
+    # of stamps in .npz, .npy, .mat and HDF5 files; None: integers are microseconds, others are
+    # refused (but in .mat files, where they are microseconds, too)
+    time_unit: TimeUnit | None = None
+    # of AEDAT 1 and 2 addresses: a key of aedat2.LAYOUTS; None: the header tells, or DVS128
+    layout: str | None = None
     repair: bool = False  # take what is left of a damaged file
 
 
 @dataclass(frozen=True)
 class Input:
-    """What an opener gets: the file at its first byte, its name for messages, what the user says,
-    and where to count.
+    """Argument of an opener: the file at its first byte, its name for messages, the user's options,
+    and the counters to fill.
     """
 
     file: IO[bytes]
@@ -48,14 +44,14 @@ class Input:
 
 @dataclass
 class Opened:
-    """A file whose header is read."""
+    """A file whose header is read.
 
-    raw: Iterator[
-        Raw
-        # chunks as they are decoded, at most Options.chunk events and a packet's rest; arrays are the
-        # receiver's own
-    ]
-    sensor: tuple[int, int] | None  # what the file says
+    `raw` gives chunks as they are decoded: at most Options.chunk events and a packet's rest, in
+    arrays that belong to the receiver.
+    """
+
+    raw: Iterator[Raw]
+    sensor: tuple[int, int] | None  # (height, width) by the file
     notes: list[str] = field(default_factory=list)  # what was assumed
 
 
@@ -65,10 +61,9 @@ Opener = Callable[[Input], Opened]
 def record_blocks(
     file: IO[bytes], record: int, chunk: int, counters: Counters
 ) -> Iterator[NDArray[np.uint8]]:
-    """Gives uint8 blocks of `chunk` records of `record` bytes (the last is shorter) up to the
-    file's end, where bytes left over are counted.
+    """Read blocks of `chunk` records of `record` bytes as uint8; the last block is shorter.
 
-    The next block overwrites the one before.
+    The next block overwrites the one before. Bytes left over at the file's end are counted.
     """
     memory = bytearray(record * chunk)
     view, buffer = memoryview(memory), np.frombuffer(memory, np.uint8)
@@ -76,17 +71,18 @@ def record_blocks(
         got = 0
         while got < len(view) and (n := file.readinto(view[got:])):  # type: ignore[attr-defined]
             got += n
-        left = got % record
-        if got > left:
-            yield buffer[: got - left]
+        left_over = got % record
+        if got > left_over:
+            yield buffer[: got - left_over]
         if got < len(view):
-            counters.left_over_bytes += left
+            counters.left_over_bytes += left_over
             return
 
 
-def damaged(source: Input, found: str, left_over: int = 0) -> None:
-    """Raises InputError for damage that a format can tell; under `repair` only counts what is left
-    over, and the reader goes on or ends.
+def report_damage(source: Input, found: str, left_over: int = 0) -> None:
+    """Raise InputError for damage that a format can tell.
+
+    Under `repair` the bytes left over are counted instead, and the reader goes on or ends.
     """
     if not source.options.repair:
         raise InputError(
@@ -95,48 +91,38 @@ def damaged(source: Input, found: str, left_over: int = 0) -> None:
     source.counters.left_over_bytes += left_over
 
 
-def empty(n: int) -> Raw:
-    """Arrays for n events, to be filled."""
-    return (
-        np.empty(n, np.int64),
-        np.empty(n, np.uint16),
-        np.empty(n, np.uint16),
-        np.empty(n, np.uint8),
-    )
+def first_line(error: Exception) -> str:
+    """Shorten a library's error to part of one line of text."""
+    return " ".join(str(error).split())[:80] or type(error).__name__
 
 
 class Writer:
-    """Writes one recording as one format: the checked events of all chunks, in order; `finish` and
-    `close` once.
+    """Writer of one recording in one format.
+
+    `write` takes the checked events of all chunks in order; `finish` and `close` are called once.
     """
 
-    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:  # noqa: ARG002
-        """Raises InputError for a sensor that the format cannot hold. `name` is for messages."""
+    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:  # noqa: ARG002 - formats look at it
+        """Raise InputError for a sensor that the format cannot hold. `name` is for messages."""
         self._file, self._name = file, name
 
     def write(self, events: Events) -> None:
-        """Appends a chunk. Raises InputError for stamps that the format cannot hold."""
+        """Append a chunk. Raises InputError for stamps that the format cannot hold."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Writes what stands at the file's end: by default nothing, as in all formats that are rows
-        of records.
-        """
+        """Write the file's end. Formats that are rows of records have none."""
 
     def close(self) -> None:
-        """Lets go of what it holds beside the file, also after an error."""
+        """Release everything held beside the file, also after an error."""
 
 
 class FileSource:
     """A recording on disk as a `Source`."""
 
     def __init__(self, format: str, opened: Opened, source: Input, disorder: Disorder) -> None:
-        self.name, self.format, self.notes, self.counters = (
-            source.name,
-            format,
-            opened.notes,
-            source.counters,
-        )
+        self.name, self.format, self.notes = source.name, format, opened.notes
+        self.counters = source.counters
         asked = source.options.sensor
         if opened.sensor and asked and opened.sensor != asked:
             (h, w), (ah, aw) = opened.sensor, asked
@@ -146,12 +132,8 @@ class FileSource:
             )
         sensor = opened.sensor or asked
         self.sensor = None if sensor is None else check_sensor(sensor, self.name)
-        self._file, self._raw, self._options, self._disorder = (
-            source.file,
-            opened.raw,
-            source.options,
-            disorder,
-        )
+        self._file, self._raw = source.file, opened.raw
+        self._options, self._disorder = source.options, disorder
 
     def __iter__(self) -> Iterator[Events]:
         if self.sensor is None:
@@ -163,16 +145,13 @@ class FileSource:
         return self.chunks(self.sensor)
 
     def chunks(self, sensor: tuple[int, int]) -> Iterator[Events]:
-        """As iteration, with the sensor's size given: the bound of coordinates."""
+        """Iterate with the sensor's (height, width) given, which bounds the coordinates."""
         check = Check(self.name, sensor, self.counters, self._disorder)
         chunk = self._options.chunk
         try:
             for raw in self._raw:
-                for i in range(0, len(raw[0]), chunk):
-                    t, x, y, p = raw
-                    events = check(
-                        (t[i : i + chunk], x[i : i + chunk], y[i : i + chunk], p[i : i + chunk])
-                    )
+                for begin in range(0, len(raw.t), chunk):
+                    events = check(raw.part(begin, begin + chunk))
                     if len(events):
                         yield events
             if last := check.finish():
@@ -196,8 +175,9 @@ class FileSource:
 
     @property
     def position(self) -> int:
-        """How many of the file's bytes are read, about."""
+        """Approximate number of the file's bytes that are read."""
         return self._file.tell()
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()

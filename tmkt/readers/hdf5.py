@@ -1,8 +1,11 @@
-"""HDF5: DSEC's layout (`/events/t`, `x`, `y`, `p` and `/t_offset`), Prophesee's (`/CD/events`, with
-ECF or not), and columns at the root.
+"""HDF5 recordings in three layouts.
+
+DSEC's (`/events/t`, `x`, `y`, `p` and `/t_offset`), Prophesee's (`/CD/events`, with ECF or not),
+and columns at the root.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from numpy.typing import NDArray
@@ -12,12 +15,13 @@ from tmkt.events.types import Events
 from tmkt.hdf5 import check_heaps
 from tmkt.readers.columns import check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
-from tmkt.readers.files import Input, Opened, Writer, damaged
+from tmkt.readers.files import Input, Opened, Writer, first_line, report_damage
 from tmkt.readers.source import Raw
 
 ECF = 0x8ECF  # the filter's number
+TABLE = "CD/events"  # Prophesee's
 LARGEST_CHUNK = 2**24  # rows of a compressed block: more is damage, or no way to store events
-BROKEN = (
+BROKEN = (  # raised by h5py for damaged files
     OSError,
     KeyError,
     RuntimeError,
@@ -26,52 +30,67 @@ BROKEN = (
     AttributeError,
     OverflowError,
     MemoryError,
-)  # what h5py raises for damaged files
-FILTERS = {
+)
+FILTERS = {  # of `hdf5plugin`
     32001: "blosc",
     32026: "blosc2",
     32015: "zstd",
     32004: "lz4",
     32008: "bitshuffle",
-}  # what `hdf5plugin` adds
+}
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns t, x, y and p of a file: one table with fields, or a data set each."""
+
+    datasets: dict[str, Any]  # by column; a table stands under TABLE
+    names: dict[str, str]  # of the fields or data sets, by column
+    types: dict[str, Any]  # by column
+
+    @property
+    def table(self) -> Any | None:
+        return self.datasets.get(TABLE)
 
 
 def open_hdf5(source: Input) -> Opened:
-    """The events group or table of the file. Raises InputError where there is none, and where h5py
-    or a filter of it is missing.
+    """Open the events group or table of the file.
+
+    Raises InputError if there is none, and if h5py or a filter of the file is missing.
     """
     h5py = _h5py(source.name)
     try:
         file = h5py.File(source.file, "r")
-        if isinstance(file.get("CD/events"), h5py.Dataset):
-            datasets = {"CD/events": file["CD/events"]}
-            names = find_columns(
-                list(datasets["CD/events"].dtype.names or ()), f"{source.name}: /CD/events"
-            )
-            types = {key: datasets["CD/events"].dtype[name] for key, name in names.items()}
-        else:
-            group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
-            names = find_columns(
-                [key for key in group if isinstance(group[key], h5py.Dataset)],
-                f"{source.name}: {group.name}",
-            )
-            datasets = {key: group[name] for key, name in names.items()}
-            types = {key: dataset.dtype for key, dataset in datasets.items()}
-        check_types(types, source.options.time_unit, source.name)
-        shapes = {dataset.shape for dataset in datasets.values()}
+        columns = _find(h5py, file, source.name)
+        check_types(columns.types, source.options.time_unit, source.name)
+        shapes = {dataset.shape for dataset in columns.datasets.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
             raise InputError(
                 f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one"
                 " length; fetch the file again"
             )
-        for dataset in datasets.values():
+        for dataset in columns.datasets.values():
             _check_storage(source.name, dataset)
-        offset = int(file["t_offset"][()]) if "t_offset" in file else 0
-        return Opened(_raw(source, file, datasets, names, offset), _sensor(file, source.file))
+        offset_us = int(file["t_offset"][()]) if "t_offset" in file else 0
+        chunks = _read_chunks(source, file, columns, offset_us)
+        return Opened(chunks, _sensor(file, source.file))
     except BROKEN as error:
         raise InputError(
-            f"{source.name}: the HDF5 file cannot be read ({_line(error)}); fetch the file again"
+            f"{source.name}: the HDF5 file cannot be read ({first_line(error)}); fetch the file"
+            " again"
         ) from None
+
+
+def _find(h5py: Any, file: Any, name: str) -> _Columns:
+    if isinstance(file.get(TABLE), h5py.Dataset):
+        table = file[TABLE]
+        names = find_columns(list(table.dtype.names or ()), f"{name}: /{TABLE}")
+        return _Columns({TABLE: table}, names, {key: table.dtype[n] for key, n in names.items()})
+    group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
+    datasets = [key for key in group if isinstance(group[key], h5py.Dataset)]
+    names = find_columns(datasets, f"{name}: {group.name}")
+    found = {key: group[n] for key, n in names.items()}
+    return _Columns(found, names, {key: dataset.dtype for key, dataset in found.items()})
 
 
 def _h5py(name: str) -> Any:
@@ -85,8 +104,9 @@ def _h5py(name: str) -> Any:
 
 
 def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
-    """From attributes: Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write
-    them.
+    """Give (height, width) by attributes.
+
+    They are Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write them.
     """
     if "geometry" in file.attrs and file.attrs.get_id("geometry").get_type().is_variable_str():
         check_heaps(content)  # where libhdf5 looks for it
@@ -128,59 +148,51 @@ def _filters(dataset: Any) -> list[int]:
     return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
 
 
-def _raw(
-    source: Input, file: Any, datasets: dict[str, Any], names: dict[str, str], offset_us: int
-) -> Iterator[Raw]:
-    table = datasets.get("CD/events")
-    total = (table if table is not None else datasets["t"]).shape[0]
-    unit = source.options.time_unit
+def _read_chunks(source: Input, file: Any, columns: _Columns, offset_us: int) -> Iterator[Raw]:
+    table, unit = columns.table, source.options.time_unit
+    total = next(iter(columns.datasets.values())).shape[0]
     try:
         if table is not None and ECF in _filters(table):
-            yield from _ecf(source, table, total)
+            yield from _read_ecf(source, table, total)
             return
         # Rows that are compressed together are decompressed once.
-        block = max(
-            [
-                source.options.chunk,
-                *(dataset.chunks[0] for dataset in datasets.values() if dataset.chunks),
-            ]
-        )
+        blocks = [dataset.chunks[0] for dataset in columns.datasets.values() if dataset.chunks]
+        block = max([source.options.chunk, *blocks])
         for start in range(0, total, block):
+            rows = slice(start, start + block)
             if table is not None:
-                rows = table[start : start + block]
-                values = {key: rows[name] for key, name in names.items()}
+                part = table[rows]
+                values = {key: part[name] for key, name in columns.names.items()}
             else:
-                values = {key: dataset[start : start + block] for key, dataset in datasets.items()}
+                values = {key: dataset[rows] for key, dataset in columns.datasets.items()}
             yield to_raw(values, unit, offset_us)
     except BROKEN as error:
-        damaged(source, f"damaged ({_line(error)})")
+        report_damage(source, f"damaged ({first_line(error)})")
     finally:
         file.close()
 
 
-def _ecf(source: Input, table: Any, total: int) -> Iterator[Raw]:
-    """Decodes the compressed chunks as they lie in the file: h5py knows no ECF."""
+def _read_ecf(source: Input, table: Any, total: int) -> Iterator[Raw]:
+    """Decode the compressed chunks as they lie in the file: h5py knows no ECF."""
     for start in range(0, total, table.chunks[0]):
         mask, data = table.id.read_direct_chunk((start,))
         most = min(table.chunks[0], total - start)
         try:
             if mask:
                 raise ValueError("stored without its filter")
-            t, x, y, p = decode_chunk(data)
+            raw = decode_chunk(data)
         except ValueError as error:
-            damaged(source, f"the events from {start} on are damaged ({_line(error)})")
+            found = f"the events from {start} on are damaged ({first_line(error)})"
+            report_damage(source, found)
             source.counters.bad_records += most
             continue
-        yield t[:most], x[:most], y[:most], p[:most]  # the last chunk is padded
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:80] or type(error).__name__
+        yield raw.first(most)  # the last chunk is padded
 
 
 class Hdf5Writer(Writer):
-    """Writes DSEC's columns, t in 64 bits, compressed with gzip; the sensor as attributes of the
-    root.
+    """Writer of DSEC's columns, compressed with gzip.
+
+    t has 64 bits; the sensor is stored as attributes of the root.
     """
 
     CHUNK = 65536
@@ -205,7 +217,7 @@ class Hdf5Writer(Writer):
         }
 
     def write(self, events: Events) -> None:
-        """Appends a chunk."""
+        """Append a chunk."""
         columns: tuple[NDArray[Any], ...] = (events.t, events.x, events.y, events.p)
         for column, values in zip(self._columns.values(), columns, strict=True):
             start = column.shape[0]
@@ -213,9 +225,9 @@ class Hdf5Writer(Writer):
             column[start:] = values
 
     def finish(self) -> None:
-        """Writes what HDF5 still holds back."""
+        """Write everything that HDF5 still holds back."""
         self._hdf5.close()
 
     def close(self) -> None:
-        """Closes the file for HDF5, if it is not."""
+        """Close the file for HDF5 unless it is closed."""
         self._hdf5.close()

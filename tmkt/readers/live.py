@@ -1,4 +1,4 @@
-"""Sources of events that come while they happen, by the name that a user gives."""
+"""Live sources of events, by the name that a user gives."""
 
 from tmkt.readers.source import Disorder, Source
 
@@ -7,7 +7,7 @@ UDP = "udp://"
 
 
 def is_live(name: str) -> bool:
-    """Whether a source's name is not that of a file: "-", or "udp://HOST:PORT"."""
+    """Tell if a name is that of a live source, "-" or "udp://HOST:PORT", and not of a file."""
     return name == STDIN or name.startswith(UDP)
 
 
@@ -19,12 +19,11 @@ def open_live(
     disorder: Disorder = "drop",
     repair: bool = False,
 ) -> Source:
-    """Listens at "udp://HOST:PORT" or reads "-", lines of text on standard input, from a sensor of
-    (height, width).
+    """Listen at "udp://HOST:PORT", or read lines of text from standard input ("-").
 
-    `timeout_s`: the stream ends after so many seconds without an event, also before the first;
-    None: never. Raises InputError for an address that cannot be listened at. `udp.py` and
-    `stdin.py` say what is dropped, and when.
+    `sensor` is (height, width). `timeout_s`: the stream ends after so many seconds without an
+    event, also before the first; None: never. `udp.py` and `stdin.py` state what is dropped. Raises
+    InputError for an address that cannot be listened at.
     """
     if name == STDIN:
         from tmkt.readers.stdin import StdinSource

@@ -1,8 +1,7 @@
-"""NumPy `.npz` (one array a column, or one structured array) and `.npy` (one structured array),
-read piece by piece.
+"""NumPy `.npz` (one array a column, or one structured array) and `.npy` (one structured array).
 
-Nothing is unpickled. `.npz` members are decompressed in step, so memory stays bounded where
-`np.load` would hold all of it.
+They are read piece by piece, and nothing is unpickled. `.npz` members are decompressed in step, so
+memory stays bounded, while `np.load` would hold all of it.
 """
 
 import struct
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.columns import check_types, find_columns, to_raw
-from tmkt.readers.files import Input, Opened, Writer, damaged
+from tmkt.readers.files import Input, Opened, Writer, first_line, report_damage
 from tmkt.readers.source import Raw
 
-# What zipfile and NumPy's header parser raise for damaged files.
-BROKEN = (
+BROKEN = (  # raised by zipfile and NumPy's header parser for damaged files
     zipfile.BadZipFile,
     zlib.error,
     OSError,
@@ -38,14 +36,7 @@ BROKEN = (
     TypeError,
     SyntaxError,
 )
-EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the date of members that are written: the same events give the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members: the same events give the same bytes
 COLUMNS = {"t": "<i8", "x": "<u2", "y": "<u2", "p": "u1"}
 COPY = 2**20  # bytes at a time
 LARGEST_ITEM = 256  # bytes of an event: memory is allocated by it
@@ -80,7 +71,7 @@ class _Array:
             )
 
     def read(self, n: int) -> NDArray[Any]:
-        """The next n values; fewer where the file ends early."""
+        """Read the next n values; fewer if the file ends early."""
         data = bytearray()
         while len(data) < n * self.dtype.itemsize and (
             more := self._file.read(n * self.dtype.itemsize - len(data))
@@ -90,19 +81,24 @@ class _Array:
 
 
 def open_npy(source: Input) -> Opened:
-    """One structured array with fields for t, x, y and p. Raises InputError for anything else."""
+    """Open one structured array with fields for t, x, y and p.
+
+    Raises InputError for anything else.
+    """
     try:
         array = _Array(source.file, source.name)
     except BROKEN as error:
         raise InputError(
-            f"{source.name}: the NumPy header cannot be read ({_line(error)}); fetch the file again"
+            f"{source.name}: the NumPy header cannot be read ({first_line(error)}); fetch the file"
+            " again"
         ) from None
     return Opened(_structured(source, array), None)
 
 
 def open_npz(source: Input) -> Opened:
-    """Arrays named t, x, y, p (or as in `columns.NAMES`), or one structured array; `sensor`
-    (height, width) where the file has it.
+    """Open arrays named t, x, y, p (or as in `columns.NAMES`), or one structured array.
+
+    An array `sensor` holds (height, width) if the file has it.
     """
     try:
         archive = zipfile.ZipFile(source.file)
@@ -122,7 +118,8 @@ def open_npz(source: Input) -> Opened:
         }
     except (*BROKEN, IndexError) as error:
         raise InputError(
-            f"{source.name}: the .npz archive cannot be read ({_line(error)}); fetch the file again"
+            f"{source.name}: the .npz archive cannot be read ({first_line(error)}); fetch the file"
+            " again"
         ) from None
     check_types(
         {key: array.dtype for key, array in arrays.items()}, source.options.time_unit, source.name
@@ -149,19 +146,21 @@ def _structured(source: Input, array: _Array) -> Iterator[Raw]:
     )
 
     def pieces() -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
-        for n in _steps(array.shape[0], source.options.chunk):
+        for n in _piece_sizes(array.shape[0], source.options.chunk):
             values = array.read(n)
             yield n, {key: values[name] for key, name in names.items()}
 
-    return _raw(source, pieces())
+    return _convert(source, pieces())
 
 
 def _columns(source: Input, arrays: dict[str, _Array]) -> Iterator[Raw]:
-    steps = _steps(arrays["t"].shape[0], source.options.chunk)
-    return _raw(source, ((n, {key: array.read(n) for key, array in arrays.items()}) for n in steps))
+    sizes = _piece_sizes(arrays["t"].shape[0], source.options.chunk)
+    pieces = ((n, {key: array.read(n) for key, array in arrays.items()}) for n in sizes)
+    return _convert(source, pieces)
 
 
-def _raw(source: Input, pieces: Iterator[tuple[int, dict[str, NDArray[Any]]]]) -> Iterator[Raw]:
+def _convert(source: Input, pieces: Iterator[tuple[int, dict[str, NDArray[Any]]]]) -> Iterator[Raw]:
+    """Convert pieces: the number of events expected, and their columns by name."""
     try:
         for n, values in pieces:
             got = min(map(len, values.values()))
@@ -169,23 +168,20 @@ def _raw(source: Input, pieces: Iterator[tuple[int, dict[str, NDArray[Any]]]]) -
                 {key: column[:got] for key, column in values.items()}, source.options.time_unit
             )
             if got < n:
-                damaged(source, "cut off: it ends before the arrays that its header tells of")
+                report_damage(source, "cut off: it ends before the arrays that its header tells of")
                 return
     except BROKEN as error:
-        damaged(source, f"damaged ({_line(error)})")
+        report_damage(source, f"damaged ({first_line(error)})")
 
 
-def _steps(total: int, chunk: int) -> Iterator[int]:
+def _piece_sizes(total: int, chunk: int) -> Iterator[int]:
     return (min(chunk, total - at) for at in range(0, total, chunk))
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:80] or type(error).__name__
-
-
 class NpzWriter(Writer):
-    """Writes `.npz`, compressed: t, x, y, p and the sensor. The columns wait in temporary files, so
-    memory stays bounded.
+    """Writer of compressed `.npz`: t, x, y, p and the sensor.
+
+    The columns wait in temporary files, so memory stays bounded.
     """
 
     def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
@@ -194,14 +190,14 @@ class NpzWriter(Writer):
         self._columns: dict[str, IO[bytes]] = {key: tempfile.TemporaryFile() for key in COLUMNS}  # noqa: SIM115
 
     def write(self, events: Events) -> None:
-        """Appends a chunk."""
+        """Append a chunk."""
         columns: tuple[NDArray[Any], ...] = (events.t, events.x, events.y, events.p)
         for (key, dtype), column in zip(COLUMNS.items(), columns, strict=True):
             self._columns[key].write(column.astype(dtype).tobytes())
         self._events += len(events)
 
     def finish(self) -> None:
-        """Writes the archive."""
+        """Write the archive."""
         with zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED) as archive:
             for key, dtype in COLUMNS.items():
                 column = self._columns[key]
@@ -213,7 +209,7 @@ class NpzWriter(Writer):
                 member.write(np.array(self._sensor, "<i8").tobytes())
 
     def close(self) -> None:
-        """Removes the temporary files."""
+        """Remove the temporary files."""
         for column in self._columns.values():
             column.close()
 

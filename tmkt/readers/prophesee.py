@@ -1,7 +1,7 @@
 """The text header of Prophesee's RAW (EVT2, EVT3) and DAT files.
 
-Lines `% key value`. Some writers close it with `% end`; older ones do not, and the first byte of
-data may be a `%`: a line counts only if it is `%`, a space and printable text.
+It has lines `% key value`. Some writers close it with `% end`; older ones do not, and the first
+byte of data may be a `%`: a line counts only if it is `%`, a space and printable text.
 """
 
 from typing import IO
@@ -20,8 +20,9 @@ SYSTEM_SENSORS = {"21": (480, 640), "48": (720, 1280)}  # seen in recordings
 
 
 def read_header(file: IO[bytes], name: str) -> dict[str, str]:
-    """Keys in lower case and their values; leaves the file at the first byte of data. Raises
-    InputError for a header without end.
+    """Read keys, in lower case, and values; leave the file at the first byte of data.
+
+    Raises InputError for a header without an end.
     """
     found: dict[str, str] = {}
     while (start := file.tell()) < LONGEST_HEADER:
@@ -44,9 +45,7 @@ def read_header(file: IO[bytes], name: str) -> dict[str, str]:
 
 
 def encoding(header: dict[str, str]) -> str | None:
-    """ "EVT2", "EVT3", "EVT2.1", ... of a RAW file; None where the header does not say (so it is a
-    DAT file's).
-    """
+    """Give a RAW file's "EVT2", "EVT3", "EVT2.1", ...; None for a DAT file, which names none."""
     if "format" in header:
         return header["format"].partition(";")[0].strip().upper()
     if "evt" in header:
@@ -55,7 +54,7 @@ def encoding(header: dict[str, str]) -> str | None:
 
 
 def sensor_of(header: dict[str, str]) -> tuple[int, int] | None:
-    """(height, width) as the header says it: by size, else by the camera's name."""
+    """Give (height, width) by the header's size, else by the camera's name."""
     sizes = dict(part.split("=", 1) for part in header.get("format", "").split(";") if "=" in part)
     width, _, height = header.get("geometry", "").partition("x")
     for h, w in (

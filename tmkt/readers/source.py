@@ -1,8 +1,8 @@
-"""What a source of events is: a file, a socket or a pipe that gives checked chunks in order."""
+"""The interface of event sources: a file, a socket or a pipe gives checked chunks in order."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,42 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 
-Disorder = Literal["drop", "clamp", "fail"]
-Raw = tuple[
-    NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]
-]  # t, x, y, p as decoded, not yet checked
+Disorder = Literal["drop", "clamp", "fail"]  # what happens to stamps that go back
 MAX_DROPPED = 0.01  # the share of events beyond which a source counts as damaged; our choice
 # pixels; a size beyond it is damage: no event camera has it, and memory is allocated by it
 LARGEST_SIDE = 4096
 
 
+class Raw(NamedTuple):
+    """Events as decoded, not yet checked: columns of one length."""
+
+    t: NDArray[np.int64]
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    p: NDArray[np.uint8]
+
+    @classmethod
+    def empty(cls, n: int) -> "Raw":
+        """Allocate columns for n events, to be filled."""
+        return cls(
+            np.empty(n, np.int64),
+            np.empty(n, np.uint16),
+            np.empty(n, np.uint16),
+            np.empty(n, np.uint8),
+        )
+
+    def part(self, begin: int, end: int) -> "Raw":
+        """Give the events from `begin` to `end` as views."""
+        return Raw(self.t[begin:end], self.x[begin:end], self.y[begin:end], self.p[begin:end])
+
+    def first(self, n: int) -> "Raw":
+        """Give the first n events as views."""
+        return self.part(0, n)
+
+
 @dataclass
 class Counters:
-    """What was delivered, and what had to be repaired or dropped on the way; `docs/streams.md` says
-    by which rules.
-    """
+    """Counts of delivered, repaired and dropped events; `docs/streams.md` states the rules."""
 
     events: int = 0  # delivered
     outside_sensor: int = 0
@@ -40,7 +62,7 @@ class Counters:
 
     @property
     def dropped(self) -> int:
-        """Events (and records that may have been events) that were not delivered."""
+        """Number of events (and records that may have been events) that were not delivered."""
         bad = (
             self.outside_sensor
             + self.bad_polarity
@@ -51,10 +73,11 @@ class Counters:
         return bad + self.backward - self.clamped
 
     def to_json(self) -> dict[str, int]:
+        """Give all counters and `dropped` by name."""
         return asdict(self) | {"dropped": self.dropped}
 
     def require_sound(self, name: str) -> None:
-        """Raises InputError where more than 1 % of the events were dropped."""
+        """Raise InputError if more than 1 % of the events were dropped."""
         total = self.events + self.dropped
         if self.dropped > MAX_DROPPED * total:
             raise InputError(
@@ -64,7 +87,7 @@ class Counters:
             )
 
     def reasons(self) -> str:
-        """ "3 outside the sensor, 1 backward in time" of what is not zero."""
+        """Name the counters above zero, as in "3 outside the sensor, 1 backward in time"."""
         said = {
             "outside the sensor": self.outside_sensor,
             "with a polarity above 1": self.bad_polarity,
@@ -84,23 +107,26 @@ class Source(Protocol):
 
     @property
     def counters(self) -> Counters:
-        """What was delivered and dropped so far; live sources count more."""
+        """Counts of events delivered and dropped so far; live sources count more."""
         ...
 
     def __iter__(self) -> Iterator[Events]:
-        """Checked chunks in order, `t` as the source stamps it (not shifted to 0), never going
-        back; bounded memory.
+        """Give checked chunks in order, in bounded memory.
 
-        Raises InputError for damage that cannot be repaired, and at the end if nothing came.
+        `t` is the source's own time, not shifted to 0, and never goes back. Raises InputError for
+        damage that cannot be repaired, and at the end if nothing came.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the file or socket."""
+        ...
 
 
 def parse_sensor(text: str) -> tuple[int, int]:
-    """(height, width) from "WIDTHxHEIGHT", as cameras are named: "640x480" gives (480, 640). Raises
-    InputError for anything else.
+    """Parse "WIDTHxHEIGHT", as cameras are named, into (height, width): "640x480" is (480, 640).
+
+    Raises InputError for anything else.
     """
     width, cross, height = text.lower().partition("x")
     if not (
@@ -111,7 +137,7 @@ def parse_sensor(text: str) -> tuple[int, int]:
 
 
 def check_sensor(sensor: tuple[int, int], name: str) -> tuple[int, int]:
-    """Gives the size back; raises InputError unless both sides are 1..4096 pixels."""
+    """Give the size back; raise InputError unless both sides are 1..4096 pixels."""
     height, width = sensor
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
         raise InputError(

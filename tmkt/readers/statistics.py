@@ -1,4 +1,4 @@
-"""What can be said of a recording at one pass over it."""
+"""Statistics of a recording in one pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,9 @@ PEAK_US = 10_000  # the highest rate is that of the fullest 10 ms; our choice
 
 @dataclass
 class Statistics:
-    """Figures of a stream of checked events, chunk by chunk; they do not depend on the cut into
-    chunks.
+    """Statistics of a stream of checked events, chunk by chunk.
+
+    They do not depend on the cut into chunks.
     """
 
     events: int = 0
@@ -24,11 +25,11 @@ class Statistics:
     x: tuple[int, int] | None = None  # the smallest and the largest
     y: tuple[int, int] | None = None
     peak: int = 0  # events of the fullest 10 ms, counted from the first event on
-    _bin: int = 0
+    _bin: int = 0  # the latest 10 ms, and its events so far
     _in_bin: int = 0
 
     def add(self, events: Events) -> None:
-        """Counts the next chunk, which is not empty."""
+        """Count the next chunk, which is not empty."""
         t = events.t
         self.first_us = int(t[0]) if self.first_us is None else self.first_us
         before = int(t[0]) if self.last_us is None else self.last_us
@@ -47,7 +48,7 @@ class Statistics:
         self._bin, self._in_bin = int(bins[-1]), int(counts[-1])
 
     def to_json(self) -> dict[str, Any]:
-        """Rates are None for recordings without duration."""
+        """Give all figures by name; rates are None for recordings without duration."""
         duration_s = (
             None
             if self.first_us is None or self.last_us is None

@@ -1,9 +1,9 @@
-"""Events as lines of text on standard input: "t,x,y,p", what AEStream writes as CSV and rpg's
-recordings hold as text.
+"""Events as lines of text on standard input: "t,x,y,p".
 
-Fields are separated by commas, semicolons, spaces or tabs. `t` is a whole number of microseconds,
-or seconds if it has a decimal point; `p` is 1 for on, 0 or -1 for off. A first line of names
-("x,y,p,t") states another order; lines that begin with # or % are comments. Our choice.
+AEStream writes them as CSV, and rpg's recordings hold them as text. Fields are separated by commas,
+semicolons, spaces or tabs. `t` is a whole number of microseconds, or seconds if it has a decimal
+point; `p` is 1 for on, 0 or -1 for off. A first line of names ("x,y,p,t") states another order;
+lines that begin with # or % are comments. This form is our choice.
 """
 
 import os
@@ -18,27 +18,45 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.kernels import kernel
+from tmkt.kernels import inlined, kernel
 from tmkt.readers.check import Check
-from tmkt.readers.source import Counters, Disorder, check_sensor
+from tmkt.readers.columns import NOWHERE
+from tmkt.readers.source import Counters, Disorder, Raw, check_sensor
 
 BLOCK = 1 << 16  # bytes, what a pipe holds on Linux
 LONGEST_LINE = 4096  # bytes
 SHORTEST_LINE = 8  # "0,0,0,0\n"
 TICK_S = 0.1
 FIELDS = "txyp"
+T, X, Y, P = range(len(FIELDS))  # places of the fields
+NO_FIELD = len(FIELDS)  # more fields than names
+BAD_POLARITY = 2  # the check drops it
 DIGITS = 18  # that fit an int64
+NEWLINE, MINUS, POINT, ZERO, NINE = b"\n-.09"  # bytes
+
+
+@inlined
+def _separates(byte: int) -> bool:
+    """Tell a space, tab, carriage return, comma or semicolon."""
+    return byte == 32 or byte == 9 or byte == 13 or byte == 44 or byte == 59
+
+
+@inlined
+def _starts_comment(byte: int) -> bool:
+    """Tell # or %."""
+    return byte == 35 or byte == 37
 
 
 @kernel
 def _number(data: NDArray[np.uint8], at: int, digits: int) -> tuple[int, int, int]:
-    """A number without sign at `at`: its value, where it ends, how many digits it has; after
-    `digits` no more are taken.
+    """Parse a number without sign at `at`; give its value, its end and its number of digits.
+
+    After `digits` digits no more are taken.
     """
     value = 0
     begin = at
-    while at < data.size and 48 <= data[at] <= 57 and at - begin < digits:
-        value = value * 10 + data[at] - 48
+    while at < data.size and ZERO <= data[at] <= NINE and at - begin < digits:
+        value = value * 10 + data[at] - ZERO
         at += 1
     return value, at, at - begin
 
@@ -52,54 +70,58 @@ def _parse(
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
 ) -> tuple[int, int]:
-    """Fills the arrays from whole lines, whose k-th field is the order[k]-th of t, x, y, p; gives
-    the numbers of events and of bad lines.
+    """Fill the arrays from whole lines; give the numbers of events and of bad lines.
+
+    The k-th field of a line is the order[k]-th of t, x, y, p.
     """
     n = bad = 0
     at = 0
     fields = np.zeros(4, np.int64)
     while at < data.size:
         found = 0
-        sound, comment = True, data[at] == 35 or data[at] == 37
+        sound, comment = True, _starts_comment(data[at])
         empty = True
-        while at < data.size and data[at] != 10:
-            c = data[at]
-            if comment or c == 32 or c == 9 or c == 13 or c == 44 or c == 59:  # separators
+        while at < data.size and data[at] != NEWLINE:
+            if comment or _separates(data[at]):
                 at += 1
                 continue
             empty = False
-            which = order[found] if found < 4 else 4
-            minus = c == 45
+            field = order[found] if found < 4 else NO_FIELD
+            minus = data[at] == MINUS
             at += minus
             value, at, digits = _number(data, at, DIGITS)
-            if digits == 0 or which == 4:
+            if digits == 0 or field == NO_FIELD:
                 sound = False
                 at += digits == 0
-                while at < data.size and data[at] != 10:
+                while at < data.size and data[at] != NEWLINE:
                     at += 1
                 break
-            if at < data.size and data[at] == 46 and which == 0:  # seconds
+            if at < data.size and data[at] == POINT and field == T:  # seconds
                 part, after, decimals = _number(data, at + 1, 6)
-                while after < data.size and 48 <= data[after] <= 57:  # below a microsecond
+                while after < data.size and ZERO <= data[after] <= NINE:  # below a microsecond
                     after += 1
                 at = after
                 sound = sound and digits <= 12
                 value = (value if digits <= 12 else 0) * 1_000_000 + part * 10 ** (6 - decimals)
-            fields[which] = -value if minus else value
+            fields[field] = -value if minus else value
             found += 1
             if at < data.size:
-                c = data[at]
-                sound = sound and (c == 32 or c == 9 or c == 10 or c == 13 or c == 44 or c == 59)
+                sound = sound and (data[at] == NEWLINE or _separates(data[at]))
         at += 1
         if comment or empty:
             continue
         if not sound or found != 4:
             bad += 1
             continue
-        t[n] = fields[0]
-        for place, side in ((1, x), (2, y)):
-            side[n] = fields[place] if 0 <= fields[place] < 65535 else 65535  # outside every sensor
-        p[n] = 1 if fields[3] == 1 else 0 if fields[3] == 0 or fields[3] == -1 else 2
+        t[n] = fields[T]
+        x[n] = fields[X] if 0 <= fields[X] < NOWHERE else NOWHERE
+        y[n] = fields[Y] if 0 <= fields[Y] < NOWHERE else NOWHERE
+        if fields[P] == 1:
+            p[n] = 1
+        elif fields[P] == 0 or fields[P] == -1:
+            p[n] = 0
+        else:
+            p[n] = BAD_POLARITY
         n += 1
     return n, bad
 
@@ -110,9 +132,11 @@ class StdinSource:
     Nothing is dropped for want of time: the pipe is the queue, and while it is full the writer
     waits. Iterating gives what has come so far, as soon as a line is whole. It ends at the end of
     the input, after `timeout_s` seconds without any (None: never), or after `close`. `sensor` is
-    (height, width). Lines that hold no event are counted as `bad_records`. Iterating raises
-    InputError where the input is no text, at the end if more than 1 % of the events were dropped,
-    unless `repair`, and if there were none. `file`: another pipe or file, for tests.
+    (height, width). `file`: another pipe or file, for tests.
+
+    Lines that hold no event are counted as `bad_records`. Iterating raises InputError if the input
+    is no text, at the end if more than 1 % of the events were dropped (unless `repair`), and if
+    there were none.
     """
 
     name = "standard input"
@@ -169,7 +193,7 @@ class StdinSource:
             self.counters.require_sound(self.name)
 
     def close(self) -> None:
-        """Iteration ends with what has come."""
+        """End the stream: iteration gives what has come, then ends."""
         self._closed = True
 
     def _blocks(self) -> Iterator[bytes]:
@@ -187,30 +211,24 @@ class StdinSource:
 
     def _events(self, lines: bytes) -> Iterator[Events]:
         if self._order is None:
-            self._order, lines = _order(lines)
+            self._order, lines = _read_order(lines)
         data = np.frombuffer(bytearray(lines), np.uint8)
-        most = data.size // SHORTEST_LINE + 1
-        t, x, y, p = (
-            np.empty(most, np.int64),
-            np.empty(most, np.uint16),
-            np.empty(most, np.uint16),
-            np.empty(most, np.uint8),
-        )
-        n, bad = _parse(data, self._order, t, x, y, p)
+        raw = Raw.empty(data.size // SHORTEST_LINE + 1)
+        n, bad = _parse(data, self._order, *raw)
         self.counters.bad_records += bad
-        events = self._check((t[:n], x[:n], y[:n], p[:n]))
+        events = self._check(raw.first(n))
         if len(events):
             yield events
 
 
-def _order(lines: bytes) -> tuple[NDArray[np.int64], bytes]:
-    """Which of t, x, y, p each column holds, from a first line of names if there is one; and the
-    lines without it.
+def _read_order(lines: bytes) -> tuple[NDArray[np.int64], bytes]:
+    """Give the place among t, x, y, p of each column, and the lines without a first line of names.
+
+    Without a line of names the order is t, x, y, p.
     """
     first, _, others = lines.partition(b"\n")
     names = first.decode("ascii", "replace").lower().replace(";", ",").replace(",", " ").split()
-    if sorted(name[:1] for name in names) == sorted(FIELDS) and all(
-        name.isalpha() for name in names
-    ):
+    all_fields = sorted(name[:1] for name in names) == sorted(FIELDS)
+    if all_fields and all(name.isalpha() for name in names):
         return np.array([FIELDS.index(name[0]) for name in names], np.int64), others
     return np.arange(4), lines

@@ -1,4 +1,4 @@
-"""Which formats recordings are written in, and the one way of writing them."""
+"""Formats that recordings are written in, and the one way to write them."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -39,8 +39,9 @@ SUFFIXES = {
 
 
 def format_to_write(path: Path, asked: str | None) -> str:
-    """The key in WRITERS that `asked`, or else the name's ending, says. Raises InputError where
-    neither does, or it cannot be written.
+    """Give the key in WRITERS by `asked`, or else by the name's ending.
+
+    Raises InputError if neither tells, and for a format that cannot be written.
     """
     name = asked or SUFFIXES.get(path.suffix.lower())
     if name in WRITERS:
@@ -53,11 +54,10 @@ def format_to_write(path: Path, asked: str | None) -> str:
 
 
 def write_events(chunks: Iterable[Events], path: Path, format: str, sensor: tuple[int, int]) -> int:
-    """Writes checked chunks in order as `format` (a key of WRITERS); gives the number of events.
-    Memory stays bounded.
+    """Write checked chunks in order as `format` (a key of WRITERS); give the number of events.
 
-    `path` appears only when all is written. Raises InputError for a sensor or stamps that the
-    format cannot hold.
+    Memory stays bounded, and `path` appears only when all is written. Raises InputError for a
+    sensor or stamps that the format cannot hold.
     """
     total = 0
     with (

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.datasets import dataset, load_frames
+from tmkt.datasets.reading import load_frames
+from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, draw, from_ranges
 from tmkt.deploy.energy import report as energies
 from tmkt.deploy.engines.registry import open_engine

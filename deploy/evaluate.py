@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.datasets import Recording
+from tmkt.datasets.types import Recording
 from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError

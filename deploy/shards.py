@@ -13,7 +13,8 @@ import numpy as np
 
 from tmkt import __version__
 from tmkt.bundle import MANIFEST, Bundle, load, sha256
-from tmkt.datasets import Recording, load_frames
+from tmkt.datasets.reading import load_frames
+from tmkt.datasets.types import Recording
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.evaluate import Answers, Progress, answers_of, batch_size, join_answers, measure

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmkt import console
-from tmkt.datasets import Recording, StaticImages, dataset
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.protocols import check_paired, split_recordings
+from tmkt.datasets.registry import dataset
+from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.train.augment import warp

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tmkt import __version__
 from tmkt.bundle import Bundle, sha256
-from tmkt.datasets import Recording, dataset
+from tmkt.datasets.registry import dataset
+from tmkt.datasets.types import Recording
 from tmkt.deploy.energy.report import energy
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import Measurement, answers_of, evaluate, measure

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from tmkt.datasets import load_frames
 from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.datasets.reading import load_frames
 from tmkt.events.frames import InputContract
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise

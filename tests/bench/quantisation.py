@@ -17,7 +17,8 @@ import numpy as np
 from lines import add, results, spread
 
 from tmkt import console
-from tmkt.datasets import dataset, load_frames
+from tmkt.datasets.reading import load_frames
+from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, from_ranges
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract

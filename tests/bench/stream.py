@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from report import Table, show
 
 from tmkt.bundle import Bundle, load
-from tmkt.datasets import Recording, load_frames
 from tmkt.datasets.nmnist import SENSOR, find_recordings
+from tmkt.datasets.reading import load_frames
 from tmkt.datasets.splits import choose, from_ranges
+from tmkt.datasets.types import Recording
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Decision, Settings, Stream

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tmkt.datasets import dataset
 from tmkt.datasets.folders import class_names
 from tmkt.datasets.reading import read_recording
+from tmkt.datasets.registry import dataset
 
 
 def test_clips_and_images_are_of_the_same_gestures_and_of_other_moments(

@@ -16,8 +16,8 @@ from example_networks import make_network
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.datasets import load_frames
 from tmkt.datasets.nmnist import find_recordings
+from tmkt.datasets.reading import load_frames
 from tmkt.deploy.doctor import examine
 from tmkt.deploy.engines import c as module
 from tmkt.deploy.engines.registry import open_engine

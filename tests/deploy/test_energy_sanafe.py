@@ -17,7 +17,8 @@ from plain_program import synaptic_sum
 from random_programs import programs
 from safetensors.torch import load_file
 
-from tmkt.datasets import dataset, load_frames
+from tmkt.datasets.reading import load_frames
+from tmkt.datasets.registry import dataset
 from tmkt.deploy.energy import sanafe
 from tmkt.deploy.energy.calibrated import ESTIMATOR, cost
 from tmkt.deploy.energy.constants import load_constants

@@ -10,7 +10,7 @@ from example_bundles import example_frames, example_parts, write_example
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.datasets import Recording
+from tmkt.datasets.types import Recording
 from tmkt.deploy import evaluate as module
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import answers_of, evaluate, join_answers, measure, wilson, write_results

@@ -21,7 +21,7 @@ from example_bundles import example_frames, example_parts, write_example
 from example_recordings import write_recordings
 
 from tmkt.bundle import Bundle
-from tmkt.datasets import Recording
+from tmkt.datasets.types import Recording
 from tmkt.deploy import shards
 from tmkt.deploy.ray_cluster import on_ray
 from tmkt.deploy.shards import in_this_process, run_recordings

@@ -15,8 +15,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tmkt.bundle import load
-from tmkt.datasets import dataset, load_frames
-from tmkt.datasets.reading import read_recording
+from tmkt.datasets.reading import load_frames, read_recording
+from tmkt.datasets.registry import dataset
 from tmkt.deploy.report import samples as packing
 from tmkt.deploy.report.compare import compare, write_comparison
 from tmkt.deploy.report.gather import Samples

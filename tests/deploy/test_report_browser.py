@@ -137,8 +137,8 @@ def test_the_counts_shown_are_those_of_the_simulator(
     browser: Any, pipeline: Any, made: tuple[Path, dict[str, Any]]
 ) -> None:
     from tmkt.bundle import load
-    from tmkt.datasets import dataset, load_frames
-    from tmkt.datasets.reading import read_recording
+    from tmkt.datasets.reading import load_frames, read_recording
+    from tmkt.datasets.registry import dataset
     from tmkt.program.simulator.simulator import Simulator
 
     bundle, index, step = load(pipeline.bundle), 2, 4

@@ -9,7 +9,7 @@ from example_bundles import example_frames, example_parts, write_example
 from example_recordings import write_recordings
 
 from tmkt.bundle import MANIFEST, Bundle, sha256
-from tmkt.datasets import Recording
+from tmkt.datasets.types import Recording
 from tmkt.deploy import evaluate as evaluation
 from tmkt.deploy import shards
 from tmkt.deploy.engines.registry import open_engine

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording
+from tmkt.datasets.types import Recording
 from tmkt.events.types import Events
 from tmkt.readers.atis import write_bin
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tmkt.datasets import dataset, load_frames
 from tmkt.datasets.digits import MARKER, SENSOR, simulate_digits
+from tmkt.datasets.reading import load_frames
+from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.readers.atis import read_bin

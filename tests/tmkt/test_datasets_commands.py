@@ -13,8 +13,8 @@ from example_datasets import (
     write_ncaltech101,
 )
 
-from tmkt.datasets import NAMES, dataset
 from tmkt.datasets.check import check_data, detect, known_sets
+from tmkt.datasets.registry import NAMES, dataset
 from tmkt.errors import InputError
 
 SOME = ["ant", "bass", "lotus"]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tmkt.datasets import NAMES, dataset
 from tmkt.datasets.fetch import BY_HAND, FETCHED, Archive, archives, download, fetch
+from tmkt.datasets.registry import NAMES, dataset
 from tmkt.errors import InputError
 
 

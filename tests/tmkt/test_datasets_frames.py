@@ -19,10 +19,12 @@ from example_datasets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmkt.datasets import Recording, cache, dataset, load_frames
+from tmkt.datasets import cache
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.float_frames import papers_frames
-from tmkt.datasets.reading import count_frames
+from tmkt.datasets.reading import count_frames, load_frames
+from tmkt.datasets.registry import dataset
+from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.mapping import choose_mapping

@@ -23,8 +23,8 @@ from example_datasets import (
 )
 from PIL import Image
 
-from tmkt.datasets import dataset
 from tmkt.datasets.reading import read_recording
+from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.writers import write_events

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tmkt.datasets import dataset
+from tmkt.datasets.registry import dataset
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.types import Events
 from tmkt.readers.atis import read_bin

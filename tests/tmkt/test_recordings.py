@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmkt.datasets import dataset
+from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.atis import encode_bin, read_bin, write_bin

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmkt.datasets import Dataset, Recording, StaticImages, dataset
 from tmkt.datasets.protocols import by_share, check_paired, split_recordings
+from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, draw, few_shot, from_ranges, to_ranges, without_instances
+from tmkt.datasets.types import Dataset, Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tmkt.datasets import load_frames
 from tmkt.datasets.mnist import load_images
 from tmkt.datasets.nmnist import find_recordings
+from tmkt.datasets.reading import load_frames
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.networks import SpikingNetwork

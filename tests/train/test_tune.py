@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from tmkt.cli.tune import _show
-from tmkt.datasets import dataset
 from tmkt.datasets.digits import simulate_digits
 from tmkt.datasets.protocols import split_recordings
+from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.recipe import load_recipe
 from tmkt.train import RECIPES, trainer

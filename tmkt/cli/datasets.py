@@ -70,8 +70,8 @@ def data_check(
     """Read all of a data set: counts per class, corrupt files, classes without images, leaks
     between splits. Exit code 1 if something is wrong.
     """
-    from tmkt.datasets import dataset
     from tmkt.datasets.check import check_data, detect
+    from tmkt.datasets.registry import dataset
     from tmkt.errors import InputError, nearest
 
     if protocol not in ("instance-disjoint", "paper"):

@@ -104,7 +104,7 @@ def _classes(name: str, data: Path | None) -> list[str]:
     """The names of a data set's classes; empty where only its folder, which is not given, could say
     them.
     """
-    from tmkt.datasets import dataset
+    from tmkt.datasets.registry import dataset
 
     source = dataset(name)
     return list(
@@ -116,7 +116,8 @@ def _calibration(
     data: Path | None, name: str, classes: list[str], contract: "InputContract"
 ) -> "tuple[NDArray[np.uint8], list[str]]":
     """Frames of recordings drawn from a data set, and their instances."""
-    from tmkt.datasets import dataset, load_frames
+    from tmkt.datasets.reading import load_frames
+    from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import draw
 
     chosen = draw(

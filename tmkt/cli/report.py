@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tmkt.bundle import Bundle
-    from tmkt.datasets import Recording
+    from tmkt.datasets.types import Recording
     from tmkt.deploy.report.gather import Samples, Wanted
     from tmkt.runs import Run
 
@@ -148,7 +148,7 @@ def read_samples(
     bundle: "Bundle", recordings: "list[Recording]", data: Path, split: str
 ) -> "Samples":
     """The recordings as the report takes them, with progress."""
-    from tmkt.datasets import load_frames
+    from tmkt.datasets.reading import load_frames
     from tmkt.deploy.report.gather import Samples
 
     with console.progress("read") as update:

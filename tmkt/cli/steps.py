@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tmkt.bundle import Bundle
-    from tmkt.datasets import Recording
+    from tmkt.datasets.types import Recording
     from tmkt.deploy.energy.counted import Counted
 
 
@@ -133,7 +133,7 @@ def choose_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "list[Recording]":
     """The recordings of a split of the bundle's data set; nothing of them is read."""
-    from tmkt.datasets import dataset
+    from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import choose, draw, from_ranges
 
     origin = bundle.manifest["origin"]
@@ -149,7 +149,7 @@ def read_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
     """Frames (uint8, [N, T, 2, H, W]) and labels of a split of the bundle's data set."""
-    from tmkt.datasets import load_frames
+    from tmkt.datasets.reading import load_frames
 
     chosen = choose_recordings(bundle, data, split, limit, command)
     with console.progress("read") as update:
@@ -248,7 +248,7 @@ def compare_energy(
     limit: int | None,
 ) -> dict[str, Any]:
     """Two bundles over the recordings that are in the split of both, with progress."""
-    from tmkt.datasets import load_frames
+    from tmkt.datasets.reading import load_frames
     from tmkt.datasets.splits import draw
     from tmkt.deploy.energy.compare import compare
     from tmkt.deploy.energy.counted import run

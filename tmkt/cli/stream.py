@@ -333,7 +333,7 @@ def _trained_on(bundle: "Bundle", data: Path | None, window: int | None) -> tupl
     """Frames, cut to the window, and labels of the recordings that the bundle's network was trained
     on.
     """
-    from tmkt.datasets import load_frames
+    from tmkt.datasets.reading import load_frames
 
     frames, labels = load_frames(
         choose_recordings(bundle, data, "train", None, "stream"), bundle.contract

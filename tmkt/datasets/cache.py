@@ -1,9 +1,8 @@
-"""Decoded data, kept in memory-mapped files: what takes minutes to read from its files is read
-once.
+"""Cache of decoded data in memory-mapped files: data that takes minutes to read is read once.
 
-A file is named by everything that shapes the data; its header holds the size and date of every
-source and a checksum. A source that changed and a cache that is damaged are noticed when it is
-opened, and it is made anew.
+A file is named by everything that shapes the data. Its header holds a checksum and a digest of the
+size and date of every source. A source that changed and a damaged cache are noticed when the file
+is opened, and it is made anew.
 """
 
 import hashlib
@@ -21,18 +20,17 @@ from tmkt.errors import InputError
 from tmkt.files import writing
 
 VERSION = 1  # of the file and of how everything is decoded: raise it where either changes
-WORTH_BYTES, WORTH_FILES = (
-    2**26,
-    4000,
-)  # of the sources; what is less is read faster than anyone would notice
+# Of the sources; less than that is read faster than anyone would notice.
+WORTH_BYTES, WORTH_FILES = 2**26, 4000
 HEADER = 4096  # bytes: JSON, padded with spaces, so that the data begins on a page
 PIECE = 2**24  # bytes at a time
 VARIABLE = "TMKT_CACHE"
 
 
 def folder() -> Path | None:
-    """Where the cache is: $TMKT_CACHE, else $XDG_CACHE_HOME/tmkt, else ~/.cache/tmkt. None where
-    $TMKT_CACHE is empty: nothing is kept.
+    """Give the cache's folder: $TMKT_CACHE, else $XDG_CACHE_HOME/tmkt, else ~/.cache/tmkt.
+
+    None where $TMKT_CACHE is empty: nothing is kept.
     """
     said = os.environ.get(VARIABLE)
     if said is not None:
@@ -47,11 +45,10 @@ def cached(
     dtype: DTypeLike,
     fill: Callable[[NDArray[Any]], None],
 ) -> NDArray[Any]:
-    """An array of `shape` that `fill` makes from the files `sources`, from the cache where it is
-    there and sound.
+    """Take an array from the cache, or let `fill` make it from the files `sources`.
 
-    `shaped_by`: everything else that shapes the data, as JSON. What is kept is read-only and
-    memory-mapped. Small data is only made, and so is all where the cache cannot be written. Raises
+    `shaped_by` is everything else that shapes the data, as JSON. A cached array is read-only and
+    memory-mapped. Small arrays are not cached, and none where the cache cannot be written. Raises
     what `fill` raises, and InputError for a source that is not there.
     """
     place = folder()
@@ -116,9 +113,8 @@ def _write(
     size = HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     with open(path, "r+b") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(
-                file.fileno(), 0, size
-            )  # a full disk says so here; written to through memory, it would end the process
+            # A full disk says so here; written to through memory, it would end the process.
+            os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
     data = np.memmap(path, dtype, "r+", HEADER, shape)
@@ -142,7 +138,7 @@ def _checksum(path: Path) -> int:
 def _open(
     path: Path, shape: tuple[int, ...], dtype: DTypeLike, sources: str
 ) -> NDArray[Any] | None:
-    """The array, or None where there is none, its sources have changed or it is damaged."""
+    """Open a cached array; None where there is none, its sources have changed or it is damaged."""
     try:
         if (
             path.stat().st_size

@@ -1,4 +1,4 @@
-"""CEP-DVS: things of CIFAR-100's 20 superclasses, each seen by a colour and an event camera (IEEE
+"""CEP-DVS: objects of CIFAR-100's 20 superclasses, each seen by a colour and an event camera (IEEE
 document 9426390), 500 of a class.
 
 `pathFile.csv` names the class of file i in its line i + 1; `data/MAT/img/<i>.mat` are the events,
@@ -11,14 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.images import need_folder, need_size, read_images
+from tmkt.datasets.types import (
+    Dataset,
+    PublishedSplit,
+    Recording,
+    StaticImages,
+    in_order,
+    numbered_by_class,
+)
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
-VIEW = View(
-    (4096, 4096), fills=True
-)  # the camera's size is not published; recordings differ in size
+# The camera's size is not published, and recordings differ in size.
+VIEW = View((4096, 4096), fills=True)
 NAMES = (
     "aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices"
     " household_furniture insects large_carnivores large_man-made_outdoor_things"
@@ -27,14 +33,12 @@ NAMES = (
 )
 CLASSES = tuple(NAMES.split())
 PLACE_OF_CLASS = 4  # words before it in a line of pathFile.csv
-PAPER_TRAIN, PAPER_TEST = (
-    250,
-    100,
-)  # of each class's 500, in order of number; the other 150 are not used
+# Of each class's 500, in order of number; the other 150 are not used.
+PAPER_TRAIN, PAPER_TEST = 250, 100
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root` or `root`/CEP-DVS."""
+    """Find the recordings under `root` or `root`/CEP-DVS."""
     base = _base(root)
     labels = _labels(base)
     found = []
@@ -51,8 +55,9 @@ def find_recordings(root: Path) -> list[Recording]:
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """The colour images, resized to `size`, instances "cepdvs-<i>" as the recordings'. `root` is
-    the recordings' folder too.
+    """Load the colour images, resized to `size`, with the recordings' instances "cepdvs-<i>".
+
+    `root` is the recordings' folder too.
     """
     base = _base(need_folder(root, "CEP-DVS's pathFile.csv and data/img"))
     labels = _labels(base)
@@ -85,7 +90,7 @@ def _base(root: Path) -> Path:
 
 
 def _labels(base: Path) -> list[int]:
-    """The label of every file number."""
+    """Read the label of every file number."""
     path = base / "pathFile.csv"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()[1:]
@@ -117,22 +122,27 @@ def _number(path: Path, labels: list[int]) -> int:
     return int(path.stem)
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Knowledge Transfer's: of each class the first 250 to train on, the next 100 to test, the rest
-    unused; images of the first 250.
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as Knowledge Transfer does: of each class the first 250 to train on, with their images,
+    the next 100 to test, the rest unused.
 
-    Its code draws images by a position that belongs to another list, so often of a wrong class;
-    that is not reproduced.
+    Its code draws images by an index into another list, so often of a wrong class; that is not
+    reproduced.
     """
     train: list[Recording] = []
     test: list[Recording] = []
-    for label in range(len(CLASSES)):
-        of_class = sorted(
-            (r for r in recordings if r.label == label),
-            key=lambda r: int(r.instance.rpartition("-")[2]),
-        )
+    for of_class in numbered_by_class(recordings):
         train += of_class[:PAPER_TRAIN]
         test += of_class[PAPER_TRAIN : PAPER_TRAIN + PAPER_TEST]
-    return in_order(train), in_order(test), {r.instance for r in train}
+    return PublishedSplit(in_order(train), in_order(test), {r.instance for r in train})
+
+
+DATASET = Dataset(
+    name="cepdvs",
+    title="CEP-DVS",
+    classes=CLASSES,
+    view=VIEW,
+    find_recordings=find_recordings,
+    load_images=load_images,
+    paper=paper_split,
+)

@@ -1,5 +1,5 @@
-"""What `tmkt data check` and `tmkt data list` look at: is a folder whole, do images and recordings
-fit, does a split leak?
+"""Checks of `tmkt data check` and `tmkt data list`: is a folder whole, do images and recordings
+match, does a split leak.
 """
 
 import hashlib
@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tmkt.datasets import NAMES, Dataset, Recording, StaticImages, dataset
 from tmkt.datasets.folders import CAMERA
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.reading import read_recording
+from tmkt.datasets.registry import NAMES, dataset
+from tmkt.datasets.types import Dataset, Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
 
 SHOWN_SIZE = (48, 48)  # images are read at the papers' size: whether they can be is what counts
 PLACES = "TMKT_DATA"  # where `tmkt data list` looks
-IMAGES = {  # what the images of a set are known by
+IMAGES = {  # files by which the images of a set are recognised
     "nmnist": ("train-images*", "raw/train-images*", "MNIST/raw/train-images*"),
     "ncaltech101": ("101_ObjectCategories", "*/101_ObjectCategories"),
     "cepdvs": ("data/img", "CEP-DVS/data/img"),
@@ -28,8 +29,9 @@ IMAGES = {  # what the images of a set are known by
 
 
 def detect(root: Path) -> str:
-    """The data set that a folder holds the recordings of; InputError where it is none. "folders"
-    where it is nothing more special.
+    """Find out which data set's recordings a folder holds; InputError where there are none.
+
+    It is "folders" where no other set fits.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected recordings; check the path")
@@ -55,11 +57,11 @@ def check_data(
     protocol: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Reads every recording and every image; gives a report whose `problems` are empty where all is
+    """Read every recording and every image; give a report whose `problems` are empty where all is
     well.
 
-    `protocol` is the one that must not leak; the published one is looked at where there is one, in
-    any case. Raises InputError where there are no recordings at all.
+    `protocol` is the one that must not leak. The published split, where there is one, is reported
+    in any case. Raises InputError where there are no recordings at all.
     """
     names = source.class_names(root)
     source = dataset(source.name, names)
@@ -138,7 +140,7 @@ def _corrupt(
 
 
 def _images(source: Dataset, static: Path | None) -> tuple[StaticImages | None, str]:
-    """The images, and what is wrong with them."""
+    """Load the images; give them and what is wrong with them."""
     if source.load_images is None or (static is None and source.name != "digits"):
         return None, ""
     try:
@@ -148,7 +150,7 @@ def _images(source: Dataset, static: Path | None) -> tuple[StaticImages | None, 
 
 
 def _conflicts(recordings: Sequence[Recording], images: StaticImages | None) -> list[str]:
-    """Instances with one label as a recording and another as an image."""
+    """Find instances with one label as a recording and another as an image."""
     if images is None:
         return []
     label_of = dict(zip(images.instances, images.labels.tolist(), strict=True))
@@ -156,7 +158,7 @@ def _conflicts(recordings: Sequence[Recording], images: StaticImages | None) -> 
 
 
 def _duplicates(recordings: Sequence[Recording]) -> list[list[str]]:
-    """Pairs of files with the same content. Files that cannot be read are left to `_corrupt`."""
+    """Find pairs of files with the same content. Unreadable files are left to `_corrupt`."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in sorted({r.path for r in recordings}):
         if path.is_file():
@@ -176,8 +178,8 @@ def _duplicates(recordings: Sequence[Recording]) -> list[list[str]]:
 def _leaks(
     source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str
 ) -> dict[str, Any]:
-    """A protocol's parts (the recipe's defaults otherwise) and what of its test is seen in
-    training. None: not known.
+    """Count a protocol's parts (all else by the recipe's defaults), and the tested instances that
+    are seen in training. None: not known.
     """
     report: dict[str, Any] = {
         "protocol": protocol,
@@ -214,7 +216,7 @@ def _leaks(
 
 
 def places(given: Sequence[Path]) -> list[Path]:
-    """Where to look for data sets: the folders given, else those of $TMKT_DATA, else ./data."""
+    """Give the folders to look in for data sets: those given, else $TMKT_DATA's, else ./data."""
     said = os.environ.get(PLACES)
     return list(given) or (
         [Path(place) for place in said.split(os.pathsep) if place] if said else [Path("data")]
@@ -222,8 +224,9 @@ def places(given: Sequence[Path]) -> list[Path]:
 
 
 def known_sets(given: Sequence[Path]) -> list[dict[str, Any]]:
-    """Every data set that is known, and where its recordings and images were found: in the places
-    and the folders right in them.
+    """List all known data sets, and where their recordings and images were found.
+
+    Looks in the places and in the folders right in them.
     """
     folders = [
         folder

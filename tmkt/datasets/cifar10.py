@@ -1,5 +1,6 @@
-"""CIFAR-10's images, from the binary version or from the Python version, whose pickles are parsed
-and never run.
+"""CIFAR-10's images, from the binary or the Python version.
+
+The Python version's pickles are parsed and never run.
 """
 
 import pickletools
@@ -8,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import StaticImages
 from tmkt.datasets.images import need_folder
+from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -20,8 +21,8 @@ NAMES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """All images, training and test, instances "cifar10-train-<i>" and "cifar10-test-<i>", resized
-    to `size` or 32 x 32.
+    """Load all images, training and test, resized to `size` or 32 x 32, with instances
+    "cifar10-train-<i>" and "cifar10-test-<i>".
 
     Looks in `root`, `root`/cifar-10-batches-bin and `root`/cifar-10-batches-py (torchvision) for
     data_batch_1[.bin] to 5 and test_batch[.bin].
@@ -57,7 +58,9 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """[N, 3072] to values [N, h, w]: resized in colour, then max(R, G, B), as `read_value` does."""
+    """Turn pixels [N, 3072] into values [N, h, w]: resized in colour, then max(R, G, B), as
+    `read_value` does.
+    """
     planes = pixels.reshape(-1, 3, SIDE, SIDE)
     if size == (SIDE, SIDE):
         return np.asarray(planes.max(axis=1), np.uint8)
@@ -78,7 +81,7 @@ def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 
 
 def _read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Records of one label and 3072 pixels."""
+    """Read records of one label and 3072 pixels."""
     try:
         size = path.stat().st_size
         if size == 0 or size % (PIXELS + 1) or size > MOST * (PIXELS + 1):
@@ -95,10 +98,10 @@ def _read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The pixels and labels of a pickle, found in its operations without running them.
+    """Read pixels and labels from the operations of a pickle, without running them.
 
-    The file is a dictionary that Python 2 wrote: the list of integers behind the string "labels",
-    and the one string that is as long as the images are.
+    The file is a dictionary that Python 2 wrote. The labels are the list of integers behind the
+    string "labels", the pixels the one string that is as long as the images are.
     """
     numbers: list[int] = []
     strings: list[str] = []

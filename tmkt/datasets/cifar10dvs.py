@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmkt.datasets import Recording, in_order
-from tmkt.datasets.cifar10 import CLASSES
+from tmkt.datasets.cifar10 import CLASSES, load_images
+from tmkt.datasets.types import Dataset, PublishedSplit, Recording, in_order, numbered_by_class
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
@@ -21,8 +21,9 @@ PAPER_SHARE = 0.9
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root`, `root`/CIFAR10DVS (tonic) or `root`/CIFAR10-DVS. One kind of
-    file: .aedat4 goes before .aedat.
+    """Find the recordings under `root`, `root`/CIFAR10DVS (tonic) or `root`/CIFAR10-DVS.
+
+    All are of one format: .aedat4 where there are any, else .aedat.
     """
     for base in (root, root / "CIFAR10DVS", root / "CIFAR10-DVS"):
         for suffix in (".aedat4", ".aedat"):
@@ -47,20 +48,26 @@ def find_recordings(root: Path) -> list[Recording]:
     )
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """The usual one: of each class, the first 90 % by number to train on, the rest to test, with
-    all of CIFAR-10's images.
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as usual: of each class the first 90 % by number to train on, with all of CIFAR-10's
+    images, the rest to test.
     """
     train: list[Recording] = []
     test: list[Recording] = []
-    for label in range(len(CLASSES)):
-        of_class = sorted(
-            (r for r in recordings if r.label == label),
-            key=lambda r: int(r.instance.rpartition("-")[2]),
-        )
+    for of_class in numbered_by_class(recordings):
         n = round(PAPER_SHARE * len(of_class))
         train += of_class[:n]
         test += of_class[n:]
-    return in_order(train), in_order(test), None
+    return PublishedSplit(in_order(train), in_order(test), None)
+
+
+DATASET = Dataset(
+    name="cifar10dvs",
+    title="CIFAR10-DVS and CIFAR-10",
+    classes=CLASSES,
+    view=VIEW,
+    find_recordings=find_recordings,
+    load_images=load_images,
+    paired=False,
+    paper=paper_split,
+)

@@ -1,4 +1,4 @@
-"""All frames of a data set at once, for training: decoded once, then memory-mapped."""
+"""Frames of a whole data set for training: decoded once, then memory-mapped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, dataset
 from tmkt.datasets.cache import cached
 from tmkt.datasets.float_frames import papers_frames
 from tmkt.datasets.reading import count_frames, read_recording
+from tmkt.datasets.registry import dataset
+from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.events.types import View
@@ -17,9 +18,7 @@ from tmkt.recipe import DataRecipe
 
 
 class Rows:
-    """Some rows of an array that may lie on disk, in a given order: an index or a slice is read
-    when it is asked for.
-    """
+    """Rows of an array that may lie on disk, in a given order; read when they are asked for."""
 
     def __init__(self, array: NDArray[Any], index: NDArray[np.int64]) -> None:
         self._array, self._index = array, index
@@ -39,7 +38,7 @@ class Rows:
 
 
 def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputContract:
-    """What the network of a recipe takes. Raises InputError as `network_sensor` does."""
+    """Give the input of a recipe's network. Raises InputError as `network_sensor` does."""
     sizes = {recording.view.size for recording in recordings if recording.view}
     sensor = network_sensor(data, next(iter(sizes)) if len(sizes) == 1 else None)
     return InputContract(sensor, data.bins, data.bin_us, data.max_count)

@@ -1,8 +1,7 @@
-"""The embedded data set: scikit-learn's 1797 handwritten digits (8 x 8, from the UCI "Optical
+"""Embedded data set: scikit-learn's 1797 handwritten digits (8 x 8, from the UCI "Optical
 Recognition of Handwritten Digits").
 
-The digits are real; the recordings of them are made by `tmkt.camera` and lie on disk in N-MNIST's
-layout.
+The digits are real. Their recordings are made by `tmkt.camera` and lie on disk in N-MNIST's layout.
 """
 
 import json
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.camera import Camera, record
-from tmkt.datasets import Recording, StaticImages, in_order
+from tmkt.camera.recording import Camera, record
+from tmkt.datasets import mnist
 from tmkt.datasets.nmnist import numbered_files
+from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 from tmkt.files import writing_folder
@@ -23,12 +23,15 @@ from tmkt.readers.atis import encode_bin
 SENSOR = Camera().sensor
 DIGITS = 1797
 DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
-MARKER = "digits.json"  # tells these folders from N-MNIST's, and says how they were made
+MARKER = (
+    "digits.json"  # its presence tells these folders from N-MNIST's; it says how they were made
+)
 
 
 def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
-    """The digits, uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>". They come
-    with scikit-learn: `root` must be None.
+    """Load the digits: uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>".
+
+    They come with scikit-learn: `root` must be None.
     """
     if root is not None:
         raise InputError(
@@ -52,10 +55,10 @@ def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -
 def simulate_digits(
     folder: Path, per_class: int, seed: int, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Writes recordings of `per_class` digits of each class as `folder`/Train/<digit>/<index +
-    1>.bin, drawn by `seed`.
+    """Record `per_class` digits of each class, drawn by `seed`, as
+    `folder`/Train/<digit>/<index + 1>.bin.
 
-    Same seed, same bytes; a digit's recording depends on the seed and its index alone. `progress`
+    Same seed, same bytes. A digit's recording depends on the seed and its index alone. `progress`
     is called with the number done. The folder appears when it is complete, in place of an older one
     of this kind. Raises InputError for more digits than there are.
     """
@@ -89,9 +92,7 @@ def simulate_digits(
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings that `simulate_digits` wrote to `root`, in order of instance; InputError if it
-    did not.
-    """
+    """Find the recordings that `simulate_digits` wrote to `root`; InputError if it did not."""
     if not (root / MARKER).is_file():
         what = f"holds no {MARKER}" if root.is_dir() else "no such folder"
         raise InputError(
@@ -112,3 +113,13 @@ def find_recordings(root: Path) -> list[Recording]:
             " data simulate DIR"
         )
     return in_order(found)
+
+
+DATASET = Dataset(
+    name="digits",
+    title="simulated digits (tmkt data simulate)",
+    classes=mnist.CLASSES,
+    view=View(SENSOR),
+    find_recordings=find_recordings,
+    load_images=load_images,
+)

@@ -1,8 +1,8 @@
 """DVS128 Gesture: 29 people, 11 hand and arm gestures, events alone (Amir et al., CVPR 2017).
 
-Two layouts. The official archive: `DvsGesture/user01_fluorescent.aedat` with
+Two layouts are read. The official archive has `DvsGesture/user01_fluorescent.aedat` with
 `user01_fluorescent_labels.csv` (class, start and end in microseconds), several gestures a file.
-tonic's: `ibmGestureTrain/user01_fluorescent/0.npy`, cut already, the name being the class. The
+tonic's has `ibmGestureTrain/user01_fluorescent/0.npy`, cut already; the name is the class. The
 instance is the person: people of the test are not seen in training, as in the published split.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording, in_order
+from tmkt.datasets.types import Dataset, PublishedSplit, Recording, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
@@ -39,7 +39,7 @@ LABELS = ["class", "startTime_usec", "endTime_usec"]
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root`, `root`/DvsGesture or `root`/DVSGesture (tonic), of either
+    """Find the recordings under `root`, `root`/DvsGesture or `root`/DVSGesture (tonic), of either
     layout.
     """
     bases = [base for base in (root, root / "DvsGesture", root / "DVSGesture") if base.is_dir()]
@@ -112,17 +112,17 @@ def _instance(name: str, path: Path) -> str:
     return f"dvsgesture-user-{int(match[1])}"
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Users 1 to 23 to train on, 24 to 29 to test. There are no images."""
-    train = [r for r in recordings if int(r.instance.rpartition("-")[2]) <= TRAIN_USERS]
-    return train, [r for r in recordings if int(r.instance.rpartition("-")[2]) > TRAIN_USERS], set()
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as published: users 1 to 23 to train on, 24 to 29 to test. There are no images."""
+    train = [r for r in recordings if r.number <= TRAIN_USERS]
+    test = [r for r in recordings if r.number > TRAIN_USERS]
+    return PublishedSplit(train, test, set())
 
 
 def read_matrix(path: Path) -> tuple[NDArray[Any], ...]:
-    """t, x, y, p of tonic's .npy: one row an event, x, y, polarity and milliseconds; not yet
-    checked. Raises InputError for anything else.
+    """Read t, x, y, p from tonic's .npy: one row an event of x, y, polarity and milliseconds.
+
+    The values are not yet checked. Raises InputError for a file of anything else.
     """
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -149,3 +149,14 @@ def read_matrix(path: Path) -> tuple[NDArray[Any], ...]:
         y.astype(np.int64),
         p.astype(np.int64),
     )
+
+
+DATASET = Dataset(
+    name="dvsgesture",
+    title="DVS128 Gesture",
+    classes=CLASSES,
+    view=VIEW,
+    find_recordings=find_recordings,
+    load_images=None,
+    paper=paper_split,
+)

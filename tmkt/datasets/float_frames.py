@@ -1,5 +1,5 @@
-"""The frames of the papers: interpolated floats. No chip takes them; they are here to compare with
-what was published.
+"""Frames of the papers: interpolated floats. No chip takes them; they are here to compare with
+published results.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from tmkt.events.types import Events, View
 def papers_frames(
     events: Events, view: View, bins: int, sensor: tuple[int, int], peak: bool = False
 ) -> NDArray[np.float32]:
-    """Counts in `bins` windows of equal length, resized bilinearly: float32 [bins, 2, height,
-    width].
+    """Count events in `bins` windows of equal length and resize the counts bilinearly: float32
+    [bins, 2, height, width].
 
     As Knowledge Transfer's code (methods of AAAI 2024, its `datasets.py`): tonic's
     `ToFrame(n_time_bins=bins)`, whose windows are floor(duration / bins) long and leave out the
-    events at the end; recordings that differ in size within the bounds of their events; then
-    `F.interpolate(mode="bilinear", align_corners=True)`. `peak`: each window's counts of one
-    polarity divided by their largest, as its N-Omniglot loader does ("frequency"); that one resizes
+    events at the end; recordings that differ in size are taken within the bounds of their events;
+    then `F.interpolate(mode="bilinear", align_corners=True)`. `peak` divides each window's counts
+    of one polarity by the largest, as its N-Omniglot loader does ("frequency"); that one resizes
     with another corner rule, which is not reproduced.
     """
     top, left, height, width = view.region or (0, 0, *view.sensor)
@@ -41,7 +41,7 @@ def papers_frames(
 
 
 def _resized(frames: NDArray[np.float32], axis: int, sites: int) -> NDArray[np.float32]:
-    """Bilinear interpolation along one axis with aligned corners."""
+    """Interpolate linearly along one axis with aligned corners."""
     pixels = frames.shape[axis]
     at = np.linspace(0, pixels - 1, sites) if sites > 1 else np.zeros(1)
     low = np.minimum(at.astype(np.int64), pixels - 1)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Dataset, Recording, StaticImages, in_order
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
+from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
+from tmkt.readers import open_events, parse_sensor
 
 RECORDINGS = (
     ".bin",
@@ -29,26 +30,28 @@ RECORDINGS = (
     ".es",
     ".mat",
 )
+NAME = "folders"
 CAMERA = "camera.toml"
 MOST_CLASSES = 10_000
 
 
 def folders(classes: tuple[str, ...]) -> Dataset:
-    """The data set "folders". With `classes` given, labels are their order, and other folders are
+    """Give the data set "folders". With `classes`, labels are in their order, and other folders are
     refused.
     """
     return Dataset(
-        "folders",
-        "your own class/recording and class/image",
-        classes,
-        None,
-        partial(_recordings, classes),
-        partial(_images, classes),
+        name=NAME,
+        title="your own class/recording and class/image",
+        classes=classes,
+        view=None,
+        find_recordings=partial(_recordings, classes),
+        load_images=partial(_images, classes),
+        find_classes=class_names,
     )
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """The folders in `root` that hold recordings, sorted. InputError for none."""
+    """Find the folders in `root` that hold recordings, sorted; InputError for none."""
     names = sorted({path.parent.name for path in _files(root, RECORDINGS)})
     if not names:
         what = "holds no recordings" if root.is_dir() else "no such folder"
@@ -91,7 +94,7 @@ def _recordings(classes: tuple[str, ...], root: Path) -> list[Recording]:
 def _images(
     classes: tuple[str, ...], root: Path | None, size: tuple[int, int] | None = None
 ) -> StaticImages:
-    """The images of `classes`, or of all folders, resized to `size`."""
+    """Load the images of `classes`, or of all folders, resized to `size`."""
     folder = need_folder(root, "<class>/<name>.png")
     paths = _files(folder, SUFFIXES)
     if not paths:
@@ -119,9 +122,7 @@ def _label(path: Path, classes: tuple[str, ...]) -> int:
 
 
 def _sensor(root: Path, first: Path) -> tuple[int, int]:
-    """(height, width): what camera.toml says, else the first recording's file."""
-    from tmkt.readers import open_events, parse_sensor
-
+    """Read (height, width) from camera.toml, or else from the first recording's file."""
     path = root / CAMERA
     if path.is_file():
         try:

@@ -15,8 +15,8 @@ MOST_PIXELS = 2**26  # of one image
 
 
 def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Values uint8 [N, h, w] of image files, resized to `size` (height, width); of many files they
-    are kept in the cache.
+    """Read image files as values uint8 [N, h, w], resized to `size` (height, width); those of many
+    files are kept in the cache.
 
     As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored,
     then the value channel of HSV, which is max(R, G, B). Grey images are their own value. Raises
@@ -41,7 +41,7 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
 
 
 def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """One image's values uint8 `size`; InputError for a file that is no image."""
+    """Read one image's values, uint8 `size`; InputError for a file that is no image."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -72,15 +72,16 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def need_size(size: tuple[int, int] | None, name: str) -> tuple[int, int]:
-    """Gives the size back; ValueError where none is given for images that differ in size."""
+    """Give the size back; ValueError where none is given for images that differ in size."""
     if size is None:
         raise ValueError(f"the images of {name} differ in size: say which to resize them to")
     return size
 
 
 def need_folder(root: Path | None, holding: str) -> Path:
-    """Gives the images' folder back; InputError where none is given or it is not there. `holding`:
-    what it should hold.
+    """Give the images' folder back; InputError where none is given or it is not there.
+
+    `holding` says in the message what the folder should hold.
     """
     if root is None:
         raise InputError(

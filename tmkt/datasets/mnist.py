@@ -1,5 +1,5 @@
-"""MNIST's training images, from the idx files (LeCun, Cortes and Burges) in the layouts that users
-have on disk.
+"""MNIST's training images, from idx files (LeCun, Cortes and Burges) in the layouts that users have
+on disk.
 """
 
 import gzip
@@ -11,17 +11,19 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import StaticImages
+from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 
+CLASSES = tuple(str(digit) for digit in range(10))
 SIDE = 28
 COUNT = 60_000
 UNSIGNED_BYTES = 0x08  # the idx element type
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
-    """The training images, uint8 [60000, 28, 28], instances "mnist-train-<i>". Fewer are accepted,
-    if images and labels agree.
+    """Load the training images: uint8 [60000, 28, 28], instances "mnist-train-<i>".
+
+    Fewer images are accepted if there are as many labels.
 
     Looks in `root`, `root`/MNIST/raw and `root`/raw (torchvision's layouts) for
     train-images-idx3-ubyte or train-images.idx3-ubyte, plain or .gz, and its labels. Raises
@@ -62,9 +64,7 @@ def _find(root: Path, stem: str, dimensions: int) -> Path:
 
 
 def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Reads uint8 [count, *item]; what the header says is checked before anything of that size is
-    read.
-    """
+    """Read uint8 [count, *item]. The header is checked before anything of its size is read."""
     expected_magic = UNSIGNED_BYTES << 8 | 1 + len(item)
     try:
         with cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as file:

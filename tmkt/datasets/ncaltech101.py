@@ -12,17 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.images import need_folder, need_size, read_images
+from tmkt.datasets.types import (
+    Dataset,
+    PublishedSplit,
+    Recording,
+    StaticImages,
+    in_order,
+    numbered_by_class,
+)
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
-VIEW = View(
-    (240, 304),
-    fills=True,
-    # the camera's pixels (ATIS); recordings lie within 180 x 240 of them and differ in size, as the
-    # images do
-)
+# The camera's pixels (ATIS). Recordings lie within 180 x 240 of them and differ in size, as the
+# images do.
+VIEW = View((240, 304), fills=True)
 NAMES = (
     "BACKGROUND_Google Faces_easy Leopards Motorbikes accordion airplanes anchor ant barrel bass"
     " beaver binocular bonsai brain brontosaurus buddha butterfly camera cannon car_side"
@@ -41,7 +45,9 @@ PAPER_SHARE = 0.9  # Knowledge Transfer
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root`, `root`/Caltech101 or tonic's `root`/NCALTECH101/Caltech101."""
+    """Find the recordings under `root`, `root`/Caltech101 or tonic's
+    `root`/NCALTECH101/Caltech101.
+    """
     bases = [
         root,
         root / "Caltech101",
@@ -63,7 +69,7 @@ def find_recordings(root: Path) -> list[Recording]:
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """Caltech101's images of the same 101 classes, resized to `size`, instances
+    """Load Caltech101's images of the same 101 classes, resized to `size`, with instances
     "caltech101-<class>-<number>".
 
     Looks in `root`, `root`/101_ObjectCategories, `root`/caltech101/101_ObjectCategories
@@ -86,8 +92,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
 
 
 def _numbered(base: Path, suffix: str) -> Iterator[tuple[Path, int, str]]:
-    """(path, label, instance) of `base`/<class>/image_<number><suffix>, class by class in order of
-    number.
+    """Find `base`/<class>/image_<number><suffix> as (path, label, instance), class by class in
+    order of number.
     """
     for label, name in enumerate(CLASSES):
         numbered = []
@@ -105,26 +111,31 @@ def _numbered(base: Path, suffix: str) -> Iterator[tuple[Path, int, str]]:
         )
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Knowledge Transfer's: of each class the first round(0.9 n) to train on, the rest to test,
-    images likewise.
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as Knowledge Transfer does: of each class the first round(0.9 n) to train on, the rest
+    to test, images likewise.
 
-    Its image draw reaches one too far, so the first tested image of each class is in the static
-    source; that is kept, being the published protocol. Its files came in the order of the file
-    system; here they are in order of number.
+    Its image draw reaches one too far, so the first tested image of each class is among the
+    training images. That is kept, because it is the published protocol. Its files came in the order
+    of the file system; here they are in order of number.
     """
     train: list[Recording] = []
     test: list[Recording] = []
     images: set[str] = set()
-    for label in sorted({r.label for r in recordings}):
-        of_class = sorted(
-            (r for r in recordings if r.label == label),
-            key=lambda r: int(r.instance.rpartition("-")[2]),
-        )
+    for of_class in numbered_by_class(recordings):
         n = round(PAPER_SHARE * len(of_class))
         train += of_class[:n]
         test += of_class[n:]
         images.update(r.instance for r in of_class[: n + 1])
-    return in_order(train), in_order(test), images
+    return PublishedSplit(in_order(train), in_order(test), images)
+
+
+DATASET = Dataset(
+    name="ncaltech101",
+    title="N-Caltech101 and Caltech101",
+    classes=CLASSES,
+    view=VIEW,
+    find_recordings=find_recordings,
+    load_images=load_images,
+    paper=paper_split,
+)

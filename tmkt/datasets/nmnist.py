@@ -7,7 +7,8 @@ test image i - 1 (measured: the labels of all shared recordings agree).
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmkt.datasets import Recording, in_order
+from tmkt.datasets import mnist
+from tmkt.datasets.types import Dataset, PublishedSplit, Recording, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
@@ -16,8 +17,8 @@ SPLITS = {"Train": 60_000, "Test": 10_000}  # recordings in the whole set
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings under `root` or `root`/NMNIST (tonic's layout), from Train/, Test/ or both, in
-    order of instance.
+    """Find the recordings under `root` or `root`/NMNIST (tonic's layout), from Train/, Test/ or
+    both.
     """
     for base in (root, root / "NMNIST"):
         if any((base / split).is_dir() for split in SPLITS):
@@ -46,8 +47,9 @@ def find_recordings(root: Path) -> list[Recording]:
 
 
 def numbered_files(folder: Path) -> list[tuple[Path, int, int]]:
-    """(path, digit, number) of all `folder`/<digit>/<number>.bin. InputError for a .bin whose name
-    is no number: it has no instance.
+    """Find all `folder`/<digit>/<number>.bin as (path, digit, number).
+
+    Raises InputError for a .bin whose name is not a number: its instance is not known.
     """
     found = []
     for digit in range(10):
@@ -63,14 +65,14 @@ def numbered_files(folder: Path) -> list[tuple[Path, int, int]]:
     return found
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """The official one: Train/ to train on, with all of MNIST's training images, Test/ to test. It
-    is instance-disjoint.
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as published: Train/ to train on, with all of MNIST's training images, Test/ to test.
+
+    The split is instance-disjoint.
     """
     train = [r for r in recordings if r.instance.startswith("mnist-train-")]
-    return train, [r for r in recordings if not r.instance.startswith("mnist-train-")], None
+    test = [r for r in recordings if not r.instance.startswith("mnist-train-")]
+    return PublishedSplit(train, test, None)
 
 
 def _nothing(root: Path) -> InputError:
@@ -79,3 +81,14 @@ def _nothing(root: Path) -> InputError:
         f"{root}: {what}, expected Train/<digit>/<number>.bin or Test/<digit>/<number>.bin; give"
         " the folder that holds them"
     )
+
+
+DATASET = Dataset(
+    name="nmnist",
+    title="N-MNIST and MNIST",
+    classes=mnist.CLASSES,
+    view=View(SENSOR),
+    find_recordings=find_recordings,
+    load_images=mnist.load_images,
+    paper=paper_split,
+)

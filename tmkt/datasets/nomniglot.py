@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets import Recording, StaticImages, in_order
 from tmkt.datasets.images import need_folder, read_images
+from tmkt.datasets.types import Dataset, PublishedSplit, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 
@@ -29,7 +29,7 @@ PAPER_TRAIN = 15  # drawers 1 to 15 are trained on
 
 
 def find_recordings(root: Path) -> list[Recording]:
-    """The recordings of both parts under `root` or `root`/N-Omniglot."""
+    """Find the recordings of both parts under `root` or `root`/N-Omniglot."""
     found = []
     for base in (root, root / "N-Omniglot"):
         for part in PARTS:
@@ -90,8 +90,8 @@ def _samples(path: Path) -> list[Recording]:
 
 
 def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
-    """Omniglot's images (dark strokes on white, as they are), resized to `size` or 105 x 105,
-    instances "omniglot-<number>-<drawer>".
+    """Load Omniglot's images (dark strokes on white, as they are), resized to `size` or 105 x 105,
+    with instances "omniglot-<number>-<drawer>".
 
     Looks in `root` and `root`/omniglot-py (torchvision) for images_background and
     images_evaluation.
@@ -136,12 +136,21 @@ def _character(stem: str, path: Path) -> int:
     return int(stem)
 
 
-def paper_split(
-    recordings: Sequence[Recording],
-) -> tuple[list[Recording], list[Recording], set[str] | None]:
-    """Knowledge Transfer's: of each character, drawers 1 to 15 to train on, as recordings and as
-    images, 16 to 20 to test.
+def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
+    """Split as Knowledge Transfer does: of each character, drawers 1 to 15 to train on, as
+    recordings and as images, 16 to 20 to test.
     """
-    train = [r for r in recordings if int(r.instance.rpartition("-")[2]) <= PAPER_TRAIN]
-    test = [r for r in recordings if int(r.instance.rpartition("-")[2]) > PAPER_TRAIN]
-    return train, test, {r.instance for r in train}
+    train = [r for r in recordings if r.number <= PAPER_TRAIN]
+    test = [r for r in recordings if r.number > PAPER_TRAIN]
+    return PublishedSplit(train, test, {r.instance for r in train})
+
+
+DATASET = Dataset(
+    name="nomniglot",
+    title="N-Omniglot and Omniglot",
+    classes=CLASSES,
+    view=VIEW,
+    find_recordings=find_recordings,
+    load_images=load_images,
+    paper=paper_split,
+)

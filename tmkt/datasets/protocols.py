@@ -1,4 +1,4 @@
-"""The protocols: which recordings and images are trained on, which validate, which are tested.
+"""Protocols: how recordings and images are split into training, validation and test.
 
 "instance-disjoint" is ours and the default: no thing that is tested is seen in training, neither in
 another recording nor as an image. "paper" is a data set's published split. Where that one leaks, as
@@ -10,18 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmkt.datasets import Dataset, Recording, StaticImages, in_order
 from tmkt.datasets.splits import few_shot, groups, without_instances
+from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
 
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a data set, each in order of instance, and of which instances images may be
-    trained on.
+    """Parts of a data set, each in order of instance.
 
-    `images_of` None: of all but `no_images_of`.
+    `images_of` are the instances whose images may be trained on; None: all but `no_images_of`.
     """
 
     protocol: str
@@ -32,7 +31,7 @@ class Split:
     no_images_of: set[str]
 
     def choose_images(self, images: StaticImages) -> StaticImages:
-        """The images that may be trained on; InputError if there is none."""
+        """Choose the images that may be trained on; InputError if there is none."""
         barred = set(self.no_images_of)
         if self.images_of is not None:
             barred |= set(images.instances) - self.images_of
@@ -42,12 +41,12 @@ class Split:
 def split_recordings(
     source: Dataset, recordings: Sequence[Recording], data: DataRecipe, seed: int
 ) -> Split:
-    """Splits the recordings of a data set as a recipe says; the draw depends on the instances and
-    the seed alone.
+    """Split the recordings of a data set as a recipe says.
 
-    The validation part is taken from what is left beside the shots, else from what would be trained
-    on; never from a published test part. Raises InputError for a class of which a part would have
-    nothing, and for "paper" where nothing is published.
+    The draw depends on the instances and the seed alone. The validation part is taken from what is
+    left beside the shots, or else from what would be trained on; never from a published test part.
+    Raises InputError where a part would have nothing of a class, and for "paper" where no split is
+    published.
     """
     if data.protocol == "paper":
         if source.paper is None:
@@ -81,7 +80,7 @@ def split_recordings(
 
 
 def check_paired(source: Dataset, protocol: str) -> None:
-    """InputError where images are to be used and nobody knows which of them show what is tested."""
+    """Raise InputError where it is not known which images show what is tested."""
     if protocol == "instance-disjoint" and not source.paired:
         raise InputError(
             f"{source.title}: which images were recorded is not published, so images of tested"
@@ -93,8 +92,9 @@ def check_paired(source: Dataset, protocol: str) -> None:
 def by_share(
     recordings: Sequence[Recording], share: float, seed: int
 ) -> tuple[list[Recording], list[Recording]]:
-    """Draws `share` of the instances of every class to train on, at least one and never all. Gives
-    (train, test) as `few_shot` does.
+    """Draw `share` of the instances of every class to train on, at least one and never all.
+
+    Gives (train, test) as `few_shot` does.
     """
     rng = np.random.default_rng([seed, 2])
     drawn: set[str] = set()
@@ -115,7 +115,8 @@ def by_share(
 def _take_validation(
     recordings: list[Recording], wanted: float, seed: int
 ) -> tuple[list[Recording], list[Recording]]:
-    """Draws the validation part: `wanted` instances of every class, or a share of them if below 1.
+    """Draw the validation part: `wanted` instances of every class, or a share of them if below 1.
+
     Gives (others, validation).
     """
     if not wanted:

@@ -1,5 +1,6 @@
-"""A recording of any data set as events and as frames."""
+"""Reads recordings of any data set as events and as frames."""
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,23 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets import Recording
+from tmkt.datasets.dvsgesture import read_matrix
+from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.types import Events, View
 from tmkt.events.views import mapped_frames
+from tmkt.readers import open_events
+from tmkt.readers.aedat3 import read_aedat3
 from tmkt.readers.atis import read_bin
 from tmkt.readers.check import check_events
+from tmkt.readers.mat import read_mat
 
 CHUNK = 2**18  # events at a time
 
 
 def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
-    """All events of a recording. `sensor` (height, width) bounds the coordinates where the
-    recording has no view.
+    """Read all events of a recording.
 
-    Raises InputError for a file that cannot be read or is damaged, and for a recording without
-    events.
+    `sensor` (height, width) bounds the coordinates where the recording has no view. Raises
+    InputError for a file that cannot be read or is damaged, and for a recording without events.
     """
     sensor = recording.view.sensor if recording.view else sensor
     if recording.span_us is None:
@@ -51,8 +55,9 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
 
 @lru_cache(maxsize=1)
 def _read_shared(path: Path, sensor: tuple[int, int], _changed: int, _size: int) -> Events:
-    """A file that holds several recordings: they follow one another in order of instance, so the
-    last file is enough to keep.
+    """Read a file that holds several recordings.
+
+    They follow one another in order of instance, so it is enough to keep the last file.
     """
     return _read_file(path, sensor)
 
@@ -61,26 +66,18 @@ def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
     if path.suffix == ".bin":
         return read_bin(path, sensor)
     if path.suffix == ".mat":
-        from tmkt.readers.mat import read_mat
-
         return _checked(read_mat(path), path, sensor)
     if path.suffix == ".npy" and _is_matrix(path):
-        from tmkt.datasets.dvsgesture import read_matrix
-
         return _checked(read_matrix(path), path, sensor)
     if path.suffix == ".aedat" and _begins(path, b"#!AER-DAT3"):
-        from tmkt.readers.aedat3 import read_aedat3
-
         return _checked(read_aedat3(path), path, sensor)
     return _read_known(path, sensor)
 
 
 def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
-    """Any format that `tmkt.readers` knows. A file of another sensor than the data set's is
+    """Read any format that `tmkt.readers` knows. A file of another sensor than the data set's is
     refused.
     """
-    from tmkt.readers import open_events
-
     source = open_events(path, sensor=None, chunk=CHUNK)
     try:
         if source.sensor is not None and source.sensor != sensor:
@@ -125,7 +122,7 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 
 def _is_matrix(path: Path) -> bool:
-    """Whether a .npy file holds one row an event in place of fields."""
+    """Tell if a .npy file holds one row an event in place of fields."""
     try:
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
@@ -141,11 +138,34 @@ def _is_matrix(path: Path) -> bool:
 
 
 def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.uint8]:
-    """A recording as a network takes it: uint8 [bins, 2, height, width], integer counts. InputError
-    as `read_recording` raises it.
+    """Read a recording as a network takes it: integer counts uint8 [bins, 2, height, width].
+
+    Raises InputError as `read_recording` does.
     """
     events = read_recording(recording, contract.sensor)
     view = recording.view or View(contract.sensor)
     if view == View(contract.sensor):
         return events_to_frames(events, contract)
     return mapped_frames(events, view, contract)
+
+
+def load_frames(
+    recordings: Sequence[Recording],
+    contract: InputContract,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read recordings and bin them: frames uint8 [N, bins, 2, height, width], labels int64 [N].
+
+    `progress` is called with the number of recordings done, after each. Raises InputError for an
+    empty list and as `read_recording` does.
+    """
+    if not recordings:
+        raise InputError(
+            "no recordings to read, expected at least one; choose another --data or --split"
+        )
+    frames = np.empty((len(recordings), contract.bins, *contract.shape), np.uint8)
+    for i, recording in enumerate(recordings):
+        frames[i] = count_frames(recording, contract)
+        if progress:
+            progress(i + 1)
+    return frames, np.array([recording.label for recording in recordings], np.int64)

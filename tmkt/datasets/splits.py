@@ -1,4 +1,4 @@
-"""Which recordings and images are trained on and which are tested.
+"""Splits of recordings and images into parts to train on and to test.
 
 All splits are by instance: no thing that is tested is seen in training, neither in another
 recording nor as an image.
@@ -10,11 +10,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from tmkt.datasets import Recording, StaticImages, in_order
+from tmkt.datasets.types import Recording, StaticImages, in_order
 from tmkt.errors import InputError, nearest
 
-# that a network has seen: ours, above ImageNet's 1.3 million, so that no damaged file asks for all
-# memory
+# Images that a network has seen. Ours: above ImageNet's 1.3 million, and low enough that a damaged
+# file does not ask for all memory.
 MAX_IMAGES = 2_000_000
 
 
@@ -34,10 +34,11 @@ Ranges = Annotated[
 
 
 def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
-    """From what a split draws: (name, instances, sorted) of every class.
+    """Group the instances by class, as splits draw from them: (name, sorted instances) of every
+    class.
 
     Where one instance has recordings of several classes, as the people of DVS128 Gesture have, all
-    classes are one group: an instance is on one side with all of its recordings.
+    classes are one group: all recordings of an instance are on one side.
     """
     labels: dict[str, set[int]] = {}
     for recording in recordings:
@@ -53,11 +54,11 @@ def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
 def few_shot(
     recordings: Sequence[Recording], shots: int, seed: int
 ) -> tuple[list[Recording], list[Recording]]:
-    """Draws `shots` instances of every class to train on; all others are tested. Gives (train,
-    test), each in order of instance.
+    """Draw `shots` instances of every class to train on; all others are tested.
 
-    All recordings of a drawn instance are trained on. The draw depends on the instances and the
-    seed alone. Raises InputError where a class would have nothing left to test.
+    Gives (train, test), each in order of instance. All recordings of a drawn instance are trained
+    on. The draw depends on the instances and the seed alone. Raises InputError where a class would
+    have nothing left to test.
     """
     rng = np.random.default_rng(seed)
     drawn: set[str] = set()
@@ -75,7 +76,7 @@ def few_shot(
 
 
 def without_instances(images: StaticImages, instances: set[str]) -> StaticImages:
-    """The images that show none of `instances`. Raises InputError if none is left."""
+    """Leave out the images that show any of `instances`; InputError if no image is left."""
     keep = np.array([instance not in instances for instance in images.instances], np.bool_)
     if not keep.any():
         raise InputError(
@@ -92,10 +93,10 @@ def choose(
     trained_on: Collection[str],
     images: Collection[str] = (),
 ) -> list[Recording]:
-    """The recordings of a split, in order of instance.
+    """Choose the recordings of a split, in order of instance.
 
     "train": the instance's recording was trained on. "test": neither its recording nor its image
-    (`images`) was. "all": every one. Raises InputError for another name and if there is none.
+    (`images`) was. "all": every recording. Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:
@@ -125,11 +126,10 @@ def choose(
 
 
 def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
-    """Instances "name-7" as ranges of their numbers, first and last, by name: short for the tens of
-    thousands of images of a training.
+    """Write instances "name-7" as ranges of their numbers, [first, last], by name.
 
-    An instance without such a number, as a user's own file may be named, is its own name with no
-    ranges.
+    That is short for the tens of thousands of images of a training. An instance without such a
+    number, as a user's own file may be named, is its own name with no ranges.
     """
     numbers: dict[str, list[int]] = {}
     names: list[str] = []
@@ -155,7 +155,7 @@ def to_ranges(instances: Collection[str]) -> dict[str, list[list[int]]]:
 
 
 def from_ranges(ranges: dict[str, list[list[int]]]) -> set[str]:
-    """The instances that `to_ranges` was given."""
+    """Give the instances that `to_ranges` was given."""
     numbered = {
         f"{name}-{number}"
         for name, found in ranges.items()
@@ -166,8 +166,9 @@ def from_ranges(ranges: dict[str, list[list[int]]]) -> set[str]:
 
 
 def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
-    """At most `limit` of the recordings (None: all), in order of instance. Always the same ones,
-    drawn from the whole range of instances.
+    """Draw at most `limit` recordings (None: all), in order of instance.
+
+    They are always the same ones, drawn from the whole range of instances.
     """
     ordered = in_order(recordings)
     if limit is None or limit >= len(ordered):

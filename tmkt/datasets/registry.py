@@ -1,0 +1,43 @@
+"""Data sets by name."""
+
+from collections.abc import Sequence
+
+from tmkt.datasets import (
+    cepdvs,
+    cifar10dvs,
+    digits,
+    dvsgesture,
+    folders,
+    ncaltech101,
+    nmnist,
+    nomniglot,
+)
+from tmkt.datasets.types import Dataset
+from tmkt.errors import InputError, nearest
+
+_SETS = {
+    known.name: known
+    for known in (
+        nmnist.DATASET,
+        digits.DATASET,
+        ncaltech101.DATASET,
+        cepdvs.DATASET,
+        nomniglot.DATASET,
+        cifar10dvs.DATASET,
+        dvsgesture.DATASET,
+    )
+}
+NAMES = (*_SETS, folders.NAME)
+
+
+def dataset(name: str, classes: Sequence[str] = ()) -> Dataset:
+    """Give the data set called `name`, one of NAMES; InputError for any other.
+
+    `classes` are those of "folders" where they are known already.
+    """
+    if name not in NAMES:
+        raise InputError(
+            f"data set {name!r}: not known, expected one of"
+            f" {', '.join(NAMES)}{nearest(name, list(NAMES))}"
+        )
+    return folders.folders(tuple(classes)) if name == folders.NAME else _SETS[name]

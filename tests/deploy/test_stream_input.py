@@ -31,9 +31,9 @@ def test_a_large_sensor_is_seen_from_its_centre_as_coarsely_as_it_fits() -> None
 def test_a_small_sensor_is_centred() -> None:
     mapping = choose_mapping((20, 31), InputContract((34, 34), 10, 1000, 1))
     assert (mapping.factor, mapping.left, mapping.top) == (1, -2, -7)
-    rows, columns = mapping.sites()
-    assert rows.tolist() == list(range(7, 27))
-    assert columns.tolist() == list(range(2, 33))
+    sites = mapping.sites()
+    assert sites.rows.tolist() == list(range(7, 27))
+    assert sites.columns.tolist() == list(range(2, 33))
 
 
 @settings(max_examples=60, deadline=None)

@@ -28,8 +28,8 @@ from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.mapping import choose_mapping
+from tmkt.events.sites import view_sites
 from tmkt.events.types import View
-from tmkt.events.views import mapped_frames, sites_of
 from tmkt.readers import open_events
 from tmkt.readers.atis import write_bin
 from tmkt.recipe import DataRecipe
@@ -47,21 +47,21 @@ def test_a_data_set_is_mapped_as_a_live_camera_is(
     height: int, width: int, data: st.DataObject
 ) -> None:
     sensor = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
-    rows, columns = sites_of(View((height, width)), some_events(0, (height, width), 5), sensor)
+    sites = view_sites(View((height, width)), sensor, some_events(0, (height, width), 5))
     live = choose_mapping((height, width), InputContract(sensor, 1, 1, 1)).sites()
-    assert np.array_equal(rows, live[0])
-    assert np.array_equal(columns, live[1])
+    assert np.array_equal(sites.rows, live.rows)
+    assert np.array_equal(sites.columns, live.columns)
 
 
 def test_down_sampling_is_an_integer_division_of_coordinates() -> None:
     events, contract = some_events(1, (128, 128), 5000), InputContract((32, 32), 4, 80_000, 255)
-    frames = mapped_frames(events, View((128, 128)), contract)
+    frames = events_to_frames(events, contract, View((128, 128)))
     expected = np.zeros((4, 2, 32, 32), np.int64)
     np.add.at(
         expected, ((events.t - events.t[0]) // 80_000, events.p, events.y // 4, events.x // 4), 1
     )
     assert np.array_equal(frames, expected)
-    binary = mapped_frames(events, View((128, 128)), InputContract((32, 32), 4, 80_000, 1))
+    binary = events_to_frames(events, InputContract((32, 32), 4, 80_000, 1), View((128, 128)))
     assert np.array_equal(binary, expected > 0)
 
 
@@ -70,8 +70,8 @@ def test_a_recording_of_another_size_fills_the_network() -> None:
     events = type(events)(
         events.t, events.x + np.uint16(10), events.y + np.uint16(20), events.p, (180, 240)
     )
-    frames = mapped_frames(
-        events, View((180, 240), fills=True), InputContract((48, 48), 1, 400_000, 255)
+    frames = events_to_frames(
+        events, InputContract((48, 48), 1, 400_000, 255), View((180, 240), fills=True)
     )
     expected = np.zeros((2, 48, 48), np.int64)
     np.add.at(
@@ -90,8 +90,8 @@ def test_a_recording_of_another_size_fills_the_network() -> None:
 def test_the_first_bin_begins_with_the_first_event_even_outside_the_region() -> None:
     events = some_events(3, (20, 20), 50)  # its first event is in the corner, outside of the region
     inside = (events.x >= 5) & (events.x < 15) & (events.y >= 5) & (events.y < 15)
-    frames = mapped_frames(
-        events, View((20, 20), (5, 5, 10, 10)), InputContract((10, 10), 31, 10_000, 255)
+    frames = events_to_frames(
+        events, InputContract((10, 10), 31, 10_000, 255), View((20, 20), (5, 5, 10, 10))
     )
     counts = np.bincount((events.t[inside] - events.t[0]) // 10_000, minlength=31)
     assert frames.sum((1, 2, 3)).tolist() == counts.tolist()
@@ -333,5 +333,5 @@ def test_a_plain_recording_is_read_at_the_networks_size() -> None:
     events = some_events(4, (34, 34))
     contract = InputContract((34, 34), 10, 31_600, 1)
     assert np.array_equal(
-        mapped_frames(events, View((34, 34)), contract), events_to_frames(events, contract)
+        events_to_frames(events, contract, View((34, 34))), events_to_frames(events, contract)
     )

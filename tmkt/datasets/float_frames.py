@@ -21,10 +21,7 @@ def papers_frames(
     of one polarity by the largest, as its N-Omniglot loader does ("frequency"); that one resizes
     with another corner rule, which is not reproduced.
     """
-    top, left, height, width = view.region or (0, 0, *view.sensor)
-    if view.fills:
-        left, top = int(events.x.min()), int(events.y.min())
-        width, height = int(events.x.max()) - left + 1, int(events.y.max()) - top + 1
+    top, left, height, width = view.region_of(events)
     x, y = events.x.astype(np.int64) - left, events.y.astype(np.int64) - top
     window = max(int(events.t[-1] - events.t[0]) // bins, 1)
     index = (events.t - events.t[0]) // window

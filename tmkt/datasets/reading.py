@@ -12,8 +12,7 @@ from tmkt.datasets.dvsgesture import read_matrix
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
-from tmkt.events.types import Events, View
-from tmkt.events.views import mapped_frames
+from tmkt.events.types import Events
 from tmkt.readers import open_events
 from tmkt.readers.aedat3 import read_aedat3
 from tmkt.readers.atis import read_bin
@@ -143,10 +142,7 @@ def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.ui
     Raises InputError as `read_recording` does.
     """
     events = read_recording(recording, contract.sensor)
-    view = recording.view or View(contract.sensor)
-    if view == View(contract.sensor):
-        return events_to_frames(events, contract)
-    return mapped_frames(events, view, contract)
+    return events_to_frames(events, contract, recording.view)
 
 
 def load_frames(

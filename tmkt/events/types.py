@@ -40,7 +40,16 @@ class View:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) of what is looked at; None where it differs from recording to recording."""
+        """Return (height, width) of what is looked at; None where it differs from recording to
+        recording.
+        """
         if self.fills:
             return None
         return self.region[2:] if self.region else self.sensor
+
+    def region_of(self, events: Events) -> tuple[int, int, int, int]:
+        """Return (top, left, height, width) of what is looked at in a recording."""
+        if not self.fills:
+            return self.region or (0, 0, *self.sensor)
+        top, left = int(events.y.min()), int(events.x.min())
+        return top, left, int(events.y.max()) - top + 1, int(events.x.max()) - left + 1

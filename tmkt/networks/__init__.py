@@ -1,5 +1,5 @@
-"""The networks that are trained. One file a family; `SpikingNetwork` is any of them behind one
-linear head.
+"""Spiking networks for training, one family a file. `SpikingNetwork` puts a linear head on any
+family.
 """
 
 from tmkt.networks.network import NetworkOutput, SpikingNetwork

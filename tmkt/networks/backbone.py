@@ -1,4 +1,4 @@
-"""What a family of networks gives, and the parts that families share."""
+"""The interface of a family of networks, and the layers that families share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from tmkt.networks.lif import LIF
 
 @dataclass(frozen=True)
 class Backbone:
-    """Blocks that map [T, B, C, H, W] to the next one's input; the last one's output has `features`
-    values a sample and step.
+    """The spiking blocks of a network, without its head.
 
-    `aligned` are the neurons whose membranes the alignment losses read; None: they read the
-    features.
+    Each block maps [T, B, C, H, W] to the input of the next one. The output of the last block has
+    `features` values for each sample and step. `aligned`: the neurons whose membranes the alignment
+    losses read; None: the losses read the features.
     """
 
     blocks: Sequence[nn.Module]
@@ -28,10 +28,10 @@ class Backbone:
 
 
 def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """The convolution of [T, B, C, H, W], which sees T and B as one batch; channels last in memory.
+    """Convolve [T, B, C, H, W], with T and B as one batch and channels last in memory.
 
-    While training on a CPU by Winograd's algorithm where that is faster. In evaluation mode it is
-    always the plain convolution.
+    Training on a CPU uses Winograd's algorithm where it is faster. Evaluation always uses the plain
+    convolution.
     """
     skips = conv.kernel_size == (1, 1) and conv.padding == (0, 0) and conv.stride != (1, 1)
     if skips:
@@ -49,17 +49,16 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def average_pool(x: Tensor, size: int) -> Tensor:
-    """Means of `size` x `size` windows of [T, B, C, H, W]; a remainder of rows and columns is
-    dropped.
-    """
+    """Average `size` x `size` windows of [T, B, C, H, W]; drop a remainder of rows and columns."""
     pooled: Tensor = _AveragePool.apply(x.flatten(0, 1), size)  # type: ignore[no-untyped-call]
     parted: Tensor = pooled.unflatten(0, x.shape[:2])
     return parted
 
 
 class _AveragePool(torch.autograd.Function):
-    """torch's average pooling, which does not keep its input for the backward pass: a sixth of all
-    that VGGSNN's would keep.
+    """torch's average pooling without keeping the input for the backward pass.
+
+    The input would be a sixth of all that VGGSNN keeps.
     """
 
     @staticmethod
@@ -87,13 +86,13 @@ class _AveragePool(torch.autograd.Function):
 def map_size(
     size: tuple[int, int], kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1
 ) -> tuple[int, int]:
-    """Height and width after a convolution and a pooling."""
+    """Return height and width after a convolution and a pooling."""
     height, width = (((n + 2 * padding - kernel) // stride + 1) // pool for n in size)
     return height, width
 
 
 def need_map(size: tuple[int, int], input_shape: tuple[int, int, int], what: str) -> None:
-    """InputError where the maps of `what` have shrunk to nothing."""
+    """Raise InputError if the maps of `what` have shrunk to nothing."""
     if min(size) < 1:
         raise InputError(
             f"network: {what} leave nothing of a {input_shape[1:]} input; use fewer or smaller"

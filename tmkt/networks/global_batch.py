@@ -1,4 +1,4 @@
-"""What all processes of a training hold together, each a share of every batch."""
+"""Sums and batches over all processes of a distributed training."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch.distributed.nn.functional import all_gather  # the one that gradients
 
 
 def many_processes() -> bool:
-    """Whether this training is shared by several."""
+    """Return whether several processes share this training."""
     return (
         distributed.is_available()
         and distributed.is_initialized()
@@ -17,8 +17,8 @@ def many_processes() -> bool:
 
 
 def all_reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of all processes' values; in one process the values themselves. On the CPU, so for
-    the gloo backend.
+    """Sum values over all processes, on the CPU (gloo). In one process, return the values
+    themselves.
     """
     if not many_processes():
         return values
@@ -28,7 +28,8 @@ def all_reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def whole_batch(x: Tensor, dim: int) -> Tensor:
-    """All processes' samples, in their order, along `dim`; gradients go back to where they came
-    from.
+    """Concatenate the samples of all processes, in their order, along `dim`.
+
+    Gradients go back to the process that a sample came from.
     """
     return torch.cat(all_gather(x.contiguous()), dim) if many_processes() else x

@@ -1,5 +1,5 @@
-"""The spiking neuron of all networks: SpikingJelly's LIF, on a CPU fused with the batch norm before
-it.
+"""The spiking neuron of all networks: SpikingJelly's LIF, fused with the batch norm before it on a
+CPU.
 """
 
 import logging
@@ -14,7 +14,7 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
 from tmkt.networks.cpu import lif_kernels as kernels
-from tmkt.networks.cpu.threads import each_share
+from tmkt.networks.cpu.threads import parallel_for
 from tmkt.networks.global_batch import all_reduced
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
@@ -33,13 +33,14 @@ SURROGATES: dict[str, tuple[int, type[nn.Module], float]] = {
 
 
 class LIF(neuron.LIFNode):  # type: ignore[misc]
-    """h = v + (x - v) / tau, spike at h >= threshold, hard reset to 0: the neuron that the integer
-    program reproduces.
+    """Leaky integrate-and-fire neuron that the integer program reproduces.
 
-    Knowledge Transfer's fires at h > threshold, which differs where a membrane meets the threshold
-    exactly. Gradients pass through the membrane but not through the reset (`detach_reset`). Every
-    call starts from membranes of zero. `v_seq` [T, B, ...] holds the membranes after the reset of
-    the last call where `store_v_seq` is set.
+    h = v + (x - v) / tau, spike at h >= threshold, hard reset to 0. Knowledge Transfer's neuron
+    fires at h > threshold, which differs only where a membrane equals the threshold.
+
+    Gradients pass through the membrane but not through the reset (`detach_reset`). Every call
+    starts from membranes of zero. With `store_v_seq`, `v_seq` [T, B, ...] holds the membranes after
+    the reset of the last call.
     """
 
     def __init__(self, recipe: NetworkRecipe, store_v_seq: bool = False) -> None:
@@ -56,13 +57,12 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         )
 
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
-        """Spikes of currents [T, B, C, ...] that first go through `norm`, which sees T and B as one
-        batch.
+        """Return the spikes of currents [T, B, C, ...], after `norm` with T and B as one batch.
 
-        On a CPU both are one pass over memory, and backward keeps nothing but x: membranes are
-        computed again. It is float32, also after a convolution in bfloat16. Given the same current,
-        spikes are SpikingJelly's, bit for bit. On a GPU it is SpikingJelly's neuron (Triton or
-        CUDA) behind torch's batch norm.
+        On a CPU, both run in one pass over memory in float32, also after a convolution in bfloat16.
+        The backward pass keeps only x and computes the membranes again. For the same current, the
+        spikes equal SpikingJelly's, bit for bit. On a GPU, SpikingJelly's neuron (Triton or CUDA)
+        runs after torch's batch norm.
         """
         if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
             return self._fused(x.float(), norm)
@@ -143,7 +143,7 @@ class _NormLif(torch.autograd.Function):
             _flat(spikes),
             np.empty((steps, 0), np.float32) if membrane is None else _flat(membrane),
         )
-        each_share(
+        parallel_for(
             data.shape[1],
             width,
             lambda _, begin, end: kernels.lif_forward(data, *tiled, *numbers, *outputs, begin, end),
@@ -214,7 +214,7 @@ class _NormLif(torch.autograd.Function):
             slope, offset = np.zeros(channels), np.zeros(channels)
         rows, grads = data.reshape(-1), out.reshape(-1)
         tiled = [_tile(values, width) for values in (gain, slope, offset)]
-        each_share(
+        parallel_for(
             len(rows),
             width,
             lambda _, begin, end: kernels.norm_backward(
@@ -230,14 +230,15 @@ class _NormLif(torch.autograd.Function):
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """[T, B, C, H, W] with its channels side by side in memory, copied if they are not; [T, B, C]
-    is that anyway.
+    """Lay out [T, B, C, H, W] with channels last in memory; copy only if needed.
+
+    [T, B, C] has this layout already.
     """
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 def _flat(x: Tensor) -> NDArray[np.float32]:
-    """[T, everything else], channels side by side."""
+    """View as [T, everything else], channels last."""
     flat: NDArray[np.float32] = x.detach().movedim(2, -1).contiguous().view(x.shape[0], -1).numpy()
     return flat
 
@@ -249,11 +250,12 @@ def _tile(values: NDArray[np.float64], width: int) -> NDArray[np.float32]:
 def _over(
     data: NDArray[np.float32], width: int, channels: int, run: Callable[..., object], kinds: int
 ) -> NDArray[np.float64]:
-    """Runs a kernel that adds onto `kinds` arrays of sums; gives them per channel [kinds, C], added
-    in the order of the shares.
+    """Run a kernel that adds onto `kinds` arrays of sums; return the sums [kinds, C] per channel.
+
+    The partial sums of the threads are added in a fixed order.
     """
     size = data.shape[-1]
     sums = np.zeros((torch.get_num_threads(), kinds, width))
-    each_share(size, width, lambda index, begin, end: run(data, *sums[index], begin, end))
+    parallel_for(size, width, lambda index, begin, end: run(data, *sums[index], begin, end))
     total: NDArray[np.float64] = sums.sum(0).reshape(kinds, -1, channels).sum(1)
     return total

@@ -1,5 +1,5 @@
-"""A family's spiking blocks and a linear head; the answer is the mean of the head's logits over the
-time steps.
+"""A network of one family: spiking blocks and a linear head. The answer is the mean of the logits
+over time.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -28,11 +28,11 @@ FAMILIES = {
 
 
 class NetworkOutput(NamedTuple):
-    """What a forward pass over T steps and B samples gives.
+    """The output of a forward pass over T steps and B samples.
 
-    `logits` [T, B, classes] of each step; `features` [T, B, F], what the classifier reads;
-    `membrane` [T, B, ...], what the alignment losses read, as Knowledge Transfer does: the last
-    spiking layer's membranes after their reset, of ResNet-18 the features.
+    `logits` [T, B, classes]; `features` [T, B, F], the input of the classifier; `membrane` [T, B,
+    ...], what the alignment losses read, as in Knowledge Transfer: the membranes of the last
+    spiking layer after their reset, or the features of ResNet-18.
     """
 
     logits: Tensor
@@ -43,13 +43,14 @@ class NetworkOutput(NamedTuple):
 def _contexts(
     block: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """In which a block runs, and runs again."""
+    """Return the contexts of a block's forward pass and of its recomputation."""
     return nullcontext(), statistics_kept(block)
 
 
 class SpikingNetwork(nn.Module):
-    """The network that `recipe.name` says, for inputs [C, H, W]. InputError where its maps shrink
-    to nothing.
+    """The network that `recipe.name` names, for inputs [C, H, W].
+
+    Raises InputError if its maps shrink to nothing.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class SpikingNetwork(nn.Module):
         self.recompute = False
 
     def spiking_layers(self) -> dict[str, LIF]:
-        """All neurons by the names that an export gives them: conv1, conv2, ..., in a block of
-        several conv2_1, conv2_2, ...
+        """Return all neurons by their names in an export.
+
+        The names are conv1, conv2, ..., and conv2_1, conv2_2, ... in a block with several.
         """
         layers: dict[str, LIF] = {}
         for i, block in enumerate(self.blocks, 1):
@@ -80,7 +82,7 @@ class SpikingNetwork(nn.Module):
         return layers
 
     def forward(self, x: Tensor) -> NetworkOutput:
-        """`x` float [T, B, C, H, W]. States start at zero: every call is a new sample."""
+        """Run `x` float [T, B, C, H, W] from states of zero."""
         for i, block in enumerate(self.blocks):
             if (
                 self.recompute and self.training and i < len(self.blocks) - 1

@@ -13,19 +13,19 @@ from tmkt.networks.global_batch import many_processes
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of all processes' samples together, so that many
-    processes compute what one would.
+    """Batch norm whose statistics cover the samples of all processes.
 
-    In one process it is torch's. torch's own SyncBatchNorm does not run on a CPU.
+    Several processes then compute what one would. In one process it equals torch's batch norm.
+    torch's SyncBatchNorm does not run on a CPU.
     """
 
     @property
     def uses_batch(self) -> bool:
-        """Whether it normalises by the batch at hand, not by the running statistics."""
+        """Whether it normalises by the current batch, not by the running statistics."""
         return self.training or not self.track_running_stats
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] normalised over N, H and W."""
+        """Normalise [N, C, H, W] over N, H and W."""
         if not (self.uses_batch and many_processes()):
             normalised: Tensor = super().forward(x)
             return normalised
@@ -40,8 +40,8 @@ class BatchNorm(nn.BatchNorm2d):
         return y
 
     def note(self, mean: NDArray[np.float64], variance: NDArray[np.float64], count: float) -> None:
-        """Moves the running statistics towards a batch's, as torch does (the variance there is the
-        unbiased one).
+        """Move the running statistics towards a batch's, as torch does (with the unbiased
+        variance).
         """
         if not (self.training and self.track_running_stats):
             return
@@ -57,9 +57,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """In this context batch norm normalises as it would, but leaves its running statistics as they
-    are.
-    """
+    """Keep the running statistics unchanged within this context; normalisation is as usual."""
     norms = [
         one
         for one in module.modules()

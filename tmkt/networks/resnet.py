@@ -1,8 +1,8 @@
-"""ResNet-18 as Knowledge Transfer has it (arXiv 2303.13077, model_zoo/resnet.py): pre-activation,
-analog residual stream.
+"""ResNet-18 of Knowledge Transfer (arXiv 2303.13077, model_zoo/resnet.py).
 
-For comparison with the papers. A chip cannot hold it, as what its residual stream carries is not
-spikes: see sew_resnet.py.
+It has pre-activation and an analog residual stream. It is here for comparison with the papers: a
+chip cannot hold it, because its residual stream carries values that are not spikes. See
+sew_resnet.py for one that can be deployed.
 """
 
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ STAGES = (
 
 
 class Stem(nn.Module):
-    """3x3 convolution, nothing else."""
+    """3x3 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -49,8 +49,9 @@ class PreActivation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """BN-LIF-conv3x3-BN-LIF-conv3x3 plus the input, which goes through BN-LIF-conv1x1 where the
-    shape changes.
+    """BN-LIF-conv3x3-BN-LIF-conv3x3 plus the input.
+
+    The input goes through BN-LIF-conv1x1 where the shape changes.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ResidualBlock(nn.Module):
 
 
 class PooledNorm(nn.Module):
-    """Batch norm and the mean over the map. There are no neurons before the classifier."""
+    """Batch norm and the mean over the map, without neurons before the classifier."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -85,8 +86,9 @@ class PooledNorm(nn.Module):
 
 
 def resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """conv3x3 to 64 channels, four stages of two blocks, batch norm, global average; weights as
-    Kaiming says (fan out).
+    """Build conv3x3 to 64 channels, four stages of two blocks, batch norm and global average.
+
+    Weights are initialised by Kaiming's rule (fan out).
     """
     channels, size = STAGES[0], input_shape[1:]
     blocks: list[nn.Module] = [Stem(input_shape[0], channels)]

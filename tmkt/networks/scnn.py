@@ -10,7 +10,7 @@ CHANNELS, HIDDEN = (15, 40), 300
 
 
 class PooledConv(nn.Module):
-    """5x5 convolution without padding, bias or norm, LIF, 2x2 average."""
+    """5x5 convolution without padding, bias or norm; LIF; 2x2 average."""
 
     def __init__(self, channels_in: int, channels_out: int, recipe: NetworkRecipe) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class PooledConv(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Dense layer, LIF."""
+    """Dense layer and LIF."""
 
     def __init__(self, features: int, recipe: NetworkRecipe) -> None:
         super().__init__()
@@ -37,8 +37,9 @@ class Hidden(nn.Module):
 
 
 def scnn(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """conv5x5 to 15, AP2, conv5x5 to 40, AP2, dense to 300, each with LIF. Whether its dense layers
-    have a bias is not known; they have one here.
+    """Build conv5x5 to 15, AP2, conv5x5 to 40, AP2, dense to 300, each with LIF.
+
+    The hidden layer and the classifier have a bias here.
     """
     channels, size = input_shape[0], input_shape[1:]
     blocks: list[nn.Module] = []

@@ -1,10 +1,12 @@
-"""SEW-ResNet-18 (Fang et al., arXiv 2102.04159), spikes added: the residual network that can be
+"""SEW-ResNet-18 (Fang et al., arXiv 2102.04159) with added spikes: a residual network that can be
 deployed.
 
-All that flows is sums of spikes. A layer behind such a sum gets one synapse from each of the layers
-that are in it, all with the same weights: what a chip computes too. Stem and pooling are ours: 3x3
-with stride 1 for small sensors (the paper's is for ImageNet), and an average over square windows,
-as large as the map's shorter side, in place of the global average, which equals it on square maps.
+All values between layers are sums of spikes. A layer behind such a sum gets one synapse from each
+term of the sum, all with the same weights, which is what a chip computes.
+
+Stem and pooling are ours. The stem is 3x3 with stride 1 for small sensors (the paper's is for
+ImageNet). An average over square windows, as large as the shorter side of the map, replaces the
+global average and equals it on square maps.
 """
 
 from torch import Tensor, nn
@@ -41,8 +43,9 @@ class SpikingConv(nn.Module):
 
 
 class SewBlock(nn.Module):
-    """Two spiking 3x3 convolutions, added to the input's spikes, which go through a spiking 1x1
-    convolution where the shape changes.
+    """Two spiking 3x3 convolutions, added to the spikes of the input.
+
+    The input goes through a spiking 1x1 convolution where the shape changes.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class SewBlock(nn.Module):
 
 
 def sew_resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """A spiking 3x3 convolution to 64 channels, four stages of two blocks, average pooling.
+    """Build a spiking 3x3 convolution to 64 channels, four stages of two blocks, and average
+    pooling.
+
     `recipe.channels` may give other widths.
     """
     widths = recipe.channels or STAGES

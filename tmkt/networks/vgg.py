@@ -34,21 +34,20 @@ class Block(nn.Module):
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """[T, B, C, H, W] to [T, B, C', H', W']. Convolution and batch norm see T and B as one
-        batch.
-        """
+        """Map [T, B, C, H, W] to [T, B, C', H', W'], with T and B as one batch."""
         y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
         return average_pool(y, self.pool) if self.pool > 1 else y
 
 
 def small(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """One block an entry of the recipe's `channels`, `strides` and `pools`."""
+    """Build one block for each entry of the recipe's `channels`, `strides` and `pools`."""
     return _chain(recipe, input_shape, recipe.channels, recipe.strides, recipe.pools)
 
 
 def vggsnn(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """VGGSNN of Knowledge Transfer, with batch statistics over all time steps at once (its code:
-    step by step).
+    """Build Knowledge Transfer's VGGSNN.
+
+    Batch statistics cover all time steps at once; the published code takes them step by step.
     """
     return _chain(recipe, input_shape, VGGSNN_CHANNELS, [1] * len(VGGSNN_POOLS), VGGSNN_POOLS)
 

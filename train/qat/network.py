@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tmkt.errors import InputError
 from tmkt.networks import Block, SpikingNetwork
-from tmkt.networks.cpu.threads import each_share
+from tmkt.networks.cpu.threads import parallel_for
 from tmkt.networks.lif import LIF
 from tmkt.networks.sew_resnet import SpikingConv
 from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE
@@ -324,7 +324,7 @@ class _Fire(torch.autograd.Function):
         sums = _flat(x)
         numbers = float(DECAY_ONE - round(DECAY_ONE / neuron.tau)), float(neuron.scale << 6)
         spikes, hidden = np.empty_like(sums), np.empty_like(sums)
-        each_share(
+        parallel_for(
             sums.shape[1],
             NEURONS_AT_ONCE,
             lambda _, begin, end: kernels.grid_forward(sums, *numbers, spikes, hidden, begin, end),
@@ -353,7 +353,7 @@ class _Fire(torch.autograd.Function):
             neuron.kind,
             np.float32(neuron.surrogate_function.alpha),
         )
-        each_share(
+        parallel_for(
             hidden.shape[1],
             NEURONS_AT_ONCE,
             lambda _, begin, end: kernels.grid_backward(hidden, *setting, *given, out, begin, end),

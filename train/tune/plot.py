@@ -1,4 +1,4 @@
-"""A search as one SVG: accuracy over the trials, and a panel for each key."""
+"""Picture of a search as one SVG: accuracy over the trials, and a panel for each key."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,8 +14,10 @@ INK, GRID, WHOLE, CUT, BEST = "#1f2328", "#d0d7de", "#1f6feb", "#8c959f", "#cf22
 
 @dataclass(frozen=True)
 class Dot:
-    """A trial: its number, validation accuracy (0 to 1, of a pruned one the last seen), whether it
-    ran to its end, whether it is the best.
+    """A trial in the picture.
+
+    Its number, its validation accuracy (0 to 1; of a pruned trial the last one seen), and whether
+    it ran to its end and is the best.
     """
 
     trial: int
@@ -26,8 +28,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Axis:
-    """A key's panel: a value a dot from `low` to `high`; with `choices` the values are their
-    places.
+    """The panel of a key: one value a dot, from `low` to `high`.
+
+    With `choices`, the values are indices of choices.
     """
 
     name: str
@@ -39,7 +42,7 @@ class Axis:
 
 
 def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: int) -> str:
-    """The picture as text. All panels share the accuracy's scale."""
+    """Return the picture as SVG text. All panels share the scale of the accuracy."""
     last = max((dot.trial for dot in dots), default=1)
     over = Axis("trial", [float(dot.trial) for dot in dots], 0.5, last + 0.5, False, [])
     low, high = _span([dot.accuracy for dot in dots])
@@ -67,7 +70,7 @@ def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: i
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Round ends for the accuracies, 5 points apart at least."""
+    """Return round limits for the accuracies, at least 5 points apart."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     step = 0.05 if high - low < 0.3 else 0.1
     low, high = math.floor(low / step + 1e-9) * step, min(math.ceil(high / step - 1e-9) * step, 1.0)

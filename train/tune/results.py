@@ -1,6 +1,4 @@
-"""What a search leaves: the trials as they ended, the best one's recipe, a table and a picture of
-all.
-"""
+"""Results of a search: outcomes of the trials, the best recipe, a table and a picture."""
 
 import csv
 import io
@@ -23,9 +21,11 @@ LOOKS = 20  # of a training, at most, at which it may be pruned: the trainer's e
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that has ended. `accuracy` (mean over seeds) and `loss` are those of validation; of a
-    pruned trial the last accuracy seen, if any, and no loss. `share`: of its training that was
-    done. `why` it was pruned, empty where others were ahead. `settings` are TOML by key.
+    """A trial that has ended.
+
+    `accuracy` (mean over seeds) and `loss` are on the validation recordings; of a pruned trial the
+    last accuracy seen, if any, and no loss. `share`: share of its training that was done. `why`:
+    why it was pruned, empty where others were ahead. `settings`: TOML by key.
     """
 
     index: int
@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def ending(self) -> str:
-        """How it ended, for people."""
+        """Say how the trial ended, for people."""
         if self.complete:
             return f"validation {percent(self.accuracy)}"
         if self.why:
@@ -47,7 +47,7 @@ class Outcome:
         return f"pruned after {100 * self.share:.0f} % of it at {percent(self.accuracy)}"
 
     def to_json(self) -> dict[str, Any]:
-        """As a row of the trials."""
+        """Return the trial as a row."""
         state = "complete" if self.complete else "pruned"
         kept = {
             "accuracy": self.accuracy,
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def outcomes(ended: list[FrozenTrial], seeds: int) -> list[Outcome]:
-    """Trials that have ended, as people see them."""
+    """Convert ended trials to outcomes."""
     return [_outcome(trial, seeds) for trial in ended]
 
 
@@ -81,9 +81,7 @@ def _outcome(trial: FrozenTrial, seeds: int) -> Outcome:
 
 
 def ranked(ended: list[Outcome]) -> list[Outcome]:
-    """The trials that ran to their end, best first: by accuracy, then by loss, then the earlier
-    one.
-    """
+    """Sort the trials that ran to their end, best first: by accuracy, then loss, then number."""
     return sorted(
         (o for o in ended if o.complete),
         key=lambda o: (-(o.accuracy or 0.0), o.loss or 0.0, o.index),
@@ -99,10 +97,10 @@ def write_results(
     validation: int,
     seeds: int,
 ) -> None:
-    """Writes best.toml, trials.csv and tune.svg to `out`. `recipe` is the best trial's;
-    `validation`: the number of its recordings.
+    """Write best.toml, trials.csv and tune.svg to `out`.
 
-    They hold no times: the same trials give the same bytes.
+    `recipe` is the best trial's; `validation` is the number of its validation recordings. The files
+    hold no times: the same trials give the same bytes.
     """
     best = ranked(ended)[0]
     pruned = sum(not o.complete for o in ended)

@@ -1,4 +1,4 @@
-"""The search for a better recipe: trials of other values, measured on the validation recordings."""
+"""Search for a better recipe by trials on the validation recordings."""
 
 import hashlib
 import os
@@ -35,11 +35,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked for. `searches` empty: the method's defaults; `trials`: in all, over all
-    processes and resumptions.
+    """What to search.
 
-    `seeds`: trainings a trial, whose mean counts; they share the split, which the recipe's own seed
-    draws. `seed`: of the values tried.
+    `searches`: keys and ranges; empty: the method's defaults. `trials`: number of trials in all,
+    over all processes and resumptions. `seeds`: trainings a trial, whose mean counts; they share
+    the split, which the recipe's own seed draws. `seed`: of the values that are tried.
     """
 
     recipe: str
@@ -52,9 +52,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found so far: trials in their order, `best` those that ran to their end,
-    best first. `importance` of the keys is None where too few did; `validation`: the number of
-    recordings.
+    """The state of a search.
+
+    All trials in their order; `best`: those that ran to their end, best first; `importance` of the
+    keys, None where too few trials ended; `validation`: the number of validation recordings.
     """
 
     space: Space
@@ -66,23 +67,29 @@ class Found:
 
 
 class _Pruned(Exception):
-    """A trial that is not worth its end; the message says why, none where others are ahead."""
+    """A trial that is not worth finishing. The message says why; it is empty where others are
+    ahead.
+    """
 
 
 def tune(
     search: Search, data: Path, static: Path | None, out: Path, report: Report | None = None
 ) -> Found:
-    """Searches until `search.trials` trials have ended, and writes best.toml, trials.csv and
-    tune.svg to `out`.
+    """Search until `search.trials` trials have ended; write best.toml, trials.csv and tune.svg to
+    `out`.
 
-    A trial is a training on the recipe's training recordings; its accuracy on the validation
-    recordings counts. The test recordings are withheld from it: no network meets them. A trial
-    whose accuracy falls behind the median of the others at the same share of its training is ended
-    early. Values come from Optuna's TPE, and those of each trial from (seed, trial) and the trials
-    before it: on one process (of a CPU) the same search, interrupted or not, gives the same bytes.
-    The same call on a folder that holds the search goes on with it, from as many processes as
-    wanted; what a process that is gone has left undone is done again. Ctrl-C ends the trial at hand
-    without a trace and gives what was found until then. `report` gets a line after each trial.
+    A trial is a training on the recipe's training recordings, judged by its accuracy on the
+    validation recordings. Test recordings are withheld: no network meets them. A trial whose
+    accuracy falls behind the median of the others, at the same share of its training, is ended
+    early.
+
+    Values come from Optuna's TPE. Those of each trial depend on (seed, trial) and the trials before
+    it: in one process on a CPU, the same search gives the same bytes, interrupted or not.
+
+    The same call on a folder that holds the search continues it, in as many processes as wanted.
+    What a dead process left undone is done again. Ctrl-C ends the current trial without a trace and
+    returns what was found until then. `report` gets a line after each trial.
+
     Raises InputError for bad input, and for an `out` that holds something else or another search.
     """
     say: Report = report or (lambda _: None)
@@ -135,7 +142,7 @@ def tune(
 
 
 class _Run:
-    """One process's part of a search."""
+    """The part of a search that one process does."""
 
     def __init__(
         self,
@@ -163,8 +170,8 @@ class _Run:
         self.begin, self.ended_before = time.monotonic(), len(storage.ended())
 
     def until_done(self) -> bool:
-        """Runs trials until all are done, also those of other processes; False where Ctrl-C came
-        before.
+        """Run trials until all are done, also those of other processes; return False
+        after Ctrl-C.
         """
         waited = False
         while not self.stopped():
@@ -185,7 +192,7 @@ class _Run:
         return False
 
     def recipe(self, settings: dict[str, str]) -> Recipe:
-        """The recipe with a trial's values."""
+        """Return the recipe with a trial's values."""
         return load_recipe(
             str(self.storage.folder / BASE),
             RECIPES,
@@ -209,7 +216,7 @@ class _Run:
         return trial
 
     def _try(self, trial: optuna.Trial, index: int) -> bool:
-        """Runs a trial and writes down how it ended; False where Ctrl-C ended it."""
+        """Run a trial and record how it ended; return False after Ctrl-C."""
         study, settings = self.storage.study, trial.user_attrs["settings"]
         values = ", ".join(f"{key.split('.')[1]} {value}" for key, value in settings.items())
         begin = time.monotonic()
@@ -243,8 +250,9 @@ class _Run:
     def _train(
         self, trial: optuna.Trial, index: int, settings: dict[str, str]
     ) -> tuple[list[float], list[float]]:
-        """Validation accuracy and loss of each seed's training. Raises _Pruned and
-        KeyboardInterrupt.
+        """Train with each seed; return validation accuracy and loss.
+
+        Raises _Pruned and KeyboardInterrupt.
         """
         try:
             recipe = self.recipe(settings)
@@ -294,8 +302,9 @@ class _Run:
         return accuracies, losses
 
     def _source(self, recipe: Recipe) -> TrainingData:
-        """The recordings as a recipe wants them, split by the base recipe's seed; those of the
-        trial before, if they are the same.
+        """Return the recordings of a recipe, split by the base recipe's seed.
+
+        Those of the trial before are used again if they are the same.
         """
         wanted = (recipe.data, METHODS[recipe.method.name].needs_images)
         if wanted != self.source_of:
@@ -307,7 +316,7 @@ class _Run:
 
 
 def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:
-    """The recipe, and settings that give it a validation part."""
+    """Return the recipe with a validation part, and the settings that give it one."""
     base = load_recipe(search.recipe, RECIPES, search.settings)
     if base.data.validation:
         return base, list(search.settings)
@@ -320,7 +329,7 @@ def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:
 
 
 def _without_test(source: TrainingData) -> TrainingData:
-    """No trial sees a test recording, not even to be measured at its end."""
+    """Remove the test recordings, so that no trial sees them, not even at its end."""
     nothing = np.empty(0, np.int64)
     return replace(
         source,
@@ -330,8 +339,10 @@ def _without_test(source: TrainingData) -> TrainingData:
 
 
 def importance(study: optuna.Study, ended: list[Outcome]) -> dict[str, float] | None:
-    """How much of the accuracy's variance each key explains, alone and with others (fANOVA); None
-    below 10 whole trials or where all are equal.
+    """Return the share of the accuracy's variance that each key explains, alone and with others
+    (fANOVA).
+
+    None below 10 whole trials or where all are equal.
     """
     accuracies = {outcome.accuracy for outcome in ended if outcome.complete}
     if sum(outcome.complete for outcome in ended) < 10 or len(accuracies) < 2:

@@ -1,4 +1,4 @@
-"""What `tmkt tune` searches: ranges and choices of recipe keys, as Optuna's distributions."""
+"""Search space of `tmkt tune`: ranges and choices of recipe keys, as Optuna's distributions."""
 
 import math
 from typing import Any
@@ -37,10 +37,10 @@ SHARES = {"tmkt": "mix_ratio", "mix": "real_share", "finetune": "pretrain_share"
 
 
 def default_searches(recipe: Recipe) -> list[str]:
-    """What is searched where nothing is said: the learning rate by a factor of 4 up and down, the
-    method's weights by 10, its share.
+    """Return the default search space of a recipe.
 
-    What the recipe has switched off (0) stays off. The ranges are ours.
+    The learning rate by a factor of 4 up and down, the method's weights by 10, its share. What the
+    recipe has switched off (0) stays off. The ranges are ours.
     """
     found = {
         f"method.{name}": (getattr(recipe.method, name), 10.0)
@@ -60,10 +60,10 @@ def default_searches(recipe: Recipe) -> list[str]:
 
 
 def parse_search(text: str) -> tuple[str, BaseDistribution]:
-    """A key and its distribution from `section.key=low..high` or `section.key=a|b|c`.
+    """Parse `section.key=low..high` or `section.key=a|b|c` to a key and its distribution.
 
     A range is searched by its logarithm where low > 0 and high / low >= 10. Raises InputError for
-    what is neither, for an unknown key and for a key that must not differ between trials.
+    other text, an unknown key, or a key that must not differ between trials.
     """
     key, equals, values = (part.strip() for part in text.partition("="))
     if not equals or not values:
@@ -107,7 +107,7 @@ def parse_search(text: str) -> tuple[str, BaseDistribution]:
 
 
 def _kind(key: str, text: str) -> Any:
-    """The type of a recipe's key."""
+    """Return the type of a recipe's key."""
     sections = {name: field.annotation.model_fields for name, field in Recipe.model_fields.items()}  # type: ignore[union-attr]
     known = {
         f"{section}.{name}": field.annotation
@@ -138,7 +138,7 @@ def _wrong(text: str, why: str) -> InputError:
 
 
 def ends(distribution: BaseDistribution) -> list[str]:
-    """The values that a recipe must take, as TOML: both ends of a range, every choice."""
+    """Return the values that a recipe must accept, as TOML: both ends of a range, every choice."""
     if isinstance(distribution, CategoricalDistribution):
         return [str(choice) for choice in distribution.choices]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -146,8 +146,8 @@ def ends(distribution: BaseDistribution) -> list[str]:
 
 
 def setting(value: Any, distribution: BaseDistribution) -> str:
-    """A value as TOML; a float in four digits, which say all that a search can tell and can be
-    read.
+    """Format a value as TOML; a float with four digits, which is all that a search can
+    tell apart.
     """
     if isinstance(distribution, FloatDistribution):
         return repr(min(max(float(f"{value:.4g}"), distribution.low), distribution.high))
@@ -155,7 +155,7 @@ def setting(value: Any, distribution: BaseDistribution) -> str:
 
 
 def described(distribution: BaseDistribution) -> str:
-    """As `--search` takes it, with the scale."""
+    """Format a distribution as `--search` takes it, with the scale."""
     if isinstance(distribution, CategoricalDistribution):
         return " | ".join(map(str, distribution.choices))
     assert isinstance(distribution, FloatDistribution | IntDistribution)

@@ -1,9 +1,8 @@
-"""What several processes share of a search: a folder with Optuna's journal, and locks that say who
-still works.
+"""Storage that the processes of a search share: a folder with Optuna's journal, and locks.
 
-DIR/journal.log holds the trials; DIR/workers/ a file for each process, locked as long as it lives.
-The system lets go of a lock when its process ends, however it ends, so a trial whose process is
-gone is known at once and run again; no clock is compared with another machine's.
+DIR/journal.log holds the trials. DIR/workers/ holds a file for each process, locked as long as the
+process lives. The system releases the lock when the process ends, so a trial whose process is gone
+is known at once and run again; no clocks of several machines are compared.
 """
 
 import os
@@ -11,13 +10,13 @@ import secrets
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
@@ -25,32 +24,28 @@ from optuna.trial import FrozenTrial, TrialState
 from tmkt.errors import InputError
 
 JOURNAL, WORKERS, CLAIM, TRIALS = "journal.log", "workers", "claim.lock", "trials"
-INDEX, WORKER = (
-    "index",
-    "worker",
-)  # of a trial: its place in the search, and the process that runs it
+INDEX, WORKER = "index", "worker"  # of a trial: its place in the search and its process
 POLL_S = 0.05
 
 
 class Storage:
-    """The trials of a search in a folder. `claimed` gives the right to take one; only one process
-    has it at a time.
-    """
+    """The trials of a search in a folder."""
 
     def __init__(self, folder: Path, study: optuna.Study) -> None:
         self.folder, self.study = folder, study
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that are complete or pruned, in their order."""
+        """Return the trials that are complete or pruned, in their order."""
         return sorted(
             self._trials(TrialState.COMPLETE, TrialState.PRUNED),
             key=lambda trial: int(trial.user_attrs[INDEX]),
         )
 
     def next_index(self, wanted: int) -> int | None:
-        """The first place below `wanted` that no trial has, ended or running; None where all are
-        taken. Call it `claimed`.
+        """Return the first index below `wanted` that no trial has, ended or running.
+
+        None where all are taken. Call it within `claimed`.
         """
         taken = {
             trial.user_attrs.get(INDEX)
@@ -59,8 +54,9 @@ class Storage:
         return next((index for index in range(wanted) if index not in taken), None)
 
     def fail_dead(self) -> None:
-        """Marks the trials whose process is gone as failed, which frees their place. Call it
-        `claimed`.
+        """Mark the trials of dead processes as failed, which frees their index.
+
+        Call it within `claimed`.
         """
         alive = {
             path.stem
@@ -77,32 +73,30 @@ class Storage:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Waits for the other processes' claims to end."""
-        with (self.folder / CLAIM).open("ab") as file:
-            while not _lock(file, self.folder):
-                time.sleep(POLL_S)
+        """Hold the right to take a trial; wait for the other processes' claims to end."""
+        with _lock(self.folder / CLAIM):
             yield
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Shows the others that this process lives."""
+        """Show the other processes that this one lives."""
         place = self.folder / WORKERS / f"{self.worker}.lock"
         place.parent.mkdir(exist_ok=True)
         with ExitStack() as held:
-            with self.claimed():  # nobody looks at it before it is locked
-                file = held.enter_context(place.open("ab"))
-                _lock(file, self.folder)
+            with self.claimed():  # nobody looks at the file before it is locked
+                held.enter_context(_lock(place))
             try:
                 yield
             finally:
+                held.close()
                 place.unlink(missing_ok=True)
 
 
 def open_storage(folder: Path, meta: dict[str, Any]) -> Storage:
-    """Opens the search in `folder`, or begins one. `meta` is what it searches.
+    """Open the search in `folder`, or begin one. `meta` describes what it searches.
 
-    Raises InputError for a folder of something else, for a search of something else, and for a
-    damaged journal.
+    Raises InputError for a folder of something else, a search of something else, and a damaged
+    journal.
     """
     path = folder / JOURNAL
     if folder.exists() and not path.is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -112,11 +106,9 @@ def open_storage(folder: Path, meta: dict[str, Any]) -> Storage:
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    lock = (
-        JournalFileOpenLock(str(path))
-        if sys.platform == "win32"
-        else JournalFileSymlinkLock(str(path))
-    )  # Windows lets few make links
+    # Windows lets few users make links.
+    make_lock = JournalFileOpenLock if sys.platform == "win32" else JournalFileSymlinkLock
+    lock = make_lock(str(path))
     try:
         _mend(path, lock)
         study = optuna.create_study(
@@ -153,8 +145,9 @@ def _short(value: Any) -> str:
 
 
 def _mend(path: Path, lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
-    """Drops a last line that was cut, by a full disk or an end of power: nothing could be added
-    behind it.
+    """Drop a last line that was cut by a full disk or a power loss.
+
+    Nothing could be appended after it.
     """
     if not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n"):
         return
@@ -168,33 +161,35 @@ def _mend(path: Path, lock: JournalFileOpenLock | JournalFileSymlinkLock) -> Non
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the file; if none does, it is removed."""
-    try:
-        with path.open("rb+") as file:
-            if not _lock(file, path.parent):
-                return True
-    except FileNotFoundError:
+    """Return whether a living process holds the lock; remove its file if none does."""
+    if not path.exists():
         return False
+    try:
+        with _lock(path, wait=False):
+            pass
+    except Timeout:
+        return True
     path.unlink(missing_ok=True)
     return False
 
 
-def _lock(file: IO[bytes], folder: Path) -> bool:
-    """Takes the lock of a file until it is closed; False where another has it."""
+@contextmanager
+def _lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file. Without `wait`, raise Timeout if another process has it.
+
+    The system releases it when the process ends, however it ends.
+    """
+    lock = FileLock(path, fallback_to_soft=False, poll_interval=POLL_S)
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError as error:
+        lock.acquire(blocking=wait)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, Timeout):
+            raise
         raise InputError(
-            f"{folder}: its file system has no locks ({error.strerror}), expected one that has;"
-            " choose another --out"
+            f"{path.parent}: its file system has no locks ({error}), expected one that has; choose"
+            " another --out"
         ) from None
-    return True
+    try:
+        yield
+    finally:
+        lock.release()

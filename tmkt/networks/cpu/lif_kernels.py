@@ -1,6 +1,4 @@
-"""The loops of the fused batch norm and LIF, on flat float32 arrays whose channels lie side by side
-(channels last).
-"""
+"""Kernels of the fused batch norm and LIF, on flat float32 arrays with channels last."""
 
 import numpy as np
 
@@ -12,8 +10,9 @@ LANES = 512  # neurons at a time, at least: their membranes stay in the first ca
 
 @kernel
 def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
-    """Adds x [N] and its squares onto the float64 `sums` and `squares` [M], where M divides `begin`
-    and x[n] belongs to n % M.
+    """Add x [N] and its squares onto the float64 `sums` and `squares` [M].
+
+    M divides `begin`; x[n] belongs to n % M.
     """
     width = len(sums)
     for first in range(begin, end, width):
@@ -26,8 +25,9 @@ def channel_sums(x, sums, squares, begin, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def lif_forward(x, scale, shift, tau, threshold, spikes, membrane, begin, end):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of neurons begin..end of inputs x [T, N] * scale [M] + shift [M]; `membrane`
-    [T, N] or [T, 0]: after the reset.
+    """Compute spikes [T, N] of neurons begin..end from x [T, N] * scale [M] + shift [M].
+
+    `membrane` [T, N] receives the membranes after the reset; [T, 0] if they are not wanted.
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     width = len(scale)
@@ -65,11 +65,11 @@ def lif_backward(  # type: ignore[no-untyped-def]
     begin,
     end,
 ):
-    """The gradient of x * scale + shift, from those of spikes and membranes (each [T, N] or [T,
-    0]), into `grad_x` [T, N].
+    """Compute the gradient of x * scale + shift into `grad_x` [T, N].
 
-    Membranes are computed again. The gradients and their products with x - mean [M] are added onto
-    the float64 `sums` and `products` [M].
+    It comes from the gradients of spikes and membranes, each [T, N] or [T, 0]. Membranes are
+    computed again. The gradients, and their products with x - mean [M], are added onto the float64
+    `sums` and `products` [M].
     """
     one, zero, two, half = np.float32(1.0), np.float32(0.0), np.float32(2.0), np.float32(0.5)
     steps, width = x.shape[0], len(scale)
@@ -135,7 +135,9 @@ def lif_backward(  # type: ignore[no-untyped-def]
 
 @kernel
 def norm_backward(x, mean, grad, gain, slope, offset, begin, end):  # type: ignore[no-untyped-def]
-    """In place: grad [N] = gain * grad - slope * (x - mean) - offset, the four [M]."""
+    """Compute grad [N] = gain * grad - slope * (x - mean) - offset in place, with four
+    arrays [M].
+    """
     width = len(mean)
     for first in range(begin, end, width):
         row, out = x[first : min(first + width, end)], grad[first : min(first + width, end)]

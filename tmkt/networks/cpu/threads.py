@@ -1,4 +1,4 @@
-"""Compiled loops shared out among as many threads as torch uses."""
+"""Parallel loops of compiled kernels, on as many threads as torch uses."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,9 @@ import torch
 
 
 def kernel(function: Any) -> Any:
-    """As tmkt.kernels.kernel, and a division by zero is no error: a test for one would keep the
-    compiler from making vector code.
+    """Compile as `tmkt.kernels.kernel` does, with numpy's rule for division by zero.
+
+    A test for a zero divisor would keep the compiler from vectorising.
     """
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -20,9 +21,10 @@ def kernel(function: Any) -> Any:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-def each_share(size: int, unit: int, run: Callable[[int, int, int], object]) -> None:
-    """Calls run(index, begin, end) for as many shares of `size` as torch has threads, at the same
-    time; all but the last are multiples of `unit`.
+def parallel_for(size: int, unit: int, run: Callable[[int, int, int], object]) -> None:
+    """Call run(index, begin, end) in parallel on ranges of `size`, one for each of torch's threads.
+
+    The lengths of all ranges but the last are multiples of `unit`.
     """
     threads = torch.get_num_threads()
     share = max(-(-size // (threads * unit)) * unit, 1)

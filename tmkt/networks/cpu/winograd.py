@@ -1,9 +1,9 @@
-"""3x3 convolutions with a quarter of the multiplications, for training on a CPU.
+"""3x3 convolutions by Winograd's algorithm, for training on a CPU.
 
-Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308): 6x6 tiles of the input and the kernels
-are transformed, multiplied point by point (36 matrix products over the channels), and transformed
-back to 4x4 tiles of the output. Its gradients are the exact adjoints of these steps. Rounding
-errors are some ten times those of a direct convolution in float32.
+F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) needs a quarter of the multiplications: 6x6 tiles of
+the input and the kernels are transformed, multiplied point by point (36 matrix products over the
+channels), and transformed back to 4x4 tiles of the output. Its gradients are the exact adjoints of
+these steps. Rounding errors are about ten times those of a direct convolution in float32.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tmkt.networks.cpu import winograd_kernels as kernels
-from tmkt.networks.cpu.threads import each_share
+from tmkt.networks.cpu.threads import parallel_for
 
 _CHUNK_BYTES = 2**25  # of transformed tiles at a time
 _LEAST_CHANNELS = 32  # with fewer the products are too small to win (measured)
 
 
 def applies(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Whether `winograd` computes what `conv` does on x [N, C, H, W], and faster."""
+    """Return whether `winograd` computes what `conv` does on x [N, C, H, W], and faster."""
     plain = (
         conv.kernel_size == (3, 3)
         and conv.stride == (1, 1)
@@ -39,8 +39,9 @@ def applies(conv: nn.Conv2d, x: Tensor) -> bool:
 
 
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
-    """[N, C, H, W] with weight [C', C, 3, 3], stride 1, zero padding of 1, to [N, C', H, W],
-    channels last in memory. Float32 on a CPU.
+    """Convolve float32 [N, C, H, W] with weight [C', C, 3, 3] to [N, C', H, W] on a CPU.
+
+    Stride 1, zero padding 1, channels last in memory.
     """
     y: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
@@ -48,7 +49,7 @@ def winograd(x: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tiling:
-    """Tiles of maps of `height` x `width`; `images` are transformed at a time."""
+    """Tiles of maps of `height` x `width`; `images` maps are transformed at a time."""
 
     height: int
     width: int
@@ -58,7 +59,9 @@ class _Tiling:
 
     @classmethod
     def of(cls, x: Tensor, channels: int) -> "_Tiling":
-        """`channels`: of all transformed tiles that are held at the same time."""
+        """Choose the tiling. `channels`: those of all transformed tiles that are in memory
+        together.
+        """
         images, _, height, width = x.shape
         down, across = -(-height // 4), -(-width // 4)
         at_a_time = _CHUNK_BYTES // (36 * 4 * channels * down * across)
@@ -69,8 +72,9 @@ class _Tiling:
             yield slice(start, min(start + self.images, len(x)))
 
     def padded(self, x: Tensor, around: int) -> Tensor:
-        """[n, C, H, W] as [n, h, w, C], with `around` zeros before, and after at least as many, up
-        to where the tiles reach.
+        """Pad [n, C, H, W] to [n, h, w, C].
+
+        There are `around` zeros before, and at least as many after, up to where the tiles reach.
         """
         below, right = (
             4 * tiles + around - size
@@ -79,16 +83,16 @@ class _Tiling:
         return F.pad(x.permute(0, 2, 3, 1), (0, 0, around, right, around, below)).contiguous()
 
     def run(self, kernel: Any, one: Tensor, other: Tensor) -> None:
-        """A transform from `one` to `other`; maps are [n, h, w, C], tiles [36, tiles, C]."""
+        """Transform `one` to `other`; maps are [n, h, w, C], tiles [36, tiles, C]."""
         maps = one if one.dim() == 4 else other
         sizes = *maps.shape[1:], self.down, self.across
         arrays: tuple[NDArray[np.float32], ...] = one.view(-1).numpy(), other.view(-1).numpy()
         if one is maps:
-            each_share(
+            parallel_for(
                 len(maps), 1, lambda _, begin, end: kernel(arrays[0], *sizes, arrays[1], begin, end)
             )
         else:
-            each_share(len(maps), 1, lambda _, begin, end: kernel(*arrays, *sizes, begin, end))
+            parallel_for(len(maps), 1, lambda _, begin, end: kernel(*arrays, *sizes, begin, end))
 
     def tiles(self, maps: Tensor, channels: int) -> Tensor:
         return maps.new_empty(36, len(maps) * self.down * self.across, channels)
@@ -144,16 +148,16 @@ class _Winograd(torch.autograd.Function):
 
 
 def _transform_weight(weight: Tensor) -> Tensor:
-    """[C', C, 3, 3] to [36, C, C']."""
+    """Transform [C', C, 3, 3] to [36, C, C']."""
     out, channels = weight.shape[:2]
     return (_both_axes(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, channels, out)
 
 
 def _transform_weight_gradient(grad: Tensor, out: int, channels: int) -> Tensor:
-    """The adjoint of _transform_weight."""
+    """Apply the adjoint of _transform_weight."""
     return (_both_axes(grad).T @ grad.view(36, -1)).view(3, 3, channels, out).permute(3, 2, 0, 1)
 
 
 def _both_axes(like: Tensor) -> Tensor:
-    """The matrix of the kernels' transform over rows and columns at once: [36, 9]."""
+    """Return the matrix [36, 9] that transforms rows and columns of a kernel at once."""
     return torch.from_numpy(np.kron(kernels.WEIGHT, kernels.WEIGHT)).to(like)

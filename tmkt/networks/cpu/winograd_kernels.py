@@ -1,9 +1,8 @@
-"""The tile transforms of Winograd's F(4x4, 3x3), eight channels at a time, written in the
-compiler's own language (LLVM's).
+"""Tile transforms of Winograd's F(4x4, 3x3), eight channels at a time, written in LLVM's language.
 
-Each computes L X L' of tiles X, for one of the matrices of Lavin and Gray, "Fast algorithms for
-convolutional neural networks" (arXiv 1509.09308, section 4.3). In numba's plain loops the compiler
-would have to test 72 arrays for overlap, and gives up on vector code.
+Each computes L X L' of tiles X, for one of the matrices L of Lavin and Gray, "Fast algorithms for
+convolutional neural networks" (arXiv 1509.09308, section 4.3). In numba's plain loops, the compiler
+would have to test 72 arrays for overlap and does not vectorise.
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
 def _sum(builder: Any, factors: Sequence[float], values: Sequence[Any]) -> Any:
-    """factors . values; a factor of 0 costs nothing, one of 1 or -1 no multiplication."""
+    """Add factors . values; a factor of 0 costs nothing, a factor of 1 or -1 no multiplication."""
     total = None
     for factor, value in sorted(zip(factors, values, strict=True), key=lambda pair: pair[0] != 1):
         if factor == 0:
@@ -126,7 +125,7 @@ _output_gradient_tile, _input_gradient_tile = (
 
 @kernel
 def transform_input(maps, height, width, channels, down, across, tiles, begin, end):  # type: ignore[no-untyped-def]
-    """6x6 tiles of `maps` into `tiles`; `down` x `across` tiles an image."""
+    """Transform 6x6 tiles of `maps` into `tiles`; an image has `down` x `across` tiles."""
     plane = len(tiles) // 36
     for tile in range(begin * down * across, end * down * across):
         n, i, j = tile // (down * across), tile // across % down, tile % across
@@ -146,7 +145,7 @@ def transform_input(maps, height, width, channels, down, across, tiles, begin, e
 
 @kernel
 def transform_output(tiles, maps, height, width, channels, down, across, begin, end):  # type: ignore[no-untyped-def]
-    """4x4 tiles of `maps` from `tiles`."""
+    """Transform `tiles` into 4x4 tiles of `maps`."""
     plane = len(tiles) // 36
     for tile in range(begin * down * across, end * down * across):
         n, i, j = tile // (down * across), tile // across % down, tile % across
@@ -166,7 +165,7 @@ def transform_output(tiles, maps, height, width, channels, down, across, begin, 
 
 @kernel
 def transform_output_gradient(maps, height, width, channels, down, across, tiles, begin, end):  # type: ignore[no-untyped-def]
-    """The adjoint of transform_output: 4x4 tiles of `maps` into `tiles`."""
+    """Apply the adjoint of transform_output: 4x4 tiles of `maps` into `tiles`."""
     plane = len(tiles) // 36
     for tile in range(begin * down * across, end * down * across):
         n, i, j = tile // (down * across), tile // across % down, tile % across
@@ -186,7 +185,9 @@ def transform_output_gradient(maps, height, width, channels, down, across, tiles
 
 @kernel
 def transform_input_gradient(tiles, maps, height, width, channels, down, across, begin, end):  # type: ignore[no-untyped-def]
-    """The adjoint of transform_input: adds `tiles` onto the overlapping 6x6 tiles of `maps`."""
+    """Apply the adjoint of transform_input: add `tiles` onto the overlapping 6x6 tiles of
+    `maps`.
+    """
     plane = len(tiles) // 36
     for tile in range(begin * down * across, end * down * across):
         n, i, j = tile // (down * across), tile // across % down, tile % across

@@ -1,7 +1,7 @@
-"""The command line: one file a group of commands.
+"""Command line, one file a group of commands.
 
-A command imports the stage that it runs, so that `tmkt --help` stays quick; nothing else in tmkt/
-imports a stage.
+Commands import the stages that they run inside their functions, so that `tmkt --help` stays quick.
+No other module of tmkt/ imports a stage.
 """
 
 import io
@@ -35,7 +35,9 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Entry point: exit code 0 done, 1 a check failed, 2 wrong use or bad input, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 wrong use or bad input, 130
+    interrupted.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidied up like Ctrl-C
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
@@ -116,8 +118,9 @@ def _common(
 
 
 def _loudness_first(arguments: list[str]) -> list[str]:
-    """The arguments with --quiet and --verbose in front, where they are looked for: people write
-    them last.
+    """Move --quiet and --verbose to the front, where they are looked for.
+
+    People write them last.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     loudness = [a for a in arguments[:end] if a in ("--quiet", "-q", "--verbose", "-v")]
@@ -125,7 +128,9 @@ def _loudness_first(arguments: list[str]) -> list[str]:
 
 
 def _wrong_use(error: typer.TyperException) -> str:
-    """What is wrong with the words of the command, the nearest right one, and whose help says more."""
+    """Say what is wrong with a command's words, the nearest right word, and which help
+    says more.
+    """
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", None)
     text = error.format_message().rstrip(".")
@@ -141,7 +146,7 @@ def _wrong_use(error: typer.TyperException) -> str:
 
 
 def _peak() -> str:
-    """The most memory that the process held, as far as the system tells."""
+    """Return the peak memory of the process as text, if the system tells."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what the shell completes them with."""
+"""Options that several commands share, and their shell completion."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,14 +47,14 @@ JsonOption = Annotated[
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """The recipes that come with tmkt, for the shell."""
+    """Complete the names of the recipes that come with tmkt."""
     from tmkt.train import RECIPES
 
     return sorted(path.stem for path in RECIPES.glob(f"{incomplete}*.toml"))
 
 
 def engine_names(incomplete: str) -> list[str]:
-    """The engines, for the shell."""
+    """Complete the names of the engines."""
     from tmkt.deploy.engines.types import ENGINES
 
     return [name for name in ENGINES if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""tmkt evaluate, tmkt parity: what runs a bundle on recordings."""
+"""tmkt evaluate and tmkt parity: run a bundle on recordings."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,5 @@
-"""What several commands do: open, read, train, export, check, each with its progress and its
-errors.
+"""Steps that several commands share: open, read, train, export and check, with progress
+and errors.
 """
 
 from pathlib import Path
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def names(text: str) -> list[str]:
-    """A list given with commas."""
+    """Split a list given with commas."""
     return [name.strip() for name in text.split(",")]
 
 
 def need_data(data: Path | None, command: str) -> Path:
-    """The recordings' folder; InputError where it is not given or not there."""
+    """Return the recordings' folder; raise InputError if it is not given or missing."""
     if data is None:
         raise InputError(
             f"{command}: no --data given, expected the folder of the event recordings; add"
@@ -38,8 +38,9 @@ def need_data(data: Path | None, command: str) -> Path:
 def run_training(
     recipe: Any, data: Path | None, static: Path | None, out: Path, resume: bool, start: Any = None
 ) -> Any:
-    """Trains with a progress bar; what Ctrl-C leaves is said. `start`: the run that training on
-    integers goes on from.
+    """Train with a progress bar, and say what Ctrl-C leaves.
+
+    `start`: the run that training on integers continues.
     """
     from tmkt.runs import CHECKPOINT, INFO
 
@@ -87,8 +88,9 @@ def run_qat(
     out: Path,
     resume: bool,
 ) -> None:
-    """Trains a finished run on integers, into `out`; without `data` on its calibration recordings
-    alone.
+    """Train a finished run on integers, into `out`.
+
+    Without `data`, training uses the run's calibration recordings alone.
     """
     from tmkt.runs import load_run
 
@@ -105,7 +107,7 @@ def run_qat(
 def run_export(
     run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer"
 ) -> "Bundle":
-    """Exports a finished run to a bundle."""
+    """Export a finished run to a bundle."""
     from tmkt.runs import load_run
 
     opened = load_run(run)
@@ -121,9 +123,7 @@ def run_export(
 def open_bundle(
     path: Path, bins: int | None = None, bin_us: int | None = None, max_count: int | None = None
 ) -> "Bundle":
-    """Reads and checks a bundle; its recordings are binned as it says, other than where that is
-    given.
-    """
+    """Read and check a bundle; options that are given replace its binning of recordings."""
     from tmkt.bundle import load, rebinned
 
     return rebinned(load(path), bins, bin_us, max_count)
@@ -132,7 +132,7 @@ def open_bundle(
 def choose_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "list[Recording]":
-    """The recordings of a split of the bundle's data set; nothing of them is read."""
+    """List the recordings of a split of the bundle's data set, without reading them."""
     from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import choose, draw, from_ranges
 
@@ -148,7 +148,7 @@ def choose_recordings(
 def read_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
-    """Frames (uint8, [N, T, 2, H, W]) and labels of a split of the bundle's data set."""
+    """Read frames uint8 [N, T, 2, H, W] and labels of a split of the bundle's data set."""
     from tmkt.datasets.reading import load_frames
 
     chosen = choose_recordings(bundle, data, split, limit, command)
@@ -200,7 +200,7 @@ def run_evaluation(
 
 
 def need_place(path: Path) -> None:
-    """InputError where a file cannot be written to `path`: said before the work, not after."""
+    """Raise InputError before the work if a file cannot be written to `path`."""
     from tempfile import TemporaryFile
 
     if path.is_dir():
@@ -222,7 +222,7 @@ def run_parity(
     labels: "NDArray[np.int64]",
     max_drop: float,
 ) -> dict[str, Any]:
-    """The parity report, with progress."""
+    """Compare engines with progress and return the parity report."""
     from tmkt.deploy.parity.report import parity
 
     with console.progress("parity") as update:
@@ -232,7 +232,7 @@ def run_parity(
 def run_energy(
     bundle: "Bundle", devices: list[str], frames: "NDArray[np.uint8]", labels: "NDArray[np.int64]"
 ) -> dict[str, Any]:
-    """The energy report, with progress."""
+    """Estimate energy with progress and return the report."""
     from tmkt.deploy.energy.report import energy
 
     with console.progress("energy") as update:
@@ -247,7 +247,7 @@ def compare_energy(
     split: str,
     limit: int | None,
 ) -> dict[str, Any]:
-    """Two bundles over the recordings that are in the split of both, with progress."""
+    """Compare two bundles over the recordings that are in the split of both, with progress."""
     from tmkt.datasets.reading import load_frames
     from tmkt.datasets.splits import draw
     from tmkt.deploy.energy.compare import compare

@@ -69,7 +69,7 @@ def train(
 
 @recipes_app.command("list", epilog="Example: tmkt recipes list")
 def recipes_list() -> None:
-    """The recipes that come with tmkt."""
+    """List the recipes that come with tmkt."""
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
@@ -82,7 +82,7 @@ def recipes_show(
         str, typer.Argument(help="A recipe's name or file.", autocompletion=recipe_names)
     ],
 ) -> None:
-    """A recipe with every key resolved, as TOML."""
+    """Print a recipe as TOML, with every key resolved."""
     from tmkt.recipe import dump_recipe, load_recipe
     from tmkt.train import RECIPES
 

@@ -69,9 +69,9 @@ def tune(
 ) -> None:
     """Search for a better recipe: best.toml, a table and a plot of all trials.
 
-    A trial's accuracy is that on the validation recordings (data.validation); the test recordings
-    have no part in it. The same command goes on with a search that was stopped, and takes part in
-    one that runs: start it as often as there are processors or machines that see the folder.
+    Trials are compared by their accuracy on the validation recordings (data.validation); test
+    recordings are not used. The same command continues a search that was stopped, and joins one
+    that is running: start it once for each processor or machine that sees the folder.
     """
     folder = need_data(data, "tune")
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"

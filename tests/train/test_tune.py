@@ -14,7 +14,12 @@ import optuna
 import pytest
 import torch
 
+<<<<<<< HEAD
 from tmkt.cli.tune import _show
+=======
+from tmkt.cli.tables.tune import print_search
+from tmkt.datasets import dataset
+>>>>>>> c37bb51 (Tests: the search's table is in its module)
 from tmkt.datasets.digits import simulate_digits
 from tmkt.datasets.protocols import split_recordings
 from tmkt.datasets.registry import dataset
@@ -318,7 +323,7 @@ def test_a_journal_that_was_cut_is_mended_and_one_that_is_damaged_is_named(
 def test_the_table_has_the_best_trials_first(
     whole: tuple[Path, Found], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _show(whole[0], whole[1])
+    print_search(whole[0], whole[1])
     shown = [
         int(found[1])
         for line in capsys.readouterr().out.splitlines()

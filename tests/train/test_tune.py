@@ -14,12 +14,7 @@ import optuna
 import pytest
 import torch
 
-<<<<<<< HEAD
-from tmkt.cli.tune import _show
-=======
 from tmkt.cli.tables.tune import print_search
-from tmkt.datasets import dataset
->>>>>>> c37bb51 (Tests: the search's table is in its module)
 from tmkt.datasets.digits import simulate_digits
 from tmkt.datasets.protocols import split_recordings
 from tmkt.datasets.registry import dataset

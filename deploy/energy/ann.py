@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tmkt.deploy.energy.activity import Activity, ChipActivity
 from tmkt.deploy.energy.constants import Constants
-from tmkt.deploy.energy.counted import Counted, OnChip
 from tmkt.program.connectivity import connectivity_of
 from tmkt.program.model import INPUT, Program
 
@@ -74,14 +74,16 @@ def same_chip_crossover(
     return (factor * density * ann_j + silent_step_j * (1 - steps)) / (steps * ann_j)
 
 
-def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) -> dict[str, Any]:
+def same_chip(
+    activity: Activity, on: ChipActivity, c: Constants, assumed: Constants
+) -> dict[str, Any]:
     """The ANN on the chip of the calibrated constants, and the crossover, with the interval of what
     is not known of such an ANN.
     """
-    size, steps = size_of(counted.program), counted.trace.steps
+    size, steps = size_of(activity.program), activity.trace.steps
     spikes = float(
-        counted.trace.layers[0].source_spikes.sum(1).mean()
-        + sum(layer.spikes.sum(1).mean() for layer in counted.trace.layers)
+        activity.trace.layers[0].source_spikes.sum(1).mean()
+        + sum(layer.spikes.sum(1).mean() for layer in activity.trace.layers)
     )
     network = 0.0 if on.parts_j is None else float(on.parts_j["network"].sum((1, 2)).mean())
     event = c["fired"] + network / max(spikes, 1.0)
@@ -104,7 +106,7 @@ def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) ->
         "energy_j": energies["central"],
         "low_j": energies["low"],
         "high_j": energies["high"],
-        **verdict(rate_of(counted, size), rates["central"], rates["low"], rates["high"]),
+        **verdict(rate_of(activity, size), rates["central"], rates["low"], rates["high"]),
         "includes": [
             (
                 f"the same synapses in one step, activations of {b} bits ({steps} steps of spikes"
@@ -126,11 +128,11 @@ def same_chip(counted: Counted, on: OnChip, c: Constants, assumed: Constants) ->
     }
 
 
-def yan2024(counted: Counted, c: Constants) -> dict[str, Any]:
+def yan2024(activity: Activity, c: Constants) -> dict[str, Any]:
     """The crossover of Yan et al. (arXiv:2409.08290) in the form of Spyx, for its assumptions and
     for others.
     """
-    size, steps = size_of(counted.program), counted.trace.steps
+    size, steps = size_of(activity.program), activity.trace.steps
     cases = {
         "weights in DRAM, 8 bits, as published": yan_crossover(
             c, size, steps, "dram_bit", WEIGHT_BITS
@@ -149,7 +151,7 @@ def yan2024(counted: Counted, c: Constants) -> dict[str, Any]:
         "energy_j": yan_ann_j(c, size, steps, "dram_bit"),
         "low_j": yan_ann_j(c, size, steps, "sram_bit", pooled=True),
         "high_j": yan_ann_j(c, size, steps, "dram_bit"),
-        **verdict(rate_of(counted, size), rates[0], min(rates), max(rates)),
+        **verdict(rate_of(activity, size), rates[0], min(rates), max(rates)),
         "cases": [{"name": name, "crossover": rate} for name, rate in cases.items()],
         "includes": [
             "additions or multiplications, weights read once an operation, membranes moved on chip",
@@ -207,10 +209,10 @@ def yan_crossover(
     return (yan_ann_j(c, size, steps, memory, pooled) - silent) / (full - silent)
 
 
-def rate_of(counted: Counted, size: Size) -> float:
+def rate_of(activity: Activity, size: Size) -> float:
     """Synaptic operations over steps times synapses, mean over recordings."""
-    return float(counted.trace.per_sample("synops").mean()) / (
-        counted.trace.steps * size.all_synapses
+    return float(activity.trace.per_sample("synops").mean()) / (
+        activity.trace.steps * size.all_synapses
     )
 
 

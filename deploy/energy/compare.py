@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tmkt.deploy.energy.counted import Counted
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.estimate import Array, Estimate, spread
 from tmkt.deploy.energy.report import estimates
 
 RESAMPLES, AT_ONCE = 2000, 100
 
 
-def compare(first: Counted, second: Counted, chosen: Sequence[str]) -> dict[str, Any]:
+def compare(first: Activity, second: Activity, chosen: Sequence[str]) -> dict[str, Any]:
     """The report of `tmkt energy A B`. Both were counted over the same recordings, in the same
     order; ValueError if their labels differ.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.energy.counted import Counted
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.units import Joules, Watts
 
 Array = NDArray[np.float64]
@@ -58,7 +58,7 @@ def spread(values: Array) -> float | None:
     return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
-def to_json(e: Estimate, counted: Counted) -> dict[str, Any]:
+def to_json(e: Estimate, activity: Activity) -> dict[str, Any]:
     """The estimate of one inference (mean over recordings, with their standard deviation), and of
     everything that it is made of. The interval is that of the estimator's assumptions;
     docs/energy.md lists the keys.
@@ -72,15 +72,15 @@ def to_json(e: Estimate, counted: Counted) -> dict[str, Any]:
     }
     report["sd_j"] = spread(samples[0])
     report |= {"includes": list(e.includes), "excludes": list(e.excludes), "source": e.source}
-    report["per_second"] = _per_second(e, samples, counted)
+    report["per_second"] = _per_second(e, samples, activity)
     report["layers"] = [
         {"name": name, **e.figure([float(a[:, :, i].sum(1).mean()) for a in arrays])}
         for i, name in enumerate(e.places)
     ]
     report["parts"] = [{"name": name, **_part(e, part)} for name, part in e.parts.items()]
     report["classes"] = []
-    for label, name in enumerate(counted.classes):
-        of = counted.labels == label
+    for label, name in enumerate(activity.classes):
+        of = activity.labels == label
         if of.any():
             figures = e.figure([float(reading[of].mean()) for reading in samples])
             report["classes"].append(
@@ -89,7 +89,7 @@ def to_json(e: Estimate, counted: Counted) -> dict[str, Any]:
     by_step = [a.sum(2).mean(0) for a in arrays]
     report["steps"] = [
         {"step": t, **e.figure([float(means[t]) for means in by_step])}
-        for t in range(counted.trace.steps)
+        for t in range(activity.trace.steps)
     ]
     return report
 
@@ -98,8 +98,8 @@ def _part(e: Estimate, part: Joules) -> dict[str, float]:
     return e.figure([float(_array(part).sum((1, 2)).mean())])
 
 
-def _per_second(e: Estimate, samples: list[Array], counted: Counted) -> dict[str, float]:
+def _per_second(e: Estimate, samples: list[Array], activity: Activity) -> dict[str, float]:
     if e.always_on is None:
-        return e.figure([float(reading.mean()) / counted.sample_s for reading in samples])
+        return e.figure([float(reading.mean()) / activity.sample_s for reading in samples])
     low, high = (float(power.value) for power in e.always_on)
     return {"energy_j": (low + high) / 2, "low_j": low, "high_j": high}

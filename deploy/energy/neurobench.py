@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.ann import size_of
-from tmkt.deploy.energy.counted import Counted
 from tmkt.program.model import INPUT
 
 
-def neurobench(counted: Counted) -> dict[str, Any]:
+def neurobench(activity: Activity) -> dict[str, Any]:
     """NeuroBench's results as JSON: operations a recording of all its steps, and shares of one.
 
     `Effective_ACs` and `Effective_MACs` leave out weights of zero; operations on graded input
     (counts above 1 are possible) are MACs. Pooling counts in the unrolled form; NeuroBench itself,
     on the float network, takes a convolution behind average pooling for MACs.
     """
-    program, trace = counted.program, counted.trace
+    program, trace = activity.program, activity.trace
     size, weights = size_of(program), [s.weight for layer in program.layers for s in layer.synapses]
     graded = np.array(
         [
@@ -26,7 +26,7 @@ def neurobench(counted: Counted) -> dict[str, Any]:
             for layer in program.layers
         ]
     )
-    effective = counted.each("nonzero_synops").sum(1).mean(0)
+    effective = activity.each("nonzero_synops").sum(1).mean(0)
     spikes = sum(float(layer.spikes.sum(1).mean()) for layer in trace.layers)
     return {
         "Footprint": int(

@@ -11,26 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.energy import ann, placed
+from tmkt.deploy.energy import ann
+from tmkt.deploy.energy.activity import Activity, ChipActivity, count_activity
 from tmkt.deploy.energy.constants import Constants, estimators, load_constants
 from tmkt.deploy.energy.constants import devices as described
-from tmkt.deploy.energy.counted import Counted, OnChip, run
-from tmkt.deploy.energy.counts_based import davies2018, horowitz45nm, lemaire2022
+from tmkt.deploy.energy.count_estimators import davies2018, horowitz45nm, lemaire2022
 from tmkt.deploy.energy.estimate import Estimate, to_json
 from tmkt.deploy.energy.neurobench import neurobench
+from tmkt.deploy.energy.placement_estimators import calibrated, pilotnet, static
 from tmkt.errors import InputError, nearest
 
 PROXY, CROSSOVER = "45nm-cmos-proxy", "22nm-cmos-proxy"
-COUNTED: dict[str, Callable[[Counted, Constants], Estimate]] = {
+COUNTED: dict[str, Callable[[Activity, Constants], Estimate]] = {
     "davies2018": davies2018,
     "horowitz45nm": horowitz45nm,
     "lemaire2022": lemaire2022,
 }
-PLACED: dict[str, Callable[[Counted, OnChip, Constants], Estimate]] = {
-    "loihi1-calibrated": placed.calibrated,
-    "loihi2-pilotnet": placed.pilotnet,
-    "loihi1-static": placed.static,
-    "loihi2-static": placed.static,
+PLACED: dict[str, Callable[[Activity, ChipActivity, Constants], Estimate]] = {
+    "loihi1-calibrated": calibrated,
+    "loihi2-pilotnet": pilotnet,
+    "loihi1-static": static,
+    "loihi2-static": static,
 }
 
 
@@ -52,7 +53,7 @@ def check_device(name: str) -> None:
 
 
 def estimates(
-    counted: Counted, chosen: Sequence[str]
+    activity: Activity, chosen: Sequence[str]
 ) -> tuple[list[Estimate], list[dict[str, str]]]:
     """Every estimator of the devices, in their order, then the proxies; and those that give
     nothing, with the reason.
@@ -62,30 +63,30 @@ def estimates(
     for device in dict.fromkeys([*chosen, PROXY]):
         known = estimators(device)
         for name in [name for name in COUNTED if name in known]:
-            found.append(COUNTED[name](counted, load_constants(device, name)))
+            found.append(COUNTED[name](activity, load_constants(device, name)))
         for name in [name for name in PLACED if name in known]:
-            on = counted.on[device]
+            on = activity.on[device]
             if isinstance(on, str):
                 unknown.append({"estimator": name, "device": device, "reason": on})
             else:
-                found.append(PLACED[name](counted, on, load_constants(device, name)))
+                found.append(PLACED[name](activity, on, load_constants(device, name)))
     return found, unknown
 
 
-def ann_comparisons(counted: Counted, chosen: Sequence[str]) -> list[dict[str, Any]]:
+def ann_comparisons(activity: Activity, chosen: Sequence[str]) -> list[dict[str, Any]]:
     """The network against its bit-matched ANN: on each chosen chip whose operations have known
     costs, and by the published rule.
     """
     found = []
     for device in chosen:
-        on = counted.on.get(device)
-        if "bit-matched-ann" in estimators(device) and isinstance(on, OnChip):
+        on = activity.on.get(device)
+        if "bit-matched-ann" in estimators(device) and isinstance(on, ChipActivity):
             costs, assumed = (
                 load_constants(device, "loihi1-calibrated"),
                 load_constants(device, "bit-matched-ann"),
             )
-            found.append(ann.same_chip(counted, on, costs, assumed))
-    return [*found, ann.yan2024(counted, load_constants(CROSSOVER, "yan2024"))]
+            found.append(ann.same_chip(activity, on, costs, assumed))
+    return [*found, ann.yan2024(activity, load_constants(CROSSOVER, "yan2024"))]
 
 
 def energy(
@@ -102,34 +103,34 @@ def energy(
     """
     for name in chosen:
         check_device(name)
-    return report(run(bundle, frames, labels, chosen, progress), chosen)
+    return report(count_activity(bundle, frames, labels, chosen, progress), chosen)
 
 
-def report(counted: Counted, chosen: Sequence[str]) -> dict[str, Any]:
+def report(activity: Activity, chosen: Sequence[str]) -> dict[str, Any]:
     """The report on a counted run."""
-    found, unknown = estimates(counted, chosen)
+    found, unknown = estimates(activity, chosen)
     return {
-        "samples": counted.trace.samples,
-        "steps": counted.trace.steps,
-        "seconds_of_stream": counted.sample_s,
-        "trace": _trace(counted),
-        "estimates": [to_json(e, counted) for e in found],
+        "samples": activity.trace.samples,
+        "steps": activity.trace.steps,
+        "seconds_of_stream": activity.sample_s,
+        "trace": _trace(activity),
+        "estimates": [to_json(e, activity) for e in found],
         "unknown": unknown,
-        "neurobench": neurobench(counted),
-        "ann": ann_comparisons(counted, chosen),
+        "neurobench": neurobench(activity),
+        "ann": ann_comparisons(activity, chosen),
     }
 
 
-def _trace(counted: Counted) -> dict[str, Any]:
+def _trace(activity: Activity) -> dict[str, Any]:
     """The counts: means a recording, and what depends on each chip's placement."""
     trace = {
-        **counted.trace.to_json(),
-        "active_updates_per_sample": float(counted.active.sum((1, 2)).mean()),
+        **activity.trace.to_json(),
+        "active_updates_per_sample": float(activity.active.sum((1, 2)).mean()),
     }
     trace["weight_accesses_per_sample"] = float(
-        (counted.each("synops") + counted.bias_reads).sum((1, 2)).mean()
+        (activity.each("synops") + activity.bias_reads).sum((1, 2)).mean()
     )
-    trace["state_accesses_per_sample"] = float(counted.state_accesses.sum((1, 2)).mean())
+    trace["state_accesses_per_sample"] = float(activity.state_accesses.sum((1, 2)).mean())
     trace["chips"] = [
         {
             "device": name,
@@ -140,9 +141,9 @@ def _trace(counted: Counted) -> dict[str, Any]:
             "messages_between_chips_per_sample": float(on.between_chips.mean()),
             "step_low_us": 1e6 * float(on.step_low_s.mean()),
             "step_high_us": 1e6 * float(on.step_high_s.mean()),
-            "keeps_up": bool(on.step_high_s.max() * 1e6 <= counted.bin_us),
+            "keeps_up": bool(on.step_high_s.max() * 1e6 <= activity.bin_us),
         }
-        for name, on in counted.on.items()
-        if isinstance(on, OnChip)
+        for name, on in activity.on.items()
+        if isinstance(on, ChipActivity)
     ]
     return trace

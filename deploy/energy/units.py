@@ -75,10 +75,6 @@ class Accesses(Count):
     """Reads or writes of one 32-bit word."""
 
 
-class Macs(Count):
-    """Multiply-accumulates."""
-
-
 C = TypeVar("C", bound=Count)
 
 

@@ -12,6 +12,7 @@ from tmkt.deploy.fit.memory import neurons
 from tmkt.deploy.fit.placement import Placement
 from tmkt.deploy.fit.tiling import held
 from tmkt.deploy.fit.traffic import Traffic
+from tmkt.program.model import INPUT, Program
 
 NANO = 1e-9
 Counts = NDArray[np.float64]
@@ -72,3 +73,16 @@ def step_time(device: Device, work: Work, tiles_used: int) -> tuple[Counts, Coun
     low = np.maximum(low, barrier[1]) if device.barrier_overlaps else low + barrier[1]
     high = ends[1][0] + ends[1][1] + barrier[2]
     return low * device.model_error[0] * NANO, high * device.model_error[1] * NANO
+
+
+def layer_depths(program: Program) -> dict[str, int]:
+    """Count the layers on the longest way from the input to each layer.
+
+    Every layer of a chip takes a step, so it works on step t of the input at t plus its depth.
+    """
+    found = {INPUT: 0}
+    for layer in program.layers:
+        found[layer.name] = 1 + max(
+            found[s.source] for s in layer.synapses if s.source != layer.name
+        )
+    return found

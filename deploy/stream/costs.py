@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from tmkt.bundle import Bundle
+from tmkt.deploy.energy.activity import Activity, ChipActivity
 from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.constants import devices as described
 from tmkt.deploy.energy.constants import estimators
-from tmkt.deploy.energy.counted import Counted, OnChip
 from tmkt.deploy.energy.report import estimates
-from tmkt.deploy.energy.updates import depths
 from tmkt.deploy.fit.device import load_device
-from tmkt.deploy.fit.latency import step_time, work_of
+from tmkt.deploy.fit.latency import layer_depths, step_time, work_of
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import place
 from tmkt.deploy.fit.traffic import traffic
@@ -54,7 +53,7 @@ class Costs:
         self.placement = place(from_program(bundle.program), load_device(device))
         self.device = self.placement.device.name
         self.fits = self.placement.fits()
-        self.depth = max(depths(bundle.program).values())
+        self.depth = max(layer_depths(bundle.program).values())
         self.receipts: dict[str, dict[str, Any]] = {}
 
     def of(self, answer: Answer) -> Cost:
@@ -71,7 +70,7 @@ class Costs:
         )
         trace = count(self.program, frames, spikes)
         step_us = latency_us = None
-        on: OnChip | str = "does not fit"
+        on: ChipActivity | str = "does not fit"
         if self.fits:
             moved = traffic(self.placement, frames, spikes)
             low, high = step_time(
@@ -83,10 +82,10 @@ class Costs:
                 step_us[1] * (answer.behind + self.depth),
             )
             unused = np.zeros(1)  # messages and hops: only reports show them
-            on = OnChip(self.placement, low, high, unused, unused, unused, parts_j=None)
+            on = ChipActivity(self.placement, low, high, unused, unused, unused, parts_j=None)
         return Cost(step_us, latency_us, self._energy(trace, on))
 
-    def _energy(self, trace: Trace, on: OnChip | str) -> dict[str, Interval]:
+    def _energy(self, trace: Trace, on: ChipActivity | str) -> dict[str, Interval]:
         """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the
         one that is calibrated core by core needs updates that only a run from zero counts, and
         power that is always on belongs to no answer. Every neuron is taken to be updated: of an
@@ -97,7 +96,7 @@ class Costs:
             return {}
         updates = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
         where = "left to tmkt energy" if CALIBRATED in known else on
-        counted = Counted(
+        activity = Activity(
             self.program,
             trace,
             updates,
@@ -106,7 +105,7 @@ class Costs:
             self.classes,
             self.bin_us,
         )
-        found, _ = estimates(counted, [self.device])
+        found, _ = estimates(activity, [self.device])
         out = {}
         for e in found:
             if e.device == self.device and e.always_on is None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_activity import by_hand
 from example_bundles import STEPS, example_frames, example_parts, write_example
-from example_counted import by_hand
 
 import tmkt.deploy.energy.units
 from tmkt.bundle import Bundle
 from tmkt.deploy.energy import report as reports
+from tmkt.deploy.energy.activity import Activity, count_activity
 from tmkt.deploy.energy.constants import devices, estimators, load_constants
-from tmkt.deploy.energy.counted import Counted, run
-from tmkt.deploy.energy.counts_based import davies2018, horowitz45nm, lemaire2022
+from tmkt.deploy.energy.count_estimators import davies2018, horowitz45nm, lemaire2022
 from tmkt.deploy.energy.estimate import to_json
 from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Spikes, Synops, Updates, Watts
 from tmkt.deploy.engines.registry import open_engine
@@ -37,17 +37,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def counted(bundle: Bundle) -> Counted:
-    return run(bundle, FRAMES, LABELS, ["loihi1"])
+def activity(bundle: Bundle) -> Activity:
+    return count_activity(bundle, FRAMES, LABELS, ["loihi1"])
 
 
 @pytest.fixture(scope="module")
-def report(counted: Counted) -> dict[str, Any]:
-    return reports.report(counted, ["loihi1"])
+def report(activity: Activity) -> dict[str, Any]:
+    return reports.report(activity, ["loihi1"])
 
 
-def figures(counted: Counted, estimator: Any, device: str) -> dict[str, Any]:
-    return to_json(estimator(counted, load_constants(device, estimator.__name__)), counted)
+def figures(activity: Activity, estimator: Any, device: str) -> dict[str, Any]:
+    return to_json(estimator(activity, load_constants(device, estimator.__name__)), activity)
 
 
 def test_loihi_1_by_hand() -> None:
@@ -70,17 +70,17 @@ def test_the_published_dvs_gesture_counts_give_the_published_estimates() -> None
     """Counts of SANA-FE's DVS-Gesture example; measured: 2.656 mJ by the keras-spiking formula,
     46.4 and 1.5 uJ by fp32 and int8 additions.
     """
-    counted = by_hand([51_549_374], 15_539_753, 15_539_753)
-    assert figures(counted, davies2018, "loihi1")["high_j"] == pytest.approx(2.656e-3, rel=1e-3)
-    proxy = figures(counted, horowitz45nm, "45nm-cmos-proxy")
+    activity = by_hand([51_549_374], 15_539_753, 15_539_753)
+    assert figures(activity, davies2018, "loihi1")["high_j"] == pytest.approx(2.656e-3, rel=1e-3)
+    proxy = figures(activity, horowitz45nm, "45nm-cmos-proxy")
     assert (proxy["low_j"], proxy["high_j"]) == pytest.approx((1.546e-6, 46.4e-6), rel=1e-3)
 
 
-def test_lemaire_by_hand(counted: Counted) -> None:
+def test_lemaire_by_hand(activity: Activity) -> None:
     """The model written out for the first layer: 2 x 13 x 13 into 6 x 12 x 12 (13 cropped), 3 x 3,
     with biases and leak.
     """
-    layer, trace = counted.program.layers[0], counted.trace.layers[0]
+    layer, trace = activity.program.layers[0], activity.trace.layers[0]
     synops, arriving, spikes = (
         float(x.sum(1).mean()) for x in (trace.synops, trace.source_spikes, trace.spikes)
     )
@@ -95,7 +95,7 @@ def test_lemaire_by_hand(counted: Counted) -> None:
         + 2 * (synops + updates) * 4 * layer.neurons
         + 4096 * (arriving + spikes)
     )
-    found = figures(counted, lemaire2022, "45nm-cmos-proxy")
+    found = figures(activity, lemaire2022, "45nm-cmos-proxy")
     assert found["layers"][0]["energy_j"] == pytest.approx(
         1e-12 * (0.1 * adds + 3.1 * multiplications + small * accesses)
     )
@@ -176,7 +176,7 @@ def test_active_updates_are_those_that_the_simulator_counts(tmp_path: Path) -> N
     layers[0].bias[::2] = 0
     layers[1].bias[:] = 0
     bundle = write_example(tmp_path / "b", (graph, program, report), files=("network.nir",))
-    found = run(bundle, FRAMES, LABELS, ["loihi1"])
+    found = count_activity(bundle, FRAMES, LABELS, ["loihi1"])
     expected = open_engine("simulator", bundle).run(FRAMES).active_updates
     assert expected is not None
     assert dict(zip(found.layers, found.active.sum((0, 1)), strict=True)) == expected
@@ -197,9 +197,9 @@ def test_neurobench_counts_are_the_traces(report: dict[str, Any]) -> None:
 
 
 def test_a_network_that_does_not_fit_leaves_the_placed_estimates_unknown_and_says_why(
-    counted: Counted,
+    activity: Activity,
 ) -> None:
-    found = reports.report(replace(counted, on={"loihi1": "conv1 does not fit"}), ["loihi1"])
+    found = reports.report(replace(activity, on={"loihi1": "conv1 does not fit"}), ["loihi1"])
     assert [e["estimator"] for e in found["estimates"]] == [
         "davies2018",
         "horowitz45nm",

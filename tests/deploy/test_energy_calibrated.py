@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipelined import pipelined
 from random_programs import frames_for, programs
 
+from tmkt.deploy.energy.active_updates import active_neurons
 from tmkt.deploy.energy.calibrated import ESTIMATOR, cost, neurons_by_core, owners
 from tmkt.deploy.energy.constants import load_constants
-from tmkt.deploy.energy.updates import depths, pipelined, updated
 from tmkt.deploy.fit.device import load_device
-from tmkt.deploy.fit.latency import step_time, work_of
+from tmkt.deploy.fit.latency import layer_depths, step_time, work_of
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import Placement, place
 from tmkt.deploy.fit.traffic import Link, Traffic, traffic
@@ -38,7 +39,7 @@ def test_updates_of_the_cores_add_up_to_the_simulators(
 ) -> None:
     frames = data.draw(frames_for(program))
     placement = small(program)
-    busy, spikes = updated(program, placement, frames)
+    busy, spikes = active_neurons(program, placement, frames)
     expected = Simulator(program).run(frames)
     for layer in program.layers:
         placed = placement.by_name[layer.name]
@@ -63,7 +64,7 @@ def test_a_pipelined_sample_takes_as_many_more_steps_as_there_are_layers(
     steps = frames.shape[1]
     assert late.shape[1] == busy.shape[1] == steps + len(program.layers)
     alone = Simulator(program).run(frames).spikes
-    for name, depth in depths(program).items():
+    for name, depth in layer_depths(program).items():
         if name in alone:
             assert not spikes[name][:, :depth].any()
             np.testing.assert_array_equal(spikes[name][:, depth : depth + steps], alone[name])
@@ -76,7 +77,7 @@ def test_time_lies_in_the_interval_of_fit_and_energy_is_the_formula_of_totals(
 ) -> None:
     frames = data.draw(frames_for(program))
     placement = small(program)
-    busy, spikes = updated(program, placement, frames)
+    busy, spikes = active_neurons(program, placement, frames)
     counted = traffic(placement, frames, spikes)
     found = cost(placement, counted, busy, CONSTANTS)
     low, high = step_time(LOIHI1, work_of(placement, counted), placement.tiles_used)
@@ -105,7 +106,7 @@ def test_a_step_by_hand() -> None:
     )
     placement = place(from_program(program), LOIHI1)
     frames = np.ones((1, 1, 5, 1, 1), np.uint8)
-    busy, spikes = updated(program, placement, frames)
+    busy, spikes = active_neurons(program, placement, frames)
     assert (busy.tolist(), spikes["n"].tolist()) == ([[[0, 2]]], [[[1, 1]]])
     found = cost(placement, traffic(placement, frames, spikes), busy, CONSTANTS)
     assert found.synapse_j.tolist() == [[[0, pytest.approx(355e-12)]]]

@@ -11,8 +11,8 @@ import pytest
 from tmkt.bundle import load
 from tmkt.cli.tables.energy import print_energy
 from tmkt.deploy.energy.compare import resampled
+from tmkt.deploy.energy.measure import measure_onnx
 from tmkt.deploy.energy.plot import check_plot, write_plot
-from tmkt.deploy.energy.processor import measure_onnx
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tmkt.deploy.energy import measured
-from tmkt.deploy.energy.measured import POWERCAP, measure_cpu
+from tmkt.deploy.energy import rapl
+from tmkt.deploy.energy.rapl import POWERCAP, measure_cpu
 
 RANGE_UJ = 65_532_610_987  # of a real package
 
@@ -59,7 +59,7 @@ class Machine:
 
 
 def on(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Machine:
-    monkeypatch.setattr(measured, "time", machine)
+    monkeypatch.setattr(rapl, "time", machine)
     return machine
 
 

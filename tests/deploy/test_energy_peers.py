@@ -15,7 +15,7 @@ from example_networks import make_frames, make_network, torch_run
 from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
 
-from tmkt.deploy.energy.counted import Counted
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.neurobench import neurobench as by_name
 from tmkt.deploy.trace import Trace, count
 from tmkt.export.graph import network_to_nir
@@ -144,7 +144,7 @@ def test_neurobench_counts_the_same_without_weights_of_zero(plain: Example) -> N
 def test_the_report_under_neurobench_names_says_what_neurobench_says(plain: Example) -> None:
     trace = plain.trace()
     active = np.stack([layer.updates for layer in trace.layers], axis=2).astype(np.float64)
-    counted = Counted(
+    activity = Activity(
         plain.program,
         trace,
         active,
@@ -154,7 +154,7 @@ def test_the_report_under_neurobench_names_says_what_neurobench_says(plain: Exam
         1000,
     )
     found = plain.neurobench()
-    assert by_name(counted)["SynapticOperations"] == {
+    assert by_name(activity)["SynapticOperations"] == {
         name: found[name] for name in ("Effective_MACs", "Effective_ACs", "Dense")
     }
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_activity import by_hand
 from example_bundles import STEPS, example_frames, example_parts, write_example
-from example_counted import by_hand
 
-from tmkt.deploy.energy import ann, placed
+from tmkt.deploy.energy import ann
+from tmkt.deploy.energy.activity import Activity, ChipActivity, count_activity
 from tmkt.deploy.energy.calibrated import cost, neurons_by_core
 from tmkt.deploy.energy.constants import load_constants
-from tmkt.deploy.energy.counted import Counted, OnChip, run
 from tmkt.deploy.energy.estimate import to_json
+from tmkt.deploy.energy.placement_estimators import calibrated, pilotnet, static
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.fit.traffic import traffic
 
@@ -32,8 +33,8 @@ NMNIST = ann.Size(
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
-    return run(
+def activity(tmp_path_factory: pytest.TempPathFactory) -> Activity:
+    return count_activity(
         write_example(tmp_path_factory.mktemp("bundle") / "b", example_parts()),
         FRAMES,
         LABELS,
@@ -41,25 +42,25 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
     )
 
 
-def chip(counted: Counted, device: str) -> OnChip:
-    on = counted.on[device]
-    assert isinstance(on, OnChip)
+def chip(activity: Activity, device: str) -> ChipActivity:
+    on = activity.on[device]
+    assert isinstance(on, ChipActivity)
     return on
 
 
 def test_the_calibrated_energy_is_that_of_the_formula_split_by_layer_and_step(
-    counted: Counted, tmp_path: Path
+    activity: Activity, tmp_path: Path
 ) -> None:
     bundle = write_example(tmp_path / "b", example_parts())
-    on, c = chip(counted, "loihi1"), load_constants("loihi1", "loihi1-calibrated")
+    on, c = chip(activity, "loihi1"), load_constants("loihi1", "loihi1-calibrated")
     moved = traffic(on.placement, FRAMES, open_engine("simulator", bundle).run(FRAMES).spikes)
     busy = np.broadcast_to(
         neurons_by_core(on.placement), (4, STEPS, on.placement.cores)
     )  # every neuron has a bias
     expected = cost(on.placement, moved, busy, c)
-    found = placed.calibrated(counted, on, c)
+    found = calibrated(activity, on, c)
     assert found.per_sample()[0] == pytest.approx(expected.energy_j)
-    report = to_json(found, counted)
+    report = to_json(found, activity)
     assert {part["name"]: part["energy_j"] for part in report["parts"]} == pytest.approx(
         {
             "synapse": expected.synapse_j.sum() / 4,
@@ -72,16 +73,16 @@ def test_the_calibrated_energy_is_that_of_the_formula_split_by_layer_and_step(
     )
 
 
-def test_pilotnets_own_activity_gives_its_measured_power(counted: Counted) -> None:
+def test_pilotnets_own_activity_gives_its_measured_power(activity: Activity) -> None:
     """2.29 M operations a step are 68.3 uJ, and 74 cores 0.447 W: what the constants were made
     from.
     """
     c = load_constants("loihi2", "loihi2-pilotnet")
     assert c["all_in_synop"] * 2.29e6 == pytest.approx(0.447 * 152.8e-6, rel=5e-3)
     assert c["active_core"] * 74 == pytest.approx(0.447, rel=5e-3)
-    on = chip(counted, "loihi2")
-    found = to_json(placed.pilotnet(counted, on, c), counted)
-    by_synops = c["all_in_synop"] * counted.trace.per_sample("synops").mean()
+    on = chip(activity, "loihi2")
+    found = to_json(pilotnet(activity, on, c), activity)
+    by_synops = c["all_in_synop"] * activity.trace.per_sample("synops").mean()
     by_time = [
         c["active_core"] * on.placement.cores * float(step.sum(1).mean())
         for step in (on.step_low_s, on.step_high_s)
@@ -91,19 +92,17 @@ def test_pilotnets_own_activity_gives_its_measured_power(counted: Counted) -> No
     assert found["energy_j"] == pytest.approx(by_synops / 2 + sum(by_time) / 4)
 
 
-def test_static_power_counts_by_time_and_in_a_stream_all_the_time(counted: Counted) -> None:
-    on = chip(counted, "loihi2")
-    found = to_json(placed.static(counted, on, load_constants("loihi2", "loihi2-static")), counted)
+def test_static_power_counts_by_time_and_in_a_stream_all_the_time(activity: Activity) -> None:
+    on = chip(activity, "loihi2")
+    found = to_json(static(activity, on, load_constants("loihi2", "loihi2-static")), activity)
     assert found["low_j"] == pytest.approx(0.232 * on.step_low_s.sum(1).mean())
     assert found["high_j"] == pytest.approx(0.282 * on.step_high_s.sum(1).mean())
     assert (found["per_second"]["low_j"], found["per_second"]["high_j"]) == pytest.approx(
         (0.232, 0.282)
     )
     assert [layer["name"] for layer in found["layers"]] == ["chip"]
-    first = chip(counted, "loihi1")
-    found = to_json(
-        placed.static(counted, first, load_constants("loihi1", "loihi1-static")), counted
-    )
+    first = chip(activity, "loihi1")
+    found = to_json(static(activity, first, load_constants("loihi1", "loihi1-static")), activity)
     assert found["low_j"] == pytest.approx(
         0.815e-3 * first.placement.cores * first.step_low_s.sum(1).mean()
     )
@@ -161,11 +160,11 @@ def test_pooling_before_the_multiplication_moves_the_crossover() -> None:
     assert pooled < 2.1
 
 
-def test_a_program_is_counted_as_its_synapses_are_driven(counted: Counted) -> None:
+def test_a_program_is_counted_as_its_synapses_are_driven(activity: Activity) -> None:
     """Every site spikes once: as many operations as there are synapses."""
     from tmkt.deploy.trace import count
 
-    program = counted.program
+    program = activity.program
     full = {
         layer.name: np.ones((1, 1, *layer.shape), np.uint8)
         for layer in program.layers
@@ -187,34 +186,34 @@ def test_the_verdict_is_open_inside_the_interval(rate: float, wins: bool | None)
     assert ann.verdict(rate, 0.04, 0.02, 0.1)["spiking_wins"] is wins
 
 
-def test_the_ann_of_the_same_chip_has_an_interval_and_a_verdict(counted: Counted) -> None:
+def test_the_ann_of_the_same_chip_has_an_interval_and_a_verdict(activity: Activity) -> None:
     c, assumed = (
         load_constants("loihi1", "loihi1-calibrated"),
         load_constants("loihi1", "bit-matched-ann"),
     )
-    found = ann.same_chip(counted, chip(counted, "loihi1"), c, assumed)
+    found = ann.same_chip(activity, chip(activity, "loihi1"), c, assumed)
     assert found["low_j"] < found["energy_j"] < found["high_j"]
     assert found["crossover_low"] < found["crossover"] < found["crossover_high"]
     assert found["rate"] == pytest.approx(
-        counted.trace.per_sample("synops").mean()
-        / (STEPS * ann.size_of(counted.program).all_synapses)
+        activity.trace.per_sample("synops").mean()
+        / (STEPS * ann.size_of(activity.program).all_synapses)
     )
     assert found["activation_bits"] == 3
 
 
-def test_multi_chip_messages_are_named_as_left_out(counted: Counted) -> None:
-    on = replace(chip(counted, "loihi1"), between_chips=np.full(4, 1234.0))
-    found = placed.calibrated(counted, on, load_constants("loihi1", "loihi1-calibrated"))
+def test_multi_chip_messages_are_named_as_left_out(activity: Activity) -> None:
+    on = replace(chip(activity, "loihi1"), between_chips=np.full(4, 1234.0))
+    found = calibrated(activity, on, load_constants("loihi1", "loihi1-calibrated"))
     assert any("1,234 messages" in line for line in found.excludes)
 
 
 def test_a_single_recording_has_no_spread() -> None:
-    from tmkt.deploy.energy.counts_based import horowitz45nm
+    from tmkt.deploy.energy.count_estimators import horowitz45nm
 
-    counted = by_hand([1000], 10, 1)
+    activity = by_hand([1000], 10, 1)
     assert (
-        to_json(horowitz45nm(counted, load_constants("45nm-cmos-proxy", "horowitz45nm")), counted)[
-            "sd_j"
-        ]
+        to_json(
+            horowitz45nm(activity, load_constants("45nm-cmos-proxy", "horowitz45nm")), activity
+        )["sd_j"]
         is None
     )

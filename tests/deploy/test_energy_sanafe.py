@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sanafe_run
 from example_bundles import example_frames, example_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipelined import pipelined
 from plain_program import synaptic_sum
 from random_programs import programs
 from safetensors.torch import load_file
 
 from tmkt.datasets.reading import load_frames
 from tmkt.datasets.registry import dataset
-from tmkt.deploy.energy import sanafe
 from tmkt.deploy.energy.calibrated import ESTIMATOR, cost
 from tmkt.deploy.energy.constants import load_constants
-from tmkt.deploy.energy.updates import pipelined
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.placement import Placement, place
@@ -45,7 +45,7 @@ ROOMY = replace(
 TOLERANCE = 1e-3
 
 needs_sanafe = pytest.mark.skipif(
-    sanafe.interpreter() is None, reason="SANA-FE is not installed; run make test-sanafe"
+    sanafe_run.interpreter() is None, reason="SANA-FE is not installed; run make test-sanafe"
 )
 
 
@@ -58,7 +58,7 @@ def compare(program: Program, placement: Placement, frames: np.ndarray) -> dict[
         updated,
         load_constants("loihi1", ESTIMATOR),
     )
-    theirs = sanafe.run(program, placement, frames)
+    theirs = sanafe_run.run(program, placement, frames)
     assert theirs.spikes.keys() == spikes.keys()
     for name, found in theirs.spikes.items():
         np.testing.assert_array_equal(found, spikes[name])
@@ -138,19 +138,19 @@ def test_the_synapses_given_to_sana_fe_are_those_of_the_program(
     for layer in program.layers:
         total = np.zeros(layer.neurons, np.int64)
         for synapse in layer.synapses:
-            source, target, weight = sanafe.edges(program, layer, synapse)
+            source, target, weight = sanafe_run.edges(program, layer, synapse)
             np.add.at(
                 total, target, values[synapse.source].reshape(-1)[source] * weight.astype(np.int64)
             )
             count += len(source)
         np.testing.assert_array_equal(total.reshape(layer.shape), synaptic_sum(layer, [values]))
-    assert count == sanafe.synapse_count(program)
+    assert count == sanafe_run.synapse_count(program)
 
 
 def test_what_sana_fe_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _, program, _ = example_parts()
     placement, frames = place(from_program(program), LOIHI1), example_frames(1)
-    sanafe.check(program, placement, frames)
+    sanafe_run.check(program, placement, frames)
 
     first, last = program.layers[0], program.layers[-1]
     delayed = replace(last.synapses[0], delays=np.ones(last.synapses[0].weight.shape, np.uint8))
@@ -177,14 +177,14 @@ def test_what_sana_fe_would_compute_otherwise_is_refused(monkeypatch: pytest.Mon
         ((*program.layers[:-1], replace(last, synapses=last.synapses * 2)), "two of one source"),
     ):
         with pytest.raises(InputError, match=message):
-            sanafe.check(replace(program, layers=layers), placement, frames)
+            sanafe_run.check(replace(program, layers=layers), placement, frames)
     with pytest.raises(InputError, match="counts up to 3, expected 0 and 1"):
-        sanafe.check(program, placement, frames * 3)
+        sanafe_run.check(program, placement, frames * 3)
     with pytest.raises(InputError, match="found loihi2, expected one that fits loihi1"):
-        sanafe.check(program, place(from_program(program), load_device("loihi2")), frames)
-    monkeypatch.setattr(sanafe, "MAX_SYNAPSES", 10)
+        sanafe_run.check(program, place(from_program(program), load_device("loihi2")), frames)
+    monkeypatch.setattr(sanafe_run, "MAX_SYNAPSES", 10)
     with pytest.raises(InputError, match="synapses, expected at most 10"):
-        sanafe.check(program, placement, frames)
+        sanafe_run.check(program, placement, frames)
 
 
 def test_a_python_without_sana_fe_is_named_in_one_line(
@@ -198,10 +198,10 @@ def test_a_python_without_sana_fe_is_named_in_one_line(
     )  # without the packages of its environment
     bare.chmod(0o755)
     for python in (bare, tmp_path / "nothing"):
-        monkeypatch.setitem(os.environ, sanafe.PYTHON, str(python))
+        monkeypatch.setitem(os.environ, sanafe_run.PYTHON, str(python))
         with pytest.raises(InputError, match=r"SANA-FE in .*make test-sanafe") as error:
-            sanafe.run(program, placement, frames)
+            sanafe_run.run(program, placement, frames)
         assert "\n" not in str(error.value)
-    monkeypatch.setattr(sanafe, "interpreter", lambda: None)
+    monkeypatch.setattr(sanafe_run, "interpreter", lambda: None)
     with pytest.raises(InputError, match="SANA-FE: not installed"):
-        sanafe.run(program, placement, frames)
+        sanafe_run.run(program, placement, frames)

@@ -106,12 +106,12 @@ def energy(
     frames, labels = read_recordings(first, data, split, limit, "energy")
     report = {**run_energy(first, devices, frames, labels), "split": split, "bundle": str(bundle)}
     if to_measure is not None:
-        from tmkt.deploy.energy.processor import measure_onnx
+        from tmkt.deploy.energy.measure import measure_onnx
 
         console.note("Measuring ONNX Runtime on this machine's processor: 20 s where it can be ...")
         report["measured"] = measure_onnx(to_measure, first.program, frames)
     if csv is not None:
-        from tmkt.deploy.energy.tables import write_csv
+        from tmkt.deploy.energy.spreadsheet import write_csv
 
         write_csv(csv, report, str(bundle))
     if plot is not None:

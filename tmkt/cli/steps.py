@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tmkt.bundle import Bundle
     from tmkt.datasets.types import Recording
-    from tmkt.deploy.energy.counted import Counted
+    from tmkt.deploy.energy.activity import Activity
 
 
 def names(text: str) -> list[str]:
@@ -250,8 +250,8 @@ def compare_energy(
     """Compare two bundles over the recordings that are in the split of both, with progress."""
     from tmkt.datasets.reading import load_frames
     from tmkt.datasets.splits import draw
+    from tmkt.deploy.energy.activity import count_activity
     from tmkt.deploy.energy.compare import compare
-    from tmkt.deploy.energy.counted import run
 
     names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
     if names[0] != names[1]:
@@ -272,13 +272,13 @@ def compare_energy(
         )
     chosen = draw(shared, limit)
 
-    def counted(bundle: "Bundle") -> "Counted":
+    def counted(bundle: "Bundle") -> "Activity":
         with console.progress("read") as update:
             frames, labels = load_frames(
                 chosen, bundle.contract, lambda done: update(done, len(chosen), None)
             )
         with console.progress("energy") as update:
-            return run(
+            return count_activity(
                 bundle, frames, labels, devices, lambda done: update(done, len(chosen), None)
             )
 

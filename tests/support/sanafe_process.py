@@ -1,5 +1,5 @@
-"""The process that runs SANA-FE: reads the mapped network that sanafe.py wrote, runs every sample
-twice, and writes what it found.
+"""Process that runs SANA-FE: read the mapped network that sanafe_run.py wrote, run every
+sample twice, write the results.
 
 It needs SANA-FE and numpy and nothing of tmkt, so that it can run in an environment of its own:
 python sanafe_process.py IN.npz OUT.npz
@@ -18,7 +18,7 @@ EDGES_AT_ONCE = 500_000  # lists of Python numbers are large
 
 
 def build(sanafe: Any, data: Any, network: Any) -> Any:
-    """The network on SANA-FE's own Loihi; a group a layer, "0" for the input."""
+    """Build the network on SANA-FE's own Loihi: a group per layer, "0" for the input."""
     arch = sanafe.load_loihi()
     cores, net = arch.cores(), sanafe.Network()
     units = {
@@ -78,7 +78,7 @@ def build(sanafe: Any, data: Any, network: Any) -> Any:
 
 
 def run(chip: Any, data: Any, network: Any, n: int, timing: str, out: dict[str, Any]) -> None:
-    """One sample, alone: a layer's bias starts with the step in which the sample reaches it."""
+    """Run one sample alone: a layer's bias starts with the step in which the sample reaches it."""
     mapped = chip.mapped_neuron_groups
     chip.reset()
     trains = np.zeros((network["steps"], data["frames"].shape[2]), np.uint8)

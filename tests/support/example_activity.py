@@ -3,11 +3,11 @@
 import numpy as np
 from example_bundles import example_parts
 
-from tmkt.deploy.energy.counted import Counted
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.trace import LayerTrace, Trace
 
 
-def by_hand(synops: list[int], neurons: int, active: float) -> Counted:
+def by_hand(synops: list[int], neurons: int, active: float) -> Activity:
     """One layer, one step of a millisecond, the given synaptic operations of each sample; `active`
     neurons in each. The program is not used.
     """
@@ -16,4 +16,4 @@ def by_hand(synops: list[int], neurons: int, active: float) -> Counted:
     trace = Trace((LayerTrace("n", neurons, counts, counts, counts, counts),))
     program = example_parts()[1]
     labels = np.arange(samples, dtype=np.int64) % 2
-    return Counted(program, trace, np.full((samples, 1, 1), active), {}, labels, ["a", "b"], 1000)
+    return Activity(program, trace, np.full((samples, 1, 1), active), {}, labels, ["a", "b"], 1000)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.energy.measured import POWERCAP, measure_cpu
+from tmkt.deploy.energy.rapl import POWERCAP, measure_cpu
 from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.evaluate import batch_size
 from tmkt.program.model import Program

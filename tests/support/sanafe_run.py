@@ -1,9 +1,9 @@
-"""A program under a placement on SANA-FE, the simulator whose calibration of Loihi 1 `calibrated`
-follows: spikes, energy and time from outside.
+"""Runs of a program under a placement on SANA-FE: spikes, energy and time from outside.
 
-SANA-FE is GPL and optional: it runs in a process of its own (`sanafe_process.py`, which nothing
-here imports) and may have an environment of its own, whose interpreter the variable
-TMKT_SANAFE_PYTHON names. `make test-sanafe` makes one.
+SANA-FE is the simulator whose calibration of Loihi 1 `tmkt.deploy.energy.calibrated` follows. It is
+GPL: it runs in a process of its own (`sanafe_process.py`, which nothing imports) and may have an
+environment of its own, whose interpreter the variable TMKT_SANAFE_PYTHON names. `make test-sanafe`
+makes one.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.energy.calibrated import owners
-from tmkt.deploy.energy.updates import depths
+from tmkt.deploy.fit.latency import layer_depths
 from tmkt.deploy.fit.placement import Placement
 from tmkt.errors import InputError
 from tmkt.program.arithmetic import DECAY_ONE
@@ -36,13 +36,12 @@ TIMEOUT_S = 1800
 
 @dataclass(frozen=True)
 class Run:
-    """What SANA-FE found for N samples of S = T + depth chip steps, from the first input to the
-    last layer's answer.
+    """Results of SANA-FE for N samples of S = T + depth chip steps.
 
-    Joules float64 [N]; seconds of each step [N, S] by its "simple" and its "detailed" timing;
-    spikes uint8 [N, S, *shape] of the layers that fire, at the steps of the chip (layer l works on
-    step t of the input at t + l); `membrane` [N, classes]: the last layer's at the end, in units of
-    the program.
+    The steps last from the first input to the last layer's answer. Joules: float64 [N]. Seconds of
+    each step: [N, S], by SANA-FE's "simple" and its "detailed" timing. Spikes: uint8
+    [N, S, *shape] of the layers that fire, at the steps of the chip (layer l works on step t of the
+    input at t + l). `membrane` [N, classes]: the last layer's at the end, in units of the program.
     """
 
     synapse_j: NDArray[np.float64]
@@ -55,14 +54,12 @@ class Run:
 
 
 def interpreter() -> str | None:
-    """The Python that has SANA-FE: the one that TMKT_SANAFE_PYTHON names, or this one; None
-    without.
-    """
+    """Find the Python that has SANA-FE: the one that TMKT_SANAFE_PYTHON names, this one, or None."""
     return os.environ.get(PYTHON) or (sys.executable if find_spec("sanafe") else None)
 
 
 def synapse_count(program: Program) -> int:
-    """Synapses once every one has a weight of its own: what SANA-FE holds."""
+    """Count the synapses with no weight shared, which is what SANA-FE holds."""
     return sum(
         int(connectivity_of(program, layer, synapse).fan_out().sum())
         for layer in program.layers
@@ -71,11 +68,12 @@ def synapse_count(program: Program) -> int:
 
 
 def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> None:
-    """InputError unless SANA-FE computes the program exactly: one chip of its Loihi 1, binary
-    spikes, no memory of the current, no delays, every source one layer back, and nothing that wraps
-    or clips in this run.
+    """Raise InputError unless SANA-FE computes the program exactly.
+
+    It does for one chip of its Loihi 1, binary spikes, no memory of the current, no delays, every
+    source one layer back, and nothing that wraps or clips in this run.
     """
-    depth = depths(program)
+    depth = layer_depths(program)
     device, cores = placement.device, placement.cores
 
     def require(ok: bool, what: str, found: object, expected: str) -> None:
@@ -129,7 +127,7 @@ def check(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> 
 def edges(
     program: Program, layer: Layer, synapse: Synapse
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
-    """Every synapse with its source, target (both numbered in C, H, W order) and weight."""
+    """List every synapse: source, target (both numbered in C, H, W order) and weight."""
     table = connectivity_of(program, layer, synapse)
     (rows, row_tap, row_to), (columns, column_tap, column_to) = (
         (np.repeat(np.arange(len(taps.count)), taps.count), taps.tap[used], taps.target[used])
@@ -154,8 +152,9 @@ def edges(
 
 
 def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Run:
-    """Runs frames uint8 [N, T, *input shape] on SANA-FE. InputError where it is not installed or
-    cannot run the program exactly (`check`).
+    """Run frames uint8 [N, T, *input shape] on SANA-FE.
+
+    Raises InputError where SANA-FE is not installed or cannot run the program exactly (`check`).
     """
     python = interpreter()
     if python is None:
@@ -164,7 +163,7 @@ def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Ru
             f" {PYTHON}=.venv-sanafe/bin/python"
         )
     check(program, placement, frames)
-    depth = depths(program)
+    depth = layer_depths(program)
     samples, steps = len(frames), frames.shape[1] + max(depth.values())
     order = [INPUT, *(layer.name for layer in program.layers)]
     arrays: dict[str, NDArray[np.generic]] = {"frames": frames.reshape(*frames.shape[:2], -1)}
@@ -197,7 +196,7 @@ def run(program: Program, placement: Placement, frames: NDArray[np.uint8]) -> Ru
             np.uint8,
         )
         np.savez(given, allow_pickle=False, **arrays)
-        # -I: the folder of the process is not searched, where this file would be taken for SANA-FE
+        # -I: nothing of this folder is imported
         command = [python, "-I", str(PROCESS), str(given), str(gave)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)

@@ -1,7 +1,6 @@
 """Which neurons have something to do, core by core; and the steps as a pipelined chip runs them."""
 
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ Counts = NDArray[np.float64]
 Spikes = dict[str, NDArray[np.uint8]]
 
 
-def updated(
+def active_neurons(
     program: Program, placement: Placement, frames: NDArray[np.uint8]
 ) -> tuple[Counts, Spikes]:
     """Runs frames uint8 [N, T, *input shape] step by step.
@@ -98,47 +97,3 @@ def _reached(
 
 def _kept(size: int, synapse: Synapse) -> int:
     return size // synapse.pool * synapse.pool
-
-
-def depths(program: Program) -> dict[str, int]:
-    """How many steps after the input each layer works on the same step: its longest way from the
-    input, in layers.
-    """
-    found = {INPUT: 0}
-    for layer in program.layers:
-        found[layer.name] = 1 + max(
-            found[s.source] for s in layer.synapses if s.source != layer.name
-        )
-    return found
-
-
-def pipelined(
-    program: Program, placement: Placement, frames: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], Spikes, Counts]:
-    """One sample alone on a chip on which every layer takes a step: T + depth steps, from the first
-    input to the last layer's answer.
-
-    Gives frames and spikes [N, T + depth, ...] and the updated neurons [N, T + depth, cores] at the
-    steps of the chip, for `traffic` and `calibrated.cost`. Layers go on with empty input once a
-    sample has passed; before it arrives they are idle. A stream has no such steps: give `traffic`
-    the frames and spikes as they are.
-    """
-    depth = depths(program)
-    more = max(depth.values())
-    padded = np.concatenate(
-        [frames, np.zeros((len(frames), more, *frames.shape[2:]), np.uint8)], axis=1
-    )
-    busy, spikes = updated(program, placement, padded)
-    shifted = {name: _late(s, depth[name]) for name, s in spikes.items()}
-    out = np.zeros_like(busy)
-    for placed in placement.layers:
-        here = slice(placed.first_core, placed.first_core + placed.cores)
-        out[:, :, here] = _late(busy[:, :, here], depth[placed.layer.name])
-    return padded, shifted, out
-
-
-def _late(values: NDArray[Any], steps: int) -> NDArray[Any]:
-    """[N, T, ...] moved to later steps; zeros before."""
-    out = np.zeros_like(values)
-    out[:, steps:] = values[:, : values.shape[1] - steps]
-    return out

@@ -4,8 +4,8 @@ They know no placement.
 
 import numpy as np
 
+from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.constants import Constants
-from tmkt.deploy.energy.counted import Counted
 from tmkt.deploy.energy.estimate import Array, Estimate
 from tmkt.deploy.energy.units import (
     Accesses,
@@ -24,14 +24,14 @@ QUARTER = 0.25  # an 8-bit weight of its 32
 THREE_QUARTERS = 0.75  # a 24-bit membrane
 
 
-def davies2018(counted: Counted, c: Constants) -> Estimate:
+def davies2018(activity: Activity, c: Constants) -> Estimate:
     """Loihi 1 as published by Davies et al. (IEEE Micro 38(1), 2018, table 2)."""
     synop, hop = (JoulesPer(c[name], Synops) for name in ("synop", "mean_hop"))
     busy, idle = (JoulesPer(c[name], Updates) for name in ("active_update", "inactive_update"))
     synops, updates, active = (
-        Synops(counted.each("synops")),
-        Updates(counted.each("updates")),
-        Updates(counted.active),
+        Synops(activity.each("synops")),
+        Updates(activity.each("updates")),
+        Updates(activity.active),
     )
     central = synop * synops + busy * active + idle * (updates - active)
     low = synop * synops + idle * updates
@@ -60,13 +60,13 @@ def davies2018(counted: Counted, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     return Estimate(
-        c.estimator, c.device, counted.layers, (central, low, high), includes, excludes, c.source
+        c.estimator, c.device, activity.layers, (central, low, high), includes, excludes, c.source
     )
 
 
-def horowitz45nm(counted: Counted, c: Constants) -> Estimate:
+def horowitz45nm(activity: Activity, c: Constants) -> Estimate:
     """A proxy: one addition a synaptic operation (Horowitz, ISSCC 2014)."""
-    synops = Synops(counted.each("synops"))
+    synops = Synops(activity.each("synops"))
     readings = tuple(
         JoulesPer(c[name], Synops) * synops for name in ("int32_add", "int8_add", "fp32_add")
     )
@@ -83,10 +83,10 @@ def horowitz45nm(counted: Counted, c: Constants) -> Estimate:
         *NEVER,
         "the spread over recordings (sd_j)",
     )
-    return Estimate(c.estimator, c.device, counted.layers, readings, includes, excludes, c.source)
+    return Estimate(c.estimator, c.device, activity.layers, readings, includes, excludes, c.source)
 
 
-def lemaire2022(counted: Counted, c: Constants) -> Estimate:
+def lemaire2022(activity: Activity, c: Constants) -> Estimate:
     """Lemaire et al. (ICONIP 2022, arXiv:2210.13107): additions, addresses, and accesses to
     memories whose cost grows with their size.
 
@@ -95,9 +95,9 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
     """
     add, multiply = JoulesPer(c["add"], Additions), JoulesPer(c["multiply"], Multiplications)
     synops, updates, spikes, arriving = (
-        counted.each(kind) for kind in ("synops", "updates", "spikes", "source_spikes")
+        activity.each(kind) for kind in ("synops", "updates", "spikes", "source_spikes")
     )
-    layers = counted.program.layers
+    layers = activity.program.layers
     leaks = np.array([0 < layer.voltage_decay < DECAY_ONE for layer in layers], np.float64)
     convolved = np.array(
         [any(s.kind == "conv" for s in layer.synapses) for layer in layers], np.float64
@@ -112,7 +112,7 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
     )
     queue = np.full(len(layers), c["queue_words"] * WORD)
     sums = add * Additions(
-        synops + counted.bias_reads + updates * leaks + spikes
+        synops + activity.bias_reads + updates * leaks + spikes
     ) + multiply * Multiplications(updates * leaks)
     address = add * Additions(synops + 2 * arriving * convolved) + multiply * Multiplications(
         2 * arriving * convolved
@@ -130,8 +130,8 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         of_weights, of_biases = (
             JoulesPer(cost(size, width[0]), Accesses) for size in (weights, biases)
         )
-        stored = of_weights * Accesses(synops) + of_biases * Accesses(counted.bias_reads)
-        states = JoulesPer(cost(neurons, width[1]), Accesses) * Accesses(counted.state_accesses)
+        stored = of_weights * Accesses(synops) + of_biases * Accesses(activity.bias_reads)
+        states = JoulesPer(cost(neurons, width[1]), Accesses) * Accesses(activity.state_accesses)
         return stored, states, JoulesPer(cost(queue, 1.0), Accesses) * Accesses(arriving + spikes)
 
     central, narrow, one = (
@@ -175,7 +175,7 @@ def lemaire2022(counted: Counted, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     return Estimate(
-        c.estimator, c.device, counted.layers, readings, includes, excludes, c.source, parts=parts
+        c.estimator, c.device, activity.layers, readings, includes, excludes, c.source, parts=parts
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
+from tmkt.deploy.energy.active_updates import active_neurons
 from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.calibrated import Cost, cost, neurons_by_core
 from tmkt.deploy.energy.constants import estimators, load_constants
-from tmkt.deploy.energy.updates import updated
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import batches, check_samples
 from tmkt.deploy.fit.device import devices as chips
@@ -34,7 +34,7 @@ Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class OnChip:
+class ChipActivity:
     """The run on a chip under the placement of `tmkt fit`, float64.
 
     `step_low_s`, `step_high_s` [N, T]: the least and most that a step takes. `messages`, `hops`,
@@ -52,7 +52,7 @@ class OnChip:
 
 
 @dataclass(frozen=True)
-class Counted:
+class Activity:
     """N recordings of T steps. `active` float64 [N, T, layers]: neurons that had something to do.
     `on`: by device, or why there is none. `labels` int64 [N]; `bin_us`: what a step is of the
     stream.
@@ -61,7 +61,7 @@ class Counted:
     program: Program
     trace: Trace
     active: Counts
-    on: dict[str, OnChip | str]
+    on: dict[str, ChipActivity | str]
     labels: NDArray[np.int64]
     classes: list[str]
     bin_us: int
@@ -100,13 +100,13 @@ class Counted:
         return self.trace.steps * self.bin_us * 1e-6
 
 
-def run(
+def count_activity(
     bundle: Bundle,
     frames: Frames,
     labels: NDArray[np.int64],
     devices: Sequence[str],
     progress: Callable[[int], None] | None = None,
-) -> Counted:
+) -> Activity:
     """Runs frames uint8 [N, T, 2, H, W] on the simulator, batch by batch, and counts. `progress` is
     told the samples done.
     """
@@ -127,7 +127,7 @@ def run(
         if busy_everywhere(program):
             spikes, busy = engine.run(frames[batch]).spikes, None
         else:
-            busy, spikes = updated(program, placed[REFERENCE], frames[batch])
+            busy, spikes = active_neurons(program, placed[REFERENCE], frames[batch])
         traces.append(count(program, frames[batch], spikes))
         active.append(_active(traces[-1], busy, placed[REFERENCE]))
         for name, chip in parts.items():
@@ -143,14 +143,14 @@ def run(
             )
         if progress:
             progress(batch.stop)
-    on: dict[str, OnChip | str] = {name: _join(found) for name, found in parts.items()}
+    on: dict[str, ChipActivity | str] = {name: _join(found) for name, found in parts.items()}
     for name in devices:
         if name in placed and name not in on:
             on[name] = (
                 f"{', '.join(p.layer.name for p in placed[name].misfits)} does not fit; see: tmkt"
                 f" fit --device {name}"
             )
-    return Counted(
+    return Activity(
         program,
         join(traces),
         np.concatenate(active),
@@ -187,7 +187,7 @@ def _on_chip(
     trace: Trace,
     program: Program,
     frames: Frames,
-) -> OnChip:
+) -> ChipActivity:
     low, high = step_time(placement.device, work_of(placement, moved), placement.tiles_used)
     messages, between = (
         sum(getattr(link, what) for link in moved.links) for what in ("messages", "between_chips")
@@ -198,7 +198,7 @@ def _on_chip(
         if busy_everywhere(program):
             busy = np.broadcast_to(neurons_by_core(placement), (*active.shape[:2], placement.cores))
         else:
-            busy = updated(program, placement, frames)[0]
+            busy = active_neurons(program, placement, frames)[0]
         known = _parts(
             cost(placement, moved, busy, load_constants(placement.device.name, CALIBRATED)),
             placement,
@@ -210,7 +210,7 @@ def _on_chip(
         np.broadcast_to(np.asarray(value, np.float64), (samples,))
         for value in (messages, hops, between)
     )
-    return OnChip(placement, low, high, messages, hops, between, known)
+    return ChipActivity(placement, low, high, messages, hops, between, known)
 
 
 def _parts(found: Cost, placement: Placement, moved: Traffic, trace: Trace) -> dict[str, Counts]:
@@ -229,7 +229,7 @@ def _parts(found: Cost, placement: Placement, moved: Traffic, trace: Trace) -> d
     return dict(zip(PARTS, (synapse, soma, network), strict=True))
 
 
-def _join(found: Sequence[OnChip]) -> OnChip:
+def _join(found: Sequence[ChipActivity]) -> ChipActivity:
     arrays: dict[str, Any] = {
         what: np.concatenate([getattr(part, what) for part in found])
         for what in ("step_low_s", "step_high_s", "messages", "hops", "between_chips")
@@ -238,4 +238,4 @@ def _join(found: Sequence[OnChip]) -> OnChip:
     parts = (
         {name: np.concatenate([part[name] for part in known]) for name in PARTS} if known else None
     )
-    return OnChip(found[0].placement, **arrays, parts_j=parts)
+    return ChipActivity(found[0].placement, **arrays, parts_j=parts)

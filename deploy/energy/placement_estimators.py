@@ -4,9 +4,9 @@ and what a chip takes while it waits.
 
 import numpy as np
 
+from tmkt.deploy.energy.activity import Activity, ChipActivity
 from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.constants import Constants
-from tmkt.deploy.energy.counted import Counted, OnChip
 from tmkt.deploy.energy.estimate import Estimate
 from tmkt.deploy.energy.units import Joules, JoulesPer, Seconds, Synops, Watts
 
@@ -16,7 +16,7 @@ NO_IO = (
 )
 
 
-def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
+def calibrated(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
     """Loihi 1 as SANA-FE calibrated it on silicon, under the placement of `tmkt fit`
     (`calibrated.cost`).
     """
@@ -50,7 +50,7 @@ def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     return Estimate(
         CALIBRATED,
         c.device,
-        counted.layers,
+        activity.layers,
         (total,),
         includes,
         tuple(excludes),
@@ -60,12 +60,12 @@ def calibrated(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     )
 
 
-def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
+def pilotnet(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
     """Loihi 2 by scaling the one spiking network whose power Intel published with its activity: no
     energy of an operation is known.
     """
-    all_in = JoulesPer(c["all_in_synop"], Synops) * Synops(counted.each("synops"))
-    by_layer = np.array([on.placement.by_name[name].cores for name in counted.layers], np.float64)
+    all_in = JoulesPer(c["all_in_synop"], Synops) * Synops(activity.each("synops"))
+    by_layer = np.array([on.placement.by_name[name].cores for name in activity.layers], np.float64)
     power = Watts(c["active_core"] * by_layer)
     short, long = (power * Seconds(step[:, :, None]) for step in (on.step_low_s, on.step_high_s))
     includes = (
@@ -89,7 +89,7 @@ def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     return Estimate(
         c.estimator,
         c.device,
-        counted.layers,
+        activity.layers,
         (centre, all_in, short, long),
         includes,
         excludes,
@@ -97,7 +97,7 @@ def pilotnet(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     )
 
 
-def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
+def static(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
     """What the chips take for as long as an inference lasts, whatever runs on them."""
     chips, cores = on.placement.chips, on.placement.cores
     gated = "core_low" in c.values
@@ -111,7 +111,7 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     includes = (
         (
             f"static power of {chips} {'chip' if chips == 1 else 'chips'} for the time of an"
-            f" inference, {counted.trace.steps} steps of {1e6 * on.step_low_s.mean():.3g} to"
+            f" inference, {activity.trace.steps} steps of {1e6 * on.step_low_s.mean():.3g} to"
             f" {1e6 * on.step_high_s.mean():.3g} µs"
         ),
         "centre: the mean of low and high (ours)",
@@ -139,7 +139,7 @@ def static(counted: Counted, on: OnChip, c: Constants) -> Estimate:
     )
 
 
-def _cores(on: OnChip) -> str:
+def _cores(on: ChipActivity) -> str:
     return (
         f"{on.placement.cores} cores"
         f" ({'weights shared' if on.placement.sharing != 'none' else 'no weights shared'})"

@@ -101,14 +101,17 @@ def test_a_damaged_mat_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data" / "MAT" / "img" / "00001.mat"
     whole = path.read_bytes()
     found = dataset("cepdvs").find_recordings(tmp_path)
-    for cut in (
+    changed = bytearray(whole)
+    changed[200] ^= 0xFF  # in a compressed column
+    for damaged in (
         whole[:0],
         whole[:60],
         whole[:200],
         whole[: len(whole) // 2],
+        bytes(changed),
         b"no matlab file at all" * 20,
     ):
-        path.write_bytes(cut)
+        path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"00001\.mat: "):
             read_recording(found[1], (1, 1))
 

@@ -1,5 +1,10 @@
-"""MATLAB files (level 5) of events, as CEP-DVS has them: vectors x, y, p and ts."""
+"""MATLAB files (level 5) of events, as CEP-DVS has them: vectors x, y, p and ts.
 
+They are read for data sets only and are not detected among recordings of unknown origin: SciPy's
+`loadmat` holds all of a file in memory, and some damaged files crash it (measured).
+"""
+
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ LARGEST = 2**28  # bytes of a file: CEP-DVS's recordings have far less
 
 
 def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
-    """t (microseconds), x, y, p (0 or 1; -1 in the file is 0) of a .mat file, not yet checked.
+    """Read t (microseconds), x, y, p (0 or 1; -1 in the file is 0), not yet checked.
 
     That `ts` counts microseconds is our reading: the data set's page does not say it. Raises
     InputError for anything else.
@@ -46,6 +51,7 @@ def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
         MatReadError,
         MemoryError,
         OverflowError,
+        zlib.error,
     ) as error:
         raise InputError(
             f"{path}: cannot be read ({str(error)[:80] or type(error).__name__}); fetch the file"
@@ -58,10 +64,9 @@ def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
             " fetch the file again"
         )
     columns = [np.asarray(content[name]) for name in ("ts", "x", "y", "p")]
-    if (
-        any(column.dtype.kind not in "iufb" for column in columns)
-        or len({column.size for column in columns}) != 1
-    ):
+    numbers = all(column.dtype.kind in "iufb" for column in columns)
+    one_length = len({column.size for column in columns}) == 1
+    if not (numbers and one_length):
         found = ", ".join(f"{column.dtype} {column.shape}" for column in columns)
         raise InputError(
             f"{path}: columns of {found}, expected numbers of one length; fetch the file again"

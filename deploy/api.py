@@ -1,8 +1,7 @@
-"""What a notebook needs of bundles, as plain functions and dataclasses; `from tmkt import load,
-read_recordings, run, ...` gives them.
+"""The interface for notebooks: plain functions and dataclasses for bundles.
 
-Lists of these dataclasses are what `pandas.DataFrame` takes as rows. docs/python.md shows all of
-it.
+`from tmkt import load, read_recordings, run, ...` gives them. `pandas.DataFrame` takes lists of
+these dataclasses as rows. docs/python.md shows all of it.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ from tmkt.bundle import Bundle
 from tmkt.datasets.reading import load_frames
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, draw, from_ranges
-from tmkt.deploy.energy import report as energies
+from tmkt.deploy.energy import report as energy_report
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.deploy.evaluate import Evaluation, answers_of, check_samples, measure
-from tmkt.deploy.evaluate import evaluate as sum_up
-from tmkt.deploy.parity import report as parities
+from tmkt.deploy.evaluate import evaluate as summarise
+from tmkt.deploy.parity import report as parity_report
 from tmkt.deploy.parity.report import EngineReport
 from tmkt.deploy.trace import Trace
 from tmkt.errors import InputError
@@ -32,8 +31,10 @@ from tmkt.runs import INFO, RECIPE, Run, load_run
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings as a bundle's network takes them: frames uint8 [N, T, 2, H, W], labels int64 [N],
-    and of each the last three parts of its path, as in "Test/7/00001.bin".
+    """Recordings as a bundle's network takes them.
+
+    `frames` uint8 [N, T, 2, H, W], `labels` int64 [N]. `names`: the last three parts of each
+    recording's path, as in "Test/7/00001.bin".
     """
 
     frames: NDArray[np.uint8]
@@ -46,8 +47,9 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Parity:
-    """Whether engines compute the same as the simulator: passed, the failures in a line each, and
-    an `EngineReport` an engine.
+    """Result of comparing engines with the simulator.
+
+    `failures`: one line each; `engines`: an `EngineReport` an engine.
     """
 
     passed: bool
@@ -57,10 +59,12 @@ class Parity:
 
 @dataclass(frozen=True)
 class EnergyEstimate:
-    """What one estimator says of an inference, mean over the recordings: joules with the interval
-    of its own assumptions, the standard deviation over the recordings (None for one recording),
-    what it includes and leaves out, and where its constants come from. Where it cannot say anything
-    its joules are None, and `reason` says why.
+    """Estimate of one inference by one estimator, mean over the recordings.
+
+    Joules with the interval of the estimator's own assumptions and the standard deviation over the
+    recordings (None for one recording), what the estimate includes and leaves out, and the source
+    of its constants. If the estimator cannot say anything, the joules are None and `reason` says
+    why.
     """
 
     estimator: str
@@ -76,8 +80,9 @@ class EnergyEstimate:
 
 
 def load(path: str | Path) -> Bundle | Run:
-    """Opens a bundle (what `tmkt export` wrote) or a finished run (what `tmkt train` wrote),
-    checked; InputError where it is neither.
+    """Open and check a bundle (from `tmkt export`) or a finished run (from `tmkt train`).
+
+    Raises InputError for anything else.
     """
     folder = Path(path)
     if (folder / bundles.MANIFEST).is_file():
@@ -94,9 +99,10 @@ def load(path: str | Path) -> Bundle | Run:
 def read_recordings(
     bundle: Bundle, data: str | Path, split: str = "test", limit: int | None = None
 ) -> Recordings:
-    """Reads recordings of the bundle's data set from a folder. `split`: "test", those that were not
-    trained on; "train", those that were; "all". `limit`: at most so many, the same ones every time.
-    InputError where there are none.
+    """Read recordings of the bundle's data set from a folder.
+
+    `split`: "test", recordings that were not trained on; "train", those that were; "all". `limit`:
+    at most so many, the same ones every time. Raises InputError if there are none.
     """
     origin = bundle.manifest["origin"]
     found = dataset(origin["dataset"], bundle.classes).find_recordings(Path(data))
@@ -112,8 +118,10 @@ def read_recordings(
 def run(
     bundle: Bundle, samples: Recordings | NDArray[np.uint8], engine: str = "simulator"
 ) -> EngineOutput:
-    """Runs recordings, or frames uint8 [N, T, 2, H, W]: read-out, predictions, and all spikes of
-    all layers, which takes memory: N x T bytes a neuron. For thousands of recordings: `evaluate`.
+    """Run recordings, or frames uint8 [N, T, 2, H, W], on an engine.
+
+    Gives the read-out, the predictions and all spikes of all layers, which take N x T bytes of
+    memory a neuron. `evaluate` is for thousands of recordings.
     """
     frames = samples.frames if isinstance(samples, Recordings) else samples
     check_samples(bundle, frames)
@@ -121,16 +129,18 @@ def run(
 
 
 def evaluate(bundle: Bundle, samples: Recordings, engine: str = "simulator") -> Evaluation:
-    """Accuracy with its 95 % interval, confusion, counts and time, in batches of bounded memory:
-    what `tmkt evaluate` reports.
+    """Measure accuracy with its 95 % interval, confusion matrix, counts and time.
+
+    It runs in batches of bounded memory, as `tmkt evaluate` does.
     """
     answers = answers_of(measure(bundle, open_engine(engine, bundle), samples.frames))
-    return sum_up(engine, bundle.program.classes, answers, samples.labels)
+    return summarise(engine, bundle.program.classes, answers, samples.labels)
 
 
 def trace(bundle: Bundle, samples: Recordings) -> Trace:
-    """Spikes, synaptic operations and neuron updates on the simulator, by layer, recording and
-    step.
+    """Count spikes, synaptic operations and neuron updates on the simulator.
+
+    Counts are by layer, recording and time step.
     """
     return measure(bundle, open_engine("simulator", bundle), samples.frames).trace
 
@@ -141,10 +151,11 @@ def parity(
     engines: Sequence[str] = ("onnx", "float"),
     max_drop: float = 0.5,
 ) -> Parity:
-    """Compares engines with the simulator, spike by spike; `max_drop` is the accuracy that may be
-    lost, in points. docs/parity.md.
+    """Compare engines with the simulator, spike by spike.
+
+    `max_drop` is the accuracy that may be lost, in points. docs/parity.md.
     """
-    report = parities.parity(bundle, engines, samples.frames, samples.labels, max_drop)
+    report = parity_report.parity(bundle, engines, samples.frames, samples.labels, max_drop)
     return Parity(
         report["passed"], report["failures"], [EngineReport(**entry) for entry in report["engines"]]
     )
@@ -153,10 +164,12 @@ def parity(
 def energy(
     bundle: Bundle, samples: Recordings, devices: Sequence[str] = ("loihi1",)
 ) -> list[EnergyEstimate]:
-    """Every estimator of the devices, and the 45 nm proxies: never one alone, since they differ by
-    orders of magnitude. docs/energy.md.
+    """Estimate the energy of an inference with every estimator of the devices.
+
+    The 45 nm proxies are always added: estimators differ by orders of magnitude, so one alone says
+    little. docs/energy.md.
     """
-    report = energies.energy(bundle, devices, samples.frames, samples.labels)
+    report = energy_report.energy(bundle, devices, samples.frames, samples.labels)
     return [_estimate(entry) for entry in report["estimates"]] + [
         _unknown(entry) for entry in report["unknown"]
     ]
@@ -174,5 +187,14 @@ def _estimate(entry: dict[str, Any]) -> EnergyEstimate:
 
 def _unknown(entry: dict[str, str]) -> EnergyEstimate:
     return EnergyEstimate(
-        entry["estimator"], entry["device"], None, None, None, None, (), (), None, entry["reason"]
+        estimator=entry["estimator"],
+        device=entry["device"],
+        energy_j=None,
+        low_j=None,
+        high_j=None,
+        sd_j=None,
+        includes=(),
+        excludes=(),
+        source=None,
+        reason=entry["reason"],
     )

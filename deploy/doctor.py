@@ -1,4 +1,4 @@
-"""What is installed on this machine, what is missing, and what to do about it."""
+"""Examination of this machine: installed parts, missing parts, and what to do about them."""
 
 import os
 import platform
@@ -14,8 +14,9 @@ from tmkt.deploy.engines.lava import INSTALL_HINT, installed
 
 
 class Finding(TypedDict):
-    """One part: what was found (None = missing), whether tmkt cannot do without it, and what to do
-    about a lack.
+    """One part of the installation: what was found (None: missing), and what to do about a lack.
+
+    tmkt cannot do without a `required` part.
     """
 
     part: str
@@ -50,55 +51,35 @@ PARTS = (
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, the packages, Lava, the C compiler, the GPU and the data sets, and runs the
-    simulator once. Imports neither torch nor Lava.
+    """Look at Python, the packages, Lava, the C compiler, the GPU and the data sets, and run the
+    simulator once.
+
+    Imports neither torch nor Lava.
     """
-    findings: list[Finding] = [
-        {"part": "tmkt", "found": __version__, "required": True, "advice": None},
-        {
-            "part": "Python",
-            "found": f"{platform.python_version()} ({sys.executable}), {platform.system()}",
-            "required": True,
-            "advice": None,
-        },
-        {"part": "processor cores", "found": str(os.cpu_count()), "required": True, "advice": None},
-    ]
-    for name, required, advice in PARTS:
-        found = _version(name)
-        findings.append(
-            {
-                "part": name,
-                "found": found,
-                "required": required,
-                "advice": None if found else advice,
-            }
-        )
-    lava = f"lava-nc {_version('lava-nc')}, lava-dl {_version('lava-dl')}" if installed() else None
-    findings.append(
-        {"part": "Lava", "found": lava, "required": False, "advice": None if lava else INSTALL_HINT}
-    )
-    cc = c.compiler()
-    findings.append(
-        {
-            "part": "C compiler",
-            "found": cc,
-            "required": False,
-            "advice": None if cc else f"for the engine c: {c.INSTALL_HINT}",
-        }
-    )
+    python = f"{platform.python_version()} ({sys.executable}), {platform.system()}"
     gpu = _gpu()
-    findings.append({"part": "GPU", "found": gpu, "required": False, "advice": _gpu_advice(gpu)})
-    data = _data()
-    findings.append(
-        {
-            "part": "data sets",
-            "found": data,
-            "required": False,
-            "advice": None if data else DATA_HINT,
-        }
-    )
-    findings.append({"part": "simulator", "found": _simulate(), "required": True, "advice": None})
-    return findings
+    return [
+        _finding("tmkt", __version__, required=True),
+        _finding("Python", python, required=True),
+        _finding("processor cores", str(os.cpu_count()), required=True),
+        *(_finding(name, _version(name), advice, required) for name, required, advice in PARTS),
+        _finding("Lava", _lava(), INSTALL_HINT),
+        _finding("C compiler", c.compiler(), f"for the engine c: {c.INSTALL_HINT}"),
+        Finding(part="GPU", found=gpu, required=False, advice=_gpu_advice(gpu)),
+        _finding("data sets", _data(), DATA_HINT),
+        _finding("simulator", _simulate(), required=True),
+    ]
+
+
+def _finding(
+    part: str, found: str | None, advice: str | None = None, required: bool = False
+) -> Finding:
+    """Give a finding whose advice is for a missing part."""
+    return Finding(part=part, found=found, required=required, advice=None if found else advice)
+
+
+def _lava() -> str | None:
+    return f"lava-nc {_version('lava-nc')}, lava-dl {_version('lava-dl')}" if installed() else None
 
 
 def _version(name: str) -> str | None:
@@ -120,7 +101,9 @@ def _gpu() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip().replace("\n", ", ") or None if done.returncode == 0 else None
+    if done.returncode != 0:
+        return None
+    return done.stdout.strip().replace("\n", ", ") or None
 
 
 def _gpu_advice(gpu: str | None) -> str | None:
@@ -135,9 +118,7 @@ def _gpu_advice(gpu: str | None) -> str | None:
 
 
 def _data() -> str | None:
-    """The data sets that are found where `tmkt data list` looks without being told; None if there
-    is none.
-    """
+    """Find data sets where `tmkt data list` looks without being told; None if there is none."""
     from tmkt.datasets.check import known_sets
 
     sets = known_sets([])
@@ -151,7 +132,7 @@ def _data() -> str | None:
 
 
 def _simulate() -> str:
-    """Speed of a small random network on random spikes: a sign of life, not a benchmark."""
+    """Time a small random network on random spikes: a sign of life, not a benchmark."""
     import time
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""The error that a user can mend."""
+"""Errors that a user can mend."""
 
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,11 @@ class InputError(Exception):
 
 
 class Diverged(InputError):
-    """A training whose numbers stopped being numbers: the recipe's fault, not its data's."""
+    """A training that diverged to NaN or Inf: the recipe's fault, not its data's."""
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Gives "; did you mean 'x'?" for the known name nearest to a misspelt one, else an empty
-    string.
-    """
+    """Suggest the known name nearest to a misspelt one: "; did you mean 'x'?", or "" for none."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)
@@ -28,7 +26,7 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def explain(error: "ValidationError") -> str:
-    """The first thing that is wrong in a file's content: where, what was expected, what was found."""
+    """Describe the first fault of a file's content: its place, what was expected and found."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "content"
     return f"{where}: {first['msg']}, found {str(first['input'])[:60]!r}"

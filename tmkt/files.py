@@ -1,4 +1,4 @@
-"""Writing files and folders so that a final name never holds half of one."""
+"""Atomic writing of files and folders: a final name never holds half of one."""
 
 import os
 import shutil
@@ -15,12 +15,15 @@ def _no_write(path: Path, error: OSError) -> InputError:
     )
 
 
+def _may_replace(folder: Path, marker: str) -> bool:
+    return folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write a file under; renames it to `path` when the block ends
-    well.
+    """Give a name beside `path` for a new file; rename it to `path` when the block ends well.
 
-    Raises InputError where the disk is full or not writable; `path` then holds what it held before.
+    Raises InputError if the disk is full or not writable; `path` then holds what it held before.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -38,15 +41,13 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_folder(path: Path, marker: str) -> Iterator[Path]:
-    """Gives a new folder beside `path` to fill; puts it in the place of `path` when the block ends
-    well.
+    """Give a new folder beside `path` to fill; rename it to `path` when the block ends well.
 
     A folder that already stands at `path` is replaced only if it is empty or holds a file called
-    `marker` (so: is of the same kind); anything else raises InputError.
+    `marker`, so is of the same kind. Raises InputError for any other, and if the disk is full or
+    not writable.
     """
-    if path.exists() and not (
-        path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))
-    ):
+    if path.exists() and not _may_replace(path, marker):
         raise InputError(
             f"{path}: exists and holds no {marker}; it is not replaced, choose another --out or"
             " remove it"

@@ -1,4 +1,4 @@
-"""Compiled kernels."""
+"""Compilation of kernels with numba."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compiles with numba at the first call, cached on disk where there is a place to write, else
-    compiled anew in each process.
+    """Compile a function with numba at its first call.
+
+    The result is cached on disk; without a place to write, each process compiles anew.
     """
     try:
         return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
@@ -22,13 +23,16 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """A part of kernels that is compiled into each of them: a call would cost as much as its few
-    rounds of work.
+    """Compile a function into each kernel that uses it.
+
+    It is for short loops, where a call would cost as much as the work.
     """
     return numba.njit(inline="always")(function)  # type: ignore[no-any-return]
 
 
-class _SayThatItCompiles(event.Listener):  # type: ignore[misc]
+class _CompilationNote(event.Listener):  # type: ignore[misc]
+    """Tells the user of the command line, once, why the first call takes so long."""
+
     def on_start(self, _: Any) -> None:
         if console.command_line:
             console.command_line = False  # once
@@ -37,4 +41,4 @@ class _SayThatItCompiles(event.Listener):  # type: ignore[misc]
     def on_end(self, _: Any) -> None: ...
 
 
-event.register("numba:compile", _SayThatItCompiles())
+event.register("numba:compile", _CompilationNote())

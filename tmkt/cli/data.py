@@ -1,4 +1,4 @@
-"""tmkt data."""
+"""tmkt data: look at recordings, convert and make them."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,9 +9,9 @@ import typer
 
 from tmkt import console
 from tmkt.cli import datasets
-from tmkt.cli.options import JsonOption
+from tmkt.cli.options import JsonOption, need_choice
 from tmkt.cli.tables.datasets import print_recording
-from tmkt.errors import InputError, nearest
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.events.types import Events
@@ -78,12 +78,20 @@ def data_info(
 
     statistics, damage = Statistics(), None
     with closing(
-        _open(file, sensor, format, stream, time_unit, layout, disorder, repair)
+        _open(
+            file,
+            sensor=sensor,
+            format=format,
+            stream=stream,
+            time_unit=time_unit,
+            layout=layout,
+            disorder=disorder,
+            repair=repair,
+        )
     ) as source:
         try:
-            for events in _followed(
-                source.chunks(source.sensor or (LARGEST_SIDE, LARGEST_SIDE)), source, "info"
-            ):
+            chunks = source.chunks(source.sensor or (LARGEST_SIDE, LARGEST_SIDE))
+            for events in _show_progress(chunks, source, "info"):
                 statistics.add(events)
         except InputError as error:  # what came before the damage is worth knowing
             damage = error
@@ -122,18 +130,27 @@ def data_convert(
     repair: RepairOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a recording in another format: the same events, less those that are impossible, which
-    are counted.
+    """Write a recording in another format: the same events without impossible ones, which are
+    counted.
     """
     from tmkt.readers.writers import format_to_write, write_events
 
     target = format_to_write(out, to)
     with closing(
-        _open(file, sensor, format, stream, time_unit, layout, disorder, repair)
+        _open(
+            file,
+            sensor=sensor,
+            format=format,
+            stream=stream,
+            time_unit=time_unit,
+            layout=layout,
+            disorder=disorder,
+            repair=repair,
+        )
     ) as source:
         chunks = iter(source)
         assert source.sensor is not None
-        chunks = _followed(_from_zero(chunks) if from_zero else chunks, source, "convert")
+        chunks = _show_progress(_from_zero(chunks) if from_zero else chunks, source, "convert")
         events = write_events(chunks, out, target, source.sensor)
     counters = source.counters
     if as_json:
@@ -173,6 +190,7 @@ def data_simulate(
 
 def _open(
     file: Path,
+    *,
     sensor: str | None,
     format: str | None,
     stream: int,
@@ -183,15 +201,9 @@ def _open(
 ) -> "FileSource":
     from tmkt.readers import open_events, parse_sensor
 
-    for option, value, known in (
-        ("--disorder", disorder, ["drop", "clamp", "fail"]),
-        ("--time-unit", time_unit, ["s", "ms", "us", "ns"]),
-    ):
-        if value is not None and value not in known:
-            raise InputError(
-                f"{option} {value!r}: unknown, choose from"
-                f" {', '.join(known)}{nearest(value, known)}"
-            )
+    need_choice("--disorder", disorder, ["drop", "clamp", "fail"])
+    if time_unit is not None:
+        need_choice("--time-unit", time_unit, ["s", "ms", "us", "ns"])
     return open_events(
         file,
         sensor=parse_sensor(sensor) if sensor else None,
@@ -204,8 +216,10 @@ def _open(
     )
 
 
-def _followed(chunks: Iterator["Events"], source: "FileSource", what: str) -> Iterator["Events"]:
-    """The same chunks; on the way, how far the file is read (in MB)."""
+def _show_progress(
+    chunks: Iterator["Events"], source: "FileSource", what: str
+) -> Iterator["Events"]:
+    """Pass the chunks on and show how much of the file is read (in MB)."""
     total = Path(source.name).stat().st_size
     with console.progress(what) as update:
         for events in chunks:
@@ -225,21 +239,17 @@ def _from_zero(chunks: Iterator["Events"]) -> Iterator["Events"]:
 def _report(
     file: Path, source: "FileSource", statistics: dict[str, Any], damage: InputError | None
 ) -> dict[str, Any]:
-    size = (
-        None if source.sensor is None else {"width": source.sensor[1], "height": source.sensor[0]}
-    )
-    about = {
+    sensor = None
+    if source.sensor is not None:
+        height, width = source.sensor
+        sensor = {"width": width, "height": height}
+    return {
         "file": str(file),
         "format": source.format,
         "bytes": file.stat().st_size,
-        "sensor": size,
+        "sensor": sensor,
         "notes": source.notes,
+        **statistics,
+        "counters": source.counters.to_json(),
+        "damage": None if damage is None else str(damage),
     }
-    return (
-        about
-        | statistics
-        | {
-            "counters": source.counters.to_json(),
-            "damage": None if damage is None else str(damage),
-        }
-    )

@@ -1,4 +1,4 @@
-"""tmkt doctor."""
+"""tmkt doctor: what is installed on this machine."""
 
 import typer
 
@@ -11,7 +11,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(epilog="Example: tmkt doctor --json")
 def doctor(json: JsonOption = False) -> None:
-    """What is installed, what is missing, and what to do about it."""
+    """Show what is installed, what is missing, and what to do about it."""
     from tmkt.deploy.doctor import examine
 
     findings = examine()

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tmkt.errors import InputError, nearest
+
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)
 ]
@@ -58,3 +60,11 @@ def engine_names(incomplete: str) -> list[str]:
     from tmkt.deploy.engines.types import ENGINES
 
     return [name for name in ENGINES if name.startswith(incomplete)]
+
+
+def need_choice(option: str, value: str, known: list[str]) -> None:
+    """Raise InputError for a value of an option that is none of the known ones."""
+    if value not in known:
+        raise InputError(
+            f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+        )

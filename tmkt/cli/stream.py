@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption, need_choice
 from tmkt.cli.steps import choose_recordings, need_place, open_bundle
-from tmkt.errors import InputError, nearest
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
@@ -162,17 +162,9 @@ def stream(
     from tmkt.deploy.stream.run import Settings, Stream
     from tmkt.readers.live import is_live
 
-    choices = (
-        ("--state", state, ["reset", "carry"]),
-        ("--origin", origin, ["first", "clock"]),
-        ("--combine", combine, ["sum", "or"]),
-    )
-    for option, value, known in choices:
-        if value not in known:
-            raise InputError(
-                f"{option} {value!r}: unknown, choose from"
-                f" {', '.join(known)}{nearest(value, known)}"
-            )
+    need_choice("--state", state, ["reset", "carry"])
+    need_choice("--origin", origin, ["first", "clock"])
+    need_choice("--combine", combine, ["sum", "or"])
     opened = open_bundle(bundle, bins, bin_us, max_count)
     if page is not None:
         need_place(page)

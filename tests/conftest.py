@@ -25,7 +25,7 @@ def shared_data() -> Path:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command did."""
+    """The result of a command: exit code and output."""
 
     code: int
     out: str

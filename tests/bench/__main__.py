@@ -1,6 +1,4 @@
-"""All benchmarks, side by side in one run: `make bench` (tables), `make bench-json` (JSON lines).
-docs/benchmarks.md says what each does.
-"""
+"""Run all benchmarks in one process: `make bench` (tables), `make bench-json` (JSON lines)."""
 
 import frames
 import nmnist

@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
 
 
 def settings(variant: str, recipe: str) -> tuple[str, list[str]]:
-    """The recipe and the settings of a variant as it was given."""
+    """Return the recipe and the settings of a variant."""
     name, *more = variant.split()
     if name in VARIANTS:
         return recipe, [*VARIANTS[name], *more]
@@ -136,7 +136,9 @@ def measured(variant: str, shots: int, seed: int, options: argparse.Namespace) -
 
 
 def spikes_per_inference(run: Run) -> float:
-    """Of all layers and steps, from the rates that the run measured on its test recordings."""
+    """Return the spikes of an inference, over all layers and steps, from the run's
+    measured rates.
+    """
     net = run.load_network()
     neurons = neurons_of(net)
     return float(
@@ -146,7 +148,7 @@ def spikes_per_inference(run: Run) -> float:
 
 
 def neurons_of(net: SpikingNetwork) -> dict[str, int]:
-    """The neurons of each spiking layer."""
+    """Return the number of neurons of each spiking layer."""
     counted: dict[str, int] = {}
     for name, layer in net.spiking_layers().items():
         layer.register_forward_hook(

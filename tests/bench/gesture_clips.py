@@ -27,7 +27,7 @@ CLIP_US = 50_000
 
 
 def between(events: Events, start_us: int, end_us: int) -> Events:
-    """The events with start <= t < end, with stamps from the start."""
+    """Return the events with start <= t < end, with time stamps from the start."""
     kept = slice(*np.searchsorted(events.t, (start_us, end_us)))
     return Events(
         events.t[kept] - start_us, events.x[kept], events.y[kept], events.p[kept], events.sensor
@@ -35,7 +35,7 @@ def between(events: Events, start_us: int, end_us: int) -> Events:
 
 
 def image(events: Events) -> Image.Image:
-    """Counts of events at each pixel; 255 is the count that one active pixel of a hundred exceeds."""
+    """Count events at each pixel; 255 is the count that one active pixel of a hundred exceeds."""
     counts = np.zeros(SENSOR)
     np.add.at(counts, (events.y, events.x), 1)
     return Image.fromarray(

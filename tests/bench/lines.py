@@ -9,7 +9,7 @@ RESULTS = "results.jsonl"
 
 
 def results(out: Path) -> list[dict[str, Any]]:
-    """The lines that OUT holds."""
+    """Read the lines that OUT holds."""
     path = out / RESULTS
     return (
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

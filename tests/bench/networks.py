@@ -73,13 +73,13 @@ def nmnist_frames(samples: int) -> NDArray[np.uint8]:
 
 
 def nmnist_network() -> SpikingNetwork:
-    """The N-MNIST recipe's network, untrained, always with the same weights."""
+    """Return the N-MNIST recipe's network, untrained, always with the same weights."""
     torch.manual_seed(0)
     return SpikingNetwork(load_recipe("nmnist-fewshot", RECIPES).network, (2, *SENSOR), 10)
 
 
 def nmnist(samples: int) -> Contest:
-    """The N-MNIST recipe's network, trained, on real recordings."""
+    """Return the N-MNIST recipe's trained network and real recordings."""
     net = nmnist_network()
     net.load_state_dict(load_file(TRAINED))
     return _contest(net, nmnist_frames(samples))
@@ -177,8 +177,8 @@ def eager(net: SpikingNetwork, folded: bool) -> Callable[[torch.Tensor], torch.T
 
 
 def onnx_runtime(contest: Contest, folder: Path, threads: int) -> Callable[[], list[NDArray[Any]]]:
-    """The program in ONNX Runtime with that many threads, all samples as one batch; gives its
-    read-out and spikes.
+    """Return a function that runs the program in ONNX Runtime on that many threads, all samples as
+    one batch.
     """
     import onnxruntime
 

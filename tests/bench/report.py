@@ -93,7 +93,7 @@ def show(tables: Iterable[Table], as_json: bool) -> None:
 
 
 def main(*benchmarks: Benchmark) -> None:
-    """The command line of one benchmark or of all."""
+    """Run the command line of one benchmark or of all."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

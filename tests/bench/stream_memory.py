@@ -71,7 +71,7 @@ def benchmark(options: Options) -> Iterator[Table]:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a stream was, and the process's memory in bytes."""
+    """A place in the stream, and the process's memory there in bytes."""
 
     events: int
     stream_s: float
@@ -81,7 +81,7 @@ class Point:
 
 
 def measure(events: int) -> tuple[list[Point], dict[str, Any]]:
-    """Runs a stream of so many events; its memory at points that are evenly spread, and its report."""
+    """Run a stream of so many events; return its memory at evenly spread points, and its report."""
     source = FileSource("atis", *_opened(events))
     stream = Stream(
         small_bundle(), SENSOR, Settings(rule=Rule(margin=0.0, hold=BINS, min_events=100))

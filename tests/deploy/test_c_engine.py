@@ -51,7 +51,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def edit(bundle: Bundle, path: Path, change: Callable[[str], str]) -> Bundle:
-    """A copy of the bundle whose network.c somebody changed by hand, and whose manifest says so."""
+    """Copy the bundle and replace network.c by a version changed by hand, with its hash in the
+    manifest.
+    """
     shutil.copytree(bundle.path, path)
     source = path / bundles.C_SOURCE
     source.write_text(change(source.read_text()))

@@ -56,7 +56,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def refusal(call: Callable[[], object]) -> str | None:
-    """What a call says that it refuses, if it does."""
+    """Return the refusal that a call raises, if any."""
     try:
         call()
     except InputError as error:

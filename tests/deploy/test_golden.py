@@ -1,5 +1,5 @@
-"""What real Lava computed (tests/golden/make_lava_golden.py) against the simulator and the plain
-reference; and, marked, random programs in Lava.
+"""Golden vectors of real Lava (tests/golden/make_lava_golden.py) against the simulator and the
+plain reference.
 """
 
 from dataclasses import replace

@@ -62,7 +62,7 @@ def make_frames(samples: int, program: Program, steps: int = 6) -> NDArray[np.ui
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The living processes whose command line names the folder."""
+    """List the living processes whose command line names the folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

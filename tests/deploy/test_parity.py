@@ -37,7 +37,7 @@ def bundle(parts: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def changed(program: Program, layer: int, change: Any) -> Program:
-    """The program with the weights of one layer put through a function."""
+    """Return the program with the weights of one layer put through a function."""
     old = program.layers[layer]
     synapse = replace(old.synapses[0], weight=change(old.synapses[0].weight.copy()))
     return replace(
@@ -186,7 +186,7 @@ def test_batches_change_nothing_but_memory(
 
 @pytest.fixture(scope="module")
 def worse(parts: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle whose integers answer otherwise than its float network."""
+    """Write a bundle whose integers give other answers than its float network."""
     return write_example(
         tmp_path_factory.mktemp("worse") / "b",
         (parts[0], changed(parts[1], 2, lambda w: w[::-1]), parts[2]),

@@ -56,7 +56,7 @@ class Cluster:
     session: int
 
     def workers(self) -> list[int]:
-        """The processes that run shards now."""
+        """List the processes that run shards now."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -70,7 +70,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of one machine and two cores, which lets in only who knows its token."""
+    """Start a cluster of one machine and two cores that asks for its token."""
     folder = tmp_path_factory.mktemp("ray")
     token = folder / "token"
     token.touch(0o600)

@@ -1,4 +1,4 @@
-"""From a sensor's events to the frames of a network: mapping and bins."""
+"""Tests of mapping and binning: from a sensor's events to the frames of a network."""
 
 import numpy as np
 import pytest

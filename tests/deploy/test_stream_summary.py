@@ -1,4 +1,4 @@
-"""What a stream came to, in bounded memory."""
+"""Tests of the summary of a stream, in bounded memory."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is counted, against two counts that share nothing with the simulator's tables."""
+"""Tests of the trace against two counts that share no code with the simulator's tables."""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""What NIR leaves open is asked for or told; what cannot be lowered is refused by name."""
+"""Tests of NIR's open conventions: they are asked for or stated; what cannot be lowered is refused
+by name.
+"""
 
 from itertools import pairwise
 from typing import Any
@@ -111,32 +113,115 @@ def loop(*names: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("nodes", "edges", "conventions", "message"),
     [
-        (CHAIN, None, {"reset": "soft"}, "soft reset .* expected hard reset, all that the chip has; train it with hard reset"),
+        (
+            CHAIN,
+            None,
+            {"reset": "soft"},
+            "soft reset .* expected hard reset, all that the chip has; train it with hard reset",
+        ),
         (CHAIN, None, {"fires_at": "="}, "threshold_rule '=', expected one of >, >="),
         (CHAIN, None, {"dt": -1.0}, "time step -1.0, expected a positive number"),
-        (CHAIN, None, {"dt": 1e-3}, "node 'lif': dt / tau = 5, expected 0..1; give the --dt that the network was trained with"),
-        ({**CHAIN, "lif": lif(5, threshold=-1)}, None, {}, "node 'lif': found threshold -1, expected a threshold above 0"),
-        ({**CHAIN, "lif": lif(5, reset=0.5)}, None, {}, "node 'lif': v_reset 0.5 beside v_leak 0, expected the same potential"),
-        ({**CHAIN, "linear": nir.Linear(full(np.nan, 5, 72))}, None, {}, "node 'linear': infinite or undefined weights"),
-        ({**CHAIN, "linear": affine(5, 71)}, None, {}, r"node 'linear': found \(\(72,\), \(5, 71\)\), expected weights"),
-        ({**CHAIN, "flat": flatten(*SHAPE, start=2)}, None, {}, "node 'flat': found axes 2 to -1 .*; flatten all axes"),
-        ({**CHAIN, "delay": nir.Delay(full(1.5 * DT, 3))}, None, {}, "node 'delay': found delays of 1.5 time steps, expected whole numbers"),
-        ({**CHAIN, "end": nir.LI(full(DT, 3), full(1, 3), full(2, 3))}, None, {}, "node 'end': an integrator that leaks to another potential than 0"),
-        ({**CHAIN, "scale": nir.Scale(full(2, 3))}, None, {}, "node 'scale': a Scale is the last node"),
+        (
+            CHAIN,
+            None,
+            {"dt": 1e-3},
+            (
+                "node 'lif': dt / tau = 5, expected 0..1; give the --dt that the network was"
+                " trained with"
+            ),
+        ),
+        (
+            {**CHAIN, "lif": lif(5, threshold=-1)},
+            None,
+            {},
+            "node 'lif': found threshold -1, expected a threshold above 0",
+        ),
+        (
+            {**CHAIN, "lif": lif(5, reset=0.5)},
+            None,
+            {},
+            "node 'lif': v_reset 0.5 beside v_leak 0, expected the same potential",
+        ),
+        (
+            {**CHAIN, "linear": nir.Linear(full(np.nan, 5, 72))},
+            None,
+            {},
+            "node 'linear': infinite or undefined weights",
+        ),
+        (
+            {**CHAIN, "linear": affine(5, 71)},
+            None,
+            {},
+            r"node 'linear': found \(\(72,\), \(5, 71\)\), expected weights",
+        ),
+        (
+            {**CHAIN, "flat": flatten(*SHAPE, start=2)},
+            None,
+            {},
+            "node 'flat': found axes 2 to -1 .*; flatten all axes",
+        ),
+        (
+            {**CHAIN, "delay": nir.Delay(full(1.5 * DT, 3))},
+            None,
+            {},
+            "node 'delay': found delays of 1.5 time steps, expected whole numbers",
+        ),
+        (
+            {**CHAIN, "end": nir.LI(full(DT, 3), full(1, 3), full(2, 3))},
+            None,
+            {},
+            "node 'end': an integrator that leaks to another potential than 0",
+        ),
+        (
+            {**CHAIN, "scale": nir.Scale(full(2, 3))},
+            None,
+            {},
+            "node 'scale': a Scale is the last node",
+        ),
         (
             {**CHAIN, "back": affine(5, 3)},
             [*loop("input", "flat", "linear", "lif", "out", "output"), *loop("out", "back", "lif")],
             {},
             "node '(lif|out)': is part of a loop without delay, or behind one",
         ),
-        ({**CHAIN, "other": affine(5, 72)}, [*loop("input", "flat", "linear", "lif", "out", "output"), ("flat", "other")], {}, "'other': feeds no"),
-        (CHAIN, [*loop("input", "flat", "linear", "lif", "out", "output"), ("flat", "linear")], {}, "the edge .*'linear'.* is there twice"),
-        (CHAIN, loop("input", "flat", "linear", "lif", "oout", "output"), {}, "an edge names 'oout', expected one of the nodes"),
-        ({"conv": nir.Conv2d(None, weights(4, 2, 2, 3), (1, 1), "same", (3, 1), 1, full(0, 4))}, None, {}, "'conv': found padding 'same' with"),
-        ({"conv": nir.Conv2d(None, weights(4, 2, 3, 3), (2, 2), "same", (1, 1), 1, full(0, 4))}, None, {}, "node 'conv': found padding 'same' with"),
-        ({"pool": nir.SumPool2d(np.array([3, 3]), np.array([2, 2]), np.array([0, 0]))}, None, {}, "node 'pool': kernel .* use a convolution"),
+        (
+            {**CHAIN, "other": affine(5, 72)},
+            [*loop("input", "flat", "linear", "lif", "out", "output"), ("flat", "other")],
+            {},
+            "'other': feeds no",
+        ),
+        (
+            CHAIN,
+            [*loop("input", "flat", "linear", "lif", "out", "output"), ("flat", "linear")],
+            {},
+            "the edge .*'linear'.* is there twice",
+        ),
+        (
+            CHAIN,
+            loop("input", "flat", "linear", "lif", "oout", "output"),
+            {},
+            "an edge names 'oout', expected one of the nodes",
+        ),
+        (
+            {"conv": nir.Conv2d(None, weights(4, 2, 2, 3), (1, 1), "same", (3, 1), 1, full(0, 4))},
+            None,
+            {},
+            "'conv': found padding 'same' with",
+        ),
+        (
+            {"conv": nir.Conv2d(None, weights(4, 2, 3, 3), (2, 2), "same", (1, 1), 1, full(0, 4))},
+            None,
+            {},
+            "node 'conv': found padding 'same' with",
+        ),
+        (
+            {"pool": nir.SumPool2d(np.array([3, 3]), np.array([2, 2]), np.array([0, 0]))},
+            None,
+            {},
+            "node 'pool': kernel .* use a convolution",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_lowered_is_refused_by_name_with_a_way_out(
     nodes: dict[str, Any],
     edges: list[tuple[str, str]] | None,

@@ -82,9 +82,15 @@ def spikingjelly(
 
     torch.manual_seed(0)
     net = torch.nn.Sequential(
-        layer.Conv2d(2, 6, 3, padding=1), make(), layer.AvgPool2d(2), layer.Conv2d(6, 6, 3, padding=1, bias=False), make(), layer.Flatten(),
-        layer.Linear(6 * 25, 8), make(),
-    ).eval()  # fmt: skip
+        layer.Conv2d(2, 6, 3, padding=1),
+        make(),
+        layer.AvgPool2d(2),
+        layer.Conv2d(6, 6, 3, padding=1, bias=False),
+        make(),
+        layer.Flatten(),
+        layer.Linear(6 * 25, 8),
+        make(),
+    ).eval()
     for parameter in net.parameters():
         if parameter.ndim > 1:
             parameter.data *= 6 if kind in ("IFNode", "CUBALIFNode") else 15
@@ -187,9 +193,15 @@ def test_snntorch_convolutions_with_and_without_a_current(
         reset_delay=False,
     )
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(2, 4, 3, padding=1), leaky(0.5, 4, 10, 10), torch.nn.AvgPool2d((2, 2)), torch.nn.Conv2d(4, 4, 3, bias=False), current,
-        torch.nn.Flatten(), torch.nn.Linear(36, 8), leaky(0.9, 8),
-    )  # fmt: skip
+        torch.nn.Conv2d(2, 4, 3, padding=1),
+        leaky(0.5, 4, 10, 10),
+        torch.nn.AvgPool2d((2, 2)),
+        torch.nn.Conv2d(4, 4, 3, bias=False),
+        current,
+        torch.nn.Flatten(),
+        torch.nn.Linear(36, 8),
+        leaky(0.9, 8),
+    )
     given = frames((2, 10, 10), steps=20)
     check(
         tmp_path / "snn.nir",

@@ -171,9 +171,7 @@ def test_nodes_become_weights_and_neurons_that_compute_the_same(nodes: dict[str,
     assert (integers.spikes[layer.name] != wanted).mean() < 0.03
 
 
-def test_neurons_that_differ_within_a_layer_share_a_threshold_once_weights_have_the_difference() -> (
-    None
-):
+def test_neurons_that_differ_within_a_layer_share_a_threshold_and_weights_differ() -> None:
     values = np.linspace(0.5, 2, 5).astype(np.float32)
     neurons = nir.LIF(full(2 * DT, 5), values[::-1].copy(), full(0, 5), values, full(0, 5))
     ours, _ = same_in_our_form(

@@ -22,7 +22,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def read_netx(path: Path, max_count: int, readout: str) -> Program:
-    """What netx would build of the file: no pools, no crop, one source each."""
+    """Read the file as netx would: no pools, no crop, one source each."""
     layers: list[Layer] = []
     shape: tuple[int, ...] = ()
     with h5py.File(path) as file:

@@ -128,7 +128,7 @@ def test_the_file_computes_what_lava_computed(tmp_path: Path, path: Path) -> Non
 
 
 def one_layer(weight: int, inputs: int = 1, **fields: Any) -> Program:
-    """`inputs` pixels with one weight each into one integrator."""
+    """Build a program of `inputs` pixels with one weight each into one integrator."""
     synapse = Synapse("input", "dense", np.full((1, inputs), weight, np.int16))
     settled = {
         "bias": np.zeros(1, np.int32),

@@ -106,7 +106,7 @@ def readout(source: str, inputs: int, decays: tuple[int, int] = (0, 4096), pool:
 
 
 def plain() -> tuple[Program, Frames]:
-    """A convolution and a dense layer, a map that is not square."""
+    """Build a convolution and a dense layer on a map that is not square."""
     conv1 = conv(
         "conv1", "input", (4, 9, 7), weights(4, 2, 3, 3), 150, (2048, 4096), padding=(1, 1)
     )
@@ -291,7 +291,7 @@ def recurrent_synapse(
 
 
 def delayed(layer: Layer, longest: int) -> Layer:
-    """The same layer, its synapses delayed by 0 to `longest` steps, both among them."""
+    """Return the same layer with synapses delayed by 0 to `longest` steps, both among them."""
     synapses = []
     for synapse in layer.synapses:
         delays = RNG.integers(0, longest + 1, synapse.weight.shape).astype(np.uint8)
@@ -308,7 +308,7 @@ def quiet(layer: Layer) -> Layer:
 
 
 def recurrent() -> tuple[Program, Frames]:
-    """A dense layer that hears itself, no delays, voltage and current with memory."""
+    """Build a recurrent dense layer without delays, whose voltage and current have memory."""
     hidden = quiet(dense("dense1", "input", weights(12, 40, shift=12), 200, (977, 2048)))
     hidden = replace(hidden, synapses=(*hidden.synapses, recurrent_synapse("dense1", 12)))
     return Program((2, 4, 5), 1, (hidden, readout("dense1", 12)), "membrane"), spikes_in(
@@ -447,7 +447,7 @@ CASES = {
 def run_netx(
     program: Program, frames: Frames
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.uint8]]]:
-    """The program's netx file in Lava."""
+    """Run the program's netx file in Lava."""
     contract = InputContract(program.input_shape[1:], frames.shape[1], 1, program.max_count)
     classes = [str(i) for i in range(program.classes)]
     with tempfile.TemporaryDirectory() as folder:

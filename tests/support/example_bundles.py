@@ -25,7 +25,7 @@ def example_frames(samples: int) -> NDArray[np.uint8]:
 
 
 def example_parts() -> tuple[Any, Program, list[dict[str, Any]]]:
-    """A NIR graph (odd maps, pools that crop), its program, and the quantisation report."""
+    """Return a NIR graph (odd maps, pools that crop), its program, and the quantisation report."""
     graph = network_to_nir(make_network(SHAPE, (6, 8), (1, 1), (2, 2), classes=4))
     return graph, *quantise(graph, SHAPE, 1, example_frames(8))
 

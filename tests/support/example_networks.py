@@ -20,7 +20,7 @@ def make_network(
     classes: int = 10,
     seed: int = 0,
 ) -> SpikingNetwork:
-    """An untrained network whose layers all spike at a few per cent to a fifth."""
+    """Build an untrained network whose layers all spike at a few per cent to a fifth."""
     torch.manual_seed(seed)
     recipe = NetworkRecipe(
         channels=list(channels), strides=list(strides), pools=list(pools), tau=tau, threshold=0.5

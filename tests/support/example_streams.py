@@ -24,7 +24,7 @@ def make_events(
 
 
 def cut(events: Events, ends: list[int]) -> list[Events]:
-    """The same events in chunks that end at these places."""
+    """Cut events into chunks that end at these places."""
     edges = [0, *sorted(min(end, len(events)) for end in ends), len(events)]
     return [part(events, a, b) for a, b in pairwise(edges)]
 

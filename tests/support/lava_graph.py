@@ -55,7 +55,7 @@ def run_in_lava(program: Program, frames: NDArray[np.uint8]) -> tuple[NDArray[np
 
 
 def lags(program: Program) -> dict[str, int]:
-    """How many steps behind the input each layer runs; -1 for the input itself."""
+    """Return how many steps behind the input each layer runs; -1 for the input itself."""
     lag = {INPUT: -1}
     for layer in program.layers:
         lag[layer.name] = 1 + max(

@@ -27,7 +27,9 @@ def clip24(x: Integers) -> Integers:
 
 
 def sum_pool(x: Integers, pool: int) -> Integers:
-    """[C, H, W] to [C, H // pool, W // pool]; any shape as it is where nothing is pooled."""
+    """Sum pools of [C, H, W] to [C, H // pool, W // pool]; without pooling, return any shape as it
+    is.
+    """
     if pool == 1:
         return x
     channels, height, width = x.shape

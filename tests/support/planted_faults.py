@@ -63,7 +63,7 @@ def frames_of(program: Program) -> NDArray[np.uint8]:
 
 
 def temporal_program() -> Program:
-    """A recurrent layer, one of whose synapses has delays."""
+    """Build a program with a recurrent layer, one of whose synapses has delays."""
     rng = np.random.default_rng(8)
     weight = [
         rng.integers(-30, 40, shape).astype(np.int16) for shape in ((20, 160), (20, 20), (3, 20))
@@ -145,7 +145,7 @@ class Graph:
 
 
 def node(graph: Any, op: str, number: int = 0) -> Any:
-    """The graph's first node of a kind, or one counted from it; -1 is the last."""
+    """Return the graph's first node of a kind, or the one at an index; -1 is the last."""
     return [n for n in graph.node if n.op_type == op][number]
 
 

@@ -17,7 +17,7 @@ DECAYS = st.one_of(st.sampled_from([0, 1, 1024, 2048, 4095, 4096]), st.integers(
 def _weights(
     draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], most: int
 ) -> NDArray[np.int16]:
-    """At most 2^21 together for one neuron at sources that give up to `most`: 16 times what wraps."""
+    """Draw weights that give one neuron at most 2^21 from sources up to `most`: 16 times a wrap."""
     limit = min(254, 2**21 // (int(np.prod(shape[1:])) * most))
     step = draw(st.sampled_from([1, 2, 32])) if limit <= 127 else 2
     if limit < step:

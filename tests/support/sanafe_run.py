@@ -54,7 +54,7 @@ class Run:
 
 
 def interpreter() -> str | None:
-    """Find the Python that has SANA-FE: the one that TMKT_SANAFE_PYTHON names, this one, or None."""
+    """Find a Python that has SANA-FE: the one in TMKT_SANAFE_PYTHON, this one, or None."""
     return os.environ.get(PYTHON) or (sys.executable if find_spec("sanafe") else None)
 
 

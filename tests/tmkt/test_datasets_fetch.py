@@ -21,7 +21,7 @@ from tmkt.errors import InputError
 
 
 class Server:
-    """Gives files from memory, in parts if asked; `cut` ends the next answer after so many bytes."""
+    """Serve files from memory, in parts if asked; `cut` ends an answer after so many bytes."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

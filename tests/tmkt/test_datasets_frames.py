@@ -1,4 +1,4 @@
-"""From a recording of any size to the frames of a network: mapping, the papers' floats, the cache."""
+"""Tests of frames from recordings of any size: mapping, the papers' floats, the cache."""
 
 import os
 import subprocess
@@ -193,7 +193,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(values: dict[str, object]) 
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder into which everything goes, however small."""
+    """Use a cache folder that keeps everything, however small."""
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "WORTH_BYTES", 0)
     return tmp_path / "cache"

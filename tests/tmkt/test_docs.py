@@ -81,7 +81,7 @@ def lines(document: Path) -> Iterator[tuple[str, bool]]:
 
 
 def mentioned(document: Path) -> set[str]:
-    """The commands that a document's sentences name."""
+    """List the commands that a document's sentences name."""
     text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
     return set(re.findall(r"`(tmkt [^`]+)`", text))
 
@@ -91,7 +91,7 @@ def names(paths: list[Path]) -> Any:
 
 
 def known_options(words: list[str]) -> tuple[str, set[str]]:
-    """The command that words begin with, and its options."""
+    """Return the command that words begin with, and its options."""
     command: Any = typer.main.get_command(cli.app)
     found = []
     for word in words:
@@ -188,7 +188,7 @@ def test_every_document_is_linked_from_another() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
-    """A folder with a run and a bundle: the first commands of the README."""
+    """Make a folder with a run and a bundle, by the first commands of the README."""
     place = folder(tmp_path_factory.mktemp("trained") / "here", shared_data)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
@@ -199,7 +199,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path
 
 
 def folder(place: Path, shared_data: Path) -> Path:
-    """A reader's folder: `data` and `../shared/data`, a recording, a device file."""
+    """Make a reader's folder: `data` and `../shared/data`, a recording, a device file."""
     place.mkdir(parents=True)
     (place.parent / "shared").mkdir()
     (place.parent / "shared" / "data").symlink_to(shared_data)

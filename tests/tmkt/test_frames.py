@@ -13,7 +13,7 @@ from tmkt.readers.atis import read_bin
 
 
 def reference(events: Events, contract: InputContract) -> NDArray[np.int64]:
-    """The definition, event by event in Python integers, before saturation."""
+    """Count events one by one in Python integers, before saturation: the definition."""
     counts = np.zeros((contract.bins, *contract.shape), np.int64)
     for t, x, y, p in zip(
         events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True

@@ -57,8 +57,8 @@ def test_running_a_bundle_does_not_load_torch() -> None:
     code = (
         "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines.registry,"
         " tmkt.program.simulator.simulator, tmkt.deploy.engines.onnx, tmkt.deploy.engines.float,"
-        " tmkt.deploy.parity.report, tmkt.deploy.energy, tmkt.deploy.evaluate; print(sorted({'torch',"
-        " 'spikingjelly', 'lava'} & set(sys.modules)))"
+        " tmkt.deploy.parity.report, tmkt.deploy.energy, tmkt.deploy.evaluate;"
+        " print(sorted({'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

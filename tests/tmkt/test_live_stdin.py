@@ -22,7 +22,7 @@ SENSOR = (100, 128)
 
 
 def read(*blocks: bytes, **options: Any) -> tuple[Events, StdinSource]:
-    """The events of a pipe that is written to block by block, then closed."""
+    """Read the events of a pipe that is written block by block, then closed."""
     with piped(lambda write: [write(block) for block in blocks], **options) as source:
         chunks = list(source)
     t, x, y, p = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in "txyp")

@@ -44,7 +44,7 @@ def dense(**changes: Any) -> Program:
 
 
 def temporal(**changes: Any) -> Program:
-    """The first layer with a recurrent, delayed synapse of its own."""
+    """Return the first layer with a recurrent, delayed synapse of its own."""
     synapse = Synapse(
         "a",
         "dense",

@@ -24,7 +24,8 @@ ASK_EVLIB = """
 import json, sys, evlib
 table = evlib.load_events(sys.argv[1], sort=False).collect()
 polarity = [int(p > 0) for p in table["polarity"]]
-print(json.dumps([table["t"].to_physical().to_list(), table["x"].to_list(), table["y"].to_list(), polarity]))
+t, x, y = table["t"].to_physical(), table["x"], table["y"]
+print(json.dumps([t.to_list(), x.to_list(), y.to_list(), polarity]))
 """
 
 

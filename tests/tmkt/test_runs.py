@@ -19,7 +19,7 @@ FRAMES = np.zeros((3, 10, 2, 34, 34), np.uint8)
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """What a training leaves, but for the weights."""
+    """Write what a training leaves, except the weights."""
     (tmp_path / RECIPE).write_text(dump_recipe(load_recipe("digits", RECIPES)))
     (tmp_path / MODEL).touch()
     save_file({"frames": FRAMES}, tmp_path / CALIBRATION)

@@ -9,7 +9,7 @@ from tmkt.datasets.digits import simulate_digits
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """So small are the networks of these tests that threads only wait for each other."""
+    """Use one thread: the networks of these tests are so small that threads only wait."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

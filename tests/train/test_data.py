@@ -1,4 +1,4 @@
-"""What a training gets from data sets on disk."""
+"""Tests of the training data: recordings and images from data sets on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def recipe(name: str, **data: object) -> Recipe:
 
 @pytest.fixture(scope="module")
 def caltech(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """All 101 classes with six recordings and images each."""
+    """Write all 101 classes with six recordings and images each."""
     root = tmp_path_factory.mktemp("caltech")
     write_ncaltech101(root / "events", list(CLASSES), 6)
     write_caltech101(root / "images", list(CLASSES), 6)

@@ -225,7 +225,7 @@ def test_a_scheduled_ratio_goes_from_images_to_events(tmp_path: Path) -> None:
 
 
 def test_kt_is_the_sum_of_its_published_terms(tmp_path: Path) -> None:
-    """Against its code's terms, written out: Transfer-for-DVS b07d5dc, main_transfer.py 996-1063."""
+    """The terms are written out from Transfer-for-DVS b07d5dc, main_transfer.py 996-1063."""
     batch = _batch()
     net, method, losses = _losses(tmp_path, 0.0, name="kt")
     again = _network()

@@ -1,4 +1,4 @@
-"""Joint training and the mixed batch, beside what tests/train/test_methods.py asks of every method."""
+"""Tests of joint training and the mixed batch; test_methods.py has those of every method."""
 
 import numpy as np
 import pytest

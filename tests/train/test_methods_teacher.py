@@ -81,7 +81,7 @@ def torchvision_tensors(
 
 
 def plain_forward(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-    """A basic-block ResNet with a 7x7 stem, by functions."""
+    """Run a basic-block ResNet with a 7x7 stem, by plain functions."""
 
     def norm(name: str, y: Tensor) -> Tensor:
         return F.batch_norm(
@@ -331,7 +331,8 @@ def counted(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return draw(*arguments)
 trainer.draw_batch = counted
-trainer.train(parse_recipe(json.loads(sys.argv[1]), "test"), Path(sys.argv[2]), None, Path(sys.argv[3]), True)
+recipe = parse_recipe(json.loads(sys.argv[1]), "test")
+trainer.train(recipe, Path(sys.argv[2]), None, Path(sys.argv[3]), True)
 """
 
 

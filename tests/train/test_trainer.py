@@ -53,7 +53,7 @@ def _recipe(**changes: dict[str, object]) -> Recipe:
 
 @pytest.fixture(scope="module")
 def whole(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained in one go, here."""
+    """Train a run in one go, in this process."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     train(_recipe(), digits, None, out)
     return out

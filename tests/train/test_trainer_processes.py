@@ -61,7 +61,8 @@ def prepared(*arguments):
     print("learns of:", hashlib.sha256(weights).hexdigest(), flush=True)
     return made
 teacher._train, ckd.prepare_teacher = trained, prepared
-settings = ["method.name=ckd", "method.teacher_steps=2", "method.teacher_width=4", "train.steps=1", "train.ema=0.0"]
+settings = ["method.name=ckd", "method.teacher_steps=2", "method.teacher_width=4"]
+settings += ["train.steps=1", "train.ema=0.0"]
 trainer.train(load_recipe(recipe, Path(), settings), Path(data), None, Path(out))
 """
 

@@ -61,7 +61,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
 def whole(
     digits: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Found]:
-    """A search that ran through, here."""
+    """Run a search to its end, in this process."""
     out = tmp_path_factory.mktemp("tune") / "whole"
     return out, tune(Search(recipe, searches=SEARCHES, trials=TRIALS), digits, None, out)
 

@@ -63,7 +63,7 @@ def _input_shape(graph: OrderedGraph, sensor: tuple[int, int] | None) -> tuple[i
     shape = graph.input_shape
     if len(shape) == 1:
         if sensor is None:
-            way_out = "say how: --sensor HEIGHTxWIDTH, of 2 polarities, flattened in that order"
+            way_out = "say how: --sensor WIDTHxHEIGHT, of 2 polarities, each row by row"
             raise refuse(
                 graph.input_name, f"a flat input of {shape[0]}", "an image of events", way_out
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
 from tmkt import __version__
@@ -26,7 +27,7 @@ from tmkt.deploy.parity.report import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
 from tmkt.deploy.report.training import training
 from tmkt.program.model import Program
-from tmkt.recipe import dump_recipe, dump_section
+from tmkt.recipe import dump_recipe
 from tmkt.runs import MODEL, Run
 
 LIBRARIES = ("numpy", "numba", "onnxruntime")  # that decide the figures of a deployment
@@ -171,9 +172,10 @@ def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
         isinstance(values, dict) for values in known.values()
     ):
         return None
-    return "\n".join(
-        dump_section(name, values) for name, values in known.items()
-    )  # as it is: a bundle may be older than this tmkt
+    try:
+        return tomli_w.dumps(known)  # as it is: a bundle may be older than this tmkt
+    except TypeError:  # JSON's null, which no recipe holds
+        return None
 
 
 def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict[str, Any]:

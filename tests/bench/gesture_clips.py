@@ -65,7 +65,9 @@ def main() -> None:
                 between(events, start_us, start_us + CLIP_US),
                 clips / f"clip-{start_us // 1000:04d}ms.bin",
             )
-    (options.out / "events" / "camera.toml").write_text('sensor = "128x128"\n', encoding="utf-8")
+    (options.out / "events" / "camera.toml").write_text(
+        "width = 128\nheight = 128\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,16 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("nir") / "theirs.nir", (10, 12))
 
 
+@pytest.mark.parametrize(("sensor", "refused"), [("12x10", False), ("10x12", True)])
+def test_a_sensor_is_given_as_width_and_height(
+    tmkt: Any, network: Path, tmp_path: Path, sensor: str, refused: bool
+) -> None:
+    given = ("--dt", "1e-4", "--bits", 8, *BINNING)
+    data = ("--dataset", "folders", "--data", tmp_path / "none")
+    done = tmkt("export", network, *given, *data, "--sensor", sensor, "--out", tmp_path / "bundle")
+    assert ("leave --sensor out" in done.err) == refused
+
+
 def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(
     tmkt: Any, pipeline: Any, tmp_path: Path
 ) -> None:
@@ -121,7 +131,7 @@ def damaged(path: Path, what: str) -> None:
         (
             "",
             "--dt 1e-4 --bins 4 --bin-us 1000 --sensor 34",
-            "--sensor '34': expected height and width",
+            "--sensor '34': expected WIDTHxHEIGHT in pixels",
         ),
         (
             "",

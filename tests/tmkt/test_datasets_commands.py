@@ -35,7 +35,7 @@ def a_users_folders(root: Path, classes: int = 2, each: int = 4) -> None:
         write_colour(
             root / "images" / path.parent.name / f"{path.stem}.png", (30, 40), len(path.parent.name)
         )
-    (root / "events" / "camera.toml").write_text('sensor = "240x180"\n')
+    (root / "events" / "camera.toml").write_text("width = 240\nheight = 180\n")
 
 
 def test_a_whole_set_is_found_well(tmp_path: Path) -> None:
@@ -156,7 +156,8 @@ def test_the_list_says_what_is_known_and_where_it_is(
     assert rows["ncaltech101"]["recordings"] == [
         {"path": str(tmp_path / "events"), "recordings": 6}
     ]
-    assert rows["ncaltech101"]["images"] == [str(tmp_path), str(tmp_path / "caltech101")]
+    mine = [path for path in rows["ncaltech101"]["images"] if path.startswith(str(tmp_path))]
+    assert mine == [str(tmp_path), str(tmp_path / "caltech101")]  # shared data may hold them, too
     assert rows["nmnist"]["recordings"] == [
         {"path": str(shared_data / "nmnist"), "recordings": 500}
     ]

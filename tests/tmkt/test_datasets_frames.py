@@ -130,7 +130,7 @@ def test_float_frames_are_tonics_frames_interpolated_by_torch(
         torch.tensor(theirs, dtype=torch.float), size=size, mode="bilinear", align_corners=True
     )
     found = dataset("ncaltech101").find_recordings(tmp_path)
-    data = recipe(name="ncaltech101", sensor=list(size), frames="float")
+    data = recipe(name="ncaltech101", height=size[0], width=size[1], frames="float")
     frames = decoded_frames(found, data, input_contract(data, found))
     assert frames.dtype == np.float32
     assert np.allclose(frames[0], expected.numpy(), atol=1e-4)
@@ -139,7 +139,7 @@ def test_float_frames_are_tonics_frames_interpolated_by_torch(
 def test_nomniglots_float_frames_are_divided_by_their_peak(tmp_path: Path) -> None:
     write_nomniglot(tmp_path, {"dvs_background/Latin/character01": 683}, 2)
     found = dataset("nomniglot").find_recordings(tmp_path)
-    data = recipe(name="nomniglot", sensor=[252, 252], frames="float", bins=3)
+    data = recipe(name="nomniglot", height=252, width=252, frames="float", bins=3)
     frames = decoded_frames(found, data, input_contract(data, found))
     assert frames.max((3, 4)).tolist() == [[[1.0] * 2] * 3] * 2
 
@@ -163,31 +163,34 @@ def test_the_networks_sensor_follows_from_the_recipe(tmp_path: Path) -> None:
     big = [Recording(Path("a"), 0, "a-1", View((260, 346), (3, 53, 252, 252)))]
     assert input_contract(recipe(), big).sensor == (252, 252)
     assert input_contract(recipe(downsample=9), big).sensor == (28, 28)
-    assert input_contract(recipe(sensor=[28, 32]), big).sensor == (28, 32)
+    assert input_contract(recipe(height=28, width=32), big).sensor == (28, 32)
     with pytest.raises(
-        InputError, match=r"data\.sensor = \[300, 28\]: larger than the recordings' 252 x 252"
+        InputError, match=r"width = 28, data\.height = 300: larger than the recordings' 252x252"
     ):
-        input_contract(recipe(sensor=[300, 28]), big)
-    with pytest.raises(InputError, match=r"data\.downsample = 300: leaves nothing of 252 x 252"):
+        input_contract(recipe(height=300, width=28), big)
+    with pytest.raises(InputError, match=r"data\.downsample = 300: leaves nothing of 252x252"):
         input_contract(recipe(downsample=300), big)
     write_ncaltech101(tmp_path, ["ant"], 2)
     found = dataset("ncaltech101").find_recordings(tmp_path)
-    with pytest.raises(InputError, match=r"no size in common, expected data\.sensor"):
+    with pytest.raises(
+        InputError, match=r"no size in common, expected data\.width and data\.height"
+    ):
         input_contract(recipe(name="ncaltech101"), found)
-    assert input_contract(recipe(name="ncaltech101", sensor=[48, 48]), found).sensor == (48, 48)
+    assert input_contract(recipe(name="ncaltech101", height=48, width=48), found).sensor == (48, 48)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        {"sensor": [1]},
-        {"sensor": [4, 4], "downsample": 2},
+        {"width": 1},
+        {"height": 1},
+        {"width": 4, "height": 4, "downsample": 2},
         {"protocol": "paper", "shots": 1},
         {"validation": 1.5},
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"sensor|protocol|validation"):
+    with pytest.raises(ValueError, match=r"width|protocol|validation"):
         recipe(**values)
 
 
@@ -206,7 +209,7 @@ def _ants(tmp_path: Path, each: int = 3) -> list[Recording]:
 
 def _decode(found: list[Recording], **values: object) -> tuple[np.ndarray, int]:
     """Frames, and how many recordings were read for them."""
-    data, read = recipe(name="ncaltech101", **{"sensor": [24, 24], **values}), []
+    data, read = recipe(name="ncaltech101", **{"width": 24, "height": 24, **values}), []
     return decoded_frames(found, data, input_contract(data, found), read.append), len(read)
 
 
@@ -226,7 +229,7 @@ def test_large_sets_are_decoded_once(tmp_path: Path, kept: Path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"sensor": [12, 24]}, {"bins": 5}, {"bin_us": 1000}, {"max_count": 3}, {"frames": "float"}],
+    [{"height": 12}, {"bins": 5}, {"bin_us": 1000}, {"max_count": 3}, {"frames": "float"}],
 )
 def test_whatever_shapes_the_frames_is_part_of_the_key(
     tmp_path: Path, kept: Path, values: dict[str, object]

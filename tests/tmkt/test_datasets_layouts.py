@@ -26,7 +26,7 @@ from PIL import Image
 from tmkt.datasets.reading import read_recording
 from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
-from tmkt.events.types import Events
+from tmkt.events.types import Events, View
 from tmkt.readers.writers import write_events
 
 CHARACTERS = {"dvs_background/Latin/character01": 683, "dvs_evaluation/Angelic/character02": 966}
@@ -260,11 +260,12 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
     with pytest.raises(
         InputError,
         match=(
-            r'does not say its camera.s size; write .*camera.toml with the line: sensor = "640x480"'
+            r"does not say its camera.s size; write .*camera.toml with the lines: width = 640, height"
+            r" = 480"
         ),
     ):
         dataset("folders").find_recordings(tmp_path / "data")
-    (tmp_path / "data" / "camera.toml").write_text('sensor = "240x180"\n')
+    (tmp_path / "data" / "camera.toml").write_text("width = 240\nheight = 180\n")
     assert [
         r.label for r in dataset("folders", ["a", "b", "c"]).find_recordings(tmp_path / "data")
     ] == [1, 2]
@@ -273,6 +274,43 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
     (tmp_path / "data" / "camera.toml").write_text("sensor = 3\n")
     with pytest.raises(InputError, match=r"camera\.toml: holds sensor = 3"):
         dataset("folders").find_recordings(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("width = 240\nheight = 180\n", ""),
+        ('sensor = "240x180"\n', "is from before 0.2; write width = 240 and height = 180"),
+    ],
+)
+def test_a_users_camera_is_as_wide_and_high_as_its_file_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, note: str
+) -> None:
+    write_ncaltech101(tmp_path, ["ant"], 1)
+    folder = tmp_path / "Caltech101"
+    (folder / "camera.toml").write_text(text)
+    assert [r.view for r in dataset("folders").find_recordings(folder)] == [View((180, 240))]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert note in printed.err
+    assert len(printed.err.splitlines()) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("width = 240\n", "holds width = 240, expected width = 640 and height = 480"),
+        ("width = 240\nheight = true\n", "holds width = 240, height = True"),
+        ("width = 0\nheight = 180\n", "a sensor of 0x180"),
+        ("", "holds nothing"),
+    ],
+)
+def test_a_camera_without_a_size_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    write_ncaltech101(tmp_path, ["ant"], 1)
+    folder = tmp_path / "Caltech101"
+    (folder / "camera.toml").write_text(text)
+    with pytest.raises(InputError, match=found):
+        dataset("folders").find_recordings(folder)
 
 
 @pytest.mark.parametrize(

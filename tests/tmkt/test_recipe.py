@@ -62,3 +62,77 @@ def test_unknown_keys_in_a_file_name_the_nearest_known_one() -> None:
     values["train"]["stepps"] = 3
     with pytest.raises(InputError, match=r"unknown key 'train.stepps'; did you mean 'train.steps'"):
         parse_recipe(values, "mine.toml")
+
+
+def _values(data: dict[str, object]) -> dict[str, object]:
+    network = {"channels": [4], "strides": [2], "pools": [1]}
+    return {
+        "data": {"name": "ncaltech101", "bin_us": 1, **data},
+        "network": network,
+        "method": {"name": "tmkt"},
+        "train": {"steps": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    "teacher", ['a\nb"c\\d', "\t\x7f\u20ac", "C:\\new", "\x00", "\r\n", "[x]\ny = 1"]
+)
+def test_any_string_of_a_recipe_survives_its_file(teacher: str) -> None:
+    recipe = load_recipe("digits", RECIPES)
+    values = recipe.model_dump()
+    values["method"]["teacher"] = teacher
+    recipe = parse_recipe(values, "test")
+    assert parse_recipe(tomllib.loads(dump_recipe(recipe)), "dump") == recipe
+
+
+def test_an_old_recipes_sensor_is_height_and_width(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = parse_recipe(_values({"sensor": [48, 64]}), "mine.toml")
+    assert (recipe.data.width, recipe.data.height) == (64, 48)
+    assert recipe.data.sensor == (48, 64)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        "mine.toml: data.sensor = [48, 64] (height, width) is from before 0.2; write data.width ="
+        " 64 and data.height = 48"
+    ]
+    assert "sensor" not in dump_recipe(recipe)
+
+
+def test_an_old_run_whose_recordings_decide_needs_no_note(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert parse_recipe(_values({"sensor": []}), "run").data.sensor is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("data.sensor=[36, 48]", (48, 36)), ("data.sensor=[]", (0, 0))]
+)
+def test_an_old_setting_of_the_sensor_is_understood(
+    setting: str, expected: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load_recipe("cepdvs-kt", RECIPES, [setting])
+    assert (recipe.data.width, recipe.data.height) == expected
+    width, height = expected
+    assert capsys.readouterr().err.splitlines() == [
+        f"--set {setting}: data.sensor (height, width) is from before 0.2; write --set"
+        f" data.width={width} --set data.height={height}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"sensor": [1]}, "mine.toml: data.sensor is [1], expected data.width and data.height"),
+        ({"sensor": [4, 0]}, "data.sensor is [4, 0], expected"),
+        ({"sensor": "4x4"}, "data.sensor is '4x4', expected"),
+        ({"sensor": [4, 4], "width": 4}, "data.sensor beside data.width and data.height"),
+        ({"width": 4}, "give both of them or neither"),
+        ({"height": 4097, "width": 4}, "data.height"),
+        ({"sensr": [4, 4]}, "unknown key 'data.sensr'"),
+    ],
+)
+def test_a_wrong_size_is_refused(data: dict[str, object], expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_recipe(_values(data), "mine.toml")
+    assert expected in str(caught.value)

@@ -40,7 +40,7 @@ def caltech(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_a_training_sees_nothing_of_what_validates_or_is_tested(caltech: tuple[Path, Path]) -> None:
-    chosen = recipe("ncaltech101", shots=1, validation=1, sensor=[12, 16])
+    chosen = recipe("ncaltech101", shots=1, validation=1, height=12, width=16)
     data = load_training_data(chosen, *caltech, True)
     assert data.images is not None
     assert (
@@ -61,7 +61,7 @@ def test_a_training_sees_nothing_of_what_validates_or_is_tested(caltech: tuple[P
 
 def test_the_published_split_keeps_its_leak_and_its_name(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(
-        recipe("ncaltech101", protocol="paper", sensor=[8, 8]), *caltech, True
+        recipe("ncaltech101", protocol="paper", height=8, width=8), *caltech, True
     )
     assert data.protocol == "paper"
     assert data.images is not None
@@ -70,7 +70,7 @@ def test_the_published_split_keeps_its_leak_and_its_name(caltech: tuple[Path, Pa
 
 def test_without_a_validation_part_it_is_empty(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(
-        recipe("ncaltech101", train_share=0.5, sensor=[8, 8]), caltech[0], None, False
+        recipe("ncaltech101", train_share=0.5, height=8, width=8), caltech[0], None, False
     )
     assert (
         len(data.frames),
@@ -84,19 +84,19 @@ def test_without_a_validation_part_it_is_empty(caltech: tuple[Path, Path]) -> No
 
 def test_float_frames_reach_the_training_as_floats(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(
-        recipe("ncaltech101", shots=1, sensor=[8, 8], frames="float"), caltech[0], None, False
+        recipe("ncaltech101", shots=1, height=8, width=8, frames="float"), caltech[0], None, False
     )
     assert data.frames.dtype == np.float32
     assert data.calibration(5)[0].shape == (5, 3, 2, 8, 8)
 
 
 def test_the_fingerprint_tells_one_training_set_from_another(caltech: tuple[Path, Path]) -> None:
-    chosen: dict[str, Any] = {"shots": 1, "sensor": [8, 8]}
+    chosen: dict[str, Any] = {"shots": 1, "width": 8, "height": 8}
     prints = {
         load_training_data(
             recipe("ncaltech101", **{**chosen, **other}), caltech[0], None, False
         ).fingerprint()
-        for other in ({}, {"shots": 2}, {"validation": 1}, {"max_count": 2}, {"sensor": [8, 9]})
+        for other in ({}, {"shots": 2}, {"validation": 1}, {"max_count": 2}, {"width": 9})
     }
     assert len(prints) == 5
     again = load_training_data(
@@ -107,7 +107,7 @@ def test_the_fingerprint_tells_one_training_set_from_another(caltech: tuple[Path
 
 def test_calibration_is_spread_over_the_training_recordings(caltech: tuple[Path, Path]) -> None:
     data = load_training_data(
-        recipe("ncaltech101", shots=3, sensor=[8, 8]), caltech[0], None, False
+        recipe("ncaltech101", shots=3, height=8, width=8), caltech[0], None, False
     )
     assert np.array_equal(data.calibration(1000)[0], np.asarray(data.frames))
     frames, labels = data.calibration(3)

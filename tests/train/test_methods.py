@@ -376,7 +376,7 @@ def test_the_published_recipes_have_as_many_parameters_as_the_published_code(
     name: str, classes: int, network: int, own: int
 ) -> None:
     recipe = load_recipe(name, RECIPES)
-    net = SpikingNetwork(recipe.network, (2, recipe.data.sensor[0], recipe.data.sensor[1]), classes)
+    net = SpikingNetwork(recipe.network, (2, recipe.data.height, recipe.data.width), classes)
     method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)
     assert sum(p.numel() for p in net.parameters()) == network
     assert sum(p.numel() for p in method.parameters()) == own

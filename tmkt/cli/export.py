@@ -79,7 +79,7 @@ def export(
         ),
     ] = None,
     sensor: Annotated[
-        str | None, _nir("--sensor", "HEIGHTxWIDTH of events, where the network's input is flat.")
+        str | None, _nir("--sensor", "WIDTHxHEIGHT of events, where the network's input is flat.")
     ] = None,
     dataset: Annotated[
         str | None,

@@ -48,6 +48,7 @@ def run_nir_export(
     """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
     from tmkt.events.frames import InputContract
     from tmkt.nir.conventions import Conventions
+    from tmkt.readers import parse_sensor
 
     try:
         from tmkt.export.import_nir import export_nir, import_nir_file
@@ -58,7 +59,8 @@ def run_nir_export(
     conventions = Conventions(
         options.dt, options.fires_at, options.reset, options.inputs, options.decay
     )
-    network = import_nir_file(path, conventions, _size(options.sensor))
+    sensor = None if options.sensor is None else parse_sensor(options.sensor)
+    network = import_nir_file(path, conventions, sensor)
     for note in network.notes:
         console.note(f"{path.name}: {note}")
     reading = {
@@ -89,15 +91,6 @@ def run_nir_export(
         network, out, names(target), bits, contract, name, classes, frames, instances, precision
     )
     return bundle, reading
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--sensor {text!r}: expected height and width, as 34x34; correct it")
-    return int(parts[0]), int(parts[1])
 
 
 def _classes(name: str, data: Path | None) -> list[str]:

@@ -45,30 +45,29 @@ def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputCo
 
 
 def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) of the network's input: `data.sensor`, or the recordings' `size` divided by
-    `data.downsample`.
+    """Give (height, width) of the network's input: the recipe's, or the recordings' `size` divided
+    by `data.downsample`.
 
-    `size` None: the recordings differ in size, or it is not known. Raises InputError where that
-    decides, and for a sensor larger than theirs.
+    `size` None: the recordings differ in size, or their size is not known. Raises InputError where
+    that decides, and for a sensor larger than theirs.
     """
     if data.sensor:
         height, width = data.sensor
         if size and (height > size[0] or width > size[1]):
-            found = f"{size[0]} x {size[1]}"
             raise InputError(
-                f"data.sensor = {data.sensor}: larger than the recordings' {found}, expected at"
-                " most that; lower it or leave it out"
+                f"data.width = {width}, data.height = {height}: larger than the recordings'"
+                f" {size[1]}x{size[0]}, expected at most that; lower them or leave them out"
             )
         return height, width
     if size is None:
         raise InputError(
-            f"data set {data.name!r}: its recordings have no size in common, expected data.sensor,"
-            " as in data.sensor=[48,48]; set it"
+            f"data set {data.name!r}: its recordings have no size in common, expected data.width and"
+            " data.height, as in data.width=48 data.height=48; set them"
         )
     sensor = size[0] // data.downsample, size[1] // data.downsample
     if not all(sensor):
         raise InputError(
-            f"data.downsample = {data.downsample}: leaves nothing of {size[0]} x {size[1]} pixels;"
+            f"data.downsample = {data.downsample}: leaves nothing of {size[1]}x{size[0]} pixels;"
             " lower it"
         )
     return sensor

@@ -2,7 +2,7 @@
 
 The folders' names are the classes. A recording and an image with one name in one class show the
 same thing. Recordings are of one camera: where their files do not say its size, `camera.toml`
-beside the classes does, as `sensor = "640x480"`.
+beside the classes does, as `width = 640` and `height = 480`.
 """
 
 import tomllib
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tmkt import console
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
 from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 from tmkt.readers import open_events, parse_sensor
+from tmkt.readers.source import check_sensor
 
 RECORDINGS = (
     ".bin",
@@ -125,18 +127,7 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
     """Read (height, width) from camera.toml, or else from the first recording's file."""
     path = root / CAMERA
     if path.is_file():
-        try:
-            said = tomllib.loads(path.read_text(encoding="utf-8")).get("sensor")
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(
-                f'{path}: cannot be read ({error}), expected sensor = "640x480"; mend it'
-            ) from None
-        if not isinstance(said, str):
-            raise InputError(
-                f'{path}: holds sensor = {said!r}, expected sensor = "640x480" (width x height);'
-                " mend it"
-            )
-        return parse_sensor(said)
+        return _read_camera(path)
     sensor = None
     if first.suffix not in (".bin", ".mat"):
         source = open_events(first)
@@ -144,7 +135,29 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
         source.close()
     if sensor is None:
         raise InputError(
-            f"{first}: the file does not say its camera's size; write {path} with the line: sensor"
-            ' = "640x480" (width x height)'
+            f"{first}: the file does not say its camera's size; write {path} with the lines: width ="
+            " 640, height = 480"
         )
     return sensor
+
+
+def _read_camera(path: Path) -> tuple[int, int]:
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}), expected width = 640 and height = 480; mend it"
+        ) from None
+    if isinstance(said.get("sensor"), str) and not {"width", "height"} & set(said):
+        height, width = parse_sensor(said["sensor"])
+        console.note(
+            f"{path}: sensor = {said['sensor']!r} is from before 0.2; write width = {width} and"
+            f" height = {height}"
+        )
+        return height, width
+    if not all(type(said.get(side)) is int for side in ("width", "height")):
+        held = ", ".join(f"{key} = {value!r}" for key, value in said.items()) or "nothing"
+        raise InputError(
+            f"{path}: holds {held}, expected width = 640 and height = 480 in pixels; mend it"
+        )
+    return check_sensor((said["height"], said["width"]), str(path))

@@ -96,5 +96,5 @@ def need_map(size: tuple[int, int], input_shape: tuple[int, int, int], what: str
     if min(size) < 1:
         raise InputError(
             f"network: {what} leave nothing of a {input_shape[1:]} input; use fewer or smaller"
-            " ones, or a larger data.sensor"
+            " ones, or a larger data.width and data.height"
         )

@@ -11,7 +11,7 @@ from optuna.distributions import (
 )
 
 from tmkt.errors import InputError, nearest
-from tmkt.recipe import Recipe
+from tmkt.recipe import Recipe, recipe_keys
 
 Space = dict[str, BaseDistribution]
 
@@ -108,12 +108,7 @@ def parse_search(text: str) -> tuple[str, BaseDistribution]:
 
 def _kind(key: str, text: str) -> Any:
     """Return the type of a recipe's key."""
-    sections = {name: field.annotation.model_fields for name, field in Recipe.model_fields.items()}  # type: ignore[union-attr]
-    known = {
-        f"{section}.{name}": field.annotation
-        for section, fields in sections.items()
-        for name, field in fields.items()
-    }
+    known = recipe_keys()
     if key not in known:
         raise _wrong(
             text, f"unknown key {key!r}{nearest(key, list(known))}; see: tmkt recipes show NAME"

@@ -1,0 +1,276 @@
+"""Sections and keys of a recipe, their defaults and their limits."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataRecipe(_Section):
+    """Recordings and images, their split, and the frames that a recording becomes
+    (docs/datasets.md).
+    """
+
+    name: str
+    # "paper": the published split, whose images may show what is tested
+    protocol: Literal["instance-disjoint", "paper"] = "instance-disjoint"
+    # recorded instances a class to train on, all others are tested; 0: `train_share` of them
+    shots: int = Field(default=0, ge=0)
+    # of each class's instances, where `shots` is 0 and the protocol ours
+    train_share: float = Field(default=0.9, gt=0.0, lt=1.0)
+    # below 1: a share; else so many instances a class. Neither trained on nor tested
+    validation: float = Field(default=0.0, ge=0.0)
+    # of the network's input, in pixels; 0: the recordings'
+    width: int = Field(default=0, ge=0, le=4096)
+    height: int = Field(default=0, ge=0, le=4096)
+    # another way to say it: the recordings' width and height divided by this
+    downsample: int = Field(default=1, ge=1, le=4096)
+    # "float": the papers' interpolated frames, which no chip takes
+    frames: Literal["counts", "float"] = "counts"
+    bins: int = Field(default=10, ge=1, le=1000)
+    # "float" frames have their bins of equal length over the recording instead
+    bin_us: int = Field(ge=1, le=2**31)
+    max_count: int = Field(default=1, ge=1, le=255)
+
+    @property
+    def sensor(self) -> tuple[int, int] | None:
+        """(height, width) of the network's input; None where the recordings decide."""
+        return (self.height, self.width) if self.width else None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DataRecipe":
+        if bool(self.width) != bool(self.height):
+            raise ValueError(
+                f"width is {self.width} and height {self.height}; give both of them or neither"
+            )
+        if self.width and self.downsample > 1:
+            raise ValueError("width and height say the same as downsample; give them or downsample")
+        if self.protocol == "paper" and self.shots:
+            raise ValueError(
+                "shots is for the instance-disjoint protocol; set data.shots=0 with"
+                " data.protocol=paper"
+            )
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(
+                f"validation is {self.validation}, expected a share below 1 or a whole number of"
+                " instances a class"
+            )
+        return self
+
+
+class NetworkRecipe(_Section):
+    """Network to train.
+
+    "small" is a chain with one entry a block in `channels`, `strides` and `pools` (1 = no pooling).
+    The others are fixed, except that the `channels` of sew-resnet18's four stages may differ from
+    64, 128, 256 and 512.
+    """
+
+    name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn"] = "small"
+    channels: list[Annotated[int, Field(ge=1, le=4096)]] = []
+    strides: list[Annotated[int, Field(ge=1)]] = []
+    pools: list[Annotated[int, Field(ge=1)]] = []
+    tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
+    threshold: float = Field(default=0.5, gt=0.0)
+    # surrogate gradient; "triangle" is Knowledge Transfer's, "rectangle" that of its SCNN
+    surrogate: Literal["atan", "triangle", "rectangle"] = "atan"
+
+    @model_validator(mode="after")
+    def _fits_the_family(self) -> "NetworkRecipe":
+        given = (
+            f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and"
+            f" {len(self.pools)} entries"
+        )
+        if self.name == "small":
+            if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
+                raise ValueError(f"{given}; a small network needs equally many, and one at least")
+        elif self.strides or self.pools or (self.channels and self.name != "sew-resnet18"):
+            raise ValueError(f"{given}; {self.name} is fixed, leave them out")
+        elif len(self.channels) not in (0, 4):
+            raise ValueError(f"{given}; {self.name} has four stages")
+        return self
+
+
+class StaticRecipe(_Section):
+    """Encoding of images: "grey", the same still frame at every step, or "simulated", the events of
+    a moving camera.
+
+    All keys but `encoding` describe the simulated camera, whose parameters are drawn anew for each
+    recording; a spread of 0 fixes one (docs/simulation.md).
+    """
+
+    encoding: Literal["grey", "simulated"] = "grey"
+    # change of log intensity that makes an event
+    threshold: float = Field(default=0.2, gt=0.0, le=10.0)
+    # of a recording's threshold: up to so much more or less, relative
+    threshold_spread: float = Field(default=0.5, ge=0.0, lt=1.0)
+    # of a pixel's threshold in a recording: standard deviation, relative
+    pixel_spread: float = Field(default=0.2, ge=0.0, le=1.0)
+    # the image on the screen before the camera: as it is, or dark for light
+    shown: Literal["positive", "negative", "random"] = "random"
+    # light of a black screen, relative to that of a white image
+    dark: float = Field(default=0.3, gt=0.0, le=10.0)
+    # height and base of the triangle that the camera's saccades make
+    amplitude_px: float = Field(default=5.0, ge=0.0, le=1000.0)
+    # of the two, each by itself: relative
+    amplitude_spread: float = Field(default=0.3, ge=0.0, lt=1.0)
+    # degrees by which the triangle is turned; 0 as N-MNIST's
+    direction: float = Field(default=0.0, ge=-360.0, le=360.0)
+    direction_spread: float = Field(default=180.0, ge=0.0, le=180.0)  # degrees
+    # length of each of the three saccades
+    saccade_us: int = Field(default=100_000, ge=1000, le=10**9)
+    # of a recording's saccades: relative
+    timing_spread: float = Field(default=0.05, ge=0.0, lt=1.0)
+    # share of a saccade's time in which the camera moves; then it rests
+    moving: float = Field(default=0.8, gt=0.0, le=1.0)
+    # background events of a pixel
+    noise_hz: float = Field(default=0.25, ge=0.0, le=10_000.0)
+    # share of them that are on (1): all, where a pixel's reset leaks
+    noise_on: float = Field(default=0.5, ge=0.0, le=1.0)
+    # share of events that are lost
+    drop: float = Field(default=0.1, ge=0.0, lt=1.0)
+    # a pixel that sent an event is silent for so long
+    refractory_us: int = Field(default=2_000, ge=0, le=10**9)
+    # normal: 1 = brighter; inverted: 1 = darker
+    polarity: Literal["normal", "inverted", "random"] = "random"
+
+
+# What a method's paper publishes where it differs from the other defaults (docs/methods.md).
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "kt": {"heads": 2, "loss": "tet", "step_weights": "learned", "statistics": "shared"},
+    "ckd": {"heads": 1, "loss": "tet", "step_weights": "learned", "statistics": "shared"},
+}
+
+
+class MethodRecipe(_Section):
+    """Training method. Each method uses some of the keys (docs/methods.md)."""
+
+    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only"]
+    # classification loss: of the logits' mean over time, or of each step by itself
+    loss: Literal["mean", "tet"] = "mean"
+    # 2: the static stream has a head of its own, which is not deployed
+    heads: Literal[1, 2] = 1
+    # deployed batch norm statistics: of the events alone, or of both streams
+    statistics: Literal["apart", "shared"] = "apart"
+    # learned: a coefficient of each step for alignment and classification
+    step_weights: Literal["fixed", "learned"] = "fixed"
+    alignment: float = Field(default=0.5, ge=0.0)  # weight of 1 - CKA
+    # tmkt: expected share of a mixed sequence that comes from events; 0: no mixup
+    mix_ratio: float = Field(default=0.3, ge=0.0, le=1.0)
+    # tmkt: the ratio at the last step; where not given: mix_ratio
+    mix_ratio_end: float = Field(default=0.3, ge=0.0, le=1.0)
+    modality_guidance: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MAG
+    ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
+    # mix: share of a batch that are recordings, the rest are images
+    real_share: float = Field(default=0.25, ge=0.0, le=1.0)
+    # finetune: share of the steps that learn from images
+    pretrain_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+    # kt, ckd: images are replaced with probability (done steps / steps)^power
+    sliding_power: float = Field(default=3.0, gt=0.0, le=100.0)
+    teacher: str = ""  # ckd: a ResNet's weights, .safetensors; empty: one is trained
+    teacher_steps: int = Field(default=500, ge=1, le=10**7)  # ckd: for so many steps
+    teacher_width: int = Field(default=16, ge=1, le=1024)  # ckd: channels of its first stage
+    distillation: float = Field(default=1.0, ge=0.0)  # ckd: weight of distillation at first
+    distillation_temperature: float = Field(default=4.0, gt=0.0, le=1000.0)
+    # ckd: share of the steps at which the weight has fallen to a half
+    distillation_switch: float = Field(default=0.5, ge=0.0, le=1.0)
+    distillation_steepness: float = Field(default=30.0, gt=0.0, le=10_000.0)
+    # ckd: how unlike a replacement's class may be; 0: always the same class
+    likeness_temperature: float = Field(default=0.1, ge=0.0, le=1000.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        ratio = {"mix_ratio_end": values["mix_ratio"]} if "mix_ratio" in values else {}
+        return {**_PUBLISHED.get(str(values.get("name")), {}), **ratio, **values}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MethodRecipe":
+        if self.step_weights == "learned" and (self.loss != "tet" or not self.alignment):
+            raise ValueError(
+                "step_weights = learned needs loss = tet and an alignment above 0, or nothing holds"
+                " the weights between 0 and 1"
+            )
+        never_mixes = self.mix_ratio == 0.0 and self.mix_ratio_end == 0.0
+        weighs_mixing = bool(self.modality_guidance or self.ratio_perception)
+        if self.name == "tmkt" and never_mixes and weighs_mixing:
+            raise ValueError(
+                "mix_ratio = 0 leaves guidance and perception nothing to tell; set"
+                " modality_guidance and ratio_perception to 0, too"
+            )
+        return self
+
+
+class TrainRecipe(_Section):
+    """Optimisation and augmentation."""
+
+    steps: int = Field(ge=1, le=10**7)
+    batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
+    learning_rate: float = Field(default=5e-3, gt=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    warmup_steps: int = Field(default=20, ge=0, le=10**7)
+    # decay of averaged weights, which are then measured and deployed; 0: the last weights
+    ema: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
+    precision: Literal["fp32", "bf16"] = "fp32"
+    # activations are computed again in the backward pass: less memory, a third more time
+    recompute: bool = False
+    shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
+    rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
+    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    # part of the recipe, because the last bits of sums depend on it
+    threads: int = Field(default=2, ge=1, le=256)
+
+
+class QatRecipe(_Section):
+    """Training on integers, which goes on from a finished run: `tmkt train RUN --qat BITS`
+    (docs/quantisation.md).
+    """
+
+    # of the weights: "4" for all layers, or one number a layer, "8,4,4,8", or by name,
+    # "4,readout=8"; empty: floats
+    bits: str = ""
+    start_sha256: str = ""  # of the weights that it started from
+    distillation: float = Field(default=1.0, ge=0.0)  # weight of what the float network answers
+    transfer: float = Field(default=0.3, ge=0.0)  # weight of the method's own loss
+
+
+class Recipe(_Section):
+    """All that decides one training."""
+
+    data: DataRecipe
+    network: NetworkRecipe
+    static: StaticRecipe = StaticRecipe()
+    method: MethodRecipe
+    train: TrainRecipe
+    qat: QatRecipe = QatRecipe()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.method.teacher and self.static.encoding != "grey":
+            raise ValueError(
+                "method.teacher was trained on images and sees images; set static.encoding=grey, or"
+                " leave it empty to train one here"
+            )
+        if self.static.encoding == "simulated" and self.data.frames == "float":
+            raise ValueError(
+                "a simulated camera gives counts, data.frames = float does not; set"
+                " data.frames=counts or static.encoding=grey"
+            )
+        return self
+
+
+def recipe_keys() -> dict[str, Any]:
+    """Give the type of every key, by its name "section.key"."""
+    sections = {name: field.annotation for name, field in Recipe.model_fields.items()}
+    return {
+        f"{section}.{key}": field.annotation
+        for section, fields in sections.items()
+        for key, field in fields.model_fields.items()  # type: ignore[union-attr]
+    }

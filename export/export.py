@@ -49,7 +49,7 @@ def export_run(
     """
     _check_targets(targets, precision)
     try:
-        from tmkt.export.graph import network_to_nir
+        from tmkt.nir.from_network import network_to_nir
         from tmkt.export.quantise.quantise import quantise
     except ModuleNotFoundError as error:
         raise _missing(error) from None

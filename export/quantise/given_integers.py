@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.nir.errors import refuse
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Neuron, Node
-from tmkt.nir.lower import FloatLayer, lower, refuse
+from tmkt.nir.lower import FloatLayer, lower
 from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
 from tmkt.program.model import Layer, Program
 
@@ -37,7 +38,7 @@ def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[
     nodes = {node.name: node for node in network.graph.nodes}
     shape = network.graph.input_shape
     layers = []
-    for layer in lower(network):
+    for layer in lower(network.graph):
         node = nodes[layer.name]
         unit = (
             float(node.operation.threshold.flat[0])
@@ -62,7 +63,7 @@ def _layer(layer: FloatLayer, node: Node, unit: float) -> Layer:
     for weight in whole.values():
         if np.abs(weight).max(initial=0) > np.iinfo(np.int16).max:
             raise refuse(
-                node,
+                node.name,
                 f"a weight of {np.abs(weight).max()}",
                 "at most 254",
                 "quantise it here: leave out --bits none",
@@ -96,7 +97,7 @@ def _whole(node: Node, what: str, values: NDArray[Any]) -> NDArray[np.float64]:
     if far.max(initial=0) > TOLERANCE:
         found = f"a {what} of {values.reshape(-1)[far.argmax()]:.6g}"
         raise refuse(
-            node,
+            node.name,
             found,
             "whole numbers",
             "quantise it here: leave out --bits none (or correct --dt, which scales them)",
@@ -117,7 +118,7 @@ def _threshold(node: Node, found: float, leaks: bool) -> int:
             " matter"
         )
         raise refuse(
-            node,
+            node.name,
             f"threshold {found:g} with v {rule} threshold",
             "one that a whole number stands for",
             way_out,

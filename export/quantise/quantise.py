@@ -76,7 +76,7 @@ def quantise(
             f"NIR graph: takes {found}, expected {tuple(input_shape)} for both; use the input that"
             " the network was trained on"
         )
-    lowered = lower(network)
+    lowered = lower(network.graph)
     if grids is not None and set(grids) != {layer.name for layer in lowered}:
         found, wanted = ", ".join(grids), ", ".join(layer.name for layer in lowered)
         raise InputError(

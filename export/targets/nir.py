@@ -1,26 +1,11 @@
-"""Writes network.nir, and graphs as NIR in this project's form."""
+"""The target nir: network.nir and integers.nir."""
 
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tmkt.files import writing
 from tmkt.nir.file import import_nir
-from tmkt.nir.graph import (
-    Conv,
-    Delay,
-    Dense,
-    Flatten,
-    Neuron,
-    Node,
-    OrderedGraph,
-    Pool,
-    Scale,
-    Shape,
-)
 
 if TYPE_CHECKING:
     import nir
@@ -32,108 +17,3 @@ def write_nir(graph: "nir.NIRGraph", path: Path) -> None:
     import_nir().write(content, graph)
     with writing(path) as beside:
         beside.write_bytes(content.getvalue())
-
-
-def metadata(dt: float, strict: bool) -> dict[str, Any]:
-    """What NIR has no fields for: a time step in seconds, whether a spike needs v > threshold or v
-    >= threshold, and the rest of our form.
-    """
-    rule = ">" if strict else ">="
-    return {"dt": dt, "reset": "hard", "threshold_rule": rule, "discretisation": "euler"}
-
-
-def flatten_node(shape: Shape) -> "nir.Flatten":
-    """[C, H, W] to [C * H * W], with axes counted from the end: right with a batch axis before them
-    (snnTorch, Norse) and without (NIR).
-    """
-    return import_nir().Flatten({"input": np.array(shape)}, -len(shape), -1)
-
-
-def ordered_to_nir(graph: OrderedGraph) -> "nir.NIRGraph":
-    """An ordered graph as NIR, its input called "input" and its output "output", time constants for
-    steps of `graph.dt`. Float32 arrays.
-
-    Neurons must rest and reset at what NIR can say; all must fire by one rule.
-    """
-    nir = import_nir()
-    names = _names(graph)
-    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(graph.input_shape)})}
-    shapes = {
-        graph.input_name: graph.input_shape,
-        **{node.name: node.shape for node in graph.nodes},
-    }
-    edges: list[tuple[str, str]] = []
-    rules = set()
-    for node in graph.nodes:
-        source = shapes[node.sources[0] if node.sources else node.past[0]]
-        nodes[names[node.name]] = _nir_node(node, source, graph.dt)
-        edges += [(names[source], names[node.name]) for source in (*node.sources, *node.past)]
-        if isinstance(node.operation, Neuron) and node.operation.fires:
-            rules.add(node.operation.strict)
-    last = graph.nodes[-1]
-    nodes["output"] = nir.Output({"output": np.array(last.shape)})
-    edges.append((names[last.name], "output"))
-    assert len(rules) <= 1
-    return nir.NIRGraph(nodes, edges, metadata(graph.dt, True in rules), type_check=False)
-
-
-def _names(graph: OrderedGraph) -> dict[str, str]:
-    """New names: the input is "input", none else is, and none has a slash, which HDF5 and programs
-    give a meaning.
-    """
-    names = {graph.input_name: "input"}
-    taken = {"input", "output"}
-    for node in graph.nodes:
-        name = node.name.replace("/", ".").strip("_") or "node"
-        name = f"n{name}" if name[0].isdigit() else name
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        names[node.name] = name
-    return names
-
-
-def _nir_node(node: Node, source: Shape, dt: float) -> Any:
-    nir, operation = import_nir(), node.operation
-    if isinstance(operation, Conv):
-        o = operation
-        return nir.Conv2d(source[1:], o.weight, o.stride, o.padding, o.dilation, o.groups, o.bias)
-    if isinstance(operation, Dense):
-        return nir.Affine(operation.weight, operation.bias)
-    if isinstance(operation, Pool):
-        pair = np.array([operation.size, operation.size])
-        return (nir.AvgPool2d if operation.average else nir.SumPool2d)(pair, pair, np.array([0, 0]))
-    if isinstance(operation, Flatten):
-        return flatten_node(source)
-    if isinstance(operation, Scale):
-        return nir.Scale(operation.factor)
-    if isinstance(operation, Delay):
-        return nir.Delay(operation.steps * dt)
-    return _nir_neuron(operation, dt)
-
-
-def _nir_neuron(neuron: Neuron, dt: float) -> Any:
-    nir, step = import_nir(), np.float32(dt)
-
-    def tau(decay: NDArray[np.float32]) -> NDArray[np.float32]:
-        return step / decay
-
-    if neuron.decay is None:
-        r = neuron.r / step
-        return nir.IF(r, neuron.threshold, neuron.reset) if neuron.fires else nir.I(r)
-    if neuron.current_decay is None or neuron.gain is None:
-        if neuron.fires:
-            return nir.LIF(tau(neuron.decay), neuron.r, neuron.leak, neuron.threshold, neuron.reset)
-        return nir.LI(tau(neuron.decay), neuron.r, neuron.leak)
-    # snnTorch takes r = tau_mem / dt alone: all gain goes to the current's input.
-    w_in = neuron.gain / neuron.current_decay * neuron.r * neuron.decay
-    given = {
-        "tau_syn": tau(neuron.current_decay),
-        "tau_mem": tau(neuron.decay),
-        "r": 1 / neuron.decay,
-        "v_leak": neuron.leak,
-        "w_in": w_in,
-    }
-    if neuron.fires:
-        return nir.CubaLIF(**given, v_threshold=neuron.threshold, v_reset=neuron.reset)
-    return nir.CubaLI(**given)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tmkt.errors import InputError
-from tmkt.export.targets.nir import ordered_to_nir
 from tmkt.nir.graph import (
     DEFAULT_DT,
     Conv,

@@ -20,7 +20,7 @@ from torch import nn
 from tmkt.datasets.nmnist import SENSOR, find_recordings
 from tmkt.datasets.reading import load_frames
 from tmkt.events.frames import InputContract
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.networks import SpikingNetwork

@@ -22,7 +22,7 @@ from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, from_ranges
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.lower import lower
@@ -73,7 +73,10 @@ def measured(run: Run, kind: str, bits: str, options: argparse.Namespace) -> dic
     }
     if kind == "float":
         network = FloatNetwork(network_to_nir(run.load_network()))
-        exact, shapes = network.run(frames), {layer.name: layer.shape for layer in lower(network)}
+        exact, shapes = (
+            network.run(frames),
+            {layer.name: layer.shape for layer in lower(network.graph)},
+        )
         spikes = {
             name: found[..., : shapes[name][1], : shapes[name][2]]
             for name, found in exact.spikes.items()

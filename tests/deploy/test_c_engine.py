@@ -23,7 +23,7 @@ from tmkt.deploy.engines import c as module
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.program.model import Program

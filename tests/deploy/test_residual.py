@@ -22,7 +22,7 @@ from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.export import export_run
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.export.targets.nir import write_nir
@@ -69,7 +69,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_branches_are_equalised_by_relays_that_are_shared(bundle: Bundle) -> None:
     program = bundle.program
-    lag, held = lags(program), relays(program)
+    lag, held = lags(program.layers), relays(program.layers)
     assert not fits_netx(program)
     assert bundles.LAVA not in bundle.manifest["files"]
     for layer in program.layers:
@@ -81,7 +81,7 @@ def test_branches_are_equalised_by_relays_that_are_shared(bundle: Bundle) -> Non
     assert (
         held["conv8_3"] == 3
     )  # a shortcut passes both blocks' convolutions on the way to the read-out
-    assert relay_neurons(program) == sum(
+    assert relay_neurons(program.layers) == sum(
         steps * np.prod(program.shape_of(name)) for name, steps in held.items()
     )
 
@@ -149,7 +149,7 @@ def test_a_trained_run_is_exported_and_all_engines_agree(tmp_path: Path) -> None
     assert not any(report["faults"].values())
     assert (
         fit(from_program(bundle.program), load_device("loihi2"))["relay_neurons"]
-        == relay_neurons(bundle.program)
+        == relay_neurons(bundle.program.layers)
         > 0
     )
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.given_integers import take_integers
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.program_nir import program_to_nir
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.float_network import FloatNetwork, FloatOutput
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.simulator.simulator import Simulator
 
 SHAPE = (2, 6, 6)

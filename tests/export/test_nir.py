@@ -9,7 +9,7 @@ import pytest
 import torch
 from example_networks import make_frames, make_network
 
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.program_nir import program_to_nir

@@ -14,9 +14,9 @@ import pytest
 from example_networks import make_frames, make_network, torch_run
 from numpy.typing import NDArray
 
-from tmkt.export.graph import network_to_nir
 from tmkt.export.targets.onnx_float import write_onnx_float
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 
 SHAPE = (2, 34, 34)
 

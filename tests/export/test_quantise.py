@@ -11,10 +11,10 @@ from example_networks import make_frames, make_network
 from plain_program import run_plain
 
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise import quantise as module
 from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 
 DT = 1e-4
 

@@ -13,7 +13,6 @@ from plain_program import run_plain
 from random_programs import frames_for, programs
 
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise import calibration
 from tmkt.export.quantise.calibration import (
     InputStatistics,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c
 from tmkt.export.targets.nir import write_nir
@@ -25,6 +25,7 @@ from tmkt.export.targets.onnx import write_onnx
 from tmkt.export.targets.onnx_float import write_onnx_float
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.lower import FloatLayer, lower
+from tmkt.nir.order import order
 
 NETWORKS = [
     ("sew-resnet18", (2, 17, 19)),
@@ -76,7 +77,7 @@ def test_the_graph_and_its_lowered_layers_spike_as_the_network_does(
     found = network.run(frames)
     assert list(found.spikes) == list(spikes)
     np.testing.assert_allclose(found.readout, logits, atol=1e-4)
-    layers = lower(network)
+    layers = lower(network.graph)
     assert [layer.name for layer in layers] == [*spikes, "readout"]
     for layer in layers[:-1]:
         expected = spikes[layer.name]
@@ -224,7 +225,7 @@ def test_synapses_of_their_own_into_one_layer_share_one_scale() -> None:
         program.layers[1].bias / report[1]["scale"], 0.1, atol=0.05
     )  # and what makes up for rounding
     assert report[1]["largest_weight"] == 254
-    layers = lower(FloatNetwork(graph))
+    layers = lower(order(graph))
     np.testing.assert_array_equal(
         replay(layers[1], {"input": frames, "a": FloatNetwork(graph).run(frames).spikes["a"]}),
         spikes_of(graph, frames, "b"),
@@ -257,7 +258,7 @@ def test_a_map_that_is_read_whole_and_in_windows_keeps_what_either_reads() -> No
         ("b", "flat"),
         ("flat", "out"),
     ]
-    cropped = lower(FloatNetwork(graph_of(nodes, edges, "out")))
+    cropped = lower(order(graph_of(nodes, edges, "out")))
     assert [layer.shape for layer in cropped] == [(3, 6, 6), (4, 3, 3), (2,)]
     whole = {
         "c_synapse": conv(1, 3, (7, 7), 5),
@@ -273,7 +274,7 @@ def test_a_map_that_is_read_whole_and_in_windows_keeps_what_either_reads() -> No
         ("c_out", "last"),
         ("out", "last"),
     ]
-    kept = lower(FloatNetwork(graph_of(nodes, edges, "last")))
+    kept = lower(order(graph_of(nodes, edges, "last")))
     assert {layer.name: layer.shape for layer in kept}["a"] == (3, 7, 7)
 
 

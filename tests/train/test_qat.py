@@ -13,7 +13,7 @@ from plain_program import run_plain
 
 from tmkt.errors import InputError
 from tmkt.export.export import export_run
-from tmkt.export.graph import network_to_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
 from tmkt.program.simulator.simulator import Simulator

@@ -9,9 +9,10 @@ import numpy as np
 
 from tmkt.errors import InputError
 from tmkt.nir.conventions import Conventions, settle
+from tmkt.nir.errors import refuse, require
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import Node, OrderedGraph, Shape
-from tmkt.nir.operations import operation, refuse, require
+from tmkt.nir.operations import operation
 
 if TYPE_CHECKING:
     import nir

@@ -2,14 +2,28 @@
 length, as every synapse takes a step.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.program.model import INPUT, Program, Synapse, pooled
+
+
+class WiredLayer(Protocol):
+    """A layer and its synapses, whether its weights are integers yet or not."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def synapses(self) -> tuple[Synapse, ...]: ...
+    @property
+    def fires(self) -> bool: ...
 
 
 def fits_netx(program: Program) -> bool:
@@ -37,14 +51,14 @@ def fits_netx(program: Program) -> bool:
     return True
 
 
-def lags(program: Program) -> dict[str, int]:
+def lags(layers: Sequence[WiredLayer]) -> dict[str, int]:
     """How many steps behind the first layer's each layer's neurons are updated, where every synapse
     takes one step; -1 for the input.
 
     A layer must wait for the latest of what it reads.
     """
     lag = {INPUT: -1}
-    for layer in program.layers:
+    for layer in layers:
         lag[layer.name] = 1 + max(
             (lag[synapse.source] for synapse in layer.synapses if synapse.source != layer.name),
             default=-1,
@@ -52,7 +66,7 @@ def lags(program: Program) -> dict[str, int]:
     return lag
 
 
-def relays(program: Program) -> dict[str, int]:
+def relays(layers: Sequence[WiredLayer]) -> dict[str, int]:
     """For each layer whose spikes must also arrive later than they would, by how many steps at
     most.
 
@@ -60,9 +74,9 @@ def relays(program: Program) -> dict[str, int]:
     Lava's convolution has no delays (its dense synapses have). All that read the layer share them.
     The input needs none: what feeds it can send it again, later.
     """
-    lag, fires = lags(program), {layer.name: layer.fires for layer in program.layers}
+    lag, fires = lags(layers), {layer.name: layer.fires for layer in layers}
     most: dict[str, int] = {}
-    for layer in program.layers:
+    for layer in layers:
         for synapse in layer.synapses:
             wait = lag[layer.name] - 1 - lag[synapse.source]
             if synapse.source != layer.name and wait > 0 and fires.get(synapse.source, False):
@@ -70,11 +84,10 @@ def relays(program: Program) -> dict[str, int]:
     return most
 
 
-def relay_neurons(program: Program) -> int:
+def relay_neurons(layers: Sequence[WiredLayer]) -> int:
     """How many neurons the relays take: the price of branches on a chip."""
-    return sum(
-        steps * int(np.prod(program.shape_of(name))) for name, steps in relays(program).items()
-    )
+    shapes = {layer.name: layer.shape for layer in layers}
+    return sum(steps * int(np.prod(shapes[name])) for name, steps in relays(layers).items())
 
 
 def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:

@@ -32,7 +32,7 @@ class Graph:
     def __init__(self, program: Program, frames: NDArray[np.uint8]) -> None:
         """`frames` uint8 [samples, steps, C, H, W], which will run back to back."""
         self.program = program
-        self.lag = lags(program)
+        self.lag = lags(program.layers)
         self.depth = max(self.lag.values()) + 1
         self.frames = frames
         self.neurons: dict[str, Any] = {}

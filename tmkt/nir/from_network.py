@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tmkt.errors import InputError
-from tmkt.export.targets.nir import flatten_node
 from tmkt.networks import SpikingNetwork
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
@@ -17,6 +16,7 @@ from tmkt.networks.sew_resnet import SewBlock, SpikingConv
 from tmkt.networks.vgg import Block
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
+from tmkt.nir.to_nir import flatten_node
 
 if TYPE_CHECKING:
     import nir

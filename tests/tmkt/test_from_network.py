@@ -5,8 +5,8 @@ import pytest
 from example_networks import make_frames, make_network, torch_run
 
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def export_run(
     """
     _check_targets(targets, precision)
     try:
-        from tmkt.nir.from_network import network_to_nir
         from tmkt.export.quantise.quantise import quantise
+        from tmkt.nir.from_network import network_to_nir
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     data = run.recipe.data

@@ -16,7 +16,7 @@ from tmkt.nir.lower import FloatLayer, lower
 from tmkt.nir.normalise import normalise_nodes
 from tmkt.nir.order import order
 from tmkt.program.lava_form import relay_neurons
-from tmkt.program.model import Program, Synapse
+from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 
 BITS = 8  # of a weight that is not an integer yet: the default of an export
@@ -88,15 +88,7 @@ def from_program(program: Program) -> Network:
 
     A weight takes the bits that its layer's integers need once their common power of two is out.
     """
-    layers = tuple(
-        Population(
-            layer.name,
-            layer.shape,
-            tuple(_connection(s, s.weight.shape, _bits(s)) for s in layer.synapses),
-            layer.fires,
-        )
-        for layer in program.layers
-    )
+    layers = tuple(_population(layer) for layer in program.layers)
     return Network(program.input_shape, layers, relay_neurons(program.layers))
 
 
@@ -134,6 +126,12 @@ def from_graph(graph: OrderedGraph) -> Network:
     return Network(graph.input_shape, layers, relay_neurons(lowered))
 
 
+def _population(layer: Layer) -> Population:
+    bits = _bits(layer)
+    connections = tuple(_connection(s, s.weight.shape, bits) for s in layer.synapses)
+    return Population(layer.name, layer.shape, connections, layer.fires)
+
+
 def _float_population(layer: FloatLayer) -> Population:
     pairs = zip(layer.synapses, layer.weights, strict=True)
     connections = tuple(_connection(s, weight.shape, BITS) for s, weight in pairs)
@@ -159,12 +157,15 @@ def _connection(s: Synapse, weights: tuple[int, ...], bits: int) -> Connection:
     )
 
 
-def _bits(synapse: Synapse) -> int:
-    magnitudes = np.abs(synapse.weight.astype(np.int64))
-    together = int(
-        np.bitwise_or.reduce(magnitudes, axis=None)
-    )  # its trailing zeros are those that all weights share
+def _bits(layer: Layer) -> int:
+    """Bits of a layer's weights, sign included: its synapses share one scale."""
+    magnitudes = [np.abs(synapse.weight.astype(np.int64)) for synapse in layer.synapses]
+    # zero bits at the end of this are those that all weights share
+    together = 0
+    for values in magnitudes:
+        together |= int(np.bitwise_or.reduce(values, axis=None))
     if together == 0:
         return 1
     shift = (together & -together).bit_length() - 1
-    return int(magnitudes.max() >> shift).bit_length() + 1
+    largest = max(int(values.max(initial=0)) for values in magnitudes)
+    return (largest >> shift).bit_length() + 1

@@ -19,6 +19,7 @@ from tmkt.nir.graph import (
     Pool,
     Shape,
 )
+from tmkt.nir.to_nir import ordered_to_nir
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, pooled
 

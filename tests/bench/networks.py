@@ -20,10 +20,10 @@ from torch import nn
 from tmkt.datasets.nmnist import SENSOR, find_recordings
 from tmkt.datasets.reading import load_frames
 from tmkt.events.frames import InputContract
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.networks import SpikingNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import Program
 from tmkt.recipe import NetworkRecipe, load_recipe

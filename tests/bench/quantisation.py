@@ -22,9 +22,9 @@ from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, from_ranges
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import lower
 from tmkt.program.simulator.simulator import Simulator
 from tmkt.program.weight_grid import WeightGrid

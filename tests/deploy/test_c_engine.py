@@ -23,9 +23,9 @@ from tmkt.deploy.engines import c as module
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Program
 
 ORIGIN: dict[str, Any] = {"dataset": "nmnist", "trained_on": [], "images_trained_on": {}}

@@ -18,9 +18,9 @@ from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCou
 from tmkt.deploy.energy.activity import Activity
 from tmkt.deploy.energy.neurobench import neurobench as by_name
 from tmkt.deploy.trace import Trace, count
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.connectivity import connectivity_of
 from tmkt.program.model import Layer, Program, conv_shape
 

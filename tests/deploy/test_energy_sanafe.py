@@ -29,9 +29,9 @@ from tmkt.deploy.fit.placement import Placement, place
 from tmkt.deploy.fit.traffic import traffic
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import INPUT, Program
 from tmkt.program.simulator.simulator import Simulator
 from tmkt.recipe import load_recipe

@@ -33,6 +33,14 @@ def test_a_recipe_a_run_a_nir_file_and_a_bundle_are_all_placed(tmkt: Any, pipeli
         assert all(row["source"] for row in report["limits"])
 
 
+def test_a_recipe_of_a_fixed_family_has_all_its_layers(tmkt: Any) -> None:
+    done = tmkt("fit", "ncaltech101-kt", "--json")
+    names = [layer["name"] for layer in done.json["layers"]]
+    assert names == [*(f"conv{i}" for i in range(1, 9)), "readout"]
+    assert done.code == 1
+    assert not done.json["fits"]
+
+
 def test_recordings_give_traffic_and_a_narrower_time(tmkt: Any, pipeline: Any) -> None:
     counted = tmkt(
         "fit",

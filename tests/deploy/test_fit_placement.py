@@ -28,9 +28,9 @@ from tmkt.deploy.fit.network import (
 from tmkt.deploy.fit.placement import capacity, place
 from tmkt.deploy.fit.traffic import expected
 from tmkt.errors import InputError
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import NetworkRecipe
 

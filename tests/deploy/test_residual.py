@@ -22,11 +22,11 @@ from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.export import export_run
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.lava_form import fits_netx, lags, relay_neurons, relays
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.recipe import parse_recipe

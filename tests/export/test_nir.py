@@ -9,11 +9,11 @@ import pytest
 import torch
 from example_networks import make_frames, make_network
 
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.program_nir import program_to_nir
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.simulator.simulator import Simulator
 
 

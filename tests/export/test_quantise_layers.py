@@ -24,6 +24,7 @@ from tmkt.export.quantise.calibration import (
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.quantise.report import describe_answers, describe_spikes
 from tmkt.export.quantise.rounding import WeightRounder, choose_grid
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Layer, Synapse, conv_shape
 from tmkt.program.weight_grid import WeightGrid, bits_of
 

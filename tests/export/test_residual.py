@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from tmkt.errors import InputError
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
 from tmkt.export.targets.onnx_float import write_onnx_float
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import FloatLayer, lower
 from tmkt.nir.order import order
 

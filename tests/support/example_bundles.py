@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.events.frames import InputContract
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Program
 
 SHAPE, STEPS = (2, 13, 13), 6

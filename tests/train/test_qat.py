@@ -13,9 +13,9 @@ from plain_program import run_plain
 
 from tmkt.errors import InputError
 from tmkt.export.export import export_run
-from tmkt.nir.from_network import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.networks import SpikingNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.program.simulator.simulator import Simulator
 from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe, parse_recipe

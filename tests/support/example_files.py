@@ -1,6 +1,4 @@
-"""Recordings as bytes, written the plain way, apart from our own writers: what readers are tested
-with.
-"""
+"""Recordings as bytes for the readers' tests, written plainly and apart from our own writers."""
 
 import struct
 from itertools import groupby
@@ -13,17 +11,19 @@ import zstandard
 from numpy.typing import NDArray
 
 from tmkt.events.types import Events
+from tmkt.readers import FileSource, open_events
 from tmkt.readers.writers import WRITERS, write_events
 
 SENSOR = (100, 120)  # (height, width): fits all formats but AEDAT 2
 Rows = list[tuple[int, int, int, int]]  # t, x, y, p
 LZ4, ZSTD = (1, 2), (3, 4)
+AEDAT3_HEADER = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
 
 
 def random_events(
     n: int, sensor: tuple[int, int] = SENSOR, seed: int = 0, step_us: int = 300
 ) -> Events:
-    """Sorted events; some share a stamp, or follow each other in x."""
+    """Draw sorted events; some share a stamp, or follow each other in x."""
     rng = np.random.default_rng(seed)
     t = 5 + np.cumsum(rng.integers(0, step_us, n) * rng.integers(0, 2, n))
     x, y, p = (rng.integers(0, high, n) for high in (sensor[1], sensor[0], 2))
@@ -33,6 +33,7 @@ def random_events(
 
 
 def rows(chunks: Any) -> Rows:
+    """List the events of chunks."""
     return [
         row
         for e in chunks
@@ -40,8 +41,24 @@ def rows(chunks: Any) -> Rows:
     ]
 
 
+def read_bytes(
+    path: Path, data: bytes, sensor: tuple[int, int] | None = None, format: str | None = None
+) -> tuple[Rows, FileSource]:
+    """Write a file and read it with repairs."""
+    path.write_bytes(data)
+    source = open_events(path, sensor=sensor, repair=True, format=format)
+    return rows(source), source
+
+
+def opened(path: Path, layout: str | None = None) -> FileSource:
+    """Open a source to look at its header, and close it."""
+    source = open_events(path, layout=layout)
+    source.close()
+    return source
+
+
 def write_example(format: str, path: Path, events: Events) -> Path:
-    """`events` in any format that is read: by our writers, and plainly where we write none."""
+    """Write events in any format that is read: by our writer, or plainly if we have none."""
     if format in WRITERS:
         write_events([events], path, format, events.sensor)
     elif format == "aedat1":
@@ -65,7 +82,7 @@ def structured(events: Events) -> NDArray[Any]:
 
 
 def aedat1(events: Events) -> bytes:
-    """A DVS128's records of 6 bytes: x from the right, y from below, on = 0."""
+    """Encode a DVS128's records of 6 bytes: x from the right, y from below, on = 0."""
     head = b"#!AER-DAT1.0\r\n# a comment\r\n"
     return head + b"".join(
         struct.pack(">HI", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t)
@@ -74,16 +91,15 @@ def aedat1(events: Events) -> bytes:
 
 
 def aedat3(events: Events) -> bytes:
-    """Packets of at most 100 polarity events, as a DVS128 Gesture archive holds them."""
-    head = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
-    return head + b"".join(
+    """Encode packets of at most 100 polarity events, as a DVS128 Gesture archive has them."""
+    return AEDAT3_HEADER + b"".join(
         aedat3_packet(_part(events, slice(start, start + 100)))
         for start in range(0, len(events), 100)
     )
 
 
 def aedat3_packet(events: Events, overflow: int = 0) -> bytes:
-    """A packet of polarity events, with one invalid event at its end."""
+    """Encode a packet of polarity events, with one invalid event at its end."""
     words = [(x << 17 | y << 2 | p << 1 | 1, t) for t, x, y, p in rows([events])]
     words.append((0, words[-1][1]))
     n = len(words)
@@ -99,8 +115,9 @@ def _part(events: Events, part: slice) -> Events:
 def aedat4(
     streams: dict[int, list[Events]], compression: int = 1, table: bool = True, sizes: bool = True
 ) -> bytes:
-    """A packet for each of a stream's parts, in turn, with packets of an IMU between; `table`: with
-    a data table at the end.
+    """Encode a packet for each of a stream's parts, in turn, with packets of an IMU between.
+
+    `table`: with a data table at the end.
     """
     nodes = ""
     for identity, parts in streams.items():
@@ -152,14 +169,14 @@ def _compressed(data: bytes, compression: int) -> bytes:
 
 
 def _buffer(kind: bytes, items: Rows) -> bytes:
-    """Size, then a FlatBuffer: a table of one field, a vector of 16-byte structures."""
+    """Encode a size, then a FlatBuffer: a table of one field, a vector of 16-byte structures."""
     body = struct.pack("<I4sHHH2xiI", 16, kind, 6, 8, 4, 8, 4)
     body += struct.pack("<I", len(items)) + b"".join(struct.pack("<qhhB3x", *row) for row in items)
     return struct.pack("<I", len(body)) + body
 
 
 def ecf_chunk(events: Events, mode: int) -> bytes:
-    """Prophesee's codec; `mode`: 2 packs y, x and p, 1 packs x and p, 0 neither."""
+    """Encode in Prophesee's codec; `mode`: 2 packs y, x and p, 1 packs x and p, 0 neither."""
     t, x, y, p = (values.tolist() for values in (events.t, events.x, events.y, events.p))
     out = struct.pack("<IQ", len(t) << 2 | mode, t[0])
     now = t[0]
@@ -213,8 +230,9 @@ def ecf_chunk(events: Events, mode: int) -> bytes:
 
 
 def write_ecf(path: Path, events: Events, chunk: int, modes: tuple[int, ...] = (0, 1, 2)) -> None:
-    """Prophesee's HDF5: /CD/events in chunks, compressed by these modes in turn, written as they
-    are: nobody needs the filter's plug-in.
+    """Write Prophesee's HDF5: /CD/events in chunks, compressed by these modes in turn.
+
+    The chunks are written as they are: nobody needs the filter's plug-in.
     """
     import h5py
 

@@ -1,5 +1,6 @@
-"""HDF5 files that must not be read: said before anything of them is unpacked, and damaged ones that
-libhdf5 would never return from.
+"""HDF5 files that must not be read are refused before anything is unpacked.
+
+So are damaged files that libhdf5 would never return from.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ def write(path: Path, **content: Any) -> Path:
 
 
 def read_all(path: Path) -> None:
-    """Reads everything, as a reader of the whole file does."""
+    """Read everything, as a reader of the whole file does."""
     with h5py.File(path, "r") as file:
         file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
 

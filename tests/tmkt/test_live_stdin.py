@@ -1,6 +1,4 @@
-"""Events as lines of text on standard input: what a pipe delivers, however it is cut, and what is
-said of lines that are none.
-"""
+"""Events as lines of text on standard input, however the pipe is cut, and lines that are none."""
 
 import os
 import threading

@@ -1,6 +1,4 @@
-"""The check behind every reader: its rules, their counters, and that the cut into chunks changes
-nothing.
-"""
+"""The check behind every reader: its rules, their counters, and any cut into chunks."""
 
 from pathlib import Path
 

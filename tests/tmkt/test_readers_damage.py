@@ -1,5 +1,6 @@
-"""Damaged recordings: an error of one line, or repairs that are counted; never a hang, never an
-impossible event.
+"""Damaged recordings: an error of one line, or counted repairs.
+
+Never a hang, never an impossible event.
 """
 
 import random
@@ -43,7 +44,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def read_damaged(
     path: Path, data: bytes, sensor: tuple[int, int], repair: bool
 ) -> tuple[int, Counters] | str:
-    """Events delivered and counters, or the error's line."""
+    """Give the number of events delivered and the counters, or the error's line."""
     path.write_bytes(data)
     last = -1
     try:

@@ -1,4 +1,4 @@
-"""Whole recordings: real ones, through every format and back, and in pieces of any size."""
+"""Whole recordings: real ones, conversions through every format, and pieces of any size."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_a_real_recording_goes_through_every_format_and_back(
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One recording in every format that is read."""
+    """Write one recording in every format that is read."""
     folder = tmp_path_factory.mktemp("examples")
     for format in READ:
         write_example(format, folder / format, random_events(700, SENSORS.get(format, SENSOR)))

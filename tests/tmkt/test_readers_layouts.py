@@ -1,6 +1,4 @@
-"""What bytes mean, format by format: records written out by hand, and the traps that published
-files set.
-"""
+"""Bytes of all formats but AEDAT, written out by hand, and the traps that published files set."""
 
 import struct
 from dataclasses import replace
@@ -10,152 +8,35 @@ import numpy as np
 import pytest
 from example_files import (
     SENSOR,
-    Rows,
-    aedat3_packet,
-    aedat4,
     ecf_chunk,
+    opened,
     random_events,
+    read_bytes,
     rows,
     structured,
     write_ecf,
 )
 
 from tmkt.errors import InputError
-from tmkt.readers import FileSource, open_events
+from tmkt.readers import open_events
 from tmkt.readers.files import TimeUnit
 
-DVS128 = b"#!AER-DAT2.0\r\n# AEChip: ch.unizh.ini.jaer.chip.retina.DVS128\r\n"
-DAVIS346 = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346blue\r\n"
 EVT2 = b"% evt 2.0\n% geometry 640x480\n"
 EVT3 = b"% evt 3.0\n% format EVT3;height=720;width=1280\n% end\n"
 DAT = b"% Data file containing CD events.\n% Version 2\n% Height 100\n% Width 120\n\x0c\x08"
 ES = b"Event Stream\2\0\0\1" + struct.pack("<HH", 120, 100)
 
 
-def read(
-    path: Path, data: bytes, sensor: tuple[int, int] | None = None, format: str | None = None
-) -> tuple[Rows, FileSource]:
-    path.write_bytes(data)
-    source = open_events(path, sensor=sensor, repair=True, format=format)
-    return rows(source), source
-
-
-def opened(path: Path, layout: str | None = None) -> FileSource:
-    """A source whose events nobody wants."""
-    source = open_events(path, layout=layout)
-    source.close()
-    return source
-
-
 def test_atis_overflow_records_add_8192_us_and_silent_wraps_are_counted(tmp_path: Path) -> None:
     event = b"\x03\x04\x80\x00\x05"
     marker = b"\x00\xf0\x00\x00\x00"
     late = b"\x03\x04\x7f\xff\xff"
-    found, source = read(
+    found, source = read_bytes(
         tmp_path / "a.bin", event * 2 + marker * 2 + event + late + event, (8, 8), "atis"
     )
     # The wrap: 2^23 us more than the stamp says.
     assert [row[0] for row in found] == [5, 5, 16389, 16384 + 2**23 - 1, 16384 + 2**23 + 5]
     assert (found[0], found[3][3], source.counters.wraps) == ((5, 3, 4, 1), 0, 1)
-
-
-def test_dvs128_counts_x_from_the_right_y_from_below_and_marks_on_by_0(tmp_path: Path) -> None:
-    event = struct.pack(">II", 100 << 8 | 7 << 1 | 0, 9)
-    special = struct.pack(">II", 0x8000, 10)
-    found, source = read(
-        tmp_path / "a.aedat",
-        DVS128 + event + special + struct.pack(">II", 100 << 8 | 7 << 1 | 1, 11),
-    )
-    assert found == [(9, 120, 27, 1), (11, 120, 27, 0)]
-    assert (source.sensor, source.notes) == ((128, 128), [])
-
-
-def test_davis_frames_and_external_events_are_skipped_and_a_record_may_begin_like_a_comment(
-    tmp_path: Path,
-) -> None:
-    first = 0x23 << 24 | 30 << 12 | 1 << 11  # begins with '#'
-    y = first >> 22 & 0x1FF
-    skipped = [1 << 31 | 5 << 12, 1 << 10 | 5 << 12]
-    found, source = read(
-        tmp_path / "a.aedat",
-        DAVIS346 + b"".join(struct.pack(">II", a, 7) for a in (first, *skipped)),
-    )
-    assert (found, source.sensor) == ([(7, 345 - 30, 259 - y, 1)], (260, 346))
-
-
-def test_aedat_without_a_chip_is_taken_for_a_dvs128_unless_its_addresses_are_wider(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "a.aedat"
-    _, source = read(path, b"#!AER-DAT2.0\n" + struct.pack(">II", 5, 9))
-    assert source.notes == ["the header names no chip: DVS128 assumed"]
-    path.write_bytes(b"#!AER-DAT2.0\n" + struct.pack(">II", 5 << 22, 9))
-    with pytest.raises(InputError, match="not of a DVS128; name the chip with --layout"):
-        open_events(path)
-    assert opened(path, "davis240").sensor == (180, 240)
-    path.write_bytes(b"#!AER-DAT2.0\n# AEChip: ch.example.Unknown\n" + struct.pack(">II", 5, 9))
-    with pytest.raises(InputError, match=r"recorded with ch\.example\.Unknown"):
-        open_events(path)
-    path.write_bytes(b"#!AER-DAT1.0\n" + struct.pack(">HI", 5, 9))
-    with pytest.raises(InputError, match="addresses of 16 bits"):
-        open_events(path, layout="davis240")
-
-
-def test_aedat_and_dat_clocks_of_32_bits_are_continued(tmp_path: Path) -> None:
-    stamps = [2**32 - 2_000_000, 1_000_000, 2_000_000]
-    found, source = read(
-        tmp_path / "a.aedat", DVS128 + b"".join(struct.pack(">II", 1, t) for t in stamps)
-    )
-    expected = [stamps[0], 2**32 + 1_000_000, 2**32 + 2_000_000]
-    assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
-    found, source = read(
-        tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps)
-    )
-    assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
-
-
-AEDAT3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
-
-
-def test_aedat3_is_read_and_what_is_no_valid_polarity_event_is_skipped(tmp_path: Path) -> None:
-    first, second = random_events(50, (128, 128)), random_events(60, (128, 128), seed=1)
-    special = struct.pack("<hhiiiiii", 0, 1, 8, 4, 0, 3, 1, 1) + bytes(24)  # capacity for 3
-    data = aedat3_packet(first) + special + aedat3_packet(second, overflow=1)
-    found, source = read(tmp_path / "a.aedat", AEDAT3 + data)
-    later = replace(second, t=second.t + 2**31)  # the clock of 31 bits ran over once
-    assert found == rows([first, later])
-    assert (source.format, source.sensor, source.notes) == ("aedat3", (128, 128), [])
-
-
-@pytest.mark.parametrize(
-    ("chip", "sensor"), [("DAVIS240C", (180, 240)), ("DAVIS346B", (260, 346)), ("Dynap-SE", None)]
-)
-def test_aedat3_sensors_are_known_by_the_source_line(
-    tmp_path: Path, chip: str, sensor: tuple[int, int] | None
-) -> None:
-    (tmp_path / "a.aedat").write_bytes(AEDAT3.replace(b"DVS128", chip.encode()))
-    assert opened(tmp_path / "a.aedat").sensor == sensor
-
-
-@pytest.mark.parametrize("compression", range(5))
-@pytest.mark.parametrize("table", [True, False])
-def test_aedat4_is_read_with_every_compression_with_and_without_a_data_table(
-    tmp_path: Path, compression: int, table: bool
-) -> None:
-    events = random_events(200)
-    found, source = read(tmp_path / "a.aedat4", aedat4({0: [events]}, compression, table))
-    assert (found, source.sensor, source.notes) == (rows([events]), SENSOR, [])
-
-
-def test_aedat4_of_several_streams_gives_the_one_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "a.aedat4"
-    left, right = random_events(50), random_events(60, seed=1)
-    path.write_bytes(aedat4({0: [left], 3: [right]}, sizes=False))
-    assert rows(open_events(path, stream=1, sensor=SENSOR)) == rows([right])
-    source = opened(path)
-    assert (source.sensor, source.notes) == (None, ["2 event streams: stream 0 taken (--stream)"])
-    with pytest.raises(InputError, match="holds 2 streams of events, but --stream says 2"):
-        open_events(path, stream=2)
 
 
 def evt2(*words: tuple[int, int]) -> bytes:
@@ -167,13 +48,13 @@ def test_evt2_joins_high_and_low_stamps_and_counts_what_comes_before_the_first(
 ) -> None:
     event = 3 << 22 | 600 << 11 | 400
     data = evt2((1, event), (8, 2), (0, event), (10, 1), (1, event), (14, 0), (15, 0), (7, 0))
-    found, source = read(tmp_path / "a.raw", data)
+    found, source = read_bytes(tmp_path / "a.raw", data)
     assert found == [(131, 600, 400, 0), (131, 600, 400, 1)]
     assert (source.counters.bad_records, source.sensor) == (2, (480, 640))
 
 
 def test_evt2_goes_on_where_its_clock_of_34_bits_runs_over(tmp_path: Path) -> None:
-    found, source = read(tmp_path / "a.raw", evt2((8, 2**28 - 1), (1, 0), (8, 0), (1, 0)))
+    found, source = read_bytes(tmp_path / "a.raw", evt2((8, 2**28 - 1), (1, 0), (8, 0), (1, 0)))
     assert ([row[0] for row in found], source.counters.wraps) == ([2**34 - 64, 2**34], 1)
 
 
@@ -194,7 +75,7 @@ def test_evt3_vectors_start_at_a_base_and_go_on_behind_each_other(tmp_path: Path
         (2, 300),
         (9, 0),
     ]
-    found, source = read(tmp_path / "a.raw", evt3(*words))
+    found, source = read_bytes(tmp_path / "a.raw", evt3(*words))
     assert found == [(4103, x, 9, 1) for x in (100, 111, 112, 114)] + [(4103, 300, 10, 0)]
     assert (source.counters.bad_records, source.sensor) == (2, (720, 1280))
 
@@ -214,7 +95,7 @@ def test_evt3_low_stamps_that_step_back_are_no_carry_and_high_ones_wrap_after_16
         (6, 1),
         (2, 4),
     ]
-    found, source = read(tmp_path / "a.raw", evt3(*words))
+    found, source = read_bytes(tmp_path / "a.raw", evt3(*words))
     assert found == [(4094 * 4096 + 4000, 1, 0, 0), (4095 * 4096, 3, 0, 0), (2**24 + 1, 4, 0, 0)]
     assert (
         source.counters.backward,
@@ -224,7 +105,7 @@ def test_evt3_low_stamps_that_step_back_are_no_carry_and_high_ones_wrap_after_16
 
 
 def test_evt3_vectors_beyond_the_last_column_are_dropped(tmp_path: Path) -> None:
-    found, source = read(tmp_path / "a.raw", evt3((8, 1), (3, 1275), *[(4, 0xFFF)] * 500))
+    found, source = read_bytes(tmp_path / "a.raw", evt3((8, 1), (3, 1275), *[(4, 0xFFF)] * 500))
     assert [row[1] for row in found] == list(range(1275, 1280))
     assert source.counters.outside_sensor == 12 * 500 - 5
 
@@ -232,11 +113,11 @@ def test_evt3_vectors_beyond_the_last_column_are_dropped(tmp_path: Path) -> None
 def test_prophesee_headers_end_where_data_begin_even_if_those_look_like_a_comment(
     tmp_path: Path,
 ) -> None:
-    found, _ = read(
+    found, _ = read_bytes(
         tmp_path / "a.raw", EVT2 + b"% \x01\x80" + struct.pack("<II", 1 << 28, 1 << 28 | 10)
     )
     assert found == [(0x12025 << 6, 0, 0, 1), (0x12025 << 6, 0, 10, 1)]
-    found, _ = read(
+    found, _ = read_bytes(
         tmp_path / "b.raw", EVT2 + b"% end\n" + b"% x\n" + struct.pack("<II", 8 << 28, 1 << 28)
     )
     assert found == [(0, 0, 0, 1)]
@@ -277,8 +158,19 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path, data: bytes, messag
         open_events(tmp_path / "a.dat")
 
 
+def test_dat_clocks_of_32_bits_are_continued(tmp_path: Path) -> None:
+    stamps = [2**32 - 2_000_000, 1_000_000, 2_000_000]
+    found, source = read_bytes(
+        tmp_path / "a.dat", DAT + b"".join(struct.pack("<II", t, 1) for t in stamps)
+    )
+    expected = [stamps[0], 2**32 + 1_000_000, 2**32 + 2_000_000]
+    assert ([row[0] for row in found], source.counters.wraps) == (expected, 1)
+
+
 def test_dat_packs_x_y_and_polarity(tmp_path: Path) -> None:
-    found, source = read(tmp_path / "a.dat", DAT + struct.pack("<II", 7, 1 << 28 | 99 << 14 | 119))
+    found, source = read_bytes(
+        tmp_path / "a.dat", DAT + struct.pack("<II", 7, 1 << 28 | 99 << 14 | 119)
+    )
     assert (found, source.sensor) == ([(7, 119, 99, 1)], (100, 120))
 
 
@@ -289,7 +181,7 @@ def test_event_stream_counts_y_from_below_and_skips_resets(tmp_path: Path) -> No
         + bytes((0,))
         + struct.pack("<HH", 8, 0)
     )
-    found, source = read(tmp_path / "a.es", ES + data)
+    found, source = read_bytes(tmp_path / "a.es", ES + data)
     assert (found, source.sensor) == ([(257, 7, 0, 1), (257, 8, 99, 0)], (100, 120))
 
 

@@ -1,5 +1,6 @@
-"""Our readers against others: aedat (AEDAT4), evt3 (EVT3), and evlib (EVT2, EVT3, AEDAT4, ECF),
-which `make test-evlib` installs.
+"""Our readers against others: aedat (AEDAT4), evt3 (EVT3) and evlib (EVT2, EVT3, AEDAT4, ECF).
+
+`make test-evlib` installs evlib.
 """
 
 import json

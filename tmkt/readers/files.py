@@ -17,7 +17,7 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may state about a file that does not state it itself."""
+    """Facts that a user states about a file that does not state them itself."""
 
     sensor: tuple[int, int] | None = None  # (height, width); a file's own goes before it
     chunk: int = 65536  # events

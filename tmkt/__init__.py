@@ -1,14 +1,13 @@
-"""What the stages share: events, data sets, networks, runs, integer programs, bundles and the
-command line.
+"""Shared ground of the stages: events, data sets, networks, programs, bundles, the command line.
 
 `from tmkt import load, read_recordings, run, evaluate, trace, parity, energy` gives what a notebook
-needs (docs/python.md). They come from `tmkt.deploy.api`, which is loaded when one of them is first
-asked for.
+needs (docs/python.md). The names come from `tmkt.deploy.api`, which is loaded when one of them is
+first asked for.
 """
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["energy", "evaluate", "load", "parity", "read_recordings", "run", "trace"]
 
 if TYPE_CHECKING:

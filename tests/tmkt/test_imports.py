@@ -1,73 +1,137 @@
-"""Who may import whom (docs/contributing.md): tmkt no stage, a stage no other stage, what runs a
-bundle no torch.
+"""The house rules of imports (docs/contributing.md), checked on every import, also in functions.
+
+The rooms of `tmkt` stand on each other, a stage imports no other stage, and what runs a bundle
+imports no torch.
 """
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("train", "export", "deploy")
-FILES = [path for folder in ("tmkt", *STAGES) for path in sorted((ROOT / folder).rglob("*.py"))]
-TRAINING_SIDE = {
-    *(str(path.relative_to(ROOT)) for path in (ROOT / "tmkt" / "networks").rglob("*.py")),
-    "tmkt/runs.py",
-    "tmkt/nir/from_network.py",
+MODULES = {
+    (
+        ".".join(("tmkt", *path.relative_to(ROOT / folder).with_suffix("").parts))
+        if folder == "tmkt"
+        else ".".join(("tmkt", *path.relative_to(ROOT).with_suffix("").parts))
+    ).removesuffix(".__init__"): path
+    for folder in ("tmkt", *STAGES)
+    for path in sorted((ROOT / folder).rglob("*.py"))
 }
-HANDS_ON = "tmkt/__init__.py"
-# which is imported only where it is chosen: the test below sees to that
-TORCH_ENGINE = "deploy/engines/torch.py"
+
+# What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
+GROUND = {"errors", "console", "files", "kernels", "hdf5"}
+MAY_IMPORT = {
+    "errors": set(),
+    "console": {"errors"},
+    "files": {"errors"},
+    "kernels": {"console"},
+    "hdf5": {"errors"},
+    "recipe": {"errors", "console"},
+    "events": GROUND,
+    "readers": {*GROUND, "events"},
+    "camera": {*GROUND, "events", "recipe"},
+    "datasets": {*GROUND, "events", "readers", "camera", "recipe"},
+    "program": GROUND,
+    "nir": {*GROUND, "program", "networks"},
+    "networks": {*GROUND, "recipe"},
+    "bundle": {*GROUND, "events", "datasets", "program"},
+    "runs": {*GROUND, "datasets", "networks", "recipe"},
+}
+# The command line imports stages inside its commands. `from tmkt import load` hands on names of
+# tmkt.deploy.api, which is loaded when one of them is first asked for.
+ABOVE_THE_STAGES = ("tmkt.cli", "tmkt.__main__")
+HANDS_ON = "tmkt"
+
+# Where torch may be imported besides train/ and export/. The torch engine is imported only where
+# it is chosen.
+WITH_TORCH = ("tmkt.networks", "tmkt.runs", "tmkt.nir.from_network", "tmkt.deploy.engines.torch")
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, at its top and inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_keep_to_the_house_rules(path: Path) -> None:
-    place = path.relative_to(ROOT)
-    foreign = {f"tmkt.{stage}" for stage in STAGES if stage != place.parts[0]}
-    if place.parts[:2] == ("tmkt", "cli") or str(place) == HANDS_ON:
-        return
-    broken = {
-        name
-        for name in imported(path)
-        if any(name == f or name.startswith(f + ".") for f in foreign)
-    }
-    assert not broken, f"{place} imports {broken}"
-    if (
-        place.parts[0] != "train"
-        and place.parts[0] != "export"
-        and str(place) not in {*TRAINING_SIDE, TORCH_ENGINE}
-    ):
-        torch = {name for name in imported(path) if name.split(".")[0] in ("torch", "spikingjelly")}
-        assert not torch, f"{place} imports {torch}"
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def room_of(name: str) -> str:
+    """Return the room of a module of tmkt: "events" for tmkt.events.frames."""
+    return name.split(".")[1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_keep_to_the_house_rules(name: str) -> None:
+    found = set(imports(MODULES[name]))
+    ours = {other for other in found if other.startswith("tmkt.")}
+    stage = name.split(".")[1] if name != HANDS_ON else ""
+    if stage in STAGES:
+        foreign = tuple(f"tmkt.{other}" for other in STAGES if other != stage)
+        broken = {other for other in ours if within(other, foreign) or within(other, ("tmkt.cli",))}
+        assert not broken, f"{name} imports {broken}"
+    elif name != HANDS_ON and not within(name, ABOVE_THE_STAGES):
+        allowed = {room_of(name), *MAY_IMPORT[room_of(name)]}
+        broken = {other for other in ours if room_of(other) not in allowed}
+        assert not broken, f"{name} imports {broken}, its room may import {sorted(allowed)}"
+    if stage not in ("train", "export") and not within(name, WITH_TORCH):
+        torch = {other for other in found if other.split(".")[0] in ("torch", "spikingjelly")}
+        assert not torch, f"{name} imports {torch}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {name: sorted(set(imports(path)) & set(MODULES)) for name, path in MODULES.items()}
+    graph[HANDS_ON] = []
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_every_package_is_installed() -> None:
+    import tomllib
+
+    listed = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+            "packages"
+        ]
+    )
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert packages <= listed
 
 
 def test_running_a_bundle_does_not_load_torch() -> None:
     code = (
-        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines.registry,"
-        " tmkt.program.simulator.simulator, tmkt.deploy.engines.onnx, tmkt.deploy.engines.float,"
-        " tmkt.deploy.parity.report, tmkt.deploy.energy, tmkt.deploy.evaluate;"
-        " print(sorted({'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
+        "import sys; import tmkt.cli, tmkt.bundle, tmkt.datasets, tmkt.deploy.engines.onnx,"
+        " tmkt.deploy.engines.float, tmkt.deploy.parity.report, tmkt.deploy.energy.report,"
+        " tmkt.deploy.evaluate, tmkt.deploy.stream.run, tmkt.deploy.report.page; print(sorted("
+        "{'torch', 'spikingjelly', 'lava'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; import tmkt, tmkt.cli; print(sorted({'numpy', 'numba', 'h5py', 'torch',"
-        " 'pydantic', 'onnxruntime'} & set(sys.modules)))"
-    )
+    heavy = {"numpy", "numba", "h5py", "torch", "pydantic", "onnxruntime"}
+    code = f"import sys; import tmkt, tmkt.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,3 +1,3 @@
-"""The integer program on a continuous stream of events: bins in event time, windows or carried
-state, decisions. docs/streams.md gives the rules.
+"""Streams: run the integer program on events as they come, in event time. docs/streams-reference.md
+states the rules.
 """

@@ -1,22 +1,22 @@
-"""The numbers of the rule, chosen on recordings with labels."""
+"""Choose the numbers of the decision rule on recordings with labels."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.rule import leader, unit
+from tmkt.deploy.stream.rule import leading_class, margin_unit
 from tmkt.program.model import Program
 from tmkt.program.simulator.simulator import Simulator
 
-MOST_CANDIDATES = 500  # margins that are tried: finer than a margin is known
+MOST_CANDIDATES = 500  # margins that are tried: a finer choice than the recordings allow
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A margin, and what it does to the recordings that it was chosen on: the share that is
-    decided, the share of these that is right, and the mean bins that a decision takes (None where
-    nothing is decided).
+class ChosenMargin:
+    """Chosen margin, and its effect on the recordings that it was chosen on: the share that is
+    decided, the share of these that is right, and the mean number of bins until a decision (None
+    where nothing is decided).
     """
 
     margin: float
@@ -31,39 +31,45 @@ def choose_margin(
     labels: NDArray[np.int64],
     target: float,
     hold: int = 1,
-) -> Chosen:
-    """The smallest margin with which at least a share `target` of the decisions is right; the
-    largest that any read-out has if none does.
+) -> ChosenMargin:
+    """Choose the smallest margin with which at least a share `target` of the decisions is right; if
+    there is none, the largest lead of any read-out.
 
     frames uint8 [N, bins, 2, H, W], a window each, with labels int64 [N]. Give recordings that were
-    trained on, or others that nothing is measured on afterwards. The method is ours: decisions come
-    as early as the share allows.
+    trained on, or others on which nothing is measured afterwards. The method is ours: decisions
+    come as early as the share allows.
     """
-    leads = np.array(
-        [[leader(step) for step in _readouts(program, sample)] for sample in frames], np.int64
+    leading = np.array(
+        [[leading_class(step) for step in _readouts(program, sample)] for sample in frames],
+        np.int64,
     )  # [N, bins, 2]
-    candidates = np.unique(np.maximum(leads[:, :, 1], 0))
+    best, leads = leading[:, :, 0], leading[:, :, 1]
+    candidates = np.unique(np.maximum(leads, 0))
     if len(candidates) > MOST_CANDIDATES:
         candidates = candidates[
             np.linspace(0, len(candidates) - 1, MOST_CANDIDATES).astype(np.int64)
         ]
     for candidate in candidates:
-        found = _decide(leads, labels, int(candidate), hold)
-        if found[1] is not None and found[1] >= target:
+        chosen = _try_margin(
+            best, leads >= candidate, labels, hold, int(candidate) / margin_unit(program)
+        )
+        if chosen.accuracy is not None and chosen.accuracy >= target:
             break
-    return Chosen(int(candidate) / unit(program), *found)
+    return chosen
 
 
 def choose_min_events(frames: NDArray[np.uint8]) -> int:
-    """Half of what the emptiest recording has, in counts of frames uint8 [N, bins, 2, H, W]; at
-    least 1. Ours: what has fewer events than any recording that was trained on is not taken for
-    one. It keeps out sparse noise, not dense (docs/results.md).
+    """Choose half of the fewest events in a recording, counted in frames uint8 [N, bins, 2, H, W];
+    at least 1.
+
+    The method is ours: a window with fewer events than any recording that was trained on is not
+    taken for a recording. It keeps out sparse noise, not dense noise (docs/results.md).
     """
     return max(1, int(frames.sum(axis=(1, 2, 3, 4), dtype=np.int64).min()) // 2)
 
 
 def _readouts(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """int64 [bins, K]: what has added up after each bin of frames [bins, 2, H, W]."""
+    """Return the read-out, summed up to each bin of frames [bins, 2, H, W]: int64 [bins, K]."""
     simulator, state, found = Simulator(program, threads=1), None, []
     for frame in frames:
         result = simulator.run(frame[None, None], state)
@@ -73,22 +79,28 @@ def _readouts(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
     return readouts.cumsum(0) if program.readout == "spikes" else readouts
 
 
-def _decide(
-    leads: NDArray[np.int64], labels: NDArray[np.int64], margin: int, hold: int
-) -> tuple[float, float | None, float | None]:
-    best, enough = leads[:, :, 0], leads[:, :, 1] >= margin
-    held = np.zeros(len(leads), np.int64)
-    bins, classes = np.full(len(leads), -1), np.full(len(leads), -1)
-    for t in range(leads.shape[1]):
-        same = best[:, t] == best[:, t - 1] if t else np.zeros(len(leads), bool)
+def _try_margin(
+    best: NDArray[np.int64],
+    enough: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    hold: int,
+    margin: float,
+) -> ChosenMargin:
+    """Decide every recording where a best class [N, bins] leads by enough for `hold` bins."""
+    recordings, bins = best.shape
+    held = np.zeros(recordings, np.int64)
+    decided_after, classes = np.zeros(recordings, np.int64), np.full(recordings, -1)
+    for t in range(bins):
+        same = best[:, t] == best[:, t - 1] if t else np.zeros(recordings, bool)
         held = np.where(enough[:, t], np.where(same, held, 0) + 1, 0)
-        now = (bins < 0) & (held >= hold)
-        bins[now], classes[now] = t + 1, best[now, t]
-    decided = bins > 0
+        now = (decided_after == 0) & (held >= hold)
+        decided_after[now], classes[now] = t + 1, best[now, t]
+    decided = decided_after > 0
     if not decided.any():
-        return 0.0, None, None
-    return (
-        float(decided.mean()),
-        float((classes == labels)[decided].mean()),
-        float(bins[decided].mean()),
+        return ChosenMargin(margin, 0.0, None, None)
+    return ChosenMargin(
+        margin,
+        decided=float(decided.mean()),
+        accuracy=float((classes == labels)[decided].mean()),
+        mean_bins=float(decided_after[decided].mean()),
     )

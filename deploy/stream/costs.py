@@ -1,6 +1,4 @@
-"""What an answer costs on a chip: how late it is, and its energy, from the spikes of the steps that
-ran for it.
-"""
+"""Cost of an answer on a chip: latency and energy, from the spikes of the steps that ran for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +25,11 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Cost:
-    """Least and most. `step_us`: what a step takes, mean over the answer's steps; `latency_us`:
-    from its last bin being complete to the answer; both None where the network does not fit.
-    `energy_j` by estimator, empty where none knows the device.
+    """Least and most that an answer costs.
+
+    `step_us`: time of a step, mean over the answer's steps. `latency_us`: time from the end of the
+    answer's last bin to the answer. Both are None where the network does not fit. `energy_j`: by
+    estimator, empty where none knows the device.
     """
 
     step_us: Interval | None
@@ -37,11 +37,12 @@ class Cost:
     energy_j: dict[str, Interval]
 
 
-class Costs:
-    """A bundle on a device, placed once. InputError for a device that is not known.
+class ChipCosts:
+    """Costs of a bundle's answers on a device, where it is placed once. InputError for a device that
+    is not known.
 
-    `receipts`: what each estimator includes and leaves out, and its source, once a first answer was
-    costed.
+    `receipts` says what each estimator includes and leaves out, and its source, once the cost of a
+    first answer was computed.
     """
 
     def __init__(self, bundle: Bundle, device: str) -> None:
@@ -56,18 +57,17 @@ class Costs:
         self.depth = max(layer_depths(bundle.program).values())
         self.receipts: dict[str, dict[str, Any]] = {}
 
-    def of(self, answer: Answer) -> Cost:
-        """The cost of an answer. A step takes what its own spikes say. The answer is late by the
-        steps that are still to run when the last bin is complete (`Answer.behind`), and by the
-        steps that a spike takes through the layers, one each (`depth`).
+    def cost_of(self, answer: Answer) -> Cost:
+        """Compute the cost of an answer.
 
-        Energy is that of all steps of the answer; what the chip takes while it waits, and the steps
-        in which the pipeline drains, are not in it.
+        A step takes the time that its own spikes need. The answer is late by the steps that are
+        still to run when the last bin is complete (`Answer.behind`), and by the steps that a spike
+        takes through the layers, one each (`depth`). The energy is that of all steps of the answer.
+        What the chip takes while it waits, and the steps in which the pipeline drains, are not in
+        it.
         """
-        frames, spikes = (
-            answer.frames[None],
-            {name: array[None] for name, array in answer.spikes.items()},
-        )
+        frames = answer.frames[None]
+        spikes = {name: array[None] for name, array in answer.spikes.items()}
         trace = count(self.program, frames, spikes)
         step_us = latency_us = None
         on: ChipActivity | str = "does not fit"
@@ -86,10 +86,11 @@ class Costs:
         return Cost(step_us, latency_us, self._energy(trace, on))
 
     def _energy(self, trace: Trace, on: ChipActivity | str) -> dict[str, Interval]:
-        """By every estimator of the device, but for two kinds that are left to `tmkt energy`: the
-        one that is calibrated core by core needs updates that only a run from zero counts, and
-        power that is always on belongs to no answer. Every neuron is taken to be updated: of an
-        interval that is only the centre.
+        """Estimate the energy by every estimator of the device but two kinds.
+
+        These are left to `tmkt energy`: the one that is calibrated core by core needs updates that
+        only a run from zero counts, and power that is always on belongs to no answer. All neurons
+        are taken to be updated, which moves only the centre of an interval.
         """
         known = estimators(self.device) if self.device in described() else []
         if not known:

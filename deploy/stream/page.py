@@ -1,5 +1,5 @@
-"""A stream as a page to look at: events as they come, spikes of a layer, decisions over time; one
-HTML file that needs nothing else.
+"""Page that shows a stream: events as they come, spikes of a layer, decisions over time; one HTML
+file that needs nothing else.
 """
 
 import json
@@ -14,25 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.run import Decision, Stream
+from tmkt.deploy.stream.decision import Decision
+from tmkt.deploy.stream.run import Stream
 from tmkt.errors import InputError, nearest
 from tmkt.events.types import Events
 from tmkt.files import writing
 from tmkt.program.model import Layer, Program
 
-MOST_PACKED = (
-    3_000_000  # bytes of compressed arrays, 4 MB as text: with the rest a page stays below 5 MB
-)
+# Bytes of compressed arrays, 4 MB as text: with the rest a page stays below 5 MB.
+MOST_PACKED = 3_000_000
 MOST_DECISIONS = 5_000
 MOST_STEPS = 20_000
 SLICE = 4096  # events that are packed at once
-LONGEST_US = 2**32 - 1  # that an array of 32-bit steps holds
+LONGEST_US = 2**32 - 1  # longest stream whose stamps an array of 32-bit steps can hold
 ARRAYS = ("t", "x", "y", "p", "spikes")
 
 
 def choose_layer(program: Program, name: str | None) -> Layer:
-    """The layer whose spikes are shown; None: the first that fires. InputError for a name that is
-    none of those.
+    """Find the layer whose spikes are shown; None: the first that fires.
+
+    InputError for a name that no firing layer has.
     """
     firing = {layer.name: layer for layer in program.layers if layer.fires}
     if name is None and firing:
@@ -47,10 +48,10 @@ def choose_layer(program: Program, name: str | None) -> Layer:
 
 
 class Page:
-    """Keeps what the page shows, from the stream's beginning until the page is full; memory does
+    """Collects what the page shows, from the stream's beginning until the page is full. Memory does
     not grow beyond that.
 
-    Give the stream's chunks through `watch`, each decision to `add`, then `write`.
+    Pass the stream's chunks through `watch` and each decision to `add`, then `write`.
     """
 
     def __init__(self, stream: Stream, layer: Layer) -> None:
@@ -65,7 +66,7 @@ class Page:
         self._full = False
 
     def watch(self, chunks: Iterable[Events]) -> Iterator[Events]:
-        """The same chunks."""
+        """Yield the same chunks, and keep their events."""
         for events in chunks:
             for i in range(0, len(events), SLICE):
                 if self._full:
@@ -99,7 +100,7 @@ class Page:
         self._full = self._full or self._size > MOST_PACKED
 
     def add(self, decision: Decision) -> None:
-        """A decision, with the spikes of the steps that ran for it."""
+        """Keep a decision, with the spikes of the steps that ran for it."""
         if self._full:
             return
         if len(self._decisions) >= MOST_DECISIONS or len(self._step_bins) >= MOST_STEPS:
@@ -117,71 +118,62 @@ class Page:
                 "best": classes.index(decision.best),
                 "decided": decision.decided is not None,
                 "margin": round(decision.margin, 2),
-                "bins": answer.last + 1 - answer.begin,
+                "bins": decision.bins,
                 "events": answer.events,
             }
         )
 
     def write(self, path: Path, source: str) -> None:
-        """Writes the page; `source` is the stream's name. The same stream gives the same bytes."""
+        """Write the page; `source` is the stream's name. The same stream gives the same bytes."""
         stream, mapping, first = self.stream, self.stream.mapping, self._first_us or 0
-        arrays = {
-            name: (
-                b64encode(b"".join(self._packed[name]) + self._packers[name].flush()).decode(
-                    "ascii"
-                )
-            )
-            for name in ARRAYS
-        }
         origin = first if stream.binner.origin_us is None else stream.binner.origin_us
         end = max([self._last_us - first, *(d["time_us"] for d in self._decisions)], default=0) + 1
-        shown = (
-            f"The page is full: it shows the first {self._events:,} events and"
-            f" {len(self._decisions):,} decisions."
-            if self._full
-            else ""
-        )
-        rule = stream.settings.rule
-        decides = (
-            "at its end"
-            if rule.margin is None
-            else f"at a margin of {rule.margin:.3g}, held for {rule.hold} of them"
-        )
-        bins = (
-            f"{stream.window} bins of {stream.bundle.contract.bin_us / 1e3:g} ms, every"
-            f" {stream.stride}, state {stream.settings.state}"
-        )
+        rows, columns = mapping.input
+        shape = self.layer.shape if len(self.layer.shape) == 3 else (1, 1, self.layer.neurons)
         data = {
             "title": f"{stream.bundle.path.name} on {source}",
-            "rule": (
-                f"{mapping.describe()}. Windows of {bins}; a window decides {decides}, with"
-                f" {rule.min_events} events or more."
-            ),
-            "cut": shown,
+            "rule": self._describe_rule(),
+            "cut": self._describe_cut(),
             "sensor": mapping.sensor,
-            "box": [
-                mapping.left,
-                mapping.top,
-                mapping.factor * mapping.input[1],
-                mapping.factor * mapping.input[0],
-            ],
+            "box": [mapping.left, mapping.top, mapping.factor * columns, mapping.factor * rows],
             "bin_us": stream.bundle.contract.bin_us,
             "window_us": stream.window * stream.bundle.contract.bin_us,
             "origin_us": origin - first,
             "end_us": end,
             "classes": stream.bundle.classes,
             "layer": self.layer.name,
-            "layer_shape": (
-                self.layer.shape if len(self.layer.shape) == 3 else (1, 1, self.layer.neurons)
-            ),
+            "layer_shape": shape,
             "decisions": self._decisions,
             "step_bins": self._step_bins,
-            "arrays": arrays,
+            "arrays": {name: self._packed_text(name) for name in ARRAYS},
         }
         template = Template((files("tmkt.deploy.stream") / "page.html").read_text(encoding="utf-8"))
         drawing = (files("tmkt.deploy.report.templates") / "drawing.js").read_text(encoding="utf-8")
-        text = json.dumps(data, ensure_ascii=False).replace(
-            "<", "\\u003c"
-        )  # no name ends the script
+        # "<" is escaped, so that no name ends the script.
+        text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
         with writing(path) as beside:
             beside.write_text(template.substitute(DATA=text, DRAWING=drawing), encoding="utf-8")
+
+    def _packed_text(self, name: str) -> str:
+        packed = b"".join(self._packed[name]) + self._packers[name].flush()
+        return b64encode(packed).decode("ascii")
+
+    def _describe_rule(self) -> str:
+        stream, rule = self.stream, self.stream.settings.rule
+        bin_ms = stream.bundle.contract.bin_us / 1e3
+        decides = "at its end"
+        if rule.margin is not None:
+            decides = f"at a margin of {rule.margin:.3g}, held for {rule.hold} of them"
+        return (
+            f"{stream.mapping.describe()}. Windows of {stream.window} bins of {bin_ms:g} ms, every"
+            f" {stream.stride}, state {stream.settings.state}; a window decides {decides}, with"
+            f" {rule.min_events} events or more."
+        )
+
+    def _describe_cut(self) -> str:
+        if not self._full:
+            return ""
+        return (
+            f"The page is full: it shows the first {self._events:,} events and"
+            f" {len(self._decisions):,} decisions."
+        )

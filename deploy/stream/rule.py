@@ -1,4 +1,4 @@
-"""When a read-out is a decision: the lead of the best class over the next, held for some bins."""
+"""Decision rule: the best class leads by a margin, for some bins in a row."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -14,16 +14,18 @@ from tmkt.program.model import Program
 Readout = NDArray[np.int64]
 
 
-def unit(program: Program) -> int:
-    """What a margin of 1 is in the program's integers: 1 of the float network's summed logits
-    (where the scale is not known, the weight 1), or one spike of a read-out by spikes.
+def margin_unit(program: Program) -> int:
+    """Return what a margin of 1 is in the program's integers.
+
+    It is 1 of the float network's summed logits (the weight 1 where the scale is not known), or one
+    spike where the read-out counts spikes.
     """
     return 1 if program.readout == "spikes" else 64 * (program.layers[-1].scale or 1)
 
 
-def adds_up(program: Program) -> bool:
-    """Whether what each bin gives to the read-out is simply added: an integrator that neither leaks
-    nor has a current, or spike counts.
+def readout_adds_up(program: Program) -> bool:
+    """Tell if the read-out is a plain sum over the bins: an integrator that neither leaks nor has a
+    current, or spike counts.
     """
     last = program.layers[-1]
     return program.readout == "spikes" or (
@@ -31,9 +33,10 @@ def adds_up(program: Program) -> bool:
     )
 
 
-def leader(readout: Readout) -> tuple[int, int]:
-    """The best class (the lowest among equals) and its lead over the next, in the program's
-    integers; 0 where there is one class.
+def leading_class(readout: Readout) -> tuple[int, int]:
+    """Return the best class (the lowest among equals) and its lead over the second.
+
+    The lead is in the program's integers; 0 where there is one class.
     """
     best = int(np.argmax(readout))
     others = np.delete(readout, best)
@@ -42,9 +45,11 @@ def leader(readout: Readout) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Rule:
-    """A read-out is confident when its lead is at least `margin` (in `unit`s) in `hold` bins in a
-    row, for the same class, each with at least `min_events` events in the window so far. Without a
-    margin a window decides at its end, if it has the events.
+    """Rule that makes a read-out a decision: a lead of at least `margin` (see `margin_unit`) in
+    `hold` bins in a row, for the same class.
+
+    In each of these bins the window must have at least `min_events` events so far. Without a margin
+    a window decides at its end, if it has the events.
     """
 
     margin: float | None = None
@@ -59,24 +64,29 @@ class Rule:
             )
 
     def to_json(self) -> dict[str, Any]:
+        """Return the rule as it is printed in JSON."""
         return {"margin": self.margin, "hold": self.hold, "min_events": self.min_events}
 
 
-class Watch:
-    """A rule over the bins of one window."""
+class RuleState:
+    """State of a rule over the bins of one window."""
 
     def __init__(self, rule: Rule, program: Program) -> None:
         self.rule = rule
-        # A margin that was read off as an integer is that integer again: hence the little less.
-        self._needed = None if rule.margin is None else ceil(rule.margin * unit(program) - 1e-6)
+        # Without the 1e-6, a margin computed from an integer could give the next one.
+        self._needed = (
+            None if rule.margin is None else ceil(rule.margin * margin_unit(program) - 1e-6)
+        )
         self._leads: int | None = None
         self._held = 0
 
     def confident(self, best: int, margin: int, events: int) -> bool:
-        """Tells the rule what the next bin's read-out is; whether it is confident now. Without a
-        margin: whether there are enough events.
+        """Take the next bin's read-out; tell if the rule is met now. Without a margin it is met when
+        there are enough events.
         """
-        if events < self.rule.min_events or (self._needed is not None and margin < self._needed):
+        too_few = events < self.rule.min_events
+        too_close = self._needed is not None and margin < self._needed
+        if too_few or too_close:
             self._leads, self._held = None, 0
             return False
         self._held = self._held + 1 if best == self._leads else 1

@@ -1,8 +1,6 @@
-"""Runs a bundle on a stream of events, and tells how good, how late and how expensive its decisions
-are.
-"""
+"""Run a bundle on a stream of events: decisions with their latency and cost."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -10,26 +8,30 @@ from typing import Any, Literal
 import numpy as np
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.stream.costs import Cost, Costs
-from tmkt.deploy.stream.rule import Rule, unit
-from tmkt.deploy.stream.steps import open_steps
+from tmkt.deploy.stream.costs import ChipCosts
+from tmkt.deploy.stream.decision import Decision
+from tmkt.deploy.stream.engines import open_step_engine
+from tmkt.deploy.stream.rule import Rule, margin_unit
 from tmkt.deploy.stream.summary import Summary
-from tmkt.deploy.stream.windows import Answer, Carried, Tracker, Windows
+from tmkt.deploy.stream.windows import Answer, CarriedState, ResetWindows, Windows, WindowShape
 from tmkt.errors import InputError
-from tmkt.events.binning import Bin, Binner, Origin
+from tmkt.events.binning import Binner, Origin
 from tmkt.events.mapping import Combine, choose_mapping
 from tmkt.events.types import Events
 
 State = Literal["reset", "carry"]
-# open at once: ours, so that a stream of long windows and short strides stays within memory
+# Windows that are open at once. The number is ours: it keeps a stream of long windows and short
+# strides within memory.
 MOST_WINDOWS = 100
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a stream is run; docs/streams.md states every rule. `window` and `stride` in bins, None:
-    the bundle's own number of bins, and as many as the window (carried state: 1). `device` None: no
-    costs on a chip. `live`: the source waits for its events, it has none in stock.
+    """Options of a stream; docs/streams-reference.md states every rule.
+
+    `window` and `stride` are in bins. None: the bundle's number of bins, and as many as the window
+    (carried state: 1). `device` None: no costs on a chip. `live`: the source waits for its events;
+    it has none in stock.
     """
 
     engine: str = "simulator"
@@ -45,61 +47,10 @@ class Settings:
     live: bool = False
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One answer in the stream's own time. `time_us`: the end of the last bin that it rests on;
-    `host_us`: how long this host took from having that bin's events to the answer.
-    """
-
-    number: int
-    answer: Answer
-    time_us: int
-    window_us: tuple[int, int]
-    best: str
-    margin: float
-    cost: Cost | None
-    host_us: float
-
-    @property
-    def decided(self) -> str | None:
-        """The class, None where the rule is not confident."""
-        return self.best if self.answer.confident else None
-
-    def to_json(self, times: bool = True) -> dict[str, Any]:
-        """A line of the output. Only what is under "times" depends on this host."""
-        line: dict[str, Any] = {
-            "decision": self.number,
-            "time_us": self.time_us,
-            "window_us": list(self.window_us),
-            "class": self.decided,
-            "best": self.best,
-            "margin": round(self.margin, 6),
-            "bins": self.answer.last - self.answer.begin + 1,
-            "events": self.answer.events,
-            "chip_us": (
-                None
-                if self.cost is None or self.cost.latency_us is None
-                else [_short(end) for end in self.cost.latency_us]
-            ),
-            "energy_j": (
-                None
-                if self.cost is None
-                else {
-                    name: [_short(end) for end in ends] for name, ends in self.cost.energy_j.items()
-                }
-            ),
-        }
-        return line | {"times": {"host_us": round(self.host_us, 1)}} if times else line
-
-
-def _short(value: float) -> float:
-    """Six digits: what the estimates are worth, and more."""
-    return float(f"{value:.6g}")
-
-
 class Stream:
-    """A bundle on one stream; use it once. InputError for settings that do not fit the bundle or
-    the sensor.
+    """Runs a bundle on one stream; use it once.
+
+    InputError for settings that do not fit the bundle or the sensor.
     """
 
     def __init__(self, bundle: Bundle, sensor: tuple[int, int], settings: Settings) -> None:
@@ -116,93 +67,71 @@ class Stream:
             sensor, contract, settings.corner, settings.factor, settings.combine
         )
         self.binner = Binner(self.mapping, contract.bin_us, settings.origin)
-        self.steps = open_steps(settings.engine, bundle)
-        tracker = Windows if settings.state == "reset" else Carried
-        self.tracker: Tracker = tracker(
-            self.steps, program, self.window, self.stride, settings.rule
-        )
-        self.costs = None if settings.device is None else Costs(bundle, settings.device)
+        self.engine = open_step_engine(settings.engine, bundle)
+        windows = ResetWindows if settings.state == "reset" else CarriedState
+        shape = WindowShape(self.window, self.stride)
+        self.windows: Windows = windows(self.engine, program, shape, settings.rule)
+        self.costs = None if settings.device is None else ChipCosts(bundle, settings.device)
         self.summary = Summary(bundle.classes)
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """One step and its costs: what runs first is compiled or loaded, and that must not make the
-        first decisions late.
+        """Run one step and compute its costs: what runs first is compiled or loaded, and that must
+        not make the first decisions late.
         """
         frame = np.zeros(self.bundle.program.input_shape, np.uint8)
-        spikes = self.steps.step(frame, self.steps.start()).spikes
+        spikes = self.engine.step(frame, self.engine.zero_state()).spikes
         if self.costs is not None:
-            self.costs.of(
-                Answer(
-                    0,
-                    0,
-                    0,
-                    0,
-                    False,
-                    0,
-                    frame[None],
-                    {name: array[None] for name, array in spikes.items()},
-                    behind=1,
-                )
+            answer = Answer(
+                begin=0,
+                last=0,
+                best=0,
+                margin=0,
+                confident=False,
+                events=0,
+                frames=frame[None],
+                spikes={name: array[None] for name, array in spikes.items()},
+                behind=1,
             )
+            self.costs.cost_of(answer)
 
-    def decisions(
-        self, chunks: Iterable[Events], on_bin: Callable[[Bin], None] | None = None
-    ) -> Iterator[Decision]:
-        """The decisions, one by one, as the events come. `on_bin` is told every bin that is
-        complete and has events.
-        """
+    def decisions(self, chunks: Iterable[Events]) -> Iterator[Decision]:
+        """Yield the decisions, one by one, as the events come."""
         began = ready = perf_counter()
         for events in chunks:
             arrived = perf_counter()
             for bin_ in self.binner.push(events):
-                if on_bin:
-                    on_bin(bin_)
-                available = (
-                    arrived if self.settings.live else max(arrived, ready)
-                )  # a file's own backlog is not lateness
-                yield from self._decide(self.tracker.push(bin_), available)
+                # A file's own backlog is not lateness.
+                available = arrived if self.settings.live else max(arrived, ready)
+                yield from self._decide(self.windows.push(bin_), available)
                 ready = perf_counter()
-            self._passed(ready - began)
+            self.summary.elapsed_s = ready - began
         for bin_ in self.binner.end():
-            if on_bin:
-                on_bin(bin_)
-            yield from self._decide(self.tracker.push(bin_), perf_counter())
-        yield from self._decide(self.tracker.end(), perf_counter())
-        self._passed(perf_counter() - began)
+            yield from self._decide(self.windows.push(bin_), perf_counter())
+        yield from self._decide(self.windows.end(), perf_counter())
+        self.summary.elapsed_s = perf_counter() - began
 
     def _decide(self, answers: Iterator[Answer], available: float) -> Iterator[Decision]:
         for answer in answers:
             answered = perf_counter()
-            late_us = 1e6 * (answered - available)
-            cost = None if self.costs is None else self.costs.of(answer)
-            time_us, window_us = (
-                self.binner.time_us(answer.last + 1),
-                self.binner.time_us(answer.begin),
-            )
-            margin = answer.margin / unit(self.bundle.program)
-            best = self.bundle.classes[answer.best]
+            end_us = self.binner.time_us(answer.last + 1)
             decision = Decision(
-                self.summary.answers,
-                answer,
-                time_us,
-                (window_us, time_us),
-                best,
-                margin,
-                cost,
-                late_us,
+                number=self.summary.answers,
+                answer=answer,
+                time_us=end_us,
+                window_us=(self.binner.time_us(answer.begin), end_us),
+                best=self.bundle.classes[answer.best],
+                margin=answer.margin / margin_unit(self.bundle.program),
+                cost=None if self.costs is None else self.costs.cost_of(answer),
+                host_us=1e6 * (answered - available),
             )
-            self.summary.add(decision.decided, late_us, cost, len(answer.frames))
+            self.summary.add(decision.decided, decision.host_us, decision.cost, len(answer.frames))
             yield decision
-            available += (
-                perf_counter() - answered
-            )  # what is done with an answer does not make the next one of this bin late
-
-    def _passed(self, elapsed_s: float) -> None:
-        self.summary.elapsed_s = elapsed_s
+            # The time that was spent on this answer does not make the next one of this bin late.
+            available += perf_counter() - answered
 
     def header(self, name: str) -> dict[str, Any]:
-        """What is run and by which rules."""
+        """Return what is run, and by which rules, for the JSON output."""
         costs = self.costs
         placed = None
         if costs is not None:
@@ -227,20 +156,20 @@ class Stream:
         }
 
     def report(self, times: bool = True) -> dict[str, Any]:
-        """The summary so far."""
+        """Return the summary so far."""
         binner = self.binner
         seen_us = 0 if binner.origin_us is None else binner.last_us - binner.origin_us
         report = {
             "events": binner.events,
             "events_outside_crop": binner.unseen,
             "duration_s": seen_us * 1e-6,
-            "steps": self.tracker.steps_run,
-            "restarts": self.tracker.restarts,
-            "faults": self.steps.faults,
+            "steps": self.windows.steps_run,
+            "restarts": self.windows.restarts,
+            "faults": self.engine.faults,
             **self.summary.to_json(),
         }
         if self.costs is not None:
-            report["chip"] = self.summary.chip(self.costs, seen_us, self.tracker.steps_run)
+            report["chip"] = self.summary.chip(self.costs, seen_us, self.windows.steps_run)
         if times:
             report["times"] = self.summary.times(binner.events, seen_us * 1e-6, self.settings.live)
         return report

@@ -1,38 +1,41 @@
-"""What a stream came to, in memory that does not grow with it."""
+"""Summary of a stream, in memory that does not grow with it."""
 
 from collections import Counter
 from math import exp, floor, log
 from typing import Any
 
-from tmkt.deploy.stream.costs import Cost, Costs
+from tmkt.deploy.stream.costs import ChipCosts, Cost
 
-FINENESS = 0.01  # of a latency's percentiles: bins of one per cent
+PRECISION = 0.01  # of a percentile: the bins of the histogram are one per cent wide
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class Percentiles:
-    """Quantiles of positive numbers, each right to one per cent."""
+    """Histogram of positive numbers that gives each quantile to one per cent."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self.largest = 0.0
 
     def add(self, value: float) -> None:
-        self._counts[floor(log(max(value, 1e-3)) / FINENESS)] += 1
+        """Count a number."""
+        self._counts[floor(log(max(value, 1e-3)) / PRECISION)] += 1
         self.largest = max(self.largest, value)
 
     def quantile(self, share: float) -> float | None:
-        """The least value that at least this share does not exceed; None of nothing."""
+        """Return the least value that at least this share of the numbers does not exceed; None if
+        there are no numbers.
+        """
         left = share * self._counts.total()
         for key in sorted(self._counts):
             left -= self._counts[key]
             if left <= 0:
-                return min(exp((key + 1) * FINENESS), self.largest)
+                return min(exp((key + 1) * PRECISION), self.largest)
         return None
 
 
 class Summary:
-    """Counts of answers, their latency on this host, and their cost on the chip."""
+    """Counts answers, their latency on this host, and their cost on the chip."""
 
     def __init__(self, classes: list[str]) -> None:
         self.answers, self.undecided, self.elapsed_s = 0, 0, 0.0
@@ -44,7 +47,7 @@ class Summary:
         self._energy_j: dict[str, list[float]] = {}
 
     def add(self, decided: str | None, host_us: float, cost: Cost | None, steps: int) -> None:
-        """Counts an answer that took so many steps."""
+        """Count an answer that took so many steps."""
         self.answers += 1
         self.host_us.add(host_us)
         if decided is None:
@@ -62,6 +65,7 @@ class Summary:
                 self._energy_j.setdefault(name, [0.0, 0.0])[end] += interval[end]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the counts as they are printed in JSON."""
         return {
             "answers": self.answers,
             "decided": self.answers - self.undecided,
@@ -69,9 +73,9 @@ class Summary:
             "classes": self.classes,
         }
 
-    def chip(self, costs: Costs, seen_us: int, steps_run: int) -> dict[str, Any]:
-        """Means over the answers. `keeps_up`: whether the slowest estimate of a step leaves time
-        for all steps of the stream.
+    def chip(self, costs: ChipCosts, seen_us: int, steps_run: int) -> dict[str, Any]:
+        """Return the chip's means over the answers. `keeps_up`: even the slowest estimate of a step
+        leaves time for all steps of the stream.
         """
         report: dict[str, Any] = {
             "device": costs.device,
@@ -99,8 +103,10 @@ class Summary:
         return report
 
     def times(self, events: int, seen_s: float, live: bool) -> dict[str, Any]:
-        """What depends on this host. `real_time_factor`: seconds of stream a second; it and the
-        rate are None where the stream was waited for.
+        """Return what depends on this host.
+
+        `real_time_factor` is seconds of stream a second. It and the rate are None for a live
+        stream, which has to be waited for.
         """
         host = {name: self.host_us.quantile(share) for name, share in QUANTILES.items()} | {
             "max": self.host_us.largest

@@ -1,32 +1,33 @@
-"""From bins to answers: windows that start from zero, or one state that is carried on."""
+"""Windows of bins that are run and answered: each from zero, or with one state that goes on."""
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.rule import Rule, Watch, adds_up, leader
-from tmkt.deploy.stream.steps import Steps
+from tmkt.deploy.stream.engines import StepEngine
+from tmkt.deploy.stream.rule import Rule, RuleState, leading_class, readout_adds_up
 from tmkt.errors import InputError
 from tmkt.events.binning import Bin
 from tmkt.program.model import Program
 
-# windows without any event after which a carried state starts anew: ours; no stamp may ask for
-# steps without end
+# Windows without any event after which a carried state starts anew. The number is ours; without
+# one, a stamp far ahead would ask for steps without end.
 RESTART = 10
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a window says. Bins count from the stream's first.
+    """Answer of a window. Bins count from the stream's first.
 
-    The window is `begin`..`last`, its read-out was taken after `last`. `best` leads by `margin` (in
-    the program's integers); `confident`: by the rule. `events` in the window. `frames` uint8 [n, 2,
-    H, W] and `spikes` [n, *shape]: the steps that ran for this answer and for none before it.
-    `behind`: how many of them a chip has still to run once the last bin is complete.
+    The window is `begin`..`last`, and its read-out was taken after `last`. `best` leads by `margin`
+    (in the program's integers). `confident`: the rule is met. `events` is the number in the window.
+    `frames` uint8 [n, 2, H, W] and `spikes` [n, *shape] are the steps that ran for this answer and
+    for none before it. `behind`: how many of these steps a chip has still to run once the last bin
+    is complete.
     """
 
     begin: int
@@ -40,23 +41,41 @@ class Answer:
     behind: int
 
 
-class Tracker(Protocol):
-    """Takes complete bins in order. `steps_run`: of the engine, `restarts`: of a carried state."""
+class Windows(Protocol):
+    """Windows over complete bins, which come in order. `steps_run` counts the engine's steps,
+    `restarts` those of a carried state.
+    """
 
     steps_run: int
     restarts: int
 
     def push(self, bin_: Bin) -> Iterator[Answer]:
-        """The answers that are due once this bin, and the empty ones before it, have passed."""
+        """Yield the answers that are due after this bin and the empty ones before it."""
         ...
 
     def end(self) -> Iterator[Answer]:
-        """The answers that are due when the stream is over."""
+        """Yield the answers that are due when the stream is over."""
         ...
 
 
+@dataclass(frozen=True)
+class WindowShape:
+    """Length of a window, and bins from the begin of one to the begin of the next."""
+
+    length: int
+    stride: int
+
+
+class _Reading(NamedTuple):
+    """Read-out of a window after one bin."""
+
+    best: int
+    margin: int
+    confident: bool
+
+
 @dataclass
-class _Steps:
+class _UnansweredSteps:
     """Steps that ran and were not given with an answer yet."""
 
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -67,157 +86,138 @@ class _Steps:
         self.spikes.append(spikes)
 
     def take(self) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint8]]]:
-        frames, spikes = (
-            np.stack(self.frames),
-            {name: np.stack([step[name] for step in self.spikes]) for name in self.spikes[0]},
-        )
+        frames = np.stack(self.frames)
+        spikes = {name: np.stack([step[name] for step in self.spikes]) for name in self.spikes[0]}
         self.frames, self.spikes = [], []
         return frames, spikes
 
 
 @dataclass
-class _Window:
+class _OpenWindow:
     begin: int
-    watch: Watch
+    rule: RuleState
     state: Any
     events: int = 0
-    total: NDArray[np.int64] | int = 0
-    ran: _Steps = field(default_factory=_Steps)
+    readout: NDArray[np.int64] | int = 0
+    steps: _UnansweredSteps = field(default_factory=_UnansweredSteps)
 
 
-class Windows:
-    """Windows of `length` bins that begin at every multiple of `stride`, each from states of zero,
-    as a recording is run.
+class ResetWindows:
+    """Windows that begin at every multiple of the stride, each from states of zero, as a recording
+    is run.
 
-    A window answers once: as soon as the rule is confident, then it runs no further; else at its
-    last bin. A window without any event is not run. What the stream's end cuts off is filled with
-    empty bins, as the end of a recording is.
+    A window answers once: as soon as the rule is met, and then it runs no further; else at its last
+    bin. A window without any event is not run. What the stream's end cuts off is filled with empty
+    bins, as the end of a recording is.
     """
 
     def __init__(
-        self, steps: Steps, program: Program, length: int, stride: int, rule: Rule
+        self, engine: StepEngine, program: Program, shape: WindowShape, rule: Rule
     ) -> None:
-        self.steps, self.program, self.length, self.stride, self.rule = (
-            steps,
-            program,
-            length,
-            stride,
-            rule,
-        )
+        self.engine, self.program, self.rule = engine, program, rule
+        self.length, self.stride = shape.length, shape.stride
         self.steps_run, self.restarts = 0, 0
-        self._open: list[_Window] = []
+        self._open: list[_OpenWindow] = []
         self._next = 0  # the next bin to run
-        self._started = -stride  # the last window's first bin
+        self._started = -self.stride  # the last window's first bin
         self._empty = np.zeros(program.input_shape, np.uint8)
 
     def push(self, bin_: Bin) -> Iterator[Answer]:
-        yield from self._pass(bin_.index)
+        yield from self._run_empty_bins(bin_.index)
         if bin_.events:
-            self._start(bin_.index)
+            self._open_windows(bin_.index)
         yield from self._run(bin_.index, bin_.frame, bin_.events)
         self._next = bin_.index + 1
 
     def end(self) -> Iterator[Answer]:
-        yield from self._pass(self._next + self.length)
+        yield from self._run_empty_bins(self._next + self.length)
 
-    def _pass(self, until: int) -> Iterator[Answer]:
-        """Runs the empty bins before `until`, as far as there is a window that they belong to."""
+    def _run_empty_bins(self, until: int) -> Iterator[Answer]:
+        """Run the empty bins before `until`, as long as a window is open."""
         for index in range(self._next, until):
             if not self._open:
                 break
             yield from self._run(index, self._empty, 0)
         self._next = until
 
-    def _start(self, index: int) -> None:
-        """Opens the windows that this bin is the first with events of; their empty bins before it
-        are run.
-        """
-        first = max(
-            self._started + self.stride, -(-(index - self.length + 1) // self.stride) * self.stride
-        )
-        for begin in range(max(first, 0), index + 1, self.stride):
-            window = _Window(begin, Watch(self.rule, self.program), self.steps.start())
+    def _open_windows(self, index: int) -> None:
+        """Open the windows whose first events are in this bin; run their empty bins before it."""
+        earliest = -(-(index - self.length + 1) // self.stride) * self.stride  # that holds the bin
+        first = max(self._started + self.stride, earliest, 0)
+        for begin in range(first, index + 1, self.stride):
+            window = _OpenWindow(
+                begin, RuleState(self.rule, self.program), self.engine.zero_state()
+            )
             for _ in range(begin, index):
                 self._step(window, self._empty, 0)
             self._open.append(window)
             self._started = begin
 
-    def _step(
-        self, window: _Window, frame: NDArray[np.uint8], events: int
-    ) -> tuple[int, int, bool]:
-        done = self.steps.step(frame, window.state)
+    def _step(self, window: _OpenWindow, frame: NDArray[np.uint8], events: int) -> _Reading:
+        done = self.engine.step(frame, window.state)
         self.steps_run += 1
         window.state, window.events = done.state, window.events + events
-        window.total = (
-            done.readout + window.total if self.program.readout == "spikes" else done.readout
-        )  # a membrane adds up by itself
-        window.ran.add(frame, done.spikes)
-        best, margin = leader(window.total)
-        return best, margin, window.watch.confident(best, margin, window.events)
+        if self.program.readout == "spikes":
+            window.readout = done.readout + window.readout
+        else:
+            window.readout = done.readout  # a membrane adds up by itself
+        window.steps.add(frame, done.spikes)
+        best, margin = leading_class(window.readout)
+        return _Reading(best, margin, window.rule.confident(best, margin, window.events))
 
     def _run(self, index: int, frame: NDArray[np.uint8], events: int) -> Iterator[Answer]:
         for window in list(self._open):
-            best, margin, confident = self._step(window, frame, events)
-            ends = index == window.begin + self.length - 1
-            if ends or (confident and self.rule.margin is not None):
+            reading = self._step(window, frame, events)
+            at_end = index == window.begin + self.length - 1
+            early = reading.confident and self.rule.margin is not None
+            if at_end or early:
                 self._open.remove(window)
-                frames, spikes = window.ran.take()
-                behind = (
-                    len(frames) if self.stride < self.length else 1
-                )  # one chip holds one window at a time
+                frames, spikes = window.steps.take()
+                overlapping = self.stride < self.length
                 yield Answer(
-                    window.begin,
-                    index,
-                    best,
-                    margin,
-                    confident,
-                    window.events,
-                    frames,
-                    spikes,
-                    behind,
+                    begin=window.begin,
+                    last=index,
+                    best=reading.best,
+                    margin=reading.margin,
+                    confident=reading.confident,
+                    events=window.events,
+                    frames=frames,
+                    spikes=spikes,
+                    behind=len(frames) if overlapping else 1,  # a chip holds one window at a time
                 )
 
 
-class Carried:
+class CarriedState:
     """One state from the first bin on. The read-out is what the last `length` bins added to it, and
     it is looked at every `stride` bins.
 
-    The read-out's own membrane would grow until it saturates, so it starts each bin at zero, and
-    what the bins give is added up here: the difference of the membrane over the last bins, exactly,
-    for a read-out that neither leaks nor has a current; others are refused. The first answer is due
+    The read-out's own membrane would grow until it saturates. So it starts each bin at zero, and
+    what the bins give is added up here: exactly the difference of the membrane over the last bins,
+    for a read-out that neither leaks nor has a current. Others are refused. The first answer is due
     after `length` bins. After RESTART windows without any event the state starts anew.
     """
 
     def __init__(
-        self, steps: Steps, program: Program, length: int, stride: int, rule: Rule
+        self, engine: StepEngine, program: Program, shape: WindowShape, rule: Rule
     ) -> None:
-        if not adds_up(program):
+        if not readout_adds_up(program):
             last = program.layers[-1]
             raise InputError(
                 f"layer {last.name!r}: a read-out with voltage decay {last.voltage_decay} and"
                 f" current decay {last.current_decay} forgets by itself, carried state expects one"
                 " that adds up (0 and 4096) or counts spikes; use --state reset"
             )
-        self.steps, self.program, self.length, self.stride, self.rule = (
-            steps,
-            program,
-            length,
-            stride,
-            rule,
-        )
+        self.engine, self.program, self.rule = engine, program, rule
+        self.length, self.stride = shape.length, shape.stride
         self.steps_run, self.restarts = 0, 0
         self._empty = np.zeros(program.input_shape, np.uint8)
         self._next = 0
         self._begin(0)
 
     def _begin(self, index: int) -> None:
-        self._first, self._state, self._watch, self._ran = (
-            index,
-            self.steps.start(),
-            Watch(self.rule, self.program),
-            _Steps(),
-        )
-        self._given: deque[NDArray[np.int64]] = deque(maxlen=self.length)
+        self._first, self._state = index, self.engine.zero_state()
+        self._rule, self._steps = RuleState(self.rule, self.program), _UnansweredSteps()
+        self._readouts: deque[NDArray[np.int64]] = deque(maxlen=self.length)
         self._events: deque[int] = deque(maxlen=self.length)
 
     def push(self, bin_: Bin) -> Iterator[Answer]:
@@ -231,29 +231,30 @@ class Carried:
         self._next = bin_.index + 1
 
     def end(self) -> Iterator[Answer]:
-        """The last bins were run; there is nothing to fill."""
+        """Yield nothing: all bins were run, and there is nothing to fill."""
         return iter(())
 
     def _run(self, index: int, frame: NDArray[np.uint8], events: int) -> Iterator[Answer]:
-        done = self.steps.step(frame, self._state)
+        done = self.engine.step(frame, self._state)
         self.steps_run += 1
-        self._state = self.steps.without_readout(done.state)
-        self._given.append(done.readout)
+        self._state = self.engine.reset_readout(done.state)
+        self._readouts.append(done.readout)
         self._events.append(events)
-        self._ran.add(frame, done.spikes)
-        best, margin = leader(np.sum(list(self._given), axis=0, dtype=np.int64))
+        self._steps.add(frame, done.spikes)
+        best, margin = leading_class(np.sum(list(self._readouts), axis=0, dtype=np.int64))
         in_window = sum(self._events)
-        confident = self._watch.confident(best, margin, in_window)
-        if index + 1 - self._first >= self.length and (index + 1) % self.stride == 0:
-            frames, spikes = self._ran.take()
+        confident = self._rule.confident(best, margin, in_window)
+        window_is_full = index + 1 - self._first >= self.length
+        if window_is_full and (index + 1) % self.stride == 0:
+            frames, spikes = self._steps.take()
             yield Answer(
-                index + 1 - self.length,
-                index,
-                best,
-                margin,
-                confident,
-                in_window,
-                frames,
-                spikes,
+                begin=index + 1 - self.length,
+                last=index,
+                best=best,
+                margin=margin,
+                confident=confident,
+                events=in_window,
+                frames=frames,
+                spikes=spikes,
                 behind=1,
             )

@@ -28,8 +28,9 @@ from tmkt.datasets.reading import load_frames
 from tmkt.datasets.splits import choose, from_ranges
 from tmkt.datasets.types import Recording
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+from tmkt.deploy.stream.decision import Decision
 from tmkt.deploy.stream.rule import Rule
-from tmkt.deploy.stream.run import Decision, Settings, Stream
+from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.events.types import Events
 from tmkt.readers import open_events
 from tmkt.readers.atis import read_bin
@@ -131,7 +132,7 @@ def by_margin(bundle: Bundle, aligned: Known, trained: tuple[Any, Any]) -> Table
                 for d, label in zip(found, aligned.labels, strict=True)
                 if d.decided
             ]
-            bins = [d.answer.last - d.answer.begin + 1 for d, _ in made]
+            bins = [d.bins for d, _ in made]
             late = np.array(bins) * bundle.contract.bin_us / 1e3
             row = [
                 f"{target:g}",

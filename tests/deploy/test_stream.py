@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
-from tmkt.deploy.stream.rule import Rule, leader, unit
+from tmkt.deploy.stream.rule import Rule, leading_class, margin_unit
 from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.errors import InputError
 from tmkt.events.frames import events_to_frames
@@ -95,14 +95,14 @@ def test_windows_are_recordings_cut_out_of_the_stream(
     expected = []
     for begin in range(0, len(frames) - window, stride):
         if frames[begin : begin + window].any():
-            best, margin = leader(
+            best, margin = leading_class(
                 Simulator(bundle.program, 1).run(frames[None, begin : begin + window]).readout[0]
             )
             expected.append(
                 (
                     begin * BIN_US + int(events.t[0]),
                     bundle.classes[best],
-                    round(margin / unit(bundle.program), 6),
+                    round(margin / margin_unit(bundle.program), 6),
                 )
             )
     lines, _ = run(bundle, [events], window=sizes[0], stride=sizes[1])
@@ -123,10 +123,12 @@ def test_carried_state_reads_what_the_last_bins_added_to_the_membrane(
         result = Simulator(bundle.program, 1).run(frame[None, None], state)
         state = result.state
         membranes.append(result.readout[0])
-    expected = [leader(membranes[i] - membranes[i - STEPS]) for i in range(STEPS, len(membranes))]
+    expected = [
+        leading_class(membranes[i] - membranes[i - STEPS]) for i in range(STEPS, len(membranes))
+    ]
     lines, _ = run(bundle, [events], state="carry")
     assert [(line["class"], line["margin"]) for line in lines] == [
-        (bundle.classes[b], round(m / unit(bundle.program), 6)) for b, m in expected
+        (bundle.classes[b], round(m / margin_unit(bundle.program), 6)) for b, m in expected
     ]
 
 

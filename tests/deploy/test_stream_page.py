@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.stream import page as pages
+from tmkt.deploy.stream.decision import Decision
 from tmkt.deploy.stream.page import ARRAYS, Page, choose_layer
 from tmkt.deploy.stream.rule import Rule
-from tmkt.deploy.stream.run import Decision, Settings, Stream
+from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from tmkt.deploy.stream.run import Decision
+    from tmkt.deploy.stream.decision import Decision
 
 LAST = 15  # decisions on the screen
 

@@ -27,8 +27,9 @@ class Bin:
 
 
 class Binner:
-    """Cuts a stream into bins of `bin_us`: bin = floor((t - origin) / bin_us). The events must be in
-    order and checked (readers do both).
+    """Cuts a stream into bins of `bin_us`: bin = floor((t - origin) / bin_us).
+
+    The events must be in order and checked (readers do both).
 
     Origin "first" is the first event's time, as in a recording. Origin "clock" is the last multiple
     of `bin_us` before it, so that two streams of one clock have the same bins. A bin is complete

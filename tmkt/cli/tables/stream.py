@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from tmkt.deploy.stream.run import Decision
+    from tmkt.deploy.stream.decision import Decision
 
 DECISION_COLUMNS = (
     "time, s",
@@ -37,7 +37,7 @@ def decision_row(decision: "Decision", origin_us: int, times: bool) -> list[str]
         decision.decided or "-",
         decision.best,
         f"{decision.margin:.1f}",
-        str(decision.answer.last - decision.answer.begin + 1),
+        str(decision.bins),
         f"{decision.answer.events:,}",
         chip,
         energy,

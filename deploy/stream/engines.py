@@ -1,4 +1,4 @@
-"""Engines that run one bin after another, from any state."""
+"""Engines that run one bin after another and keep their state in between."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,8 +17,8 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Step:
-    """What a bin gave: the read-out int64 [K] (the membranes after the bin, or the bin's spikes),
-    the spikes uint8 [*shape] of every layer that fires, and the state after it.
+    """Result of one bin: the read-out int64 [K] (the membranes after the bin, or the bin's spikes),
+    the spikes uint8 [*shape] of every layer that fires, and the state after the bin.
     """
 
     readout: NDArray[np.int64]
@@ -26,46 +26,46 @@ class Step:
     state: Any
 
 
-class Steps(Protocol):
-    """An engine that can go on from a state. `faults` of all steps so far; None where the engine
-    counts none.
+class StepEngine(Protocol):
+    """Engine that can go on from a state. `faults` counts those of all steps so far; None where the
+    engine counts none.
     """
 
     faults: dict[str, int] | None
 
-    def start(self) -> Any:
-        """The state at the start of a sample."""
+    def zero_state(self) -> Any:
+        """Return the state at the start of a sample."""
         ...
 
     def step(self, frame: Frame, state: Any) -> Step:
-        """Runs a frame uint8 [2, H, W] from a state, which is not changed."""
+        """Run a frame uint8 [2, H, W] from a state, which is not changed."""
         ...
 
-    def without_readout(self, state: Any) -> Any:
-        """The state with the read-out's membranes at zero, all else as it is."""
+    def reset_readout(self, state: Any) -> Any:
+        """Return the state with the read-out's membranes at zero, and all else as it is."""
         ...
 
 
-def open_steps(name: str, bundle: Bundle) -> Steps:
-    """An engine of ENGINES by name; InputError for any other."""
+def open_step_engine(name: str, bundle: Bundle) -> StepEngine:
+    """Open an engine of ENGINES by name; InputError for any other."""
     if name == "simulator":
-        return SimulatorSteps(bundle)
+        return SimulatorStepEngine(bundle)
     if name == "onnx":
-        return OnnxSteps(bundle)
+        return OnnxStepEngine(bundle)
     raise InputError(
         f"engine {name!r}: does not run streams, choose from"
         f" {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
     )
 
 
-class SimulatorSteps:
-    """The reference, on one thread: a bin is too little work to share."""
+class SimulatorStepEngine:
+    """Reference engine on one thread: a bin is too little work for several."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._simulator = Simulator(bundle.program, threads=1)
         self.faults: dict[str, int] | None = dict.fromkeys(FAULTS, 0)
 
-    def start(self) -> Any:
+    def zero_state(self) -> Any:
         return self._simulator.zero_state(1)
 
     def step(self, frame: Frame, state: Any) -> Step:
@@ -79,12 +79,12 @@ class SimulatorSteps:
             result.state,
         )
 
-    def without_readout(self, state: Any) -> Any:
+    def reset_readout(self, state: Any) -> Any:
         return replace(state, v=(*state.v[:-1], np.zeros_like(state.v[-1])))
 
 
-class OnnxSteps(OnnxEngine):
-    """ONNX Runtime with the states fed back, on one thread. Counts no faults."""
+class OnnxStepEngine(OnnxEngine):
+    """ONNX Runtime on one thread, its states fed back. Counts no faults."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle, threads=1)
@@ -93,7 +93,7 @@ class OnnxSteps(OnnxEngine):
         self._all_outputs = [*self._outputs, *(f"{name}_out" for name in self._names)]
         self._last = self._program.layers[-1].name
 
-    def start(self) -> Any:
+    def zero_state(self) -> Any:
         return {name: np.zeros((1, *shape), kind) for name, (kind, shape) in self._states.items()}
 
     def step(self, frame: Frame, state: Any) -> Step:
@@ -110,5 +110,5 @@ class OnnxSteps(OnnxEngine):
             dict(zip(self._names, found[len(self._outputs) :], strict=True)),
         )
 
-    def without_readout(self, state: Any) -> Any:
+    def reset_readout(self, state: Any) -> Any:
         return {**state, f"{self._last}.v": np.zeros_like(state[f"{self._last}.v"])}

@@ -30,7 +30,7 @@ DATA_HINT = (
     "none in $TMKT_DATA or ./data; tmkt demo needs none, tmkt data fetch nmnist downloads one, tmkt"
     " data list DIR looks in DIR"
 )
-EXPORT = "to export, and for the float engine: pip install 'tmkt[export]'"
+EXPORT = "to export, and to run float networks of older bundles: pip install 'tmkt[export]'"
 PARTS = (
     ("numpy", True, NEEDED),
     ("numba", True, NEEDED),

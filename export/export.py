@@ -1,7 +1,8 @@
-"""From a run, or a float network and its program, to a bundle."""
+"""Export a trained network: from a run, or a float network and its program, to a bundle."""
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,23 @@ if TYPE_CHECKING:
     import nir
 
 TARGETS = ("lava", "nir", "onnx", "c")
-PRECISIONS = ("integer", "float")
+Writer = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class QuantisedNetwork:
+    """An integer program, the float network that it was made from, and what a bundle says of both.
+
+    `graph`: the float network in this project's form (`normalise`). `origin` and `report`: the
+    manifest's `origin` and `quantisation`.
+    """
+
+    graph: "nir.NIRGraph"
+    program: Program
+    contract: InputContract
+    classes: list[str]
+    origin: dict[str, Any]
+    report: list[dict[str, Any]]
 
 
 def export_run(
@@ -30,24 +47,24 @@ def export_run(
     targets: Collection[str],
     bits: int | str | None,
     calibration: NDArray[np.uint8],
-    precision: str = "integer",
 ) -> Bundle:
-    """Quantises a run's network and writes a bundle: the program, and a file for each of `targets`
+    """Quantise a run's network and write a bundle: the program, and the files of `targets`
     ("all", or names of TARGETS).
 
     `bits` as tmkt.program.weight_grid.bits_of reads them; None: the grids that a run was trained on
-    (tmkt train --qat), else 8.
+    (tmkt train --qat), else 8. `calibration`: frames uint8 [N, T, 2, H, W] of the run's training
+    recordings, binned by the run's contract.
 
-    `calibration`: frames uint8 [N, T, 2, H, W] of the run's training recordings, binned by the
-    run's contract. Engines need the file of their kind: float network.nir, onnx network.onnx, lava
-    loihi.net, c network.c and network.h. A network with branches gets no loihi.net, which holds
-    chains only: the engine lava builds its graph from the program. The target nir also writes
-    integers.nir, the program as NIR, where that has a form for it. With the precision "float", the
-    target onnx also writes the float network, network-float.onnx, which no engine needs. InputError
-    for a network that does not become integers and where a package of the extra `export` is
-    missing. The same run gives the same bytes.
+    Engines need the files of their target: lava loihi.net, nir network.nir, onnx network.onnx and
+    network-float.onnx, c network.c and network.h. A file is left out where its format has no form
+    for the network: loihi.net holds chains of layers only (the engine lava builds the others from
+    the program), network-float.onnx no currents, delays or loops (the engine float runs
+    network.nir), integers.nir no delays by synapse.
+
+    InputError for a network that does not become integers, and where a package of the extra
+    `export` is missing. The same run gives the same bytes.
     """
-    _check_targets(targets, precision)
+    _check_targets(targets)
     try:
         from tmkt.export.quantise.quantise import quantise
         from tmkt.nir.from_network import network_to_nir
@@ -66,15 +83,14 @@ def export_run(
     if bits is None and run.info.get("quantisation"):
         grids = {name: WeightGrid(**layer) for name, layer in run.info["quantisation"].items()}
     labels = run.load_calibration_labels()
-    labels = labels if labels is not None and len(labels) == len(calibration) else None
     program, report = quantise(
         graph,
         contract.shape,
         contract.max_count,
         calibration,
-        8 if bits is None else bits,
-        grids,
-        labels,
+        bits=8 if bits is None else bits,
+        grids=grids,
+        labels=labels if labels is not None and len(labels) == len(calibration) else None,
     )
     origin: dict[str, Any] = {
         "dataset": data.name,
@@ -84,62 +100,65 @@ def export_run(
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
     classes = [str(name) for name in run.info["classes"]]
-    return write_bundle(out, targets, precision, graph, program, contract, classes, origin, report)
+    network = QuantisedNetwork(graph, program, contract, classes, origin, report)
+    return write_bundle(out, targets, network)
 
 
-def write_bundle(
-    out: Path,
-    targets: Collection[str],
-    precision: str,
-    graph: "nir.NIRGraph",
-    program: Program,
-    contract: InputContract,
-    classes: list[str],
-    origin: dict[str, Any],
-    report: list[dict[str, Any]],
-) -> Bundle:
-    """Writes a bundle of a program and of the float network that it was made from, in this
-    project's form (`normalise`).
-    """
-    _check_targets(targets, precision)
+def write_bundle(out: Path, targets: Collection[str], network: QuantisedNetwork) -> Bundle:
+    """Write a bundle with the files of `targets`, as `export_run` describes them."""
+    _check_targets(targets)
+    wanted = [target for target in TARGETS if target in targets or "all" in targets]
     try:
-        from tmkt.export.targets.c import write_c, write_c_header
-        from tmkt.export.targets.lava import write_lava
-        from tmkt.export.targets.nir import write_nir
-        from tmkt.export.targets.onnx import write_onnx
-        from tmkt.export.targets.onnx_float import write_onnx_float
-        from tmkt.export.targets.program_nir import program_to_nir
+        writers = {
+            name: write for target in wanted for name, write in _writers(target, network).items()
+        }
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    writers: dict[str, dict[str, Callable[[Path], None]]] = {
-        "lava": {bundles.LAVA: lambda path: write_lava(program, path)},
-        "nir": {bundles.NIR: lambda path: write_nir(graph, path)},
-        "onnx": {bundles.ONNX: lambda path: write_onnx(program, path, classes)},
-        "c": {
+    return bundles.write(
+        out,
+        network.program,
+        network.contract,
+        network.classes,
+        origin=network.origin,
+        quantisation=network.report,
+        writers=writers,
+    )
+
+
+def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
+    """Give the files of a target that can hold the network, each with the function that writes it."""
+    from tmkt.export.targets.c import write_c, write_c_header
+    from tmkt.export.targets.lava import write_lava
+    from tmkt.export.targets.nir import write_nir
+    from tmkt.export.targets.onnx import write_onnx
+    from tmkt.export.targets.onnx_float import float_to_onnx
+    from tmkt.export.targets.program_nir import program_to_nir
+
+    graph, program, classes = network.graph, network.program, network.classes
+    if target == "lava":
+        if not fits_netx(program):
+            return {}
+        return {bundles.LAVA: lambda path: write_lava(program, path)}
+    if target == "c":
+        return {
             bundles.C_SOURCE: lambda path: write_c(program, path),
             bundles.C_HEADER: lambda path: write_c_header(program, path),
-        },
-    }
-    with suppress(
-        InputError
-    ):  # NIR has no form for some programs; nothing but other programs reads the file
-        integers = program_to_nir(program)
-        writers["nir"][bundles.NIR_INTEGERS] = lambda path: write_nir(integers, path)
-    if precision == "float":
-        writers["onnx"][bundles.ONNX_FLOAT] = lambda path: write_onnx_float(graph, path, classes)
-    wanted = TARGETS if "all" in targets else [target for target in TARGETS if target in targets]
-    if not fits_netx(program):  # Lava runs it all the same: the engine builds it from the program
-        del writers["lava"][bundles.LAVA]
-    files = {name: write for target in wanted for name, write in writers[target].items()}
-    return bundles.write(out, program, contract, classes, origin, report, files)
+        }
+    writers: dict[str, Writer] = {}
+    if target == "nir":
+        writers[bundles.NIR] = lambda path: write_nir(graph, path)
+        with suppress(InputError):  # NIR has no form for some programs
+            integers = program_to_nir(program)
+            writers[bundles.NIR_INTEGERS] = lambda path: write_nir(integers, path)
+    else:
+        writers[bundles.ONNX] = lambda path: write_onnx(program, path, classes)
+        with suppress(InputError):  # nor this form for some float networks
+            float_graph = float_to_onnx(graph)
+            writers[bundles.ONNX_FLOAT] = lambda path: float_graph.write(path, classes)
+    return writers
 
 
-def _check_targets(targets: Collection[str], precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise InputError(
-            f"precision {precision!r}: unknown, known are"
-            f" {', '.join(PRECISIONS)}{nearest(precision, list(PRECISIONS))}"
-        )
+def _check_targets(targets: Collection[str]) -> None:
     unknown = [target for target in targets if target not in (*TARGETS, "all")]
     if unknown:
         known = ["all", *TARGETS]

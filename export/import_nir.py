@@ -12,7 +12,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.export.export import write_bundle
+from tmkt.export.export import QuantisedNetwork, write_bundle
 from tmkt.export.normalise import normalise
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import read_nir
@@ -67,7 +67,6 @@ def export_nir(
     classes: list[str],
     calibration: NDArray[np.uint8] | None,
     calibrated_on: list[str],
-    precision: str = "integer",
 ) -> Bundle:
     """Writes a bundle of a network from elsewhere.
 
@@ -111,6 +110,5 @@ def export_nir(
         "trained_on": calibrated_on,
         "images_trained_on": {},
     }
-    return write_bundle(
-        out, targets, precision, network.graph, program, contract, classes, origin, report
-    )
+    quantised = QuantisedNetwork(network.graph, program, contract, classes, origin, report)
+    return write_bundle(out, targets, quantised)

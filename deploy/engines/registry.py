@@ -44,7 +44,7 @@ def open_engine(
             raise InputError(f"engine 'lava': Lava is not installed; {lava.INSTALL_HINT}")
         return lava.LavaEngine(bundle, progress)
     if name == "float":
-        return FloatEngine(bundle)
+        return FloatEngine(bundle, threads)
     raise InputError(
         f"engine {name!r}: unknown, choose from {', '.join(ENGINES)}{nearest(name, list(ENGINES))}"
     )

@@ -1,6 +1,4 @@
-"""Writes the float network of a NIR graph as an ONNX graph that carries its states, for hosts with
-a floating-point unit and no chip.
-"""
+"""Write the float network of a NIR graph as an ONNX graph that carries its states."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,64 +6,76 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from tmkt.bundle import ONNX_FLOAT
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx_parts import Graph, Nodes
-from tmkt.nir.graph import Conv, Delay, Dense, Floats, Neuron, Node, Pool, Scale
+from tmkt.nir.graph import Conv, Delay, Dense, Floats, Neuron, Node, OrderedGraph, Pool, Scale
 from tmkt.nir.order import order
 
 if TYPE_CHECKING:
     import nir
 
 
-def write_onnx_float(graph: "nir.NIRGraph", path: Path, classes: list[str] | None = None) -> None:
-    """Writes `network-float.onnx` (opset 21): what `FloatNetwork` computes. The same graph gives
-    the same bytes.
+def float_to_onnx(graph: "nir.NIRGraph") -> "FloatGraph":
+    """Give the ONNX graph that computes what `FloatNetwork` does, ready to be written.
+
+    InputError for a graph that FloatNetwork cannot run, and for one with currents, integrators
+    that are not affine, delays, scales or loops, whose states this form does not carry.
+    """
+    ordered = order(graph)
+    for node in ordered.nodes:
+        _check(node)
+    return FloatGraph(ordered)
+
+
+def _check(node: Node) -> None:
+    operation = node.operation
+    found = None
+    if node.past:
+        found = "is in a loop"
+    elif isinstance(operation, Neuron):
+        if operation.current_decay is not None or not operation.fires:
+            found = "has a current or never fires"
+    elif isinstance(operation, Delay | Scale):
+        found = f"is a {type(operation).__name__}"
+    if found:
+        raise InputError(
+            f"NIR graph, node {node.name!r}: {found}, expected LIF or IF neurons and synapses; run"
+            f" network.nir instead of {ONNX_FLOAT}"
+        )
+
+
+class FloatGraph(Graph):
+    """The graph of `network-float.onnx` (opset 21).
 
     Inputs: `x` uint8 [T, B, C, H, W], and the states, zeros to start a sample: `<neuron node>.v`
     float32 [B, *shape], and `readout.sum` [B, K]. Outputs: `readout` float32 [B, K], the last
     node's outputs summed over all steps so far (spike counts where it spikes); `<neuron
     node>.spikes` uint8 [T, B, *shape]; every state as `<state>_out`. T and B are symbolic.
-    `metadata_props["tmkt"]` is JSON {"readout", "classes"}. Sums are float32 in whatever order ONNX
-    Runtime adds them, so that a spike at a tie may differ from other float engines. InputError for
-    a graph that FloatNetwork cannot run.
+
+    Sums are float32 in whatever order ONNX Runtime adds them, so that a spike at a tie may differ
+    from other float engines.
     """
-    ordered = order(graph)
-    builder = _Builder(ordered.input_shape)
-    values = {ordered.input_name: builder.as_float("x", ordered.input_shape)}
-    for node in ordered.nodes:
-        _check(node)
-        x = values[node.sources[0]]
-        for source in node.sources[1:]:
-            x = builder.main.add("Add", x, values[source])
-        values[node.name] = builder.node(node, x)
-    last = ordered.nodes[-1]
-    builder.readout(values[last.name], int(np.prod(last.shape)))
-    readout = "spikes" if isinstance(last.operation, Neuron) else "sum"
-    builder.save(path, {"readout": readout, **({"classes": classes} if classes else {})})
 
+    def __init__(self, graph: OrderedGraph) -> None:
+        super().__init__(graph.input_shape)
+        values = {graph.input_name: self.as_float("x", graph.input_shape)}
+        for node in graph.nodes:
+            x = values[node.sources[0]]
+            for source in node.sources[1:]:
+                x = self.main.add("Add", x, values[source])
+            values[node.name] = self._node(node, x)
+        last = graph.nodes[-1]
+        self._readout(values[last.name], int(np.prod(last.shape)))
+        self._kind = "spikes" if isinstance(last.operation, Neuron) else "sum"
 
-def _check(node: Node) -> None:
-    """Refuses what has states that this graph does not carry."""
-    operation = node.operation
-    current = isinstance(operation, Neuron) and (
-        operation.current_decay is not None or not operation.fires
-    )
-    if node.past or current or isinstance(operation, Delay | Scale):
-        what = (
-            "is in a loop"
-            if node.past
-            else "has a current or never fires"
-            if current
-            else f"is a {type(operation).__name__}"
-        )
-        raise InputError(
-            f"NIR graph, node {node.name!r}: {what}, expected LIF or IF neurons and synapses; leave"
-            " out --precision float"
-        )
+    def write(self, path: Path, classes: list[str] | None = None) -> None:
+        """Write the graph, with {"readout", "classes"} as JSON in `metadata_props["tmkt"]`. The
+        same graph gives the same bytes.
+        """
+        self.save(path, {"readout": self._kind, **({"classes": classes} if classes else {})})
 
-
-class _Builder(Graph):
-    def node(self, node: Node, x: str) -> str:
+    def _node(self, node: Node, x: str) -> str:
         """One operation on float32 [T * B, *source shape]: [T * B, *node.shape]."""
         operation, add = node.operation, self.main.add
         if isinstance(operation, Neuron):
@@ -97,7 +107,7 @@ class _Builder(Graph):
             )
         return add("Reshape", x, self.shape(-1, *node.shape))
 
-    def readout(self, values: str, classes: int) -> None:
+    def _readout(self, values: str, classes: int) -> None:
         """The sum over the steps of [T * B, ...], added to what came before."""
         by_step = self.main.add("Reshape", values, self.over_steps((classes,)))
         summed = self.main.add("ReduceSum", by_step, self.constant([0], np.int64), keepdims=0)

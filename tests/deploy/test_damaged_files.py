@@ -70,11 +70,14 @@ def assert_lines(refusals: list[str | None], least: int) -> None:
     assert all("\n" not in line and len(line) < 500 for line in lines)
 
 
-@pytest.mark.parametrize(("engine", "name"), [("onnx", bundles.ONNX), ("float", bundles.NIR)])
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [("onnx", bundles.ONNX), ("float", bundles.ONNX_FLOAT), ("float", bundles.NIR)],
+)
 def test_engines_refuse_damaged_files_in_one_line(
     bundle: Bundle, tmp_path: Path, engine: str, name: str
 ) -> None:
-    write_example(tmp_path / "bundle", example_parts())
+    write_example(tmp_path / "bundle", example_parts(), files=[name])
     np.save(tmp_path / "frames.npy", example_frames(1))
     (tmp_path / "damaged").mkdir()
     for i, content in enumerate(damaged((bundle.path / name).read_bytes(), 80)):

@@ -345,6 +345,7 @@ def nir_flattened_otherwise(nodes: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("file", [bundles.ONNX_FLOAT, bundles.NIR])
 @pytest.mark.parametrize(
     ("change", "layer", "cause"),
     [
@@ -354,20 +355,26 @@ def nir_flattened_otherwise(nodes: Any) -> None:
         (nir_flattened_otherwise, "readout", "axis order"),
     ],
 )
-def test_a_fault_in_the_nir_file_is_told_from_rounding(
-    change: Callable[[Any], None], layer: str, cause: str, parts: Any, tmp_path: Path
+def test_a_fault_in_the_float_network_is_told_from_rounding(
+    file: str,
+    change: Callable[[Any], None],
+    layer: str,
+    cause: str,
+    parts: Any,
+    tmp_path: Path,
 ) -> None:
     """The float network differs from the integers by rounding anyway; a fault by much more."""
     graph, program, report = parts
     faulty = copy.deepcopy(graph)
     change(faulty.nodes)
-    bundle = write_example(tmp_path / "b", (faulty, program, report))
+    bundle = write_example(tmp_path / "b", (faulty, program, report), files=[file])
     frames = example_frames(8)
     labels = np.zeros(8, np.int64)
     found = parity(bundle, ["float"], frames, labels, 100.0)
     first = found["engines"][0]["first_divergence"]
     assert (first["layer"], first["cause"]) == (layer, cause)
     assert found["failures"] == [f"float differs by more than rounding, first in layer {layer}"]
-    sound = parity(write_example(tmp_path / "sound", parts), ["float"], frames, labels, 100.0)
+    sound_bundle = write_example(tmp_path / "sound", parts, files=[file])
+    sound = parity(sound_bundle, ["float"], frames, labels, 100.0)
     assert sound["passed"]
     assert sound["engines"][0]["first_divergence"] is None

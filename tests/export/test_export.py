@@ -44,6 +44,7 @@ def test_a_bundle_holds_all_files_and_says_how_it_was_made(run: Run, tmp_path: P
         bundles.NIR,
         bundles.NIR_INTEGERS,
         bundles.ONNX,
+        bundles.ONNX_FLOAT,
         bundles.C_SOURCE,
         bundles.C_HEADER,
     }
@@ -75,25 +76,8 @@ def test_the_same_run_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
 
 def test_only_the_wanted_files_are_written(run: Run, tmp_path: Path) -> None:
     bundle = export_run(run, tmp_path / "bundle", ["onnx"], 4, make_frames(2, 4, (2, 34, 34)))
-    assert set(bundle.manifest["files"]) == {bundles.PROGRAM, bundles.ONNX}
-    assert {entry["bits"] for entry in bundle.manifest["quantisation"]} == {4}
-
-
-def test_the_float_network_as_onnx_is_written_beside_the_integers_when_asked_for(
-    run: Run, tmp_path: Path
-) -> None:
-    bundle = export_run(
-        run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "float"
-    )
     assert set(bundle.manifest["files"]) == {bundles.PROGRAM, bundles.ONNX, bundles.ONNX_FLOAT}
-
-
-def test_an_unknown_precision_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError,
-        match="precision 'flaot': unknown, known are integer, float; did you mean 'float'",
-    ):
-        export_run(run, tmp_path / "bundle", ["onnx"], 8, make_frames(2, 4, (2, 34, 34)), "flaot")
+    assert {entry["bits"] for entry in bundle.manifest["quantisation"]} == {4}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from example_networks import make_frames, make_network, torch_run
 from numpy.typing import NDArray
 
-from tmkt.export.targets.onnx_float import write_onnx_float
+from tmkt.export.targets.onnx_float import float_to_onnx
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.from_network import network_to_nir
 
@@ -40,7 +40,7 @@ def run(
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     net, path = make_network(SHAPE), tmp_path_factory.mktemp("onnx") / "network-float.onnx"
-    write_onnx_float(network_to_nir(net), path, ["a"] * 10)
+    float_to_onnx(network_to_nir(net)).write(path, ["a"] * 10)
     return net, path
 
 
@@ -115,7 +115,7 @@ def test_every_node_that_nir_has_for_it_gives_what_the_numpy_network_gives(tmp_p
     ]
     edges = [*pairwise(chain), ("flatten", "skip"), ("skip", "fire")]
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    write_onnx_float(graph, tmp_path / "network.onnx")
+    float_to_onnx(graph).write(tmp_path / "network.onnx")
     frames = make_frames(4, 7, (2, 9, 11), max_count=3)
     expected, found = FloatNetwork(graph).run(frames), run(tmp_path / "network.onnx", frames)
     assert expected.readout.any()
@@ -146,7 +146,7 @@ def test_steps_and_batch_are_symbolic_and_equal_parameters_are_one_number(
 
 
 def test_the_same_network_gives_the_same_bytes(written: tuple[Any, Path], tmp_path: Path) -> None:
-    write_onnx_float(network_to_nir(written[0]), tmp_path / "again.onnx", ["a"] * 10)
+    float_to_onnx(network_to_nir(written[0])).write(tmp_path / "again.onnx", ["a"] * 10)
     assert (tmp_path / "again.onnx").read_bytes() == written[1].read_bytes()
 
 

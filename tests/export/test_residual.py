@@ -21,7 +21,7 @@ from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.c import write_c
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
-from tmkt.export.targets.onnx_float import write_onnx_float
+from tmkt.export.targets.onnx_float import float_to_onnx
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import FloatLayer, lower
@@ -148,7 +148,7 @@ def test_float_files_of_the_pre_activation_network_compute_what_it_does(tmp_path
     np.testing.assert_array_equal(
         FloatNetwork.load(tmp_path / "network.nir").run(frames).spikes["conv9_2"], spikes["conv9_2"]
     )
-    write_onnx_float(graph, tmp_path / "network.onnx")
+    float_to_onnx(graph).write(tmp_path / "network.onnx")
     session = onnxruntime.InferenceSession(
         str(tmp_path / "network.onnx"), providers=["CPUExecutionProvider"]
     )

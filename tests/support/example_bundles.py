@@ -14,6 +14,7 @@ from tmkt.events.frames import InputContract
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.onnx import write_onnx
+from tmkt.export.targets.onnx_float import float_to_onnx
 from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Program
 
@@ -36,13 +37,14 @@ def write_example(
     onnx: Program | None = None,
     files: Sequence[str] = (),
 ) -> Bundle:
-    """Writes a bundle of the parts; `onnx` is a program to put into network.onnx instead of the
-    bundle's own.
+    """Write a bundle of the parts, with these files or all of NIR, ONNX and ONNX_FLOAT. `onnx`: a
+    program to put into network.onnx instead of the bundle's own.
     """
     graph, program, report = parts
     writers = {
         bundles.NIR: lambda p: write_nir(graph, p),
         bundles.ONNX: lambda p: write_onnx(onnx or program, p),
+        bundles.ONNX_FLOAT: lambda p: float_to_onnx(graph).write(p),
     }
     kept = {name: writer for name, writer in writers.items() if not files or name in files}
     classes = [str(i) for i in range(program.classes)]

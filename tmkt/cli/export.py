@@ -53,9 +53,6 @@ def export(
             help="Steps of training on integers first, on the run's own recordings.",
         ),
     ] = 0,
-    precision: Annotated[
-        str, typer.Option("--precision", help="integer, or float: the float network as ONNX, too.")
-    ] = "integer",
     dt: Annotated[float | None, _nir("--dt", "Time step in seconds [what the file tells].")] = None,
     fires_at: Annotated[
         str | None,
@@ -105,7 +102,7 @@ def export(
         if finetune:
             raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
         bundle, reading = run_nir_export(
-            network, path, target, None if bits == "none" else bits or "8", precision, options
+            network, path, target, None if bits == "none" else bits or "8", options
         )
     else:
         if options.given or bits == "none":
@@ -127,7 +124,7 @@ def export(
                 True,
             )  # goes on where it was cut off
             network, bits = trained, None
-        bundle = run_export(network, path, target, bits, precision)
+        bundle = run_export(network, path, target, bits)
     quantised = bundle.manifest["quantisation"]
     for line in quantisation.warnings(quantised):
         console.note(line)

@@ -43,7 +43,7 @@ class NirOptions:
 
 
 def run_nir_export(
-    path: Path, out: Path, target: str, bits: str | None, precision: str, options: NirOptions
+    path: Path, out: Path, target: str, bits: str | None, options: NirOptions
 ) -> "tuple[Bundle, dict[str, Any]]":
     """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
     from tmkt.events.frames import InputContract
@@ -88,7 +88,7 @@ def run_nir_export(
         (None, []) if bits is None else _calibration(options.data, name, classes, contract)
     )
     bundle = export_nir(
-        network, out, names(target), bits, contract, name, classes, frames, instances, precision
+        network, out, names(target), bits, contract, name, classes, frames, instances
     )
     return bundle, reading
 

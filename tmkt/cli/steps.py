@@ -104,9 +104,7 @@ def run_qat(
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
 
 
-def run_export(
-    run: Path, out: Path, target: str, bits: int | str | None, precision: str = "integer"
-) -> "Bundle":
+def run_export(run: Path, out: Path, target: str, bits: int | str | None) -> "Bundle":
     """Export a finished run to a bundle."""
     from tmkt.runs import load_run
 
@@ -117,7 +115,7 @@ def run_export(
         raise InputError(
             f"export: {error.name} is not installed; pip install 'tmkt[export]'"
         ) from None
-    return export_run(opened, out, names(target), bits, opened.load_calibration(), precision)
+    return export_run(opened, out, names(target), bits, opened.load_calibration())
 
 
 def open_bundle(

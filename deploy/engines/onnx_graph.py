@@ -1,0 +1,118 @@
+"""An ONNX graph of a bundle that carries its states, run by ONNX Runtime on the processor."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.errors import InputError
+
+SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
+
+
+class State(NamedTuple):
+    """The type of a state and its shape without the batch axis."""
+
+    dtype: type[np.generic]
+    shape: tuple[int, ...]
+
+
+def open_session(path: Path, threads: int | None = None) -> Any:
+    """Opens an ONNX file with that many threads, all cores unless told. InputError if ONNX Runtime
+    cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Its errors are raised and said in one line; it would print them, too.
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0  # 0: as many as there are cores
+    try:
+        # Without enable_fallback=0 it prints to standard output when it fails, and tries the same
+        # once more.
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime has no common base class for its errors
+        raise InputError(
+            f"{path}: ONNX Runtime cannot load it ({_line(error)}); export the network again"
+        ) from None
+
+
+class OnnxGraph:
+    """A graph with the inputs x uint8 [T, B, C, H, W] and the states, and the outputs `readout`
+    [B, K] and `<layer>.spikes` [T, B, *shape].
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        session: Any,
+        states: Mapping[str, State],
+        spikes: Mapping[str, tuple[int, ...]],
+        classes: int,
+    ) -> None:
+        """`states` and `spikes` (shapes by layer): what the program says that the graph has.
+        InputError where it has something else.
+        """
+        self._path, self._session = path, session
+        self._states, self._spikes, self._classes = dict(states), dict(spikes), classes
+        self._outputs = ["readout", *(f"{name}.spikes" for name in self._spikes)]
+        inputs = {node.name for node in session.get_inputs()}
+        outputs = {node.name for node in session.get_outputs()}
+        if inputs != {"x", *self._states} or not outputs.issuperset(self._outputs):
+            raise misfit(path, session)
+
+    def run_from_zero(
+        self, frames: NDArray[np.uint8]
+    ) -> tuple[NDArray[Any], dict[str, NDArray[np.uint8]]]:
+        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero: its read-out [N, K]
+        and its spikes [N, T, *shape] by layer.
+
+        InputError where ONNX Runtime fails, or the file gives something else than it declares.
+        """
+        parts = [
+            self._run(frames[i : i + SAMPLES_AT_ONCE])
+            for i in range(0, len(frames), SAMPLES_AT_ONCE)
+        ]
+        readout, *spikes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return readout, dict(zip(self._spikes, spikes, strict=True))
+
+    def _run(self, frames: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        samples, steps = frames.shape[:2]
+        feed: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(frames.swapaxes(0, 1))}
+        feed |= {
+            name: np.zeros((samples, *state.shape), state.dtype)
+            for name, state in self._states.items()
+        }
+        try:
+            readout, *spikes = self._session.run(self._outputs, feed)
+        except Exception as error:
+            raise InputError(
+                f"{self._path}: ONNX Runtime cannot run it ({_line(error)}); export the network"
+                " again"
+            ) from None
+        shapes = [
+            (samples, self._classes),
+            *((steps, samples, *shape) for shape in self._spikes.values()),
+        ]
+        if [out.shape for out in (readout, *spikes)] != shapes:
+            raise InputError(
+                f"{self._path}: gives outputs of other shapes than the program has; export the"
+                " network again"
+            )
+        return [readout, *(np.ascontiguousarray(s.swapaxes(0, 1)) for s in spikes)]
+
+
+def misfit(path: Path, session: Any) -> InputError:
+    """The error for a graph of another network than the bundle's program."""
+    inputs = sorted(node.name for node in session.get_inputs())
+    return InputError(
+        f"{path}: its inputs {inputs} and outputs do not fit the program; export the network again"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:150]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.float import FloatEngine
-from tmkt.deploy.parity import parity
+from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise
@@ -103,7 +103,7 @@ for name in ("nir", "torch", "onnx", "h5py", "spikingjelly"):
 from pathlib import Path
 import numpy as np
 from tmkt import bundle
-from tmkt.deploy.parity import parity
+from tmkt.deploy.parity.report import parity
 opened, frames = bundle.load(Path(sys.argv[1])), np.load(sys.argv[2])
 report = parity(opened, ["onnx", "float"], frames, np.zeros(len(frames), np.int64), 100.0)
 print(report["passed"], report["engines"][1]["logit_error"] < 0.5)

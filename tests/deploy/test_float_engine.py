@@ -18,9 +18,9 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.float import FloatEngine
 from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
-from tmkt.export.graph import network_to_nir
 from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.float_network import FloatNetwork
+from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import FloatLayer, lower
 
 TIE = 1e-5  # thresholds: how near to one a membrane is where float32 sums may fall on either side

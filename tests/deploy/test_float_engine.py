@@ -19,9 +19,9 @@ from tmkt.deploy.engines.float import FloatEngine
 from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.export.quantise.quantise import quantise
-from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import FloatLayer, lower
+from tmkt.nir.order import order
 
 TIE = 1e-5  # thresholds: how near to one a membrane is where float32 sums may fall on either side
 
@@ -77,7 +77,7 @@ def test_both_files_give_the_same_classes_and_spikes_but_at_ties(tmp_path: Path)
     assert onnx.readout.dtype == numpy.readout.dtype == np.float32
     same = np.ones((len(frames), STEPS), bool)  # samples up to the step of their first difference
     sent = {"input": frames}
-    for layer in lower(FloatNetwork(graph))[:-1]:
+    for layer in lower(order(graph))[:-1]:
         one, other = onnx.spikes[layer.name], numpy.spikes[layer.name]
         assert one.shape == other.shape == (len(frames), STEPS, *layer.shape)
         assert other.any()

@@ -45,7 +45,7 @@ PARTS = (
     ("tonic", False, "to fetch event data sets: pip install 'tmkt[data]'"),
     ("pillow", False, "to read images: pip install 'tmkt[data]'"),
     ("scipy", False, "to read .mat recordings (CEP-DVS): pip install 'tmkt[data]'"),
-    ("matplotlib", False, "for tmkt energy --plot: pip install 'tmkt[plot]'"),
+    ("resvg-py", False, "for tmkt energy --plot x.png: pip install 'tmkt[plot]'"),
     ("ray", False, "to evaluate on a cluster: pip install 'tmkt[ray]'"),
 )
 

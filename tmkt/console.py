@@ -137,6 +137,12 @@ def joules(value: float | None) -> str | None:
     return f"{value / 1e-12:.3g} pJ"
 
 
+def joules_with_interval(figures: dict[str, Any]) -> str:
+    """Format an energy {energy_j, low_j, high_j}: "1.2 µJ (1 µJ to 2 µJ)"."""
+    energy, low, high = (joules(figures[key]) for key in ("energy_j", "low_j", "high_j"))
+    return f"{energy} ({low} to {high})"
+
+
 def watts(value: float | None) -> str | None:
     """Format watts with a prefix and three digits: "15 mW"."""
     shown = joules(value)

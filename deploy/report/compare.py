@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.console import joules, percent
+from tmkt.console import joules, joules_with_interval, percent
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.deploy.report.page import write
-from tmkt.deploy.report.tables import DASH, Table, count, energy_of
+from tmkt.deploy.report.tables import DASH, Table, count
 
 Report = dict[str, Any]
 Predictions = NDArray[np.int64] | None
@@ -146,8 +146,8 @@ def tables(comparison: Report) -> dict[str, Table]:
             rows.append(
                 [
                     f"{e['estimator']} ({e['device']})",
-                    energy_of(e["first"]),
-                    energy_of(e["second"]),
+                    joules_with_interval(e["first"]),
+                    joules_with_interval(e["second"]),
                     ratio,
                 ]
             )

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tmkt.console import joules, percent
+from tmkt.console import joules, joules_with_interval, percent
 from tmkt.deploy.report.quantisation import layer_table
 
 MOST_CLASSES = 30  # of a confusion matrix; of more classes, the most frequent confusions are listed
@@ -34,13 +34,6 @@ class Table:
 def count(value: float | None) -> str:
     """A number of things: whole, with commas."""
     return DASH if value is None else f"{value:,.0f}"
-
-
-def energy_of(figures: dict[str, float]) -> str:
-    """ "1.2 µJ (1 µJ to 2 µJ)"."""
-    return (
-        f"{joules(figures['energy_j'])} ({joules(figures['low_j'])} to {joules(figures['high_j'])})"
-    )
 
 
 def tables(report: dict[str, Any]) -> dict[str, Table]:
@@ -286,7 +279,10 @@ def _energy_layers(energy: dict[str, Any] | None) -> Table | None:
         return None
     names = [layer["name"] for layer in energy["estimates"][0]["layers"]]
     same = [e for e in energy["estimates"] if [layer["name"] for layer in e["layers"]] == names][:3]
-    rows = [[name, *(energy_of(e["layers"][i]) for e in same)] for i, name in enumerate(names)]
+    rows = [
+        [name, *(joules_with_interval(e["layers"][i]) for e in same)]
+        for i, name in enumerate(names)
+    ]
     return Table("energy-layers", ["layer", *(e["estimator"] for e in same)], rows)
 
 
@@ -305,7 +301,7 @@ def _ann(energy: dict[str, Any] | None) -> Table | None:
             [
                 c["comparison"],
                 c["device"],
-                energy_of(c),
+                joules_with_interval(c),
                 percent(c["rate"]) or DASH,
                 crossover,
                 verdicts[c["spiking_wins"]],

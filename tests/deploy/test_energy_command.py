@@ -10,6 +10,7 @@ import pytest
 
 from tmkt.bundle import load
 from tmkt.cli.tables.energy import print_energy
+from tmkt.deploy.energy import plot
 from tmkt.deploy.energy.compare import resampled
 from tmkt.deploy.energy.measure import measure_onnx
 from tmkt.deploy.energy.plot import check_plot, write_plot
@@ -79,12 +80,29 @@ def test_the_plot_shows_every_estimator_and_is_the_same_each_time(
 ) -> None:
     done, folder = shown
     picture = (folder / "e.svg").read_bytes()
-    assert picture.count(b"LineCollection") >= 2  # error bars
+    bars = 3 * len(done.json["estimates"])  # an interval and its two ends
+    assert picture.count(b'class="bar0"') == bars
+    assert picture.count(b'class="error"') == 3 * (
+        len(done.json["estimates"][0]["layers"]) + done.json["steps"]
+    )
     title = done.json["bundle"].rsplit("/", 1)[1]
     write_plot(tmp_path / "again.svg", done.json, title)
     assert (tmp_path / "again.svg").read_bytes() == picture
-    write_plot(tmp_path / "again.png", done.json, title)
-    assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_can_be_a_png(shown: tuple[Any, Path], tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py")
+    check_plot(tmp_path / "e.png")
+    write_plot(tmp_path / "e.png", shown[0].json, "demo")
+    assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_machine_without_fonts_is_named_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(plot, "_png", lambda _: b"blank")
+    with pytest.raises(InputError, match="no fonts"):
+        check_plot(tmp_path / "e.png")
 
 
 def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(
@@ -112,12 +130,13 @@ def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(
     )
 
 
-def test_without_matplotlib_a_plot_is_refused_in_one_line(
+def test_without_resvg_a_png_is_refused_in_one_line_and_an_svg_is_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(InputError, match=r"pip install 'tmkt\[plot\]'"):
-        check_plot(tmp_path / "e.svg")
+        check_plot(tmp_path / "e.png")
+    check_plot(tmp_path / "e.svg")
 
 
 def test_two_bundles_are_compared_over_the_same_recordings(

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "files": {"errors"},
     "kernels": {"console"},
     "hdf5": {"errors"},
+    "plots": set(),
     "recipe": {"errors", "console"},
     "events": GROUND,
     "readers": {*GROUND, "events"},

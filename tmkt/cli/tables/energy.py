@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tmkt.console import joules, note, percent, table, watts
+from tmkt.console import joules, joules_with_interval, note, percent, table, watts
 
 MOST_ROWS = 40  # of a table of layers, classes or steps
 MOST_COLUMNS = 3  # estimators beside each other in such a table
@@ -41,7 +41,7 @@ def print_energy_comparison(report: dict[str, Any]) -> None:
     """Print the energies of two bundles with their intervals, and the ratio with its own."""
     rows: list[list[object]] = []
     for c in report["comparisons"]:
-        sides = [_with_interval(c[side]) for side in ("first", "second")]
+        sides = [joules_with_interval(c[side]) for side in ("first", "second")]
         rows.append([c["estimator"], c["device"], *sides, _ratio(c), _assumed_ratio(c)])
     columns = [
         "estimator",
@@ -72,10 +72,6 @@ def _assumed_ratio(comparison: dict[str, Any]) -> str | None:
 
 def _interval(figures: dict[str, Any], shown: Callable[[float | None], str | None] = joules) -> str:
     return f"{shown(figures['low_j'])} to {shown(figures['high_j'])}"
-
-
-def _with_interval(figures: dict[str, Any]) -> str:
-    return f"{joules(figures['energy_j'])} ({_interval(figures)})"
 
 
 def _print_estimates(report: dict[str, Any]) -> None:
@@ -110,7 +106,8 @@ def _print_by(estimates: list[dict[str, Any]], of: str, key: str, name: str) -> 
         return
     comparable = [e for e in estimates if [entry[name] for entry in e[key]] == names][:MOST_COLUMNS]
     rows: list[list[object]] = [
-        [shown, *(_with_interval(e[key][i]) for e in comparable)] for i, shown in enumerate(names)
+        [shown, *(joules_with_interval(e[key][i]) for e in comparable)]
+        for i, shown in enumerate(names)
     ]
     table(f"By {of}", [of, *(e["estimator"] for e in comparable)], rows)
 
@@ -135,7 +132,7 @@ def _print_ann(comparisons: list[dict[str, Any]]) -> None:
             c["comparison"],
             c["device"],
             c["activation_bits"],
-            _with_interval(c),
+            joules_with_interval(c),
             f"{100 * c['crossover']:.1f} %",
             f"{100 * c['crossover_low']:.1f} to {100 * c['crossover_high']:.1f} %",
             verdicts[c["spiking_wins"]],

@@ -1,4 +1,4 @@
-"""Augmentation: one small shift, rotation and zoom a sample, the same for all its time steps."""
+"""Augmentation: one shift, rotation and zoom for each sample, the same at all its time steps."""
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from tmkt.recipe import TrainRecipe
 
 
 def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws for each sample a shift of up to `shift` pixels, a `rotation` in degrees and a relative
-    `zoom`, uniformly (ranges: ours).
+    """Draw for each sample a shift in pixels, a rotation in degrees and a relative zoom.
 
-    Gives float64 [batch, 2, 3]: where a pixel (x, y, 1) of the moved frame comes from, (x, y), both
-    in pixels from the frame's middle.
+    All are uniform within the recipe's `shift`, `rotation` and `zoom` (the ranges are ours). Gives
+    float64 [batch, 2, 3], which maps a pixel (x, y, 1) of the moved frame to the (x, y) that it
+    comes from, both in pixels from the frame's middle.
     """
     shift = rng.uniform(-recipe.shift, recipe.shift, (batch, 2))
     angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation, batch))
@@ -27,7 +27,7 @@ def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDA
 
 
 def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: str) -> Tensor:
-    """Moves float frames [B, C, H, W] as `draw_moves` says. What comes in from outside is 0.
+    """Move float frames [B, C, H, W] as `draw_moves` says; what comes in from outside is 0.
 
     `mode` "nearest" keeps event counts whole; "bilinear" is for images.
     """

@@ -1,6 +1,4 @@
-"""Averaged weights: the exponential moving average of what the optimiser passes through
-(`train.ema`).
-"""
+"""Exponential moving average of the weights (`train.ema`)."""
 
 import copy
 from typing import TypeVar
@@ -12,19 +10,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def average_of(net: Network) -> Network:
-    """A copy of the network that holds the average: it starts at the network's weights and is never
-    trained itself.
-    """
+    """Copy the network to hold the average; it starts at the network's weights."""
     return copy.deepcopy(net).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def update_average(averaged: nn.Module, net: nn.Module, decay: float, steps: int) -> None:
-    """averaged = d * averaged + (1 - d) * net after the `steps`-th step, batch norm's running
-    statistics included; counters are copied.
+    """Update the average after the `steps`-th step: d * averaged + (1 - d) * net.
 
-    d = min(decay, (1 + steps) / (10 + steps)), so that the untrained start is soon forgotten (the
-    rule of TensorFlow's ExponentialMovingAverage with num_updates).
+    Batch norm's running statistics are averaged, too; counters are copied. d = min(decay,
+    (1 + steps) / (10 + steps)), so that the untrained start is soon forgotten (the rule of
+    TensorFlow's ExponentialMovingAverage with num_updates).
     """
     weight = 1.0 - min(decay, (1 + steps) / (10 + steps))
     for mean, value in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):

@@ -1,7 +1,9 @@
-"""The state of an unfinished training, in one safetensors file that is replaced as a whole and
-never unpickled.
+"""Checkpoints: the state of an unfinished training in one safetensors file.
+
+The file is replaced as a whole and never unpickled.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,73 +17,78 @@ from tmkt.train.log import EpochMeans
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes a safetensors file as a whole; InputError where the disk is full or read-only."""
+    """Write a safetensors file as a whole; InputError if the disk is full or read-only."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     with writing(path) as beside:
         beside.write_bytes(data)
 
 
-def save_checkpoint(
-    path: Path,
-    modules: dict[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    fingerprint: bytes,
-    means: EpochMeans | None = None,
-) -> None:
-    """Writes all `modules` by name (network, method, averaged), the optimiser's moments, the number
-    of `step`s done, what data they saw and the epoch's `means` so far.
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that changes while a network learns, and that a checkpoint therefore holds.
+
+    `modules` by name (network, method, averaged), the optimiser with its moments, the `means` of
+    the epoch so far, and the `fingerprint` of the data: a training goes on with the same data only.
     """
+
+    modules: dict[str, nn.Module]
+    optimizer: torch.optim.Optimizer
+    fingerprint: bytes
+    means: EpochMeans | None = None
+
+    def parameters(self) -> list[Tensor]:
+        """List the parameters that the optimiser changes, in its order."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def save_checkpoint(path: Path, state: TrainingState, step: int) -> None:
+    """Write a training's state after `step` steps."""
     tensors = {
         f"{prefix}.{name}": tensor
-        for prefix, module in modules.items()
+        for prefix, module in state.modules.items()
         for name, tensor in module.state_dict().items()
     }
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-    if means is not None:
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    if state.means is not None:
         tensors |= {
             f"epoch.{name}": torch.tensor(value, dtype=torch.float64)
-            for name, value in means.state().items()
+            for name, value in state.means.state().items()
         }
     tensors["step"] = torch.tensor(step)
-    tensors["data"] = torch.frombuffer(bytearray(fingerprint), dtype=torch.uint8)
+    tensors["data"] = torch.frombuffer(bytearray(state.fingerprint), dtype=torch.uint8)
     save_tensors(path, tensors)
 
 
-def load_checkpoint(
-    path: Path,
-    modules: dict[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    fingerprint: bytes,
-    means: EpochMeans | None = None,
-) -> int:
-    """Puts a checkpoint's state into the modules, the optimiser and the `means`; gives the number
-    of steps done.
+def load_checkpoint(path: Path, state: TrainingState) -> int:
+    """Restore a training's state from a checkpoint and give the number of steps done.
 
-    InputError if it is damaged or saw other data.
+    Gives 0 and changes nothing where there is no file. Raises InputError if the checkpoint is
+    damaged or was made with other data.
     """
+    if not path.is_file():
+        return 0
     try:
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
-        if tensors.pop("data").numpy().tobytes() != fingerprint:
+        if tensors.pop("data").numpy().tobytes() != state.fingerprint:
             raise InputError(
                 f"{path}: was made with other recordings or images; resume with the same --data and"
                 " --static"
             )
         step = int(tensors.pop("step"))
-        state: dict[int, dict[str, Tensor]] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
         for name in [name for name in tensors if name.startswith("optimizer.")]:
             _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = tensors.pop(name)
-        _check_moments(state, [p for group in optimizer.param_groups for p in group["params"]])
-        for prefix, module in modules.items():
+            moments.setdefault(int(index), {})[key] = tensors.pop(name)
+        _check_moments(moments, state.parameters())
+        for prefix, module in state.modules.items():
             module.load_state_dict(_with_prefix(tensors, f"{prefix}."))
-        if means is not None:
-            means.load(
+        if state.means is not None:
+            state.means.load(
                 {name: float(value) for name, value in _with_prefix(tensors, "epoch.").items()}
             )
-        optimizer.load_state_dict(
-            {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+        state.optimizer.load_state_dict(
+            {"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]}
         )
     except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
         raise InputError(
@@ -92,8 +99,9 @@ def load_checkpoint(
 
 
 def load_module(path: Path, prefix: str, module: nn.Module) -> None:
-    """Puts the part `prefix` of a checkpoint into a module. InputError if it is damaged or of
-    something else.
+    """Load the part of a checkpoint that is called `prefix` into a module.
+
+    Raises InputError if the checkpoint is damaged or of something else.
     """
     try:
         module.load_state_dict(_with_prefix(load_file(path), f"{prefix}."))
@@ -104,10 +112,10 @@ def load_module(path: Path, prefix: str, module: nn.Module) -> None:
         ) from None
 
 
-def _check_moments(state: dict[int, dict[str, Tensor]], parameters: list[Tensor]) -> None:
-    """torch takes whatever it is given and fails in the next step."""
-    for index, moments in state.items():
-        shapes = {key: tuple(tensor.shape) for key, tensor in moments.items()}
+def _check_moments(moments: dict[int, dict[str, Tensor]], parameters: list[Tensor]) -> None:
+    """Check the shapes of the moments: torch takes any and fails in the next step."""
+    for index, tensors in moments.items():
+        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
         if index >= len(parameters) or shapes != {
             "step": (),
             **dict.fromkeys(("exp_avg", "exp_avg_sq"), tuple(parameters[index].shape)),

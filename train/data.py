@@ -1,4 +1,4 @@
-"""What a training sees: its recordings and images, and the batch of each step."""
+"""Data of a training: its recordings and images, and the batch of each step."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.train.augment import warp
 from tmkt.train.encodings import encode_images
-from tmkt.train.methods import Batch
+from tmkt.train.methods.base import Batch
 
 HASHED_AT_ONCE = 256  # rows
 Places = dict[int, NDArray[np.int64]]
@@ -30,10 +30,10 @@ Places = dict[int, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Frames [N, T, 2, H, W] (uint8 counts; float32 for `data.frames = "float"`) and labels int64
-    [N] of the training, the validation (which may be empty) and the test recordings, and the static
-    source (None: not used).
+    """The recordings that train, validate and test, and the images of the static source.
 
+    Frames are [N, T, 2, H, W], uint8 counts (float32 for `data.frames = "float"`), labels int64
+    [N]. There may be no validation recordings, and no images (None) where the method uses none.
     Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint
     protocol no image shows a thing whose recording is tested or validates. `trained_on` and
     `validated_on` hold the instances of those recordings.
@@ -54,16 +54,16 @@ class TrainingData:
 
     @cached_property
     def places(self) -> Places:
-        """Where each class that is trained on stands in `labels`: every batch asks."""
+        """Indices of each class in `labels`; every batch needs them."""
         return _places(self.labels)
 
     @cached_property
     def image_places(self) -> Places:
-        """The same of the images, all classes; empty without any."""
+        """Indices of each class in the labels of the images; empty without images."""
         return _places(self.images.labels) if self.images else {}
 
     def fingerprint(self) -> bytes:
-        """sha256 of all that training sees: a resumed training must go on with the same."""
+        """Hash all that training sees: a resumed training must go on with the same data."""
         digest = hashlib.sha256()
         for frames in (
             (self.frames, self.validation_frames) if len(self.validation_frames) else (self.frames,)
@@ -80,16 +80,18 @@ class TrainingData:
         return digest.digest()
 
     def calibration(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Frames and labels of at most `most` training recordings, spread over all of them, which
-        are in order of instance and so perhaps of class.
+        """Choose at most `most` training recordings for the quantiser: frames and labels.
+
+        They are spread over all recordings, since these are in order of instance, perhaps of class.
         """
         count = min(most, len(self.frames))
         chosen = np.arange(count) * len(self.frames) // max(count, 1)
         return self.frames[chosen], self.labels[chosen]
 
     def seen(self) -> set[str]:
-        """The instances that must not be tested besides `trained_on`: of the images, and of the
-        recordings that validated.
+        """Collect the instances besides `trained_on` that must not be tested.
+
+        They are those of the images and of the recordings that validated.
         """
         return {*(self.images.instances if self.images else ()), *self.validated_on}
 
@@ -97,12 +99,11 @@ class TrainingData:
 def load_training_data(
     recipe: Recipe, data: Path, static: Path | None, needs_images: bool
 ) -> TrainingData:
-    """Reads all recordings of `data` and the images of `static`, split as the recipe says
-    (`train.seed` draws).
+    """Read all recordings of `data` and the images of `static`, split as the recipe says.
 
-    All recordings are decoded before anything else, so that a damaged file shows at once; that
-    shows a progress bar. Raises InputError for what cannot be read, for too few recordings of a
-    class and for a class without images.
+    `train.seed` draws the split. All recordings are decoded first, with a progress bar, so that a
+    damaged file shows at once. Raises InputError for a file that cannot be read, for too few
+    recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
     classes = source.class_names(data)
@@ -145,26 +146,24 @@ def load_training_data(
         rows, (split.train, split.validation, split.test)
     )
     return TrainingData(
-        contract.sensor,
-        classes,
-        split.protocol,
-        train,
-        train_labels,
-        instances(split.train),
-        validation,
-        validation_labels,
-        instances(split.validation),
-        test,
-        test_labels,
-        images,
+        sensor=contract.sensor,
+        classes=classes,
+        protocol=split.protocol,
+        frames=train,
+        labels=train_labels,
+        trained_on=instances(split.train),
+        validation_frames=validation,
+        validation_labels=validation_labels,
+        validated_on=instances(split.validation),
+        test_frames=test,
+        test_labels=test_labels,
+        images=images,
     )
 
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar that appears with the first recording that is decoded: not where all come from the
-    cache.
-    """
+    """Show a bar from the first recording that is decoded on: none if all come from the cache."""
     with ExitStack() as shown:
         bars: list[console.Progress] = []
 
@@ -188,11 +187,11 @@ def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None
 def draw_batch(
     data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
 ) -> Batch:
-    """Draws a step's batch: classes in equal shares, for each a random recording and a random image
-    of that class, each warped by itself.
+    """Draw a step's batch: as many samples of each class, each with a recording and an image.
 
-    The pairing by class alone is Knowledge Transfer's (arXiv 2303.13077); whether TMKT pairs
-    instances is not said.
+    Both are drawn at random among those of the class, and each is warped by itself. Pairing by
+    class alone is Knowledge Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether
+    they pair instances.
     """
     classes, size = np.array(list(data.places)), recipe.train.batch
     rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
@@ -220,7 +219,7 @@ def _places(labels: NDArray[np.int64]) -> Places:
 def _one_of_each(
     wanted: NDArray[np.int64], places: Places, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """For each wanted label a random place where it stands."""
+    """Draw for each wanted label one of its places at random."""
     own = [places[label] for label in wanted.tolist()]
     drawn = rng.integers([len(place) for place in own])
     return np.array([place[i] for place, i in zip(own, drawn, strict=True)])

@@ -1,5 +1,6 @@
-"""Images as the network sees them: the same grey frame at every time step, or the events of a
-simulated camera.
+"""Encodings of images for the network.
+
+Either the same grey frame at every time step, or the events of a simulated camera.
 """
 
 import numpy as np
@@ -18,11 +19,10 @@ from tmkt.train.augment import draw_moves, warp
 def encode_images(
     images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator
 ) -> Tensor:
-    """Images uint8 [B, h, w], each moved a little by augmentation, as the recipe's `static` section
-    says.
+    """Encode images uint8 [B, h, w] as the recipe's `static` section says, each with augmentation.
 
     Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a
-    camera of its own. `rng` decides all of it.
+    camera of its own. All randomness comes from `rng`.
     """
     if recipe.static.encoding == "grey":
         return warp(grey_frames(torch.from_numpy(images), sensor), recipe.train, rng, "bilinear")
@@ -31,12 +31,12 @@ def encode_images(
 
 
 def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
-    """Images uint8 [B, h, w] as float [B, 2, H, W] in [0, 1], centred on the sensor (H, W), the
-    same on both polarity channels.
+    """Scale images uint8 [B, h, w] to float [B, 2, H, W] in [0, 1], centred on the sensor (H, W).
 
-    Knowledge Transfer (arXiv 2303.13077) feeds the value channel of HSV (for a grey image: the
-    image) to both channels, identical at every step. What is not covered by the image is 0 (the
-    paper resizes to the sensor; padding keeps the geometry of the recordings).
+    Both polarity channels hold the same. Knowledge Transfer (arXiv 2303.13077) feeds the value
+    channel of HSV (for a grey image: the image) to both channels, identical at every step. Pixels
+    outside the image are 0: the paper resizes to the sensor, padding keeps the geometry of the
+    recordings.
     """
     frames = images.to(torch.float32)[:, None] / 255.0
     height, width = shown_size((images.shape[1], images.shape[2]), sensor)
@@ -54,8 +54,9 @@ def simulated_frames(
     moves: TrainRecipe,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Images uint8 [B, h, w] as counts of simulated events, float [T, B, 2, H, W]; the image is
-    moved before it is recorded.
+    """Record images uint8 [B, h, w] by a simulated camera: event counts, float [T, B, 2, H, W].
+
+    An image is moved by augmentation before it is recorded.
     """
     counts = simulate_frames(images, draw_moves(len(images), moves, rng), contract, camera, rng)
     return (

@@ -1,4 +1,4 @@
-"""Whether a network that trains is well: spike rates of its layers, and numbers that are none."""
+"""Health of a network in training: spike rates of its layers, NaN and Inf."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,35 +9,33 @@ from torch import Tensor, nn
 
 from tmkt.networks import SpikingNetwork
 
-SILENT, SATURATED = (
-    0.001,
-    0.6,
-    # spikes per neuron and step; ours: trained layers lie between 0.05 and 0.25 (measured on N-MNIST)
-)
+# Spikes per neuron and step. Our choice: trained layers lie between 0.05 and 0.25 (measured on
+# N-MNIST).
+SILENT, SATURATED = 0.001, 0.6
 
 
 class SpikeRates:
-    """Spikes per neuron and step of each spiking layer, over all forward passes that it saw."""
+    """Spikes per neuron and step of each spiking layer, over all forward passes seen."""
 
     def __init__(self, net: SpikingNetwork) -> None:
         self.spikes = dict.fromkeys(net.spiking_layers(), 0.0)
         self.neurons = dict.fromkeys(self.spikes, 0)
 
     def add(self, name: str, spikes: Tensor) -> None:
-        """Counts one layer's spikes of one pass."""
+        """Count one layer's spikes of one pass."""
         self.spikes[name] += float(spikes.detach().sum(dtype=torch.float64))
         self.neurons[name] += spikes.numel()
 
     def rates(self) -> dict[str, float]:
-        """By layer."""
+        """Give the rate of each layer."""
         return {
             name: self.spikes[name] / neurons for name, neurons in self.neurons.items() if neurons
         }
 
 
 @contextmanager
-def counted_spikes(net: SpikingNetwork) -> Iterator[SpikeRates]:
-    """Counts the spikes of all forward passes in this context."""
+def count_spikes(net: SpikingNetwork) -> Iterator[SpikeRates]:
+    """Count the spikes of all forward passes in this context."""
     found = SpikeRates(net)
 
     def counter(name: str) -> Callable[[Any, Any, Tensor], None]:
@@ -54,8 +52,9 @@ def counted_spikes(net: SpikingNetwork) -> Iterator[SpikeRates]:
 
 
 def warnings(rates: dict[str, float]) -> list[str]:
-    """A line for each layer that hardly ever spikes or nearly always does: neither passes on what
-    it sees.
+    """Write a warning for each layer that hardly ever spikes or nearly always does.
+
+    Neither passes its input on.
     """
     lines = []
     for name, rate in rates.items():
@@ -73,18 +72,18 @@ def warnings(rates: dict[str, float]) -> list[str]:
 
 
 def gradients_finite(module: nn.Module) -> bool:
-    """Whether all gradients are numbers."""
+    """Tell whether no gradient is NaN or Inf."""
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     norms = torch._foreach_norm(gradients) if gradients else []
     return bool(torch.stack([norm.float() for norm in norms]).isfinite().all()) if norms else True
 
 
 @torch.no_grad()
-def first_bad_layer(net: SpikingNetwork, events: Tensor) -> str:
-    """Where numbers stop being numbers: the first layer, in the order of a forward pass on
-    `events`, whose weights, output or gradients have any.
+def first_layer_with_nan(net: SpikingNetwork, events: Tensor) -> str:
+    """Find the first layer with NaN or Inf in its weights, output or gradients.
 
-    Spiking layers hide them: a membrane that is no number never spikes.
+    First in the order of a forward pass on `events`. The output of the network would not show it: a
+    membrane that is NaN never spikes.
     """
     found: list[str] = []
 

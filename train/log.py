@@ -1,4 +1,4 @@
-"""What a training says while it runs: metrics.jsonl for programs, TensorBoard for people."""
+"""Logs of a training: metrics.jsonl for programs, TensorBoard and lines for people."""
 
 import json
 import os
@@ -17,8 +17,9 @@ from tmkt.runs import METRICS, TENSORBOARD
 
 
 class EpochMeans:
-    """The means of the metrics over the steps of an epoch; they are part of a checkpoint, so that a
-    resumed training says the same.
+    """The means of the metrics over the steps of an epoch.
+
+    They are part of a checkpoint, so that a resumed training logs the same.
     """
 
     def __init__(self) -> None:
@@ -26,28 +27,27 @@ class EpochMeans:
         self.steps = 0
 
     def add(self, metrics: dict[str, float]) -> None:
-        """Takes one step's metrics."""
+        """Add one step's metrics."""
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.steps += 1
 
     def take(self) -> dict[str, float]:
-        """The means; the next epoch begins."""
-        means = {
-            name: value / max(self.steps, 1) for name, value in sorted(self.sums.items())
-        }  # a checkpoint keeps no order
+        """Give the means and begin the next epoch."""
+        # Sorted: a checkpoint keeps no order.
+        means = {name: value / max(self.steps, 1) for name, value in sorted(self.sums.items())}
         self.sums, self.steps = {}, 0
         return means
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Give the numbers that a checkpoint keeps."""
         return {
             "steps": float(self.steps),
             **{f"sum_{name}": value for name, value in self.sums.items()},
         }
 
     def load(self, state: dict[str, float]) -> None:
-        """Goes on from a checkpoint."""
+        """Restore the numbers of a checkpoint."""
         self.steps = int(state["steps"])
         self.sums = {
             name.removeprefix("sum_"): value for name, value in state.items() if name != "steps"
@@ -57,7 +57,7 @@ class EpochMeans:
 def epoch_line(
     epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float
 ) -> str:
-    """An epoch in one line for people; `speed` in steps a second."""
+    """Summarise an epoch in one line for people; `speed` is in steps a second."""
     parts = ", ".join(
         f"{name.removeprefix('loss_')} {value:.3f}"
         for name, value in row.items()
@@ -73,11 +73,11 @@ def epoch_line(
 
 
 class MetricsLog:
-    """Appends a row at a time to metrics.jsonl and to TensorBoard.
+    """The log of a training: each row is appended to metrics.jsonl and to TensorBoard.
 
     A training that goes on after `step` steps first drops all rows beyond them. The rows hold no
     times, so that equal trainings write equal files; the speed (steps_per_s) is shown in
-    TensorBoard alone. A disk that cannot be written raises InputError.
+    TensorBoard alone. Raises InputError if the disk cannot be written.
     """
 
     def __init__(self, out: Path, step: int) -> None:
@@ -99,12 +99,12 @@ class MetricsLog:
                 out / TENSORBOARD / f"events.out.tfevents.{time.time():.3f}.{os.getpid()}"
             ).open("wb", buffering=0)  # what is left in a buffer would fail again when it is closed
             self._record(Event(file_version="brain.Event:2"))
-            self._record(
-                Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
-            )  # hides what was shown beyond `step`
+            # A start hides what was shown beyond `step`.
+            start = SessionLog(status=SessionLog.START)
+            self._record(Event(step=step + 1, session_log=start))
 
     def write(self, step: int, row: dict[str, float]) -> None:
-        """Logs the metrics of the `step`-th step."""
+        """Log the metrics of the `step`-th step."""
         speed = (step - self.last[0]) / max(time.monotonic() - self.last[1], 1e-9)
         self.last = (step, time.monotonic())
         values = [
@@ -117,8 +117,10 @@ class MetricsLog:
             self._record(Event(step=step, summary=Summary(value=values)))
 
     def epoch(self, epoch: int, step: int, row: dict[str, float], rates: dict[str, float]) -> None:
-        """Logs an epoch that ended with the `step`-th step: means over its steps, validation
-        accuracy, spike rates by layer.
+        """Log an epoch that ended with the `step`-th step.
+
+        `row` holds the means over its steps and the validation accuracy, `rates` the spike rates by
+        layer.
         """
         values = [
             Summary.Value(tag=f"epoch/{name}", simple_value=value) for name, value in row.items()
@@ -143,7 +145,7 @@ class MetricsLog:
             raise
 
     def close(self) -> None:
-        """Ends the TensorBoard file."""
+        """Close the TensorBoard file."""
         with _reported(self.path):
             self.board.close()
 

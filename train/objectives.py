@@ -1,4 +1,4 @@
-"""The losses that the methods combine."""
+"""Losses that the training methods combine."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tmkt.networks.global_batch import whole_batch
 
 TET_SHARE = 1e-3  # of the squared error in the TET loss: Knowledge Transfer's lambda
-TET_TARGET = 0.5  # what it draws all logits to: Knowledge Transfer's firing threshold
+TET_TARGET = 0.5  # of all logits, in that error: Knowledge Transfer's firing threshold
 
 
 def classification(
@@ -18,12 +18,12 @@ def classification(
     form: Literal["mean", "tet"] = "mean",
     step_weights: Tensor | None = None,
 ) -> Tensor:
-    """How far the `logits` [T, B, classes] are from the `labels` [B].
+    """Compute the classification loss of `logits` [T, B, classes] against `labels` [B].
 
-    "mean": cross-entropy of the logits' time mean, which is what is deployed (a read-out that adds
-    up over the steps). Knowledge Transfer takes it on N-Omniglot and "tet" elsewhere; TMKT and CKD
-    do not say. "tet": the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE *
-    squared distance to TET_TARGET, each step by itself and weighted by `step_weights` [T] where
+    "mean" is the cross-entropy of the logits' time mean, which is what is deployed (a read-out that
+    adds up over the steps). Knowledge Transfer takes it on N-Omniglot and "tet" elsewhere; TMKT and
+    CKD do not say. "tet" is the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE
+    * squared distance to TET_TARGET, each step by itself, weighted by `step_weights` [T] where
     given (temporal efficient training, arXiv 2202.11946, as Knowledge Transfer computes it).
     """
     if form == "mean":
@@ -40,37 +40,33 @@ def classification(
 
 
 def cka(x: Tensor, y: Tensor) -> Tensor:
-    """Linear centred kernel alignment of two feature sets, for each step: [T, B, F], [T, B, G] to
-    [T], 0 (unrelated) to 1 (equal up to rotation and scale).
+    """Compute the linear centred kernel alignment of two feature sets, step by step.
 
+    Takes [T, B, F] and [T, B, G], gives [T] from 0 (unrelated) to 1 (equal up to rotation, scale).
     <K, L> / (|K| |L| + 1e-7) with K = x x', L = y y' centred over the batch (biased HSIC), as
     Knowledge Transfer computes it.
     """
-    x, y = (
-        x - x.mean(1, keepdim=True),
-        y - y.mean(1, keepdim=True),
-    )  # centring the features centres the kernel on both sides
+    # Centring the features centres the kernel on both sides.
+    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     k, other = x @ x.transpose(1, 2), y @ y.transpose(1, 2)
     aligned: Tensor = (k * other).sum((1, 2)) / (k.norm(dim=(1, 2)) * other.norm(dim=(1, 2)) + 1e-7)
     return aligned
 
 
 def alignment(source: Tensor, events: Tensor, step_weights: Tensor | None = None) -> Tensor:
-    """1 - CKA of the membranes [T, B, ...] of two streams, averaged over time; each step is
-    weighted by `step_weights` [T] where given.
+    """Compute 1 - CKA of the membranes [T, B, ...] of two streams, averaged over time.
 
-    Knowledge Transfer (arXiv 2303.13077), on which TMKT and CKD build, with the membranes of the
-    last spiking convolution.
+    `step_weights` [T] weigh the steps where given. Knowledge Transfer (arXiv 2303.13077), on which
+    TMKT and CKD build, takes the membranes of the last spiking convolution.
     """
     apart = 1.0 - cka(whole_batch(source.flatten(2), 1), whole_batch(events.flatten(2), 1))
     return (apart if step_weights is None else step_weights * apart).mean()
 
 
 class StepWeights(nn.Module):
-    """Knowledge Transfer's learnable coefficient of each time step, sigmoid(eta) with eta = 1 at
-    first.
+    """Knowledge Transfer's learned coefficient of each time step: sigmoid(eta), eta = 1 at first.
 
-    It weighs the step's alignment; what is left to 1 weighs the step's classification of events.
+    It weighs the step's alignment; 1 minus it weighs the step's classification of events.
     """
 
     def __init__(self, steps: int) -> None:
@@ -78,28 +74,26 @@ class StepWeights(nn.Module):
         self.eta = nn.Parameter(torch.ones(steps))
 
     def forward(self) -> Tensor:
-        """The coefficients [T], between 0 and 1."""
+        """Give the coefficients [T], between 0 and 1."""
         return self.eta.sigmoid()
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)), mean
-    over the batch; logits [B, classes].
+    """Compute the distillation loss of logits [B, classes], as a mean over the batch.
 
-    Hinton et al. (arXiv 1503.02531). CKD (arXiv 2507.09269) says that logits are distilled, not
-    how: the choice is ours.
+    temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)), by Hinton
+    et al. (arXiv 1503.02531). CKD (arXiv 2507.09269) says that logits are distilled, but not how:
+    the choice is ours.
     """
-    log_student, log_teacher = (
-        F.log_softmax(student / temperature, dim=1),
-        F.log_softmax(teacher / temperature, dim=1),
-    )
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=1)
     return temperature**2 * F.kl_div(
         log_student, log_teacher, log_target=True, reduction="batchmean"
     )
 
 
 class ModalityGuidance(nn.Module):
-    """MAG: tells for each time step whether its frame came from an image or from events (TMKT).
+    """MAG (TMKT): a probe predicts for each step whether its frame was an image or events.
 
     The papers name the task; the form (binary cross-entropy of a linear probe on the features of
     the step) is ours.
@@ -110,12 +104,12 @@ class ModalityGuidance(nn.Module):
         self.probe = nn.Linear(features, 1)
 
     def forward(self, features: Tensor, from_events: Tensor) -> Tensor:
-        """`features` [T, B, F], `from_events` [T, B] of 0 and 1; gives the mean loss."""
+        """Compute the mean loss of `features` [T, B, F]; `from_events` [T, B] holds 0 and 1."""
         return F.binary_cross_entropy_with_logits(self.probe(features).squeeze(-1), from_events)
 
 
 class RatioPerception(nn.Module):
-    """MRP: estimates which share of a mixed sequence came from events (TMKT).
+    """MRP (TMKT): a probe estimates the share of a mixed sequence that came from events.
 
     The papers name the task; the form (squared error of a linear probe on the features' time mean,
     through a sigmoid, against the realised ratio) is ours.
@@ -126,5 +120,5 @@ class RatioPerception(nn.Module):
         self.probe = nn.Linear(features, 1)
 
     def forward(self, features: Tensor, from_events: Tensor) -> Tensor:
-        """`features` [T, B, F], `from_events` [T, B] of 0 and 1; gives the mean loss."""
+        """Compute the mean loss of `features` [T, B, F]; `from_events` [T, B] holds 0 and 1."""
         return F.mse_loss(self.probe(features.mean(0)).squeeze(-1).sigmoid(), from_events.mean(0))

@@ -1,7 +1,6 @@
-"""The folder that a training writes: whether it may begin there, and what it says of itself at the
-end.
-"""
+"""The folder of a run: check that a training may write there, write the finished run."""
 
+import json
 import platform
 import shutil
 from contextlib import suppress
@@ -9,18 +8,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tmkt import __version__
 from tmkt.datasets.splits import to_ranges
 from tmkt.errors import InputError
+from tmkt.files import writing
+from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe
-from tmkt.runs import INFO, METRICS, RECIPE, TENSORBOARD, Run, load_run, load_run_recipe
+from tmkt.runs import (
+    CALIBRATION,
+    INFO,
+    METRICS,
+    MODEL,
+    RECIPE,
+    TENSORBOARD,
+    Run,
+    load_run,
+    load_run_recipe,
+)
+from tmkt.train.checkpoint import save_tensors
 from tmkt.train.data import TrainingData
+from tmkt.train.measure import measure
+from tmkt.train.qat.training import float_network, qat_info
 
-LIBRARIES = ("torch", "spikingjelly", "numpy")  # whose versions decide a training's last bits
+CALIBRATION_RECORDINGS = 100  # training recordings, at most, that a run keeps for the quantiser
+LIBRARIES = ("torch", "spikingjelly", "numpy")  # their versions decide a training's last bits
 
 
 def remove_started(out: Path) -> None:
-    """Clears what a training that learned nothing has written."""
+    """Remove the files of a training that has learned nothing."""
     with suppress(OSError):
         for name in (METRICS, RECIPE):
             (out / name).unlink(missing_ok=True)
@@ -29,7 +46,7 @@ def remove_started(out: Path) -> None:
 
 
 def open_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
-    """Checks that `out` is free or may be resumed; gives the run if it is finished already."""
+    """Check that `out` is free or may be resumed; give the run if it is finished already."""
     if not (out / RECIPE).is_file():
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise InputError(f"{out}: exists and is not a run; choose another --out or remove it")
@@ -55,8 +72,31 @@ def open_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
     return load_run(out) if finished else None
 
 
+def finish_run(
+    out: Path, recipe: Recipe, source: TrainingData, net: SpikingNetwork, start: Run | None
+) -> None:
+    """Test the trained network and write weights, calibration recordings and run.json.
+
+    run.json comes last: it says that the run is finished. `start` is the run that a training on
+    integers went on from.
+    """
+    test = measure(net, source.test_frames, source.test_labels)
+    info = run_info(recipe, source, test)
+    if start is None:
+        frames, labels = source.calibration(CALIBRATION_RECORDINGS)
+        calibration = {"frames": torch.from_numpy(frames), "labels": torch.from_numpy(labels)}
+        save_tensors(out / CALIBRATION, calibration)
+        save_tensors(out / MODEL, net.state_dict())
+    else:
+        shutil.copyfile(start.path / CALIBRATION, out / CALIBRATION)
+        save_tensors(out / MODEL, float_network(net, start).state_dict())
+        info = qat_info(info, net, start)
+    with writing(out / INFO) as beside:
+        beside.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+
 def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[str, Any]:
-    """What run.json says."""
+    """Collect the contents of run.json."""
     return {
         "dataset": recipe.data.name,
         "sensor": list(source.sensor),

@@ -11,15 +11,14 @@ import torch
 
 
 @contextmanager
-def ctrl_c_noted() -> Iterator[threading.Event]:
-    """Notes the first Ctrl-C or SIGTERM instead of breaking off in the middle of a step; a second
-    one breaks off.
+def note_interrupts() -> Iterator[threading.Event]:
+    """Note the first Ctrl-C or SIGTERM instead of breaking off within a step.
+
+    A second one breaks off.
     """
     noted = threading.Event()
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread may handle signals
-        yield noted
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread may handle signals
         return
 
     def note(*_: object) -> None:
@@ -39,12 +38,12 @@ def ctrl_c_noted() -> Iterator[threading.Event]:
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """The number of threads and deterministic algorithms for the time of a training; a sum's last
-    bit depends on both.
+    """Set the number of threads and deterministic algorithms for the time of a training.
+
+    The last bit of a sum depends on both.
     """
-    memory: Any = (
-        torch.utils.deterministic
-    )  # torch would fill all memory that it takes with NaN, too: 5 % of a step (measured)
+    # Torch would also fill all memory that it takes with NaN: 5 % of a step (measured).
+    memory: Any = torch.utils.deterministic
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),

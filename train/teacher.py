@@ -1,10 +1,7 @@
-"""The teacher of CKD: an ANN on the static images, trained here or given as a checkpoint, and kept
-in the run.
-"""
+"""Teacher of CKD: an ANN on the static images, trained here or given, and kept in the run."""
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,23 +14,18 @@ from tmkt import console
 from tmkt.errors import Diverged, InputError
 from tmkt.recipe import MethodRecipe
 from tmkt.runs import TEACHER, TEACHER_CHECKPOINT
-from tmkt.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
-from tmkt.train.teacher_network import ResNet, resnet_like, small_resnet
+from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint, save_tensors
+from tmkt.train.methods.base import Setting
+from tmkt.train.teacher_network import ResNet, resnet_from_tensors, small_resnet
 
-if TYPE_CHECKING:
-    from tmkt.train.methods.base import Setting
-
-RATE, FINE_TUNE_RATE = (
-    2e-3,
-    1e-4,
-)  # AdamW's, from scratch and from a checkpoint; a cosine brings both down to 0. Ours
+# Learning rates of AdamW; a cosine brings both down to 0. Our choice.
+RATE = 2e-3  # from scratch
+FINE_TUNE_RATE = 1e-4  # from a checkpoint
 WEIGHT_DECAY = 0.01
 CHECKPOINT_EVERY = 50  # steps
-IMAGE_SIDE = 224  # pixels, that a network with torchvision's stem expects
-MEAN, DEVIATION = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # of ImageNet's channels, that torchvision's and timm's checkpoints expect
+IMAGE_SIDE = 224  # pixels: a network with torchvision's stem expects images of that size
+# Of ImageNet's channels: the checkpoints of torchvision and timm expect images normalised by them.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STREAM = 1  # keeps the teacher's randomness apart from the network's of the same seed and step
 
 
@@ -43,26 +35,27 @@ class Teacher:
     def __init__(self, net: ResNet) -> None:
         self.net = net.eval().requires_grad_(False)
         weights = F.normalize(net.fc.weight - net.fc.weight.mean(0), dim=1)
-        self._likeness = weights @ weights.T
+        self._similarity = weights @ weights.T
 
     @torch.no_grad()
     def logits(self, stills: Tensor) -> Tensor:
-        """Logits [B, classes] of static frames [B, 2, H, W]."""
-        logits: Tensor = self.net(seen(self.net, stills))
+        """Compute logits [B, classes] of static frames [B, 2, H, W]."""
+        logits: Tensor = self.net(teacher_input(self.net, stills))
         return logits
 
-    def likeness(self) -> Tensor:
-        """How similar the classes are to this teacher, [classes, classes], 1 for equal ones: the
-        cosine of the classifier's weights.
+    def class_similarity(self) -> Tensor:
+        """Give the similarity of the classes to this teacher, [classes, classes], 1 for equal ones.
 
-        They are centred first: what all classes share changes no answer. The measure is ours.
+        It is the cosine of the classifier's weights. They are centred first: what all classes share
+        changes no answer. The measure is ours.
         """
-        return self._likeness
+        return self._similarity
 
 
-def seen(net: ResNet, stills: Tensor) -> Tensor:
-    """Static frames [B, 2, H, W] as `net` takes them: both channels; or their mean, grey, in one
-    channel or three normalised ones.
+def teacher_input(net: ResNet, stills: Tensor) -> Tensor:
+    """Convert static frames [B, 2, H, W] to what `net` takes.
+
+    That is both channels, or their mean (grey) in one channel, or in three normalised ones.
     """
     if net.channels == 2:
         return stills
@@ -79,14 +72,14 @@ def seen(net: ResNet, stills: Tensor) -> Tensor:
     return (grey - mean) / deviation
 
 
-def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> Teacher:
-    """The teacher of a run: the one that it keeps, or a new one.
+def prepare_teacher(recipe: MethodRecipe, setting: Setting, classes: int) -> Teacher:
+    """Load the teacher that a run keeps, or make a new one.
 
     Without `recipe.teacher` a small ResNet learns the static images for `teacher_steps` steps. With
-    it, a checkpoint of that name is taken as it is if it knows as many classes, else its classifier
-    is replaced and all of it learns for as many steps at a lower rate. What is learned is
-    checkpointed in the run, so that a training that was killed goes on to the same bytes. Raises
-    InputError for a file that is no such checkpoint, and for one that was made of other data.
+    it, that checkpoint is taken as it is if it has as many classes; else its classifier is replaced
+    and all of it learns for as many steps at a lower rate. The learning is checkpointed in the run,
+    so that a training that was killed goes on to the same bytes. Raises InputError for a file that
+    is no such checkpoint, and for one that was made with other data.
     """
     kept = setting.folder / TEACHER
     if kept.is_file():
@@ -99,11 +92,8 @@ def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> T
         return Teacher(_network(kept, tensors).to(setting.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
-        net, steps, rate = (
-            small_resnet(2, recipe.teacher_width, classes),
-            recipe.teacher_steps,
-            RATE,
-        )
+        net = small_resnet(2, recipe.teacher_width, classes)
+        steps, rate = recipe.teacher_steps, RATE
         if recipe.teacher:
             path = Path(recipe.teacher)
             given = _load(path)
@@ -122,15 +112,12 @@ def prepare_teacher(recipe: MethodRecipe, setting: "Setting", classes: int) -> T
     return Teacher(net)
 
 
-def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
-    """Cross-entropy on the static frames of as many batches, with AdamW."""
+def _train(net: ResNet, steps: int, rate: float, setting: Setting) -> None:
+    """Train on the static frames of as many batches: cross-entropy, AdamW."""
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     checkpoint = setting.folder / TEACHER_CHECKPOINT
-    start = (
-        load_checkpoint(checkpoint, {"teacher": net}, optimizer, setting.fingerprint)
-        if checkpoint.is_file()
-        else 0
-    )
+    state = TrainingState({"teacher": net}, optimizer, setting.fingerprint)
+    start = load_checkpoint(checkpoint, state)
     net.train()
     with console.progress("train the teacher") as update:
         for step in range(start, steps):
@@ -138,7 +125,7 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1.0 + math.cos(math.pi * step / steps)) / 2.0
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(net(seen(net, batch.stills)), batch.labels)
+            loss = F.cross_entropy(net(teacher_input(net, batch.stills)), batch.labels)
             loss.backward()
             optimizer.step()
             if not math.isfinite(float(loss.detach())):
@@ -146,9 +133,7 @@ def _train(net: ResNet, steps: int, rate: float, setting: "Setting") -> None:
                     f"the teacher diverged at step {step + 1}; give another with method.teacher"
                 )
             if (step + 1) % CHECKPOINT_EVERY == 0:
-                save_checkpoint(
-                    checkpoint, {"teacher": net}, optimizer, step + 1, setting.fingerprint
-                )
+                save_checkpoint(checkpoint, state, step + 1)
             update(step + 1, steps, {"loss": float(loss.detach())})
 
 
@@ -169,7 +154,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 def _network(path: Path, tensors: dict[str, Tensor]) -> ResNet:
     try:
-        return resnet_like(tensors)
+        return resnet_from_tensors(tensors)
     except (ValueError, RuntimeError, IndexError) as error:
         raise InputError(
             f"{path}: {str(error).splitlines()[0][:150]}; give a ResNet of torchvision or timm, or"

@@ -1,5 +1,6 @@
-"""The residual network (He et al., arXiv 1512.03385) that teaches, with the tensor names of
-torchvision and timm.
+"""The teacher's residual network (He et al., arXiv 1512.03385).
+
+Its tensors have the names that torchvision and timm use.
 """
 
 import re
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, or in a bottleneck 1x1, 3x3 and 1x1, beside the identity; the 3x3 one
-    takes the stride (as torchvision's).
+    """A residual block: two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1.
+
+    In a bottleneck the 3x3 convolution takes the stride, as in torchvision.
     """
 
     def __init__(self, kernels: tuple[int, ...], widths: tuple[int, ...], stride: int) -> None:
@@ -44,11 +46,11 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images [B, channels, H, W] to logits [B, classes].
+    """A residual network from images [B, channels, H, W] to logits [B, classes].
 
-    `stages` lists for each stage its blocks, each block its widths from the input on: two
-    convolutions or three. A stem of 7x7 strides by 2 and is pooled by 2, as torchvision's; one of
-    3x3 does neither, as is usual for small images.
+    `stages` lists the blocks of each stage, and a block is the list of its widths from the input
+    on: two convolutions or three. A stem of 7x7 has stride 2 and is pooled by 2, as in torchvision;
+    a stem of 3x3 does neither, as is usual for small images.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class ResNet(nn.Module):
 
 
 def small_resnet(channels: int, width: int, classes: int) -> ResNet:
-    """Three stages of one block each, `width`, 2 and 4 times as wide, for the small images of event
-    cameras. Its size is ours.
+    """Make a ResNet for the small images of event cameras.
+
+    It has three stages of one block each: `width` channels, twice and four times as many. The size
+    is our choice.
     """
     stages: list[list[tuple[int, ...]]] = [
         [(width, width, width)],
@@ -90,13 +94,12 @@ def small_resnet(channels: int, width: int, classes: int) -> ResNet:
     return ResNet(channels, 3, stages, classes)
 
 
-def resnet_like(tensors: dict[str, Tensor]) -> ResNet:
-    """The network that a checkpoint's tensors are of, read off their names and shapes, with these
-    weights.
+def resnet_from_tensors(tensors: dict[str, Tensor]) -> ResNet:
+    """Build the network of a checkpoint's tensors, with these weights.
 
-    ResNet-18, 34, 50, 101, 152 and Wide ResNet of torchvision and timm, with one, two or three
-    input channels. Raises ValueError for tensors that are not such a network's; nothing larger than
-    the tensors themselves is made.
+    Depth and widths are read off the tensors' names and shapes: ResNet-18, 34, 50, 101, 152 and
+    Wide ResNet of torchvision and timm, with one, two or three input channels. Raises ValueError
+    for tensors of anything else; nothing larger than the tensors themselves is allocated.
     """
     stages: list[list[tuple[int, ...]]] = []
     numbered = {}

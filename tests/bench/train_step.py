@@ -28,7 +28,7 @@ from tmkt import console
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import NetworkRecipe, TrainRecipe, load_recipe
 from tmkt.train import RECIPES
-from tmkt.train.trainer import make_optimizer
+from tmkt.train.optimiser import make_optimizer
 
 VGGSNN_BATCH, DENSITY = 4, 0.05
 Step = Callable[[], torch.Tensor]

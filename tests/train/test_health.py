@@ -3,7 +3,7 @@ import torch
 
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import NetworkRecipe
-from tmkt.train.health import counted_spikes, first_bad_layer, gradients_finite, warnings
+from tmkt.train.health import count_spikes, first_layer_with_nan, gradients_finite, warnings
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_spikes_are_counted_layer_by_layer(net: SpikingNetwork) -> None:
     net.blocks[1].neuron.register_forward_hook(
         lambda _module, _inputs, spikes: seen.append(spikes.detach())
     )
-    with counted_spikes(net) as spikes:
+    with count_spikes(net) as spikes:
         net(EVENTS)
         net(1 - EVENTS)
     net(EVENTS)  # not counted any more
@@ -47,12 +47,12 @@ def test_weights_that_are_no_numbers_are_found(
     net: SpikingNetwork, broken: str, found: str
 ) -> None:
     net.get_parameter(broken).data.view(-1)[0] = float("nan")
-    assert first_bad_layer(net, EVENTS) == found
+    assert first_layer_with_nan(net, EVENTS) == found
 
 
 def test_an_output_that_is_no_number_is_found(net: SpikingNetwork) -> None:
     net.blocks[0].conv.weight.data.fill_(1e38)
-    assert first_bad_layer(net, EVENTS) == "the output of blocks.0.conv"
+    assert first_layer_with_nan(net, EVENTS) == "the output of blocks.0.conv"
 
 
 def test_a_gradient_that_is_no_number_is_noticed_and_found(net: SpikingNetwork) -> None:
@@ -60,4 +60,4 @@ def test_a_gradient_that_is_no_number_is_noticed_and_found(net: SpikingNetwork) 
     assert gradients_finite(net)
     net.blocks[0].bn.weight.grad[1] = float("inf")
     assert not gradients_finite(net)
-    assert first_bad_layer(net, EVENTS) == "the gradient of blocks.0.bn.weight"
+    assert first_layer_with_nan(net, EVENTS) == "the gradient of blocks.0.bn.weight"

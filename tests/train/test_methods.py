@@ -16,8 +16,9 @@ from tmkt.events.frames import InputContract
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import MethodRecipe, NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
-from tmkt.train.methods import METHODS, Batch, Losses, Method, Setting
+from tmkt.train.methods.base import Batch, Losses, Method, Setting
 from tmkt.train.methods.ckd import phase_weight
+from tmkt.train.methods.registry import METHODS
 from tmkt.train.objectives import alignment, classification
 
 STEPS, CLASSES = 5, 3

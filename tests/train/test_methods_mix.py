@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import MethodRecipe, NetworkRecipe
-from tmkt.train.methods import METHODS, Batch, Losses
+from tmkt.train.methods.base import Batch, Losses
+from tmkt.train.methods.registry import METHODS
 
 STEPS, SAMPLES, CLASSES = 4, 8, 3
 

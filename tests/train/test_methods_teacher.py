@@ -18,9 +18,9 @@ from tmkt.errors import InputError
 from tmkt.recipe import MethodRecipe, parse_recipe
 from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, TEACHER, TEACHER_CHECKPOINT
 from tmkt.train import teacher as teachers
-from tmkt.train.methods import Batch, Setting
-from tmkt.train.teacher import Teacher, prepare_teacher, seen
-from tmkt.train.teacher_network import ResNet, resnet_like, small_resnet
+from tmkt.train.methods.base import Batch, Setting
+from tmkt.train.teacher import Teacher, prepare_teacher, teacher_input
+from tmkt.train.teacher_network import ResNet, resnet_from_tensors, small_resnet
 from tmkt.train.trainer import train
 
 CLASSES = 3
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_torchvision_or_timm_is_its_network(
     blocks: tuple[int, ...], bottleneck: bool, parameters: int
 ) -> None:
     tensors = torchvision_tensors(blocks, bottleneck)
-    net = resnet_like(tensors)
+    net = resnet_from_tensors(tensors)
     assert sum(p.numel() for p in net.parameters()) == parameters  # as torchvision documents
     assert net.state_dict().keys() == tensors.keys()
 
@@ -138,7 +138,7 @@ def test_a_checkpoints_network_computes_what_its_layers_say() -> None:
         tensors[name] = torch.rand(tensors[name].shape, generator=rng) + 0.5
     x = torch.randn(2, 3, 64, 64, generator=rng)
     assert torch.allclose(
-        resnet_like(tensors).eval()(x), plain_forward(tensors, x), rtol=1e-4, atol=1e-4
+        resnet_from_tensors(tensors).eval()(x), plain_forward(tensors, x), rtol=1e-4, atol=1e-4
     )
 
 
@@ -223,7 +223,7 @@ def test_a_teacher_learns_the_images_and_is_kept_with_its_names(trained: Path) -
     assert not any(p.requires_grad for p in teacher.net.parameters())
     tensors = load_file(trained / TEACHER)
     assert tensors["fc.weight"].shape == (CLASSES, 16)
-    assert resnet_like({name: tensor for name, tensor in tensors.items() if name != "data"})
+    assert resnet_from_tensors({name: tensor for name, tensor in tensors.items() if name != "data"})
     assert not (trained / TEACHER_CHECKPOINT).exists()
 
 
@@ -284,7 +284,7 @@ def test_a_given_teacher_of_other_classes_gets_a_new_classifier_and_learns(tmp_p
 def test_a_network_of_colour_images_sees_grey_ones_on_the_scale_of_imagenet() -> None:
     stills = torch.rand(4, 2, 34, 34)
     three = ResNet(3, 7, [[(8, 8, 8)]], CLASSES)
-    shown = seen(three, stills)
+    shown = teacher_input(three, stills)
     assert shown.shape == (4, 3, 224, 224)
     back = shown * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) + torch.tensor(
         [0.485, 0.456, 0.406]
@@ -294,9 +294,9 @@ def test_a_network_of_colour_images_sees_grey_ones_on_the_scale_of_imagenet() ->
         F.adaptive_avg_pool2d(back[:, :1], 1), stills.mean((1, 2, 3)).view(4, 1, 1, 1), atol=2e-2
     )
     assert torch.equal(
-        seen(ResNet(1, 3, [[(8, 8, 8)]], CLASSES), stills), stills.mean(1, keepdim=True)
+        teacher_input(ResNet(1, 3, [[(8, 8, 8)]], CLASSES), stills), stills.mean(1, keepdim=True)
     )
-    assert torch.equal(seen(small_resnet(2, 4, CLASSES), stills), stills)
+    assert torch.equal(teacher_input(small_resnet(2, 4, CLASSES), stills), stills)
 
 
 def test_likeness_is_the_cosine_of_the_centred_classifier() -> None:
@@ -307,7 +307,7 @@ def test_likeness_is_the_cosine_of_the_centred_classifier() -> None:
     cosine = [
         [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for b in centred] for a in centred
     ]
-    np.testing.assert_allclose(teacher.likeness().numpy(), cosine, atol=1e-5)
+    np.testing.assert_allclose(teacher.class_similarity().numpy(), cosine, atol=1e-5)
 
 
 CKD = {
@@ -332,7 +332,7 @@ def counted(*arguments):
     return draw(*arguments)
 trainer.draw_batch = counted
 recipe = parse_recipe(json.loads(sys.argv[1]), "test")
-trainer.train(recipe, Path(sys.argv[2]), None, Path(sys.argv[3]), True)
+trainer.train(recipe, Path(sys.argv[2]), None, Path(sys.argv[3]), resume=True)
 """
 
 
@@ -355,7 +355,7 @@ def test_a_distillation_that_was_killed_twice_ends_bit_for_bit_like_one_that_was
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert (tmp_path / "killed" / TEACHER).exists() == (kill_at == 12)
-    train(parse_recipe(CKD, "test"), digits, None, tmp_path / "killed", True)
+    train(parse_recipe(CKD, "test"), digits, None, tmp_path / "killed", resume=True)
     for name in (MODEL, METRICS, INFO, CHECKPOINT, TEACHER):
         assert (tmp_path / "whole" / name).read_bytes() == (
             tmp_path / "killed" / name

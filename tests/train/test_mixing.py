@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from tmkt.train.mixing import like_pairs, p_from_ratio, replace, replaced, time_step_mixup
+from tmkt.train.mixing import (
+    draw_replaced,
+    draw_similar,
+    p_from_ratio,
+    replace_samples,
+    time_step_mixup,
+)
 
 SOLVED = {
     0.1: 0.01925,
@@ -69,7 +75,7 @@ def test_mixing_takes_the_frames_of_the_same_step_and_the_same_pair() -> None:
 def test_the_static_stream_slides_to_recordings_by_the_cube_of_the_progress(
     progress: float,
 ) -> None:
-    where = replaced(20000, progress, 3.0, np.random.default_rng(0))
+    where = draw_replaced(20000, progress, 3.0, np.random.default_rng(0))
     assert float(where.float().mean()) == pytest.approx(progress**3, abs=0.01)
 
 
@@ -79,7 +85,7 @@ def test_a_replaced_sample_is_its_recording_at_all_steps() -> None:
         torch.rand(4, 5, 2, 3, 3),
         torch.tensor([True, False, True, False, False]),
     )
-    found = replace(static, events, where)
+    found = replace_samples(static, events, where)
     for b in range(5):
         assert torch.equal(found[:, b], (events if where[b] else static)[:, b])
 
@@ -89,9 +95,9 @@ def test_pairs_are_drawn_in_proportion_to_the_likeness_of_their_classes() -> Non
     labels, rng = torch.tensor([0, 1, 2, 2]), np.random.default_rng(0)
     drawn = np.zeros((4, 4))
     for _ in range(4000):
-        drawn[np.arange(4), like_pairs(likeness, labels, 0.5, rng).numpy()] += 1
+        drawn[np.arange(4), draw_similar(likeness, labels, 0.5, rng).numpy()] += 1
     expected = np.exp(likeness.numpy()[labels][:, labels] / 0.5)
     np.testing.assert_allclose(drawn / 4000, expected / expected.sum(1, keepdims=True), atol=0.03)
-    assert like_pairs(likeness, labels, 0.0, rng).tolist() == [0, 1, 2, 3]
-    strict = labels[like_pairs(likeness, labels, 1e-4, rng)]
+    assert draw_similar(likeness, labels, 0.0, rng).tolist() == [0, 1, 2, 3]
+    strict = labels[draw_similar(likeness, labels, 1e-4, rng)]
     assert strict.tolist() == labels.tolist()  # nearly no temperature: always the same class

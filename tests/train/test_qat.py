@@ -21,9 +21,10 @@ from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe, parse_recipe
 from tmkt.runs import CALIBRATION, CHECKPOINT, METRICS, MODEL, Run, load_run
 from tmkt.train.checkpoint import load_module
-from tmkt.train.methods import without_running_statistics
-from tmkt.train.qat.network import GridLIF, from_grid, grids_of, to_grid
-from tmkt.train.qat.training import on_grid, qat_recipe
+from tmkt.train.methods.base import without_running_statistics
+from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
+from tmkt.train.qat.neuron import IntegerLIF
+from tmkt.train.qat.training import qat_recipe, start_on_integers
 from tmkt.train.trainer import train
 
 TINY = {
@@ -62,7 +63,7 @@ def example(
         channels=[8, 12, 16], strides=[1, 2, 1], pools=list(pools), tau=tau, threshold=0.5
     )
     frames = make_frames(3, 6, shape, 3)
-    return net, to_grid(net, recipe, bits, frames), frames
+    return net, fake_quantise(net, recipe, bits, frames), frames
 
 
 @pytest.mark.parametrize(
@@ -83,15 +84,15 @@ def test_the_forward_pass_is_the_exported_program_bit_for_bit(
         )
     spikes: dict[str, np.ndarray] = {}
     for name, neuron in grid.spiking_layers().items():
-        assert isinstance(neuron, GridLIF)
+        assert isinstance(neuron, IntegerLIF)
         neuron.register_forward_hook(
             lambda _m, _i, out, name=name: spikes.update(
                 {name: out.detach().transpose(0, 1).numpy().astype(np.uint8)}
             )
         )
     logits = grid.train()(torch.from_numpy(frames).float().transpose(0, 1)).logits
-    from_grid(grid, net)
-    grids = grids_of(grid)
+    copy_to_float(grid, net)
+    grids = weight_grids(grid)
     text = ",".join(f"{name}={on['bits']}" for name, on in grids.items())
     program, report = quantise(
         network_to_nir(net),
@@ -161,7 +162,7 @@ def test_a_run_on_integers_is_exported_as_what_was_trained(
     } == trained.info["quantisation"]
     assert max(entry["weight_error_rms"] for entry in report) < 1e-5
     assert report[-1]["accuracy"] is not None
-    net, _ = on_grid(trained.recipe, start, True)
+    net, _ = start_on_integers(trained.recipe, start, True)
     load_module(trained.path / CHECKPOINT, "network", net)  # after the last step
     with torch.no_grad():
         logits = net.eval()(torch.from_numpy(frames).float().transpose(0, 1)).logits
@@ -253,13 +254,13 @@ def test_residual_networks_of_spikes_train_on_integers_and_analog_ones_are_refus
         net = SpikingNetwork(recipe, (2, 16, 16), 5).eval()
         if name == "resnet18":
             with pytest.raises(InputError, match="PreActivation cannot be trained on integers"):
-                to_grid(net, recipe, "8", frames)
+                fake_quantise(net, recipe, "8", frames)
             continue
-        grid = to_grid(net, recipe, "8", frames)
+        grid = fake_quantise(net, recipe, "8", frames)
         grid(torch.from_numpy(frames).float().transpose(0, 1)).logits.sum().backward()
         assert all(parameter.grad is not None for parameter in grid.parameters())
-        from_grid(grid, net)
-        grids = grids_of(grid)
+        copy_to_float(grid, net)
+        grids = weight_grids(grid)
         _, report = quantise(
             network_to_nir(net),
             (2, 16, 16),

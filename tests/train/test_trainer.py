@@ -16,8 +16,9 @@ from tmkt.errors import InputError
 from tmkt.recipe import Recipe, parse_recipe
 from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, load_run
 from tmkt.train import trainer
+from tmkt.train.optimiser import learning_rate
 from tmkt.train.runtime import is_out_of_memory
-from tmkt.train.trainer import learning_rate, train
+from tmkt.train.trainer import train
 
 STEPS = 24
 TINY = {
@@ -40,7 +41,7 @@ def progress(step, total, metrics):
     if step >= 10:
         print("here", flush=True)
         time.sleep(0.2)
-trainer.train(parse_recipe(recipe, "test"), data, None, out, True, progress)
+trainer.train(parse_recipe(recipe, "test"), data, None, out, resume=True, progress=progress)
 """
 
 
@@ -126,7 +127,7 @@ def test_a_training_that_was_killed_and_resumed_ends_bit_for_bit_like_one_that_w
     with pytest.raises(InputError, match="unfinished training; finish it with --resume"):
         train(_recipe(), digits, None, out)
     steps: list[int] = []
-    train(_recipe(), digits, None, out, True, lambda step, total, metrics: steps.append(step))  # noqa: ARG005
+    train(_recipe(), digits, None, out, resume=True, progress=lambda step, *_: steps.append(step))
     assert steps == list(range(9, STEPS + 1))  # from the checkpoint of step 8 on
     _same_run(whole, out)
 
@@ -140,7 +141,7 @@ def test_a_stop_saves_the_last_step_and_leaves_a_run_that_resumes(
     assert (out / CHECKPOINT).is_file()
     assert not (out / MODEL).exists()
     steps: list[int] = []
-    train(_recipe(), digits, None, out, True, lambda step, total, metrics: steps.append(step))  # noqa: ARG005
+    train(_recipe(), digits, None, out, resume=True, progress=lambda step, *_: steps.append(step))
     assert steps[0] > 10  # goes on after the interrupted step, not from the checkpoint of step 8
     assert steps[-1] == STEPS
     _same_run(whole, out)

@@ -57,7 +57,16 @@ def run_training(
             def show(done: int, total: int, metrics: dict[str, float]) -> None:
                 update(done, total, {key: metrics[key] for key in ("loss", "accuracy")})
 
-            run = train(recipe, data, static, out, resume, show, console.note, start)
+            run = train(
+                recipe,
+                data,
+                static,
+                out,
+                resume=resume,
+                progress=show,
+                report=console.note,
+                start=start,
+            )
     except KeyboardInterrupt:
         if not (out / CHECKPOINT).is_file():
             raise

@@ -1,4 +1,4 @@
-"""tmkt train, tmkt recipes."""
+"""Commands `tmkt train` and `tmkt recipes`."""
 
 from pathlib import Path
 from typing import Annotated

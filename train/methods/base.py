@@ -1,4 +1,4 @@
-"""What a training method is: its own parts, and its losses on a batch."""
+"""Interface of a training method: its own parts, and its losses on a batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from tmkt.recipe import MethodRecipe
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's samples, paired by class: `events` float [T, B, 2, H, W], the static source
-    `images` or None, `labels` [B].
+    """The samples of one step, paired by class.
 
-    `images` is float [B, 2, H, W], still frames, or [T, B, 2, H, W], simulated recordings; `static`
-    and `stills` give either form.
+    `events` is float [T, B, 2, H, W], `labels` [B]. `images`, the static source, is float
+    [B, 2, H, W] (still frames), [T, B, 2, H, W] (simulated recordings) or None; `static` and
+    `stills` give it in one form.
     """
 
     events: Tensor
@@ -28,17 +28,13 @@ class Batch:
 
     @property
     def static(self) -> Tensor:
-        """The static source as a stream [T, B, 2, H, W]: still frames are repeated (without a
-        copy).
-        """
+        """The static source as a stream [T, B, 2, H, W]; still frames repeat without a copy."""
         images = self._images()
         return images.expand(len(self.events), *images.shape) if images.dim() == 4 else images
 
     @property
     def stills(self) -> Tensor:
-        """The static source without time, [B, 2, H, W]: of simulated recordings the mean over the
-        steps.
-        """
+        """The static source without time, [B, 2, H, W]: the mean of simulated recordings."""
         images = self._images()
         return images if images.dim() == 4 else images.mean(0)
 
@@ -50,8 +46,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """The weighted `total` to minimise, its `parts` unweighted, and the `logits` [T, B, classes] of
-    the event stream.
+    """The losses of a step.
+
+    `total`, the weighted sum, is minimised; `parts` are unweighted. `logits` [T, B, classes] are
+    those of the event stream.
     """
 
     total: Tensor
@@ -61,8 +59,10 @@ class Losses:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a method works: `draw` gives a batch from a generator, `folder` is the run's,
-    `fingerprint` names the data (for what is kept).
+    """The surroundings of a method that prepares itself.
+
+    `draw` draws a batch, `folder` is the run's, and `fingerprint` is the hash of the data: what a
+    method keeps in the folder is marked with it.
     """
 
     draw: Callable[[np.random.Generator], Batch]
@@ -73,10 +73,10 @@ class Setting:
 
 
 class Method(nn.Module):
-    """A method's own parts, which are not deployed, and its losses on a batch.
+    """A training method: its own parts, which are not deployed, and its losses on a batch.
 
-    Made for a network on sequences of `steps` frames. `needs_images`: whether it uses a static
-    source.
+    It is made for a network on sequences of `steps` frames. `needs_images` tells whether it uses a
+    static source.
     """
 
     needs_images: bool = True
@@ -86,30 +86,33 @@ class Method(nn.Module):
         self.recipe = recipe
 
     def prepare(self, setting: Setting) -> None:
-        """Called once before the first step of a training or of its continuation; what takes long
-        is kept in the run's folder.
+        """Prepare before the first step of a training, or of its continuation.
+
+        Keep in the run's folder what takes long.
         """
 
     def losses(
         self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
     ) -> Losses:
-        """The losses of one step. `progress` is the share of all steps that are done, 0 <= progress
-        < 1, for methods that change on the way.
+        """Compute the losses of one step.
+
+        `progress` is the share of all steps that are done, 0 <= progress < 1, for methods that
+        change on the way.
         """
         raise NotImplementedError
 
 
 def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    """The sum of the parts, each times its weight; 1 where none is given."""
+    """Add up the parts, each times its weight; the weight is 1 where none is given."""
     return torch.stack([weights.get(name, 1.0) * loss for name, loss in parts.items()]).sum()
 
 
 @contextmanager
 def without_running_statistics(net: nn.Module) -> Iterator[None]:
-    """Batch norm normalises by its batch, but keeps no trace of it in its running statistics.
+    """Let batch norm normalise by its batch without updating its running statistics.
 
-    These are what is deployed, and a deployed network sees events alone (batch norm kept apart for
-    each domain).
+    The running statistics are deployed, and a deployed network sees events alone (batch norm is
+    kept apart for each domain).
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

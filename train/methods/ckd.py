@@ -7,21 +7,22 @@ from tmkt.networks import SpikingNetwork
 from tmkt.recipe import MethodRecipe
 from tmkt.train.methods.base import Batch, Losses, Setting, weighted
 from tmkt.train.methods.two_streams import TwoStreams
-from tmkt.train.mixing import like_pairs, replace, replaced
+from tmkt.train.mixing import draw_replaced, draw_similar, replace_samples
 from tmkt.train.objectives import distillation
 from tmkt.train.teacher import Teacher, prepare_teacher
 
 
 class CrossKnowledgeDistillation(TwoStreams):
-    """Knowledge transfer whose static stream also learns from an ANN that sees the images.
+    """Knowledge transfer with a teacher: an ANN that sees the images teaches the static stream.
 
-    L = L_static + L_events + alignment * L_DA + distillation * w * KD, w = 1 / (1 + exp(steepness *
-    (progress - switch))): distilled at first, on its own later. The paper's figure shows that the
-    teacher sees the images and that the logits of the static stream alone are distilled, with a
-    weight that falls from 1 to 0 about half-way. Ours: the logistic curve, KL with a temperature,
-    the probability of a replacement (Knowledge Transfer's) and its semantic similarity: a recording
-    that replaces an image may be of a similar class, by the teacher's classifier, and brings its
-    label along.
+    L = L_static + L_events + alignment * L_DA + distillation * w * KD, with the weight
+    w = 1 / (1 + exp(steepness * (progress - switch))): the teacher counts at first, not later.
+
+    The paper's figure shows that the teacher sees the images and that the logits of the static
+    stream alone are distilled, with a weight that falls from 1 to 0 about half-way. Our choices are
+    the logistic curve, KL with a temperature, the probability of a replacement (Knowledge
+    Transfer's) and its semantic similarity: a recording that replaces an image may be of a similar
+    class, by the teacher's classifier, and brings its label along.
     """
 
     teacher: Teacher
@@ -37,14 +38,12 @@ class CrossKnowledgeDistillation(TwoStreams):
         self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
     ) -> Losses:
         recipe, labels = self.recipe, batch.labels
-        where = replaced(len(labels), progress, recipe.sliding_power, rng)
-        pair = like_pairs(self.teacher.likeness(), labels, recipe.likeness_temperature, rng).to(
-            labels.device
-        )
+        where = draw_replaced(len(labels), progress, recipe.sliding_power, rng)
+        similarity = self.teacher.class_similarity()
+        pair = draw_similar(similarity, labels, recipe.likeness_temperature, rng).to(labels.device)
         source_labels = labels.where(~where.to(labels.device), labels[pair])
-        source, target = self.outputs(
-            net, replace(batch.static, batch.events[:, pair], where), batch.events
-        )
+        static = replace_samples(batch.static, batch.events[:, pair], where)
+        source, target = self.outputs(net, static, batch.events)
         parts = self.shared_parts(source, target, labels, source_labels)
         parts["distillation"] = distillation(
             source.logits.mean(0),
@@ -57,7 +56,8 @@ class CrossKnowledgeDistillation(TwoStreams):
 
 
 def phase_weight(progress: float, switch: float, steepness: float) -> float:
-    """The weight of distillation, 1 / (1 + exp(steepness * (progress - switch))): from 1 to 0 with
-    1/2 at `switch`.
+    """Compute the weight of distillation: it falls from 1 to 0 and is 1/2 at `switch`.
+
+    1 / (1 + exp(steepness * (progress - switch))).
     """
     return float(torch.sigmoid(torch.tensor(steepness * (switch - progress), dtype=torch.float64)))

@@ -1,4 +1,4 @@
-"""Static pre-training: first the images, then the recordings, through the same network."""
+"""Static pre-training: the network learns the images first, then the recordings."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from tmkt.train.objectives import classification
 
 
 class Finetune(Method):
-    """Classification of the static stream for the first `pretrain_share` of the steps, then of the
-    event stream.
+    """Classification of the static stream first, then of the event stream.
 
-    Knowledge Transfer's baseline "fine-tune" (arXiv 2303.13077); its schedule is not published.
-    Ours: one schedule of the learning rate over both, which starts the second part at a lower rate;
-    batch norm's statistics go on from those of the images.
+    The first part takes the share `pretrain_share` of the steps. This is Knowledge Transfer's
+    baseline "fine-tune" (arXiv 2303.13077); its schedule is not published. Ours: one schedule of
+    the learning rate over both parts, so that the second starts at a lower rate; batch norm's
+    statistics go on from those of the images.
     """
 
     def losses(
@@ -23,7 +23,7 @@ class Finetune(Method):
         rng: np.random.Generator,  # noqa: ARG002
         progress: float,
     ) -> Losses:
-        """The `logits` are of the stream that is learned."""
+        """Compute the loss of the stream that is learned; `logits` are that stream's."""
         name, stream = (
             ("static", batch.static)
             if progress < self.recipe.pretrain_share

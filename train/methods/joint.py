@@ -1,4 +1,4 @@
-"""Joint training: images and recordings side by side, and nothing that ties them but the network."""
+"""Joint training: images and recordings side by side, tied by nothing but the network."""
 
 import numpy as np
 
@@ -9,11 +9,10 @@ from tmkt.train.objectives import classification
 
 
 class Joint(TwoStreams):
-    """L = L_static + L_events: what is left of the published methods without mixing, replacing and
-    alignment.
+    """L = L_static + L_events: the published methods without mixing, replacing and alignment.
 
-    The comparison that a method with two streams has to beat. Each stream is a batch of its own, as
-    in those.
+    A method with two streams has to beat this baseline. Each stream is a batch of its own, as in
+    those methods.
     """
 
     def losses(

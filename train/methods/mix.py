@@ -1,4 +1,4 @@
-"""One mixed batch: most samples from images, some from recordings. A method of ours."""
+"""One mixed batch: most samples are images, some are recordings. A method of ours."""
 
 import numpy as np
 import torch
@@ -9,12 +9,11 @@ from tmkt.train.objectives import classification
 
 
 class Mix(Method):
-    """Classification of a batch of which `real_share` are recordings and the rest is the static
-    source.
+    """Classification of a batch that mixes recordings (the share `real_share`) and static source.
 
-    Meant for simulated recordings, which differ so little from real ones that one stream, one head
-    and one batch norm serve both: a step costs half of one with two streams. A share of 0 learns
-    from images alone.
+    It is meant for simulated recordings, which differ so little from real ones that one stream, one
+    head and one batch norm serve both: a step costs half of one with two streams. A share of 0
+    learns from images alone.
     """
 
     def losses(
@@ -24,7 +23,7 @@ class Mix(Method):
         rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
-        """The `logits` are of the whole mixed batch."""
+        """Compute the loss of the mixed batch; `logits` are those of the whole batch."""
         real = round(self.recipe.real_share * len(batch.labels))
         output = net(torch.cat([batch.events[:, :real], batch.static[:, real:]], dim=1))
         loss = classification(output.logits, batch.labels, self.recipe.loss)

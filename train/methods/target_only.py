@@ -1,4 +1,4 @@
-"""The recordings alone, the baseline of all methods."""
+"""Training on the recordings alone: the baseline of all methods."""
 
 import numpy as np
 

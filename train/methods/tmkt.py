@@ -11,14 +11,14 @@ from tmkt.train.objectives import ModalityGuidance, RatioPerception
 
 
 class Tmkt(TwoStreams):
-    """A mixed stream, which begins as an image and ends as a recording, and the event stream.
+    """A mixed stream, which begins as an image and ends as a recording, and an event stream.
 
     L = L_mixed + L_events + alignment * L_DA + modality_guidance * MAG + ratio_perception * MRP.
-    The parts are the paper's; weights, ratio and the forms of MAG and MRP are not published, the
-    choice is ours. A weight of 0 leaves its part out; a ratio of 0, the mixup. One head by default:
-    with a head of its own, the event stream's sees nothing but the few recordings (measured: 20
-    points at one shot). The ratio goes linearly from `mix_ratio` to `mix_ratio_end` over the
-    training; whether the papers' changes is not known.
+    The parts are the paper's. Weights, ratio and the forms of MAG and MRP are not published: those
+    are our choice. A weight of 0 leaves its part out, a ratio of 0 the mixup. There is one head by
+    default: a head of its own for the event stream sees only the few recordings (measured: it costs
+    20 points at one shot). The ratio goes linearly from `mix_ratio` to `mix_ratio_end` over the
+    training; the papers do not say whether theirs changes.
     """
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:

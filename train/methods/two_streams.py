@@ -1,5 +1,6 @@
-"""What the methods with a static and an event stream share: two passes through one network,
-classification, alignment.
+"""Base of the methods with a static and an event stream.
+
+Two passes through one network, classification of both, alignment.
 """
 
 from contextlib import nullcontext
@@ -13,14 +14,13 @@ from tmkt.train.objectives import StepWeights, alignment, classification
 
 
 class TwoStreams(Method):
-    """The parts "static" and "events" (classification) and "alignment" of Knowledge Transfer, each
-    as the recipe says.
+    """Losses "static" and "events" (classification) and "alignment", as in Knowledge Transfer.
 
-    `heads`: 1, both streams are read by the network's head; 2, the static stream has one of its
-    own, which is not deployed. `step_weights`: "learned", a coefficient of each step weighs
-    alignment and, by what is left to 1, the classification of events. `statistics`: whose batch
-    norm statistics are deployed; "shared", of both streams as they come; "apart", of the event
-    stream alone.
+    The recipe chooses their form. `heads`: with 1 the network's head reads both streams; with 2 the
+    static stream has a head of its own, which is not deployed. `step_weights`: with "learned" a
+    coefficient of each step weighs alignment, and 1 minus it the classification of events.
+    `statistics`: the deployed statistics of batch norm are those of both streams as they come
+    ("shared") or of the event stream alone ("apart").
     """
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:
@@ -33,8 +33,9 @@ class TwoStreams(Method):
     def outputs(
         self, net: SpikingNetwork, static: Tensor, events: Tensor
     ) -> tuple[NetworkOutput, NetworkOutput]:
-        """What the network makes of both streams [T, B, 2, H, W], one after the other. The first's
-        logits are its own head's.
+        """Run the network on both streams [T, B, 2, H, W], the static one first.
+
+        The static stream's logits come from its own head where it has one.
         """
         with (
             without_running_statistics(net) if self.recipe.statistics == "apart" else nullcontext()
@@ -51,8 +52,10 @@ class TwoStreams(Method):
         labels: Tensor,
         source_labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The losses by name, unweighted; `labels` [B] of the event stream and, where they differ,
-        of the static one.
+        """Compute the losses by name, unweighted.
+
+        `labels` [B] are those of the event stream, and of the static one unless `source_labels` are
+        given.
         """
         coefficients = self.step_weights() if self.step_weights is not None else None
         rest = None if coefficients is None else 1.0 - coefficients

@@ -1,4 +1,4 @@
-"""The loops of the integer neuron in training, on flat arrays [T, N]."""
+"""Inner loops of the integer neuron in training, on flat arrays [T, N]."""
 
 import numpy as np
 
@@ -9,16 +9,15 @@ LIMIT = 2.0**23 - 1  # the membrane's
 
 
 @kernel
-def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of neurons begin..end of sums x [T, N], bias included, and `hidden` [T, N], the
-    membranes before their reset.
+def integer_forward(x, keep, threshold, spikes, before_reset, begin, end):  # type: ignore[no-untyped-def]
+    """Compute spikes and membranes before reset, [T, N], of sums x [T, N] with their bias.
 
-    As docs/program.md says, with keep = 4096 - voltage_decay and threshold << 6: integers in
-    float64, where all are exact.
+    Neurons begin..end follow docs/program.md, with keep = 4096 - voltage_decay and threshold << 6.
+    The integers are in float64, which holds all of them exactly.
     """
     v = np.zeros(end - begin)
     for t in range(x.shape[0]):
-        row, out, before = x[t, begin:end], spikes[t, begin:end], hidden[t, begin:end]
+        row, out, before = x[t, begin:end], spikes[t, begin:end], before_reset[t, begin:end]
         for i in range(len(v)):
             h = np.trunc(v[i] * keep / 4096.0) + 64.0 * row[i]
             h = min(max(h, -LIMIT), LIMIT)
@@ -29,21 +28,31 @@ def grid_forward(x, keep, threshold, spikes, hidden, begin, end):  # type: ignor
 
 
 @kernel
-def grid_backward(  # type: ignore[no-untyped-def]
-    hidden, keep, threshold, unit, surrogate, alpha, from_spikes, from_membrane, grad, begin, end
+def integer_backward(  # type: ignore[no-untyped-def]
+    before_reset,
+    keep,
+    threshold,
+    unit,
+    surrogate,
+    alpha,
+    from_spikes,
+    from_membrane,
+    gradient,
+    begin,
+    end,
 ):
-    """The gradient of the sums, into `grad` [T, N], from those of the spikes and of the membranes
-    after their reset (each [T, N] or [T, 0]).
+    """Compute the gradient [T, N] of the sums.
 
-    `unit`: the float network's threshold, in whose units membranes and surrogate are. Truncation
-    and clipping pass gradients as they are, the reset passes none.
+    It comes from the gradients of the spikes and of the membranes after reset (each [T, N] or
+    [T, 0]). `unit` is the float network's threshold: membranes and surrogate are in its units.
+    Truncation and clipping pass gradients as they are, the reset passes none.
     """
     spikes, membrane = from_spikes.shape[1] > 0, from_membrane.shape[1] > 0
     carried = np.zeros(end - begin, np.float32)
     share, scale = np.float32(keep / 4096.0), np.float32(unit / threshold)
     stretch, one, zero = np.float32(np.pi / 2) * alpha, np.float32(1.0), np.float32(0.0)
-    for t in range(hidden.shape[0] - 1, -1, -1):
-        row, out = hidden[t, begin:end], grad[t, begin:end]
+    for t in range(before_reset.shape[0] - 1, -1, -1):
+        row, out = before_reset[t, begin:end], gradient[t, begin:end]
         for i in range(len(carried)):
             above = (row[i] - np.float32(threshold)) * scale
             if surrogate == ATAN:

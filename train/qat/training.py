@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a finished run goes on with integers in the forward pass."""
+"""Quantisation-aware training: continue a finished run with integers in the forward pass."""
 
 import shutil
 from pathlib import Path
@@ -18,20 +18,21 @@ from tmkt.runs import CHECKPOINT, MODEL, TEACHER, Run
 from tmkt.train.checkpoint import load_module
 from tmkt.train.data import TrainingData
 from tmkt.train.measure import logits_of
-from tmkt.train.methods import METHODS, Batch, Losses, Method, Setting, weighted
+from tmkt.train.methods.base import Batch, Losses, Method, Setting, weighted
+from tmkt.train.methods.registry import METHODS
 from tmkt.train.objectives import distillation
-from tmkt.train.qat.network import from_grid, grids_of, to_grid
+from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
 
-AT_THE_END = 1.0 - 1e-9  # progress of a method whose schedule is over
+FINISHED = 1.0 - 1e-9  # progress of a method whose schedule is over
 
 
 def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Recipe:
-    """The recipe of a run that goes on from `start` on a grid of `bits`: its own, with a short
-    schedule and `settings` over it.
+    """Make the recipe of a run that goes on from `start` with weights of so many `bits`.
 
-    150 steps without warm-up from a rate of a hundredth of the distance between neighbouring
-    weights: by the training loss of two runs at 4, 3 and 2 bits, where ten times less or three
-    times more learned worse at one of them.
+    It is the recipe of `start` with a short schedule, and `settings` over it: 150 steps without
+    warm-up, from a rate of a hundredth of the distance between neighbouring weights. The rate was
+    chosen by the training loss of two runs at 4, 3 and 2 bits: ten times less and three times more
+    each learned worse at one of them.
     """
     values = start.recipe.model_dump()
     values["train"] |= {
@@ -58,13 +59,12 @@ def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Reci
     return with_settings(values, settings, str(start.path))
 
 
-class OnGrid(Method):
-    """The losses of training on integers: what the method that trained the run computes, and
-    distillation from the float network.
+class IntegerTraining(Method):
+    """The losses of training on integers: those of the run's method, and distillation.
 
-    L = transfer * L_method + distillation * KL(float logits, integer logits) on events; without a
-    method (no data but the calibration recordings, whose labels are not needed) the second alone.
-    The method's schedule is over: it computes what it did at its end.
+    L = transfer * L_method + distillation * KL(float logits, integer logits) on events. Without
+    data the second part alone is left: it needs the calibration recordings, not their labels. The
+    schedule of the method is over: it computes what it did at its end.
     """
 
     def __init__(
@@ -72,9 +72,8 @@ class OnGrid(Method):
     ) -> None:
         super().__init__(recipe.method, net, recipe.data.bins)
         self.qat, self.method, self.start = recipe.qat, method, start
-        self.float_network = [
-            start.load_network().requires_grad_(False)
-        ]  # in a list: no part of what is learned
+        # In a list, so that torch does not take it for a part of what is learned.
+        self.float_network = [start.load_network().requires_grad_(False)]
 
     def prepare(self, setting: Setting) -> None:
         self.float_network[0].to(setting.device)
@@ -96,7 +95,7 @@ class OnGrid(Method):
         parts: dict[str, Tensor] = {}
         logits = None
         if self.method is not None:
-            found = self.method.losses(net, batch, rng, AT_THE_END)
+            found = self.method.losses(net, batch, rng, FINISHED)
             parts = {f"method_{name}": value for name, value in found.parts.items()} | {
                 "method": found.total
             }
@@ -112,9 +111,13 @@ class OnGrid(Method):
         )
 
 
-def on_grid(recipe: Recipe, start: Run, with_data: bool) -> tuple[SpikingNetwork, OnGrid]:
-    """The network that is trained, and its losses; without data the method has none. InputError for
-    a run that no program holds, or that is another than the recipe's.
+def start_on_integers(
+    recipe: Recipe, start: Run, with_data: bool
+) -> tuple[SpikingNetwork, IntegerTraining]:
+    """Make the network that goes on from `start` with integers, and its losses.
+
+    Without data the method of the run has no part in them. Raises InputError for a run that no
+    program holds, or that is not the one that the recipe was made for.
     """
     if sha256(start.path / MODEL) != recipe.qat.start_sha256:
         raise InputError(
@@ -125,69 +128,65 @@ def on_grid(recipe: Recipe, start: Run, with_data: bool) -> tuple[SpikingNetwork
             f"{start.path}: trained on interpolated frames, expected counts; train again with --set"
             " data.frames=counts"
         )
-    net = to_grid(start.load_network(), recipe.network, recipe.qat.bits, start.load_calibration())
-    method = (
-        METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)
-        if with_data and recipe.qat.transfer
-        else None
+    net = fake_quantise(
+        start.load_network(), recipe.network, recipe.qat.bits, start.load_calibration()
     )
-    same = recipe.method == start.recipe.method
-    if (
-        method is not None and same and (start.path / CHECKPOINT).is_file()
-    ):  # its probes and coefficients as they were
-        load_module(start.path / CHECKPOINT, "method", method)
-    return net, OnGrid(recipe, net, start, method)
+    method: Method | None = None
+    if with_data and recipe.qat.transfer:
+        method = METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)
+        same = recipe.method == start.recipe.method
+        if same and (start.path / CHECKPOINT).is_file():
+            # The method's own parts (probes, coefficients) go on as they were.
+            load_module(start.path / CHECKPOINT, "method", method)
+    return net, IntegerTraining(recipe, net, start, method)
 
 
 def calibration_source(start: Run) -> TrainingData:
-    """A run's calibration recordings as all that a training sees, with the float network's answers
-    for labels.
+    """Take a run's calibration recordings as the data of a training.
+
+    Their labels are the float network's answers. Nothing validates and nothing is tested.
     """
     frames, info = start.load_calibration(), start.info
-    answers = logits_of(start.load_network(), frames, torch.device("cpu"))
+    answers = logits_of(start.load_network(), frames)
     labels = torch.cat([logits.mean(0).argmax(1) for logits in answers]).numpy()
-    rows, none, no_labels = (
-        Rows(frames, np.arange(len(frames))),
-        Rows(frames, np.zeros(0, np.int64)),
-        np.zeros(0, np.int64),
-    )
-    sensor, classes = tuple(info["sensor"]), tuple(info["classes"])
+    none, no_labels = Rows(frames, np.zeros(0, np.int64)), np.zeros(0, np.int64)
     return TrainingData(
-        sensor,
-        classes,
-        info["protocol"],
-        rows,
-        labels,
-        info["trained_on"],
-        none,
-        no_labels,
-        [],
-        none,
-        no_labels,
-        None,
+        sensor=tuple(info["sensor"]),
+        classes=tuple(info["classes"]),
+        protocol=info["protocol"],
+        frames=Rows(frames, np.arange(len(frames))),
+        labels=labels,
+        trained_on=info["trained_on"],
+        validation_frames=none,
+        validation_labels=no_labels,
+        validated_on=[],
+        test_frames=none,
+        test_labels=no_labels,
+        images=None,
     )
 
 
 def check_same_data(source: TrainingData, start: Run, data: Path) -> None:
-    """InputError where a folder's split gives recordings that `start` was not trained on: it may
-    have been tested on those.
+    """Raise InputError if a folder's split gives other recordings than `start` was trained on.
+
+    `start` may have been tested on those.
     """
     if source.trained_on != start.info["trained_on"]:
         found = f"{data}: its training recordings are others than those of {start.path}"
         raise InputError(f"{found}, expected the same; give the folder that the run was trained on")
 
 
-def deployed(net: SpikingNetwork, start: Run) -> SpikingNetwork:
-    """The float network that holds a trained grid's weights."""
+def float_network(net: SpikingNetwork, start: Run) -> SpikingNetwork:
+    """Make the float network that holds the weights of a network trained on integers."""
     out = start.load_network()
-    from_grid(net, out)
+    copy_to_float(net, out)
     return out
 
 
 def qat_info(info: dict[str, Any], net: SpikingNetwork, start: Run) -> dict[str, Any]:
-    """A run's info with the grid, and with all that the run has seen that it started from."""
+    """Add the grids of the weights to a run's info, and all that `start` has seen."""
     kept = {key: value for key, value in start.info.items() if key not in ("test", "versions")}
     images = to_ranges(
         from_ranges(start.info["images_trained_on"]) | from_ranges(info["images_trained_on"])
     )
-    return {**info, **kept, "images_trained_on": images, "quantisation": grids_of(net)}
+    return {**info, **kept, "images_trained_on": images, "quantisation": weight_grids(net)}

@@ -19,8 +19,8 @@ from tmkt.files import writing
 from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
 from tmkt.train.data import TrainingData, load_training_data
-from tmkt.train.methods import METHODS
-from tmkt.train.runtime import ctrl_c_noted
+from tmkt.train.methods.registry import METHODS
+from tmkt.train.runtime import note_interrupts
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import LOOKS, Outcome, outcomes, ranked, write_results
 from tmkt.train.tune.space import Space, default_searches, described, ends, parse_search, setting
@@ -122,7 +122,7 @@ def tune(
         "--seed": search.seed,
         "recordings (sha256)": source.fingerprint().hex(),
     }
-    with ctrl_c_noted() as ctrl_c:  # a signal does not break into the writing of the journal
+    with note_interrupts() as ctrl_c:  # a signal does not break into the writing of the journal
         storage = open_storage(out, meta)
         if not (out / BASE).is_file():
             with writing(out / BASE) as beside:

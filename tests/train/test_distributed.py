@@ -11,7 +11,7 @@ import pytest
 from tmkt.datasets.digits import simulate_digits
 from tmkt.errors import InputError
 from tmkt.runs import METRICS, load_run
-from tmkt.train import processes
+from tmkt.train import distributed
 
 RECIPE = """
 [data]
@@ -48,12 +48,12 @@ TEACHER_SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from tmkt.recipe import load_recipe
-from tmkt.train import processes, teacher, trainer
+from tmkt.train import distributed, teacher, trainer
 from tmkt.train.methods import ckd
 recipe, data, out = sys.argv[1:]
 train, prepare = teacher._train, ckd.prepare_teacher
 def trained(*arguments):
-    print("trains:", processes.rank(), flush=True)
+    print("trains:", distributed.rank(), flush=True)
     train(*arguments)
 def prepared(*arguments):
     made = prepare(*arguments)
@@ -130,9 +130,9 @@ def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_i
 
 
 def test_a_batch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    processes.check_batch(10)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    distributed.check_batch_size(10)
     with pytest.raises(
         InputError, match=r"train\.batch: 11, expected a multiple of the 2 processes"
     ):
-        processes.check_batch(11)
+        distributed.check_batch_size(11)

@@ -1,0 +1,82 @@
+"""One step of a training: losses, gradients, the check for NaN, the optimiser."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tmkt.errors import Diverged
+from tmkt.networks import SpikingNetwork
+from tmkt.recipe import TrainRecipe
+from tmkt.train import distributed
+from tmkt.train.health import first_layer_with_nan, gradients_finite
+from tmkt.train.measure import accuracy
+from tmkt.train.methods.base import Batch, Method
+from tmkt.train.optimiser import learning_rate
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The parts of a training that each step changes, and the recipe that it follows."""
+
+    net: SpikingNetwork
+    method: Method
+    optimizer: torch.optim.Optimizer
+    recipe: TrainRecipe
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The outcome of a step.
+
+    `metrics` holds the losses, the accuracy on the batch's events and the learning rate. `stop`
+    tells that some process was asked to stop.
+    """
+
+    metrics: dict[str, float]
+    stop: bool
+
+
+def train_step(
+    learner: Learner, batch: Batch, step: int, rng: np.random.Generator, stop: bool
+) -> StepResult:
+    """Train on this process's shard of a batch; `step` counts from 0.
+
+    All processes share `stop` and the means of their metrics. Raises Diverged, with the step and
+    the first layer, where the loss or a gradient is NaN or Inf.
+    """
+    recipe, optimizer, device = learner.recipe, learner.optimizer, learner.device
+    bf16 = recipe.precision == "bf16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        shard_rng = distributed.ShardGenerator(rng.bit_generator)
+        losses = learner.method.losses(learner.net, batch, shard_rng, step / recipe.steps)
+    rate = learning_rate(step, recipe)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    distributed.average_gradients(
+        parameter for group in optimizer.param_groups for parameter in group["params"]
+    )
+    metrics = {
+        "loss": float(losses.total.detach()),
+        **{f"loss_{name}": float(value.detach()) for name, value in losses.parts.items()},
+        "accuracy": accuracy(losses.logits, batch.labels),
+    }
+    stops, *means = distributed.mean_over_processes([float(stop), *metrics.values()], device)
+    metrics = dict(zip(metrics, means, strict=True))
+    _check_finite(learner, batch, step, metrics["loss"])
+    optimizer.step()
+    return StepResult({**metrics, "learning_rate": rate}, stops > 0)
+
+
+def _check_finite(learner: Learner, batch: Batch, step: int, loss: float) -> None:
+    if math.isfinite(loss) and gradients_finite(learner.net) and gradients_finite(learner.method):
+        return
+    where = first_layer_with_nan(learner.net, batch.events)
+    raise Diverged(
+        f"training diverged at step {step + 1} (loss {loss:.3g}, first NaN or Inf in {where});"
+        f" lower train.learning_rate = {learner.recipe.learning_rate}"
+    )

@@ -1,5 +1,6 @@
-"""A small event camera that looks at images: whole recordings (`recording.py`), or many at once as
-count frames (`frames.py`).
+"""Simulated event cameras that look at images.
+
+`recording.py` makes whole recordings, `frames.py` many at once as count frames.
 """
 
 from tmkt.camera.recording import Camera, record

@@ -1,4 +1,4 @@
-"""Where the image is while the camera makes its saccades."""
+"""Path of the image while the camera makes its saccades."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,9 @@ CORNERS = ((-0.5, -0.5), (0.5, 0.0), (-0.5, 0.5), (-0.5, -0.5))
 
 
 def bell(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of a movement that is done at the share `u` of its time: bell-shaped speed (minimum
-    jerk, Flash and Hogan 1985).
+    """Compute the share of a movement that is done at the share `u` of its time.
+
+    The speed is bell-shaped (minimum jerk, Flash and Hogan 1985).
     """
     return u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
 
@@ -21,10 +22,10 @@ def bell(u: NDArray[np.float64]) -> NDArray[np.float64]:
 def draw_paths(
     camera: StaticRecipe, times_us: NDArray[np.float64], batch: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Positions (y, x) of the image's middle, in pixels from the sensor's middle, at `times_us`:
-    float64 [batch, times, 2].
+    """Draw paths: positions (y, x) of the image's middle at `times_us`, in pixels from the sensor's
+    middle, float64 [batch, times, 2].
 
-    For each recording its own direction, height and base of the triangle, and length of each
+    Each recording has its own direction, height and base of the triangle, and length of each
     saccade, uniform within the camera's spreads (ours). After the third saccade the first one
     begins again.
     """

@@ -1,12 +1,12 @@
-"""A small event camera: makes a recording of an image, as N-MNIST was made of MNIST.
+"""Small event camera that records an image, as N-MNIST was made of MNIST.
 
-The image is shown on a dark screen and the camera makes three saccades along a triangle (Orchard,
+The image is shown on a dark screen, and the camera makes three saccades along a triangle (Orchard,
 Jayawant, Cohen and Thakor 2015, Frontiers in Neuroscience 9:437). A pixel sends an event whenever
-its log intensity has moved by its threshold since its last crossing; between two evaluations the
+its log intensity has moved by its threshold since its last crossing. Between two evaluations the
 log intensity is taken as linear, so that crossings have microsecond stamps (the model of ESIM,
-Rebecq, Gehrig and Scaramuzza 2018). Unlike in N-MNIST, where polarity 1 is a fall of the MNIST
-image's intensity (measured), here 1 always means brighter. Meant to stand in for recordings where
-there are none, not to replace them.
+Rebecq, Gehrig and Scaramuzza 2018). In N-MNIST polarity 1 is a fall of the MNIST image's intensity
+(measured); here 1 always means brighter. The recordings stand in for real ones where there are
+none; they do not replace them.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.camera.path import bell
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.kernels import kernel
@@ -29,8 +30,8 @@ PATH_PX = ((-2.0, -2.5), (2.5, 0.0), (-2.0, 2.5), (-2.0, -2.5))
 
 @dataclass(frozen=True)
 class Camera:
-    """The camera and the screen. The defaults give event counts, rates over time and pixel
-    intervals like those of N-MNIST (measured).
+    """Camera and screen. The defaults give event counts, rates over time and pixel intervals like
+    those of N-MNIST (measured).
     """
 
     sensor: tuple[int, int] = (34, 34)  # (height, width)
@@ -47,11 +48,10 @@ class Camera:
 
 
 def _path() -> NDArray[np.float64]:
-    """Positions of the image, float64 [steps + 1, 2]: bell-shaped speed (minimum jerk, Flash and
-    Hogan 1985) along each side.
+    """Compute the positions of the image, float64 [steps + 1, 2], with the speed of `bell` along
+    each side.
     """
-    u = np.arange(SACCADE_US // STEP_US) / (SACCADE_US / STEP_US)
-    s = (u**3 * (10 - 15 * u + 6 * u**2))[:, None]
+    s = bell(np.arange(SACCADE_US // STEP_US) / (SACCADE_US / STEP_US))[:, None]
     corners = np.array(PATH_PX)
     sides = [a + s * (b - a) for a, b in pairwise(corners)]
     return np.concatenate([*sides, corners[-1:]])
@@ -59,7 +59,7 @@ def _path() -> NDArray[np.float64]:
 
 @kernel
 def _bilinear(image: NDArray[np.float64], y: float, x: float) -> float:
-    """The image at a real-valued place; 0 outside."""
+    """Interpolate the image at a real-valued place; 0 outside."""
     rows, columns = image.shape
     top, left = int(np.floor(y)), int(np.floor(x))
     fy, fx = y - top, x - left
@@ -86,8 +86,9 @@ def _crossings(
     at: NDArray[np.int64],
     p: NDArray[np.uint8],
 ) -> int:
-    """Writes threshold crossings (pixel by pixel) as far as the arrays reach; gives how many there
-    are.
+    """Write threshold crossings, pixel by pixel, as far as the arrays reach.
+
+    Returns the number of all crossings.
     """
     n = 0
     height, width = threshold.shape
@@ -118,7 +119,7 @@ def _crossings(
 def _awake(
     t: NDArray[np.int64], at: NDArray[np.int64], refractory_us: int, pixels: int
 ) -> NDArray[np.bool_]:
-    """Marks the events (in order of time) whose pixel has been silent long enough."""
+    """Mark the events (in order of time) whose pixel has been silent long enough."""
     last = np.full(pixels, np.int64(-(2**62)))
     keep = np.zeros(t.size, np.bool_)
     for i in range(t.size):
@@ -131,11 +132,10 @@ def _awake(
 def record(
     image: NDArray[np.uint8], seed: int | Sequence[int], camera: Camera | None = None
 ) -> Events:
-    """Records an image (uint8 [h, w], 0 = dark): about 300 ms of events, sorted by time, then
-    pixel.
+    """Record an image (uint8 [h, w], 0 = dark): about 300 ms of events, sorted by time, then pixel.
 
     One seed decides the pixels' thresholds and the noise: same image, seed and camera, same events.
-    Raises InputError if nothing moved the pixels enough to send a single event.
+    Raises InputError if no pixel sent an event.
     """
     camera = camera or Camera()
     rng = np.random.default_rng(seed)

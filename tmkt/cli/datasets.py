@@ -1,4 +1,4 @@
-"""tmkt data list, check, fetch: the data sets that are known, and whether what is on disk is whole."""
+"""tmkt data list, check and fetch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from tmkt.cli.tables.datasets import print_data_check, print_data_sets
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands to `tmkt data`."""
+    """Add the commands to `tmkt data`."""
     app.command("list", epilog="Example: tmkt data list ~/datasets")(data_list)
     app.command("check", epilog="Example: tmkt data check data/nmnist --static data/mnist")(
         data_check
@@ -26,7 +26,7 @@ def data_list(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The data sets that are known, and where they were found."""
+    """List the known data sets and where they were found."""
     from tmkt.datasets.check import known_sets
     from tmkt.datasets.check import places as look_in
     from tmkt.datasets.fetch import FETCHED

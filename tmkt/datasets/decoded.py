@@ -61,8 +61,8 @@ def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int,
         return height, width
     if size is None:
         raise InputError(
-            f"data set {data.name!r}: its recordings have no size in common, expected data.width and"
-            " data.height, as in data.width=48 data.height=48; set them"
+            f"data set {data.name!r}: its recordings have no size in common, expected data.width"
+            " and data.height, as in data.width=48 data.height=48; set them"
         )
     sensor = size[0] // data.downsample, size[1] // data.downsample
     if not all(sensor):
@@ -74,8 +74,9 @@ def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int,
 
 
 def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
-    """The network's sensor (height, width) and its number of classes, without the data at hand;
-    InputError where only the data tells.
+    """Give the network's sensor (height, width) and number of classes without the data at hand.
+
+    Raises InputError where only the data tells.
     """
     source = dataset(data.name)
     if not source.classes:
@@ -92,8 +93,8 @@ def decoded_frames(
     contract: InputContract,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[Any]:
-    """Frames [N, bins, 2, height, width] of recordings in their order: uint8 counts, or float32
-    where `data.frames` says so.
+    """Decode recordings into frames [N, bins, 2, height, width], in their order: uint8 counts, or
+    float32 where `data.frames` says so.
 
     Large sets come from the cache, memory-mapped and read-only. `progress` is told how many
     recordings are done, where they are decoded. Raises InputError for a recording that cannot be

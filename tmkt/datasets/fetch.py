@@ -1,5 +1,8 @@
-"""Fetching data sets: the archives that tonic and torchvision name, with their checksums; an
-interrupted download goes on.
+"""Downloads of data sets: the archives that tonic and torchvision name, with their checksums.
+
+An interrupted download goes on where it ended. Pooch, which other projects use, begins anew, and
+writes over what lies in the folder when it unpacks: sets of gigabytes and folders of users need
+more.
 """
 
 import hashlib
@@ -24,7 +27,8 @@ Progress = Callable[[str, int, int | None], None]  # file, bytes done, bytes in 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch, its MD5 as published, and the folder under the target that it belongs into.
+    """File to fetch, its MD5 as published, and the folder under the target that it belongs into.
+
     `unpack`: it is an archive.
     """
 
@@ -95,8 +99,9 @@ FETCHED = (*TONIC, *IMAGES)
 
 
 def archives(name: str) -> list[Archive]:
-    """What belongs to a data set or to images of that name; InputError for an unknown one and for
-    one that must be got by hand.
+    """List the archives of a data set, or of images, by name.
+
+    Raises InputError for an unknown name and for a set that must be fetched by hand.
     """
     if name in BY_HAND:
         raise InputError(
@@ -134,10 +139,10 @@ def archives(name: str) -> list[Archive]:
 
 
 def fetch(wanted: list[Archive], out: Path, progress: Progress | None = None) -> None:
-    """Downloads, checks and unpacks archives into `out`. What is there already is kept: a second
-    call goes on where the first ended.
+    """Download, check and unpack archives into `out`.
 
-    Raises InputError without a network, for a checksum that does not hold, and for a disk that
+    Files that are there already are kept: a second call goes on where the first ended. Raises
+    InputError without a network, for a checksum that does not hold, and for a disk that
     cannot be written.
     """
     for archive in wanted:
@@ -159,8 +164,9 @@ def fetch(wanted: list[Archive], out: Path, progress: Progress | None = None) ->
 
 
 def download(url: str, path: Path, md5: str, progress: Progress | None = None) -> None:
-    """Fetches `url` to `path`, going on with `path`.part where one was left. Nothing stands at
-    `path` whose MD5 is not `md5`.
+    """Fetch `url` to `path`, going on with `path`.part where one was left.
+
+    A file whose MD5 is not `md5` never stands at `path`.
     """
     if path.exists():
         if _md5(path) != md5:
@@ -234,8 +240,7 @@ def _md5(path: Path) -> str:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpacks an archive, and the archives in it, into `folder`; nothing is seen there before all
-    of it is.
+    """Unpack an archive, and the archives in it, into `folder`, where all of it appears at once.
 
     Raises InputError for a damaged archive and where something of the same name is there already.
     """

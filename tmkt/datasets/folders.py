@@ -135,8 +135,8 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
         source.close()
     if sensor is None:
         raise InputError(
-            f"{first}: the file does not say its camera's size; write {path} with the lines: width ="
-            " 640, height = 480"
+            f"{first}: the file does not say its camera's size; write {path} with the lines: width"
+            " = 640, height = 480"
         )
     return sensor
 

@@ -13,7 +13,7 @@ from tmkt.recipe.schema import Recipe, recipe_keys
 
 
 def recipe_path(name: str, folder: Path) -> Path:
-    """Find a recipe's file: `name` itself if it ends in .toml, else the one called so in `folder`."""
+    """Give a recipe's path: `name` itself if it ends in .toml, else that of `name` in `folder`."""
     return Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
 
 
@@ -37,7 +37,10 @@ def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> 
 
 
 def with_settings(values: dict[str, Any], overrides: list[str] | None, where: str) -> Recipe:
-    """Make a recipe of nested dictionaries and `section.key=value` overrides; errors name `where`."""
+    """Make a recipe of nested dictionaries and `section.key=value` overrides.
+
+    Errors name `where`.
+    """
     values = renewed(values, where)
     for override in overrides or []:
         _apply(values, override)

@@ -44,7 +44,6 @@ PARTS = (
     ("h5py", False, "to export, and to read HDF5 recordings: pip install 'tmkt[export]'"),
     ("tonic", False, "to fetch event data sets: pip install 'tmkt[data]'"),
     ("pillow", False, "to read images: pip install 'tmkt[data]'"),
-    ("scipy", False, "to read .mat recordings (CEP-DVS): pip install 'tmkt[data]'"),
     ("resvg-py", False, "for tmkt energy --plot x.png: pip install 'tmkt[plot]'"),
     ("ray", False, "to evaluate on a cluster: pip install 'tmkt[ray]'"),
 )

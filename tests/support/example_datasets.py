@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from example_files import aedat3_packet, aedat4
+from example_files import aedat3_packet, aedat4, mat_columns
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
@@ -72,12 +72,7 @@ def write_cepdvs(root: Path, classes: list[str], each: int) -> None:
     lines = ["index path label fine coarse"]
     for number in range(len(classes) * each):
         events = some_events(number, (180 + number % 3, 240))
-        columns = {"x": events.x, "y": events.y, "ts": events.t, "p": np.where(events.p, 1, -1)}
-        savemat(
-            folder / f"{number:05d}.mat",
-            {key: values.astype(np.float64)[:, None] for key, values in columns.items()},
-            do_compression=True,
-        )
+        savemat(folder / f"{number:05d}.mat", mat_columns(events), do_compression=True)
         write_colour(root / "data" / "img" / f"{number:05d}.jpg", (50, 70), number)
         lines.append(f"{number} img/{number:05d}.jpg 3 fine_name {classes[number // each]}")
     (root / "pathFile.csv").write_text("\n".join(lines) + "\n")

@@ -9,6 +9,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+from scipy.io import savemat
 
 from tmkt.events.types import Events
 from tmkt.readers import FileSource, open_events
@@ -67,12 +68,21 @@ def write_example(format: str, path: Path, events: Events) -> Path:
         path.write_bytes(aedat3(events))
     elif format == "aedat4":
         path.write_bytes(aedat4({0: [events]}))
+    elif format == "mat":
+        with path.open("wb") as file:
+            savemat(file, mat_columns(events), do_compression=True)
     elif format == "npy":
         with path.open("wb") as file:
             np.save(file, structured(events), allow_pickle=False)
     elif format == "ecf":
         write_ecf(path, events, chunk=1000)
     return path
+
+
+def mat_columns(events: Events) -> dict[str, NDArray[Any]]:
+    """Give columns as CEP-DVS has them: float64 [n, 1], p 1 and -1."""
+    columns = {"x": events.x, "y": events.y, "ts": events.t, "p": np.where(events.p, 1, -1)}
+    return {key: values.astype(np.float64)[:, None] for key, values in columns.items()}
 
 
 def structured(events: Events) -> NDArray[Any]:

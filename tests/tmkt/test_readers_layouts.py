@@ -9,6 +9,7 @@ import pytest
 from example_files import (
     SENSOR,
     ecf_chunk,
+    mat_columns,
     opened,
     random_events,
     read_bytes,
@@ -16,6 +17,7 @@ from example_files import (
     structured,
     write_ecf,
 )
+from scipy.io import savemat
 
 from tmkt.errors import InputError
 from tmkt.readers import open_events
@@ -240,6 +242,43 @@ def test_numpy_values_that_no_event_has_are_dropped_and_counted(tmp_path: Path) 
     source = open_events(tmp_path / "a.npz", sensor=SENSOR, time_unit="us", repair=True)
     assert rows(source) == [(1, 1, 1, 1)]
     assert (source.counters.negative_time, source.counters.outside_sensor) == (4, 1)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("dtype", [np.float64, np.uint32, np.int16])
+def test_matlab_columns_of_any_type_are_read_among_other_variables(
+    tmp_path: Path, compressed: bool, dtype: type
+) -> None:
+    events = random_events(100, step_us=30)
+    columns = {key: values.astype(dtype) for key, values in mat_columns(events).items()}
+    columns["p"] = mat_columns(events)["p"].astype(np.int8)
+    others = {"name": "camera", "cells": np.array([[1, "a"]], dtype=object), "z": 1j}
+    savemat(tmp_path / "a.mat", others | columns | {"scale": 2.5}, do_compression=compressed)
+    source = open_events(tmp_path / "a.mat", sensor=SENSOR)
+    assert source.format == "mat"
+    assert rows(source) == rows([events])
+
+
+def test_matlab_files_without_events_are_refused(tmp_path: Path) -> None:
+    columns = mat_columns(random_events(5))
+    for wrong, message in (
+        ({"x": np.zeros(4)}, "expected numbers of one length"),
+        ({"x": np.zeros(5) * 1j}, "holds no x"),
+        ({"ts": np.full(5, np.nan)}, "values that are no numbers"),
+    ):
+        savemat(tmp_path / "a.mat", columns | wrong)
+        with pytest.raises(InputError, match=message):
+            open_events(tmp_path / "a.mat")
+
+
+def test_matlab_variables_that_unpack_to_too_much_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmkt.readers.mat.LARGEST", 2**20)
+    savemat(tmp_path / "a.mat", {"x": np.zeros(2**18)}, do_compression=True)
+    assert (tmp_path / "a.mat").stat().st_size < 2**14
+    with pytest.raises(InputError, match="unpacks to more than 1048576 bytes"):
+        open_events(tmp_path / "a.mat")
 
 
 def test_nothing_is_unpickled_and_no_array_is_taken_for_events_that_is_none(tmp_path: Path) -> None:

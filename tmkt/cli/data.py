@@ -39,7 +39,7 @@ UnitOption = Annotated[
     str | None,
     typer.Option(
         "--time-unit",
-        help="Of stamps in NumPy and HDF5 files: s, ms, us or ns [us, if integers].",
+        help="Of stamps in NumPy, MATLAB and HDF5 files: s, ms, us or ns [us, if integers].",
         show_default=False,
     ),
 ]

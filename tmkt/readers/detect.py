@@ -14,6 +14,8 @@ from tmkt.readers.evt2 import open_evt2
 from tmkt.readers.evt3 import open_evt3
 from tmkt.readers.files import Opener
 from tmkt.readers.hdf5 import open_hdf5
+from tmkt.readers.mat import MAGIC as MAT_MAGIC
+from tmkt.readers.mat import open_mat
 from tmkt.readers.numpy_files import open_npy, open_npz
 from tmkt.readers.prophesee import encoding, read_header
 
@@ -30,6 +32,7 @@ FORMATS: dict[str, Opener] = {
     "npz": open_npz,
     "npy": open_npy,
     "hdf5": open_hdf5,
+    "mat": open_mat,
     "es": open_event_stream,
 }
 MAGIC = {
@@ -38,6 +41,7 @@ MAGIC = {
     b"#!AER-DAT3": "aedat3",
     b"#!AER-DAT4": "aedat4",
     b"\x89HDF\r\n\x1a\n": "hdf5",
+    MAT_MAGIC: "mat",
     b"Event Stream": "es",
     b"\x93NUMPY": "npy",
 }

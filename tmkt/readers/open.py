@@ -28,7 +28,7 @@ def open_events(
     - `chunk`: most events a chunk; the events do not depend on it.
     - `disorder`: what happens to stamps that go back.
     - `stream`: index among the event streams of an AEDAT4 file.
-    - `time_unit`: of stamps in .npz, .npy and HDF5 files.
+    - `time_unit`: of stamps in .npz, .npy, .mat and HDF5 files.
     - `layout`: of the addresses in AEDAT 1 and 2 files that name no chip.
     - `repair`: take what is left of a damaged file.
     - `format`: a key of FORMATS, which overrules detection.

@@ -25,6 +25,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def one_line(error: Exception, most: int = 80) -> str:
+    """Shorten a library's error to one line of at most so many characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def explain(error: "ValidationError") -> str:
     """Describe the first fault of a file's content: its place, what was expected and found."""
     first = error.errors(include_url=False)[0]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.types import EngineOutput
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
 from tmkt.hdf5 import check_hdf5
 from tmkt.program.lava_form import fits_netx
 
@@ -115,7 +115,7 @@ class LavaEngine:
         try:
             check_hdf5(self.net, MAX_NET_BYTES)
         except (OSError, ValueError) as error:
-            what = " ".join(str(error).split())[:150]
+            what = one_line(error, 150)
             raise InputError(
                 f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the"
                 " network again"

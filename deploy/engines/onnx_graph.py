@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
 
@@ -37,7 +37,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         )
     except Exception as error:  # ONNX Runtime has no common base class for its errors
         raise InputError(
-            f"{path}: ONNX Runtime cannot load it ({_line(error)}); export the network again"
+            f"{path}: ONNX Runtime cannot load it ({one_line(error, 150)}); export the network again"
         ) from None
 
 
@@ -91,7 +91,7 @@ class OnnxGraph:
             readout, *spikes = self._session.run(self._outputs, feed)
         except Exception as error:
             raise InputError(
-                f"{self._path}: ONNX Runtime cannot run it ({_line(error)}); export the network"
+                f"{self._path}: ONNX Runtime cannot run it ({one_line(error, 150)}); export the network"
                 " again"
             ) from None
         shapes = [
@@ -112,7 +112,3 @@ def misfit(path: Path, session: Any) -> InputError:
     return InputError(
         f"{path}: its inputs {inputs} and outputs do not fit the program; export the network again"
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:150]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
 from tmkt.hdf5 import check_hdf5
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_nir(path: Path) -> "nir.NIRGraph":
         RuntimeError,
         OverflowError,
     ) as error:
-        what = " ".join(str(error).split())[:100]
+        what = one_line(error, 100)
         raise InputError(
             f"{bad} ({type(error).__name__}: {what}); write it again with nir.write"
         ) from None

@@ -91,11 +91,6 @@ def report_damage(source: Input, found: str, left_over: int = 0) -> None:
     source.counters.left_over_bytes += left_over
 
 
-def first_line(error: Exception) -> str:
-    """Shorten a library's error to part of one line of text."""
-    return " ".join(str(error).split())[:80] or type(error).__name__
-
-
 class Writer:
     """Writer of one recording in one format.
 

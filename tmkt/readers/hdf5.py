@@ -10,12 +10,12 @@ from typing import IO, Any
 
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
 from tmkt.events.types import Events
 from tmkt.hdf5 import check_heaps
 from tmkt.readers.columns import check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
-from tmkt.readers.files import Input, Opened, Writer, first_line, report_damage
+from tmkt.readers.files import Input, Opened, Writer, report_damage
 from tmkt.readers.source import Raw
 
 ECF = 0x8ECF  # the filter's number
@@ -76,8 +76,7 @@ def open_hdf5(source: Input) -> Opened:
         return Opened(chunks, _sensor(file, source.file))
     except BROKEN as error:
         raise InputError(
-            f"{source.name}: the HDF5 file cannot be read ({first_line(error)}); fetch the file"
-            " again"
+            f"{source.name}: the HDF5 file cannot be read ({one_line(error)}); fetch the file again"
         ) from None
 
 
@@ -167,7 +166,7 @@ def _read_chunks(source: Input, file: Any, columns: _Columns, offset_us: int) ->
                 values = {key: dataset[rows] for key, dataset in columns.datasets.items()}
             yield to_raw(values, unit, offset_us)
     except BROKEN as error:
-        report_damage(source, f"damaged ({first_line(error)})")
+        report_damage(source, f"damaged ({one_line(error)})")
     finally:
         file.close()
 
@@ -182,7 +181,7 @@ def _read_ecf(source: Input, table: Any, total: int) -> Iterator[Raw]:
                 raise ValueError("stored without its filter")
             raw = decode_chunk(data)
         except ValueError as error:
-            found = f"the events from {start} on are damaged ({first_line(error)})"
+            found = f"the events from {start} on are damaged ({one_line(error)})"
             report_damage(source, found)
             source.counters.bad_records += most
             continue

@@ -15,10 +15,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
 from tmkt.events.types import Events
 from tmkt.readers.columns import check_types, find_columns, to_raw
-from tmkt.readers.files import Input, Opened, Writer, first_line, report_damage
+from tmkt.readers.files import Input, Opened, Writer, report_damage
 from tmkt.readers.source import Raw
 
 BROKEN = (  # raised by zipfile and NumPy's header parser for damaged files
@@ -89,7 +89,7 @@ def open_npy(source: Input) -> Opened:
         array = _Array(source.file, source.name)
     except BROKEN as error:
         raise InputError(
-            f"{source.name}: the NumPy header cannot be read ({first_line(error)}); fetch the file"
+            f"{source.name}: the NumPy header cannot be read ({one_line(error)}); fetch the file"
             " again"
         ) from None
     return Opened(_structured(source, array), None)
@@ -118,7 +118,7 @@ def open_npz(source: Input) -> Opened:
         }
     except (*BROKEN, IndexError) as error:
         raise InputError(
-            f"{source.name}: the .npz archive cannot be read ({first_line(error)}); fetch the file"
+            f"{source.name}: the .npz archive cannot be read ({one_line(error)}); fetch the file"
             " again"
         ) from None
     check_types(
@@ -171,7 +171,7 @@ def _convert(source: Input, pieces: Iterator[tuple[int, dict[str, NDArray[Any]]]
                 report_damage(source, "cut off: it ends before the arrays that its header tells of")
                 return
     except BROKEN as error:
-        report_damage(source, f"damaged ({first_line(error)})")
+        report_damage(source, f"damaged ({one_line(error)})")
 
 
 def _piece_sizes(total: int, chunk: int) -> Iterator[int]:

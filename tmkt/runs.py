@@ -30,6 +30,9 @@ INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, TEACHER, TEACHER_CHECKPOINT, METRI
     "tensorboard",
 )
 
+# the most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
+CALIBRATION_RECORDINGS = 100
+
 
 class _Test(BaseModel):
     samples: int

@@ -18,6 +18,7 @@ from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe
 from tmkt.runs import (
     CALIBRATION,
+    CALIBRATION_RECORDINGS,
     INFO,
     METRICS,
     MODEL,
@@ -32,7 +33,6 @@ from tmkt.train.data import TrainingData
 from tmkt.train.measure import measure
 from tmkt.train.qat.training import float_network, qat_info
 
-CALIBRATION_RECORDINGS = 100  # training recordings, at most, that a run keeps for the quantiser
 LIBRARIES = ("torch", "spikingjelly", "numpy")  # their versions decide a training's last bits
 
 

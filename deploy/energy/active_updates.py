@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.energy.calibrated import owners
-from tmkt.deploy.fit.geometry import axes
+from tmkt.deploy.fit.geometry import axes, tap_table
 from tmkt.deploy.fit.network import Connection, volume
 from tmkt.deploy.fit.placement import Placement
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
@@ -74,7 +74,7 @@ def _reached(
                 (samples, steps, *layer.shape),
             )
         c, y, x = (
-            np.asarray(axis.taps() >= 0, np.float32)
+            np.asarray(tap_table(axis) >= 0, np.float32)
             for axis in axes(placement.network, placement.by_name[layer.name].layer, connection)
         )
         by_row = np.einsum("ntchx,hy->ntcyx", spikes @ x, y, optimize=True)

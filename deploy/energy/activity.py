@@ -20,7 +20,8 @@ from tmkt.deploy.fit.device import devices as chips
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.latency import step_time, work_of
 from tmkt.deploy.fit.network import from_program
-from tmkt.deploy.fit.placement import Placement, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import Placement
 from tmkt.deploy.fit.traffic import Traffic, traffic
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.program.model import Program

@@ -1,3 +1,4 @@
-"""Where a network fits on a chip, what crosses between cores, and how long a step takes.
+"""Placement of a network on a chip: cores, traffic between them, and the time of a step.
+
 docs/fit.md gives the rules.
 """

@@ -1,5 +1,5 @@
-"""What to change in a network that does not fit: every change is tried by placing it; the cheapest
-keeps most of the weights.
+"""Changes to a network that does not fit. Every change is tried by placing it; the cheapest keeps
+most of the weights.
 """
 
 from collections.abc import Callable, Iterator
@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from tmkt.deploy.fit.network import Connection, Network, Population, volume
-from tmkt.deploy.fit.placement import LayerPlacement, Placement, fits_alone, place
+from tmkt.deploy.fit.place import fits_alone, place
+from tmkt.deploy.fit.placement import LayerPlacement, Placement
 from tmkt.program.model import INPUT
 
 ROUNDS = 3  # of changes to layers that do not fit: a change may crowd the layers before
@@ -27,8 +28,8 @@ class Change:
 
 
 def advise(placement: Placement, chips: int | None = None) -> tuple[list[Change], Placement | None]:
-    """The changes to make, at most one a layer, and the placement of the network with all of them;
-    None where they do not help.
+    """Find the changes to make, at most one a layer, and the placement of the network with all of
+    them (None where they do not help).
 
     Tried for a layer: a stride instead of the pooling before it, weights of fewer bits, fewer
     channels before it. For a network of layers that fit on too many chips: weights of fewer bits,
@@ -57,7 +58,7 @@ def advise(placement: Placement, chips: int | None = None) -> tuple[list[Change]
 
 
 def weight_bits(network: Network) -> int:
-    """Bits of all weights, each stored once."""
+    """Count the bits of all weights, each stored once."""
     total = 0
     for layer in network.layers:
         for c in layer.connections:
@@ -70,8 +71,8 @@ def weight_bits(network: Network) -> int:
 
 
 def _merged(network: Network, before: Network, after: Network) -> Network:
-    """`network` with those layers that differ between `before` and `after`; a shape and the
-    connections may change apart.
+    """Apply to `network` the differences between `before` and `after`, which may be in a layer's
+    shape, its connections or both.
     """
     layers = []
     for mine, old, new in zip(network.layers, before.layers, after.layers, strict=True):
@@ -99,7 +100,7 @@ def _cheapest(placement: Placement, placed: LayerPlacement) -> Change | None:
 
 
 def _candidates(placement: Placement, layer: Population) -> Iterator[tuple[str, Network]]:
-    """Changes after which the layer fits, each with the changed network."""
+    """List changes after which the layer fits, each with the changed network."""
     network, limits = placement.network, placement.device.limits
 
     def fits(changed: Network) -> bool:
@@ -148,8 +149,8 @@ def _candidates(placement: Placement, layer: Population) -> Iterator[tuple[str, 
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from 1 to `most` that fits, 0 if none does; what fits is taken to fit when
-    smaller.
+    """Find the largest number from 1 to `most` that fits, 0 if none does. Whatever fits is taken to
+    fit when smaller.
     """
     low, high = 0, most
     while low < high:
@@ -159,7 +160,9 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
 
 
 def _free(network: Network, layer: Population) -> bool:
-    """Whether a layer's number of channels may change: no grouped convolution comes or leaves."""
+    """Tell whether a layer's number of channels may change: no grouped convolution comes or
+    leaves.
+    """
     grouped = any(c.groups > 1 for c in layer.connections)
     return not grouped and not any(
         c.groups > 1
@@ -170,7 +173,7 @@ def _free(network: Network, layer: Population) -> bool:
 
 
 def _strided(network: Network, layer: Population, i: int) -> Iterator[tuple[str, Network]]:
-    """A stride instead of a pooling: in the layer itself if it is a convolution, in the convolution
+    """Replace a pooling by a stride: in the layer itself if it is a convolution, in the convolution
     that is pooled if it is dense.
     """
     c = layer.connections[i]
@@ -228,7 +231,7 @@ def _with_channels(network: Network, name: str, channels: int) -> Network:
 
 
 def _shrunk(placement: Placement, chips: int | None) -> Change | None:
-    """A whole network on fewer chips."""
+    """Find the cheapest change that brings a whole network onto fewer chips."""
     network, before = placement.network, weight_bits(placement.network)
     most = max(c.weight_bits for layer in network.layers for c in layer.connections)
 

@@ -1,6 +1,4 @@
-"""A chip's limits, rules and times, read from a device file; each with its source and what is known
-of its quality.
-"""
+"""Limits, rules and times of a chip, read from a device file, each with its source and status."""
 
 import tomllib
 from dataclasses import dataclass
@@ -71,7 +69,7 @@ class _ModelError(_Entry):
 
 
 class _File(BaseModel):
-    """What a placement needs of a device file; energy constants stand in tables of their own and
+    """Entries of a device file that placement needs. Energy constants are in other tables, which
     are not read here.
     """
 
@@ -86,7 +84,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a core and a chip hold. Memory is in words of 64 bits.
+    """Limits of a core and a chip. Memory is in words of 64 bits.
 
     `axons_out` None: not limited. `list_block` None: a list of weights is stored in one piece, else
     in blocks of so many weights. `dense_index_bits`: bits that a dense weight takes beside itself.
@@ -109,7 +107,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Device:
-    """A chip. docs/fit.md says what each rule means.
+    """Chip model; docs/fit.md says what each rule means.
 
     `sharing`: how a convolution's weights are stored; the first is what the chip can do at best,
     the last what it needs at worst. `times_ns`: of each of OPERATIONS, low and high. `barriers`:
@@ -131,7 +129,7 @@ class Device:
 
 
 def devices() -> list[str]:
-    """The names of the devices that a network can be placed on."""
+    """List the names of the devices that a network can be placed on."""
     return sorted(
         path.stem
         for path in DEVICES.glob("*.toml")
@@ -140,7 +138,7 @@ def devices() -> list[str]:
 
 
 def load_device(name: str) -> Device:
-    """Reads a device by name, or a file of one's own if `name` ends in .toml.
+    """Read a device by name, or a file of one's own if `name` ends in .toml.
 
     InputError for an unknown name (with the nearest) and for a file that lacks a limit or has a
     value out of range.

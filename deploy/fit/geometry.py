@@ -1,4 +1,4 @@
-"""Which source positions reach which part of a layer, one axis at a time: a tile is a block of
+"""Reach of source positions into the tiles of a layer, one axis at a time: a tile is a block of
 channels, rows and columns.
 """
 
@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.fit.network import Connection, Network, Population, volume
+from tmkt.program.connectivity import conv_taps
 
-Taps = NDArray[
-    np.int32
-    # [source positions, target positions]: the tap of the unrolled kernel between the two, -1 where
-    # there is none
-]
+# [source positions, target positions]: the tap of the unrolled kernel that joins the two, -1 where
+# none does
+TapTable = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -33,39 +32,52 @@ class Axis:
     pool: int = 1
     groups: int = 1
 
-    def taps(self) -> Taps:
-        """One tap at most joins two positions. Positions that the pooling drops reach nothing; each
-        position of a pooling window has a tap of its own, as in the unrolled kernel that a chip
-        without pooling runs.
-        """
-        at = np.arange(self.sources)[:, None] // self.pool
-        inside = at < self.sources // self.pool
-        if self.kernel == 0:
-            group = (
-                at * self.groups // self.sources
-                == np.arange(self.targets) * self.groups // self.targets
-            )
-            return np.where(inside & group, 0, -1).astype(np.int32)
-        offset = at + self.padding - self.stride * np.arange(self.targets)
-        tap = offset // self.dilation
-        hit = inside & (offset % self.dilation == 0) & (tap >= 0) & (tap < self.kernel)
-        return np.where(
-            hit, tap * self.pool + np.arange(self.sources)[:, None] % self.pool, -1
-        ).astype(np.int32)
-
     def reach(self, size: int) -> NDArray[np.int64]:
-        """int64 [sources, blocks]: how many positions of each block of `size` targets a source
-        position reaches.
+        """Count the positions that a source position reaches in each block of `size` targets: int64
+        [sources, blocks].
         """
         return np.add.reduceat(
-            self.taps() >= 0, np.arange(0, self.targets, size), axis=1, dtype=np.int64
+            tap_table(self) >= 0, np.arange(0, self.targets, size), axis=1, dtype=np.int64
         )
+
+
+@lru_cache(maxsize=4096)
+def tap_table(axis: Axis) -> TapTable:
+    """List the taps of an axis; at most one joins two positions.
+
+    Positions that the pooling drops reach nothing. Each position of a pooling window has a tap of
+    its own, as in the unrolled kernel that a chip without pooling runs.
+    """
+    position = np.arange(axis.sources)
+    if axis.kernel == 0:
+        at = position[:, None] // axis.pool
+        inside = at < axis.sources // axis.pool
+        target_group = np.arange(axis.targets) * axis.groups // axis.targets
+        same_group = at * axis.groups // axis.sources == target_group
+        return np.where(inside & same_group, 0, -1).astype(np.int32)
+    taps = conv_taps(
+        axis.sources,
+        pool=axis.pool,
+        kernel=axis.kernel,
+        stride=axis.stride,
+        padding=axis.padding,
+        dilation=axis.dilation,
+        out=axis.targets,
+    )
+    table = np.full((axis.sources, axis.targets), -1, np.int32)
+    source, entry = np.nonzero(np.arange(taps.tap.shape[1]) < taps.count[:, None])
+    table[source, taps.target[source, entry]] = (
+        taps.tap[source, entry] * axis.pool + source % axis.pool
+    )
+    return table
 
 
 @dataclass(frozen=True)
 class Block:
-    """What reaches one block of an axis. `reached`: (targets reached, how many source positions
-    reach so many); `patterns`: (taps, how many different sets of so many taps).
+    """Counts of what reaches one block of an axis.
+
+    `reached`: pairs of a number of targets, and how many source positions reach so many.
+    `patterns`: pairs of a number of taps, and how many different sets of so many taps there are.
     """
 
     reached: tuple[tuple[int, int], ...]
@@ -82,8 +94,8 @@ class Block:
 
 @lru_cache(maxsize=65536)
 def cores_reached(axis: Axis, size: int, source_size: int) -> NDArray[np.int64]:
-    """int64 [source blocks]: pairs of a source position and a block of `size` targets that it
-    reaches, by blocks of `source_size` sources.
+    """Count pairs of a source position and a block of `size` targets that it reaches, by blocks of
+    `source_size` sources: int64 [source blocks].
     """
     pairs = (axis.reach(size) > 0).sum(1)
     return np.asarray(np.add.reduceat(pairs, np.arange(0, axis.sources, source_size)), np.int64)
@@ -91,9 +103,9 @@ def cores_reached(axis: Axis, size: int, source_size: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=65536)
 def blocks(axis: Axis, size: int) -> tuple[Block, ...]:
-    """The different blocks that an axis falls into when it is cut into pieces of `size` targets."""
+    """List the different blocks of an axis that is cut into pieces of `size` targets."""
     found: dict[Block, None] = {}
-    taps = axis.taps()
+    taps = tap_table(axis)
     for begin in range(0, axis.targets, size):
         part = taps[:, begin : begin + size]
         counts = (part >= 0).sum(1)
@@ -115,7 +127,7 @@ def blocks(axis: Axis, size: int) -> tuple[Block, ...]:
 
 
 def axes(network: Network, layer: Population, connection: Connection) -> tuple[Axis, Axis, Axis]:
-    """The axes (channels, rows, columns) of a connection. A dense one reaches all targets from
+    """Give the axes (channels, rows, columns) of a connection. A dense one reaches all targets from
     every source position that is not dropped.
     """
     source, target = volume(network.shape_of(connection.source)), volume(layer.shape)

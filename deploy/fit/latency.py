@@ -1,5 +1,5 @@
-"""How long a step takes on the chip: an interval from what each core has to do, and the barrier
-that ends the step.
+"""Time of a step on the chip: an interval from the work of each core, and the barrier that ends the
+step.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Work:
-    """What each core does in a step, float64 [..., cores] (`neurons` [cores]); synaptic operations
-    by kind of connection.
+    """Work of each core in a step, float64 [..., cores] (`neurons` [cores]); synaptic operations by
+    kind of connection.
     """
 
     neurons: Counts
@@ -32,8 +32,8 @@ class Work:
 
 
 def work_of(placement: Placement, counted: Traffic) -> Work:
-    """The work of every sample, step and core. Input on cores has no neurons to update and costs
-    its messages alone.
+    """Collect the work of every sample, step and core. Input on cores has no neurons to update: it
+    costs its messages alone.
     """
     sizes, own = np.zeros((2, placement.cores))
     for placed in placement.layers:

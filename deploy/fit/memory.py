@@ -1,4 +1,4 @@
-"""What one tile of a layer takes of its core: neurons, incoming axons, words of synapse memory."""
+"""Use of a core by one tile of a layer: neurons, incoming axons, words of synapse memory."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -16,15 +16,15 @@ HEADER_BITS = 10
 
 
 def neurons(tile: Tile) -> int:
-    """Neurons that a tile reserves; on Loihi 2 the columns are a power of two even where the map is
-    narrower.
+    """Count the neurons that a tile reserves. On Loihi 2 the columns are a power of two even where
+    the map is narrower.
     """
     return tile[0] * tile[1] * tile[2]
 
 
 def list_words(weights: int, bits: int, block: int | None) -> int:
-    """Words that a list of weights of so many bits takes: a header and the weights, rounded up; in
-    blocks where the chip has them.
+    """Count the words of a list of weights of so many bits: a header and the weights, rounded up,
+    in blocks where the chip has them.
     """
     if block is None:
         return ceil((weights * bits + HEADER_BITS) / WORD)
@@ -35,21 +35,21 @@ def list_words(weights: int, bits: int, block: int | None) -> int:
 
 
 def index_bits(tile: Tile) -> int:
-    """Bits of a target's index in a list: the smallest of 0, 6..12 that names every neuron of the
-    tile (nengo-loihi 1.1).
+    """Count the bits of a target's index in a list: the smallest of 0, 6..12 that names every
+    neuron of the tile (nengo-loihi 1.1).
     """
     return next((bits for bits in (0, *range(6, 13)) if 2**bits >= neurons(tile)), 12)
 
 
 def weight_bits(connection: Connection) -> int:
-    """Bits of a weight and of its delay, where there are delays."""
+    """Count the bits of a weight and of its delay, where there are delays."""
     return connection.weight_bits + connection.delay_steps.bit_length()
 
 
 def tile_blocks(
     network: Network, layer: Population, connection: Connection, tile: Tile
 ) -> Iterable[tuple[Block, ...]]:
-    """The different tiles of a layer, each as its blocks of channels, rows and columns."""
+    """List the different tiles of a layer, each as its blocks of channels, rows and columns."""
     return product(
         *(
             blocks(axis, size)
@@ -59,8 +59,8 @@ def tile_blocks(
 
 
 def axons_in(network: Network, layer: Population, tile: Tile, sharing: Sharing) -> int:
-    """Incoming axons of the fullest core: one a source neuron; one for a whole convolution where
-    its kernel is stored once.
+    """Count the incoming axons of the fullest core: one a source neuron, or one for a whole
+    convolution whose kernel is stored once.
     """
     total = 0
     for connection in layer.connections:
@@ -77,7 +77,7 @@ def axons_in(network: Network, layer: Population, tile: Tile, sharing: Sharing) 
 def synapse_words(
     network: Network, layer: Population, tile: Tile, sharing: Sharing, limits: Limits
 ) -> int:
-    """Words of synapse memory of the fullest core."""
+    """Count the words of synapse memory of the fullest core."""
     return sum(
         max(
             _words(connection, tile, parts, sharing, limits)

@@ -1,5 +1,5 @@
-"""What `tmkt fit` reports: cores and their use, traffic and time of a step, and what to change
-where a network does not fit.
+"""Report of `tmkt fit`: cores and their use, traffic, the time of a step, and changes to a network
+that does not fit.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,14 @@ from tmkt.deploy.fit.advice import advise
 from tmkt.deploy.fit.device import Device
 from tmkt.deploy.fit.latency import step_time, work_of
 from tmkt.deploy.fit.network import Network
-from tmkt.deploy.fit.placement import LayerPlacement, Placement, capacity, describe, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import LayerPlacement, Placement, capacity, describe
 from tmkt.deploy.fit.traffic import Traffic, expected, traffic
 from tmkt.program.model import INPUT
 
-RATES = (
-    0.01,
-    0.10,
-    # spikes a neuron and step that a time is given for where nothing is counted: ours; small event
-    # networks fire within it
-)
+# spikes a neuron and step that a time is given for where nothing is counted: our choice, small
+# event networks fire within it
+RATES = (0.01, 0.10)
 MICRO = 1e6
 Frames = NDArray[np.uint8]
 
@@ -38,27 +36,24 @@ def fit(
     frames: Frames | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Places a network and gives the report as a dictionary for JSON; docs/fit.md lists its keys.
+    """Place a network; returns the report as a dictionary for JSON.
 
-    `chips`: as many as there are, the device's largest system unless told. `spread`: use up to so
+    `chips`: number of chips at hand, by default the device's largest system. `spread`: use up to so
     many cores, for speed. `bundle` and frames uint8 [N, T, 2, H, W]: count traffic and time on
     these recordings; else the time is for RATES and traffic is None.
     """
     runs = None if bundle is None or frames is None else _Runs(bundle, frames)
-    placement = place(
-        network,
-        device,
-        cores=spread,
-        rates=None if runs is None or spread is None else runs.rates(),
-    )
+    rates = None if runs is None or spread is None else runs.rates()
+    placement = place(network, device, cores=spread, rates=rates)
     worst = place(network, device, device.sharing[-1]) if len(device.sharing) > 1 else placement
     fits = placement.fits(chips)
     changes, changed = ([], None) if fits else advise(placement, chips)
     counted, time = None, None
     if not placement.misfits:
-        counted, time = (
-            (None, _assumed_time(placement)) if runs is None else runs.count(placement, progress)
-        )
+        if runs is None:
+            time = _assumed_time(placement)
+        else:
+            counted, time = runs.count(placement, progress)
     return {
         "device": device.name,
         "title": device.title,
@@ -114,7 +109,7 @@ def _assumed_time(placement: Placement) -> dict[str, Any]:
 
 
 class _Runs:
-    """A bundle's recordings on the simulator, batch by batch."""
+    """Recordings that a bundle runs on the simulator, batch by batch."""
 
     def __init__(self, bundle: Bundle, frames: Frames) -> None:
         check_samples(bundle, frames)
@@ -122,7 +117,7 @@ class _Runs:
         self.batches = list(batches(bundle.program, frames))
 
     def rates(self) -> dict[str, float]:
-        """Spikes a site and step of every source, in the first batch."""
+        """Count spikes a site and step of every source, in the first batch."""
         batch = self.frames[self.batches[0]]
         sources = {INPUT: batch, **self.engine.run(batch).spikes}
         return {
@@ -132,7 +127,7 @@ class _Runs:
     def count(
         self, placement: Placement, progress: Callable[[int], None] | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Traffic and time, means over samples and steps."""
+        """Count traffic and time, means over samples and steps."""
         low, high, links, per_core = [], [], [], []
         for batch in self.batches:
             counted = traffic(
@@ -181,14 +176,14 @@ class _Runs:
 
 
 def _sums(counted: Traffic) -> NDArray[np.float64]:
-    """[2, cores]: synaptic operations and messages in, summed over samples and steps."""
+    """Sum synaptic operations and messages in over samples and steps: [2, cores]."""
     return np.stack(
         [sum(part.sum((0, 1)) for part in counted.synops.values()), counted.messages_in.sum((0, 1))]
     )
 
 
 def _link(same: tuple[Any, ...], samples: int, on_cores: bool) -> dict[str, Any]:
-    """Where the source is not on cores, its way to them is not known."""
+    """Sum one link over all batches. The way of a source that is not on cores is not known."""
     total = {
         what: sum(float(getattr(link, what).sum()) for link in same)
         for what in ("messages", "hops_x", "hops_y", "between_chips")

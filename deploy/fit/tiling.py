@@ -1,4 +1,4 @@
-"""The ways in which a layer can be cut into tiles, one a core."""
+"""Tilings of a layer: the ways to cut it into tiles, one a core."""
 
 from math import ceil
 
@@ -8,29 +8,29 @@ from tmkt.deploy.fit.network import Population, volume
 
 
 def held(layer: Population, tile: Tile) -> Tile:
-    """Channels, rows and columns of the layer that its fullest tile holds: a tile may be wider than
-    the map.
+    """Give the channels, rows and columns of the layer in its fullest tile: a tile may be wider
+    than the map.
     """
     c, y, x = (min(size, n) for size, n in zip(tile, volume(layer.shape), strict=True))
     return c, y, x
 
 
 def core_count(layer: Population, tile: Tile) -> int:
-    """Cores that a layer takes when cut into such tiles."""
+    """Count the cores of a layer that is cut into such tiles."""
     grid = core_grid(layer, tile)
     return grid[0] * grid[1] * grid[2]
 
 
 def core_grid(layer: Population, tile: Tile) -> tuple[int, int, int]:
-    """Tiles along channels, rows and columns; a layer's cores are numbered in that order, columns
-    first.
+    """Count tiles along channels, rows and columns. A layer's cores are numbered in that order,
+    columns first.
     """
     c, y, x = (ceil(n / size) for n, size in zip(volume(layer.shape), tile, strict=True))
     return c, y, x
 
 
 def tiles(layer: Population, device: Device) -> list[Tile]:
-    """All tiles to try, fewest cores first; among equals the most channels, then the squarest.
+    """List all tiles to try, fewest cores first; among equals the most channels, then the squarest.
 
     "halving", inferred from the tables of Intel's Loihi 2 compiler: columns in powers of two, rows
     and channels halved while even. "any": rows and columns cut into any number of equal parts,
@@ -53,7 +53,7 @@ def tiles(layer: Population, device: Device) -> list[Tile]:
 
 
 def _parts(size: int) -> list[int]:
-    """The sizes of the largest part when `size` is cut into 1, 2, ... equal parts."""
+    """List the sizes of the largest part when `size` is cut into 1, 2, ... equal parts."""
     return list(dict.fromkeys(ceil(size / n) for n in range(1, size + 1)))
 
 

@@ -1,4 +1,4 @@
-"""What crosses between cores: messages, hops and synaptic operations, counted from spikes."""
+"""Traffic between cores: messages, hops and synaptic operations, counted from spikes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Link:
-    """From one source to one layer, float64 [N] each: totals of each sample.
+    """Traffic from one source to one layer, float64 [N] each: totals of each sample.
 
     `messages`: a spike sends one to every core that holds at least one of its synapses, its own
     core included. `hops_x`, `hops_y`: steps between mesh nodes of one chip, along columns and rows.
@@ -53,8 +53,8 @@ class Traffic:
 def traffic(
     placement: Placement, frames: NDArray[np.uint8], spikes: Mapping[str, NDArray[np.uint8]]
 ) -> Traffic:
-    """Counts a run: frames uint8 [N, T, *input shape] and the spikes [N, T, *shape] of every layer
-    that fires.
+    """Count the traffic of a run: frames uint8 [N, T, *input shape] and the spikes [N, T, *shape]
+    of every layer that fires.
 
     Raises InputError if the spikes of a layer that fires are missing, or frames and spikes do not
     fit the placement's network.
@@ -79,7 +79,7 @@ def traffic(
                 " and spikes of the placed network"
             )
     parts = [
-        _count(placement, {name: _one(found[n]) for name, found in activity.items()})
+        _count(placement, {name: _binary(found[n]) for name, found in activity.items()})
         for n in range(samples)
     ]
     synops = {kind: np.stack([part.synops[kind] for part in parts]) for kind in parts[0].synops}
@@ -98,8 +98,8 @@ def traffic(
 
 
 def expected(placement: Placement, rate: float) -> Traffic:
-    """One sample of one step in which every neuron and every input site spikes with probability
-    `rate`: the mean counts.
+    """Compute mean counts of one step in which every neuron and every input site spikes with
+    probability `rate`, as one sample.
     """
     shapes = {
         INPUT: placement.network.input_shape,
@@ -114,14 +114,14 @@ def expected(placement: Placement, rate: float) -> Traffic:
     )
 
 
-def _one(spikes: NDArray[np.uint8]) -> Counts:
-    """float64 [T, C, H, W], 1 where there is a spike, graded or not."""
+def _binary(spikes: NDArray[np.uint8]) -> Counts:
+    """Convert spikes to float64 [T, C, H, W], 1 for a spike, graded or not."""
     return np.asarray(spikes.reshape(len(spikes), *volume(spikes.shape[1:])) != 0, np.float64)
 
 
 def _count(placement: Placement, activity: Mapping[str, Counts]) -> Traffic:
-    """One sample: activity float64 [T, C, H, W] by source; gives arrays [T, cores] and links with
-    single numbers.
+    """Count one sample, activity float64 [T, C, H, W] by source; returns arrays [T, cores] and
+    links with single numbers.
     """
     steps, cores = len(activity[INPUT]), placement.cores
     synops = {kind: np.zeros((steps, cores)) for kind in ("conv", "dense")}
@@ -146,9 +146,9 @@ def _count(placement: Placement, activity: Mapping[str, Counts]) -> Traffic:
                     source,
                     placed,
                     connection,
-                    spikes.sum(0),
-                    reach,
-                    float(arriving.sum()),
+                    spikes=spikes.sum(0),
+                    reach=reach,
+                    messages=float(arriving.sum()),
                 )
             )
             if source is not None:
@@ -163,8 +163,8 @@ def _count(placement: Placement, activity: Mapping[str, Counts]) -> Traffic:
 def _reach(
     placement: Placement, placed: LayerPlacement, connection: Connection
 ) -> tuple[Counts, Counts, Counts]:
-    """float64 [source positions, blocks] of each axis: targets that a source position reaches. A
-    core's synapses are the product.
+    """Count the targets that a source position reaches, float64 [source positions, blocks] of each
+    axis. A core's synapses are the product.
     """
     layer: Population = placed.layer
     along = zip(axes(placement.network, layer, connection), placed.tile, strict=True)
@@ -173,7 +173,9 @@ def _reach(
 
 
 def _contract(spikes: Counts, reach: tuple[Counts, Counts, Counts]) -> Counts:
-    """[T, C, H, W] to [T, cores], cores in the order of the target's grid."""
+    """Sum over what reaches each core: [T, C, H, W] to [T, cores], in the order of the target's
+    grid.
+    """
     c, y, x = reach
     by_column = spikes @ x
     by_row = y.T @ by_column  # [T, C, Y, X]
@@ -181,7 +183,7 @@ def _contract(spikes: Counts, reach: tuple[Counts, Counts, Counts]) -> Counts:
 
 
 def _by_core(values: Counts, placed: LayerPlacement) -> Counts:
-    """[T, C, H, W] summed over each tile of a layer: [T, cores]."""
+    """Sum [T, C, H, W] over each tile of a layer: [T, cores]."""
     for axis, size in enumerate(placed.tile, start=1):
         values = np.add.reduceat(values, np.arange(0, values.shape[axis], size), axis=axis)
     return values.reshape(len(values), -1)
@@ -196,7 +198,7 @@ def _link(
     reach: tuple[Counts, Counts, Counts],
     messages: float,
 ) -> Link:
-    """`spikes` [C, H, W] summed over the steps."""
+    """Count the hops of a connection; `spikes` [C, H, W] are summed over the steps."""
     totals = np.zeros(3)
     if source is not None:
         chip, column, row = placement.positions()
@@ -222,7 +224,7 @@ def _link(
 
 
 def _reached(reach: tuple[Counts, Counts, Counts]) -> tuple[Counts, Counts, Counts]:
-    """1 where a source position reaches a block at all: what a message needs, however many synapses
+    """Mark by 1 where a source position reaches a block at all: one message, however many synapses
     it drives.
     """
     c, y, x = ((part > 0).astype(np.float64) for part in reach)

@@ -14,7 +14,7 @@ from tmkt.deploy.energy.report import estimates
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.latency import layer_depths, step_time, work_of
 from tmkt.deploy.fit.network import from_program
-from tmkt.deploy.fit.placement import place
+from tmkt.deploy.fit.place import place
 from tmkt.deploy.fit.traffic import traffic
 from tmkt.deploy.stream.windows import Answer
 from tmkt.deploy.trace import Trace, count

@@ -17,7 +17,8 @@ from tmkt.deploy.energy.constants import load_constants
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.latency import layer_depths, step_time, work_of
 from tmkt.deploy.fit.network import from_program
-from tmkt.deploy.fit.placement import Placement, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import Placement
 from tmkt.deploy.fit.traffic import Link, Traffic, traffic
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator

@@ -25,7 +25,8 @@ from tmkt.deploy.energy.calibrated import ESTIMATOR, cost
 from tmkt.deploy.energy.constants import load_constants
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
-from tmkt.deploy.fit.placement import Placement, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import Placement
 from tmkt.deploy.fit.traffic import traffic
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract

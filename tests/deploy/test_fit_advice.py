@@ -7,7 +7,7 @@ import pytest
 from tmkt.deploy.fit.advice import advise, weight_bits
 from tmkt.deploy.fit.device import Device, load_device
 from tmkt.deploy.fit.network import Connection, Network, Population, from_recipe
-from tmkt.deploy.fit.placement import place
+from tmkt.deploy.fit.place import place
 from tmkt.recipe import NetworkRecipe
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")

@@ -25,7 +25,8 @@ from tmkt.deploy.fit.network import (
     from_recipe,
     volume,
 )
-from tmkt.deploy.fit.placement import capacity, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import capacity
 from tmkt.deploy.fit.traffic import expected
 from tmkt.errors import InputError
 from tmkt.export.quantise.quantise import quantise

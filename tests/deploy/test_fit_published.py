@@ -13,7 +13,7 @@ import pytest
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.latency import Work, step_time
 from tmkt.deploy.fit.network import Connection, Network, Population
-from tmkt.deploy.fit.placement import place
+from tmkt.deploy.fit.place import place
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
 

@@ -15,7 +15,8 @@ from tmkt.deploy import trace
 from tmkt.deploy.fit.device import Device, load_device
 from tmkt.deploy.fit.latency import step_time, work_of
 from tmkt.deploy.fit.network import from_program, volume
-from tmkt.deploy.fit.placement import LayerPlacement, place
+from tmkt.deploy.fit.place import place
+from tmkt.deploy.fit.placement import LayerPlacement
 from tmkt.deploy.fit.traffic import traffic
 from tmkt.errors import InputError
 from tmkt.program.model import INPUT, Program

@@ -13,6 +13,7 @@ from example_nir import affine, conv, flatten, graph, lif
 from tmkt.bundle import load
 from tmkt.nir.file import read_nir
 from tmkt.nir.order import order
+from tmkt.runs import CALIBRATION_RECORDINGS
 
 BINNING = ("--bins", 4, "--bin-us", 30000)
 
@@ -100,6 +101,15 @@ def test_a_network_from_elsewhere_becomes_a_bundle_that_all_commands_take(
     assert (tmp_path / "again" / "loihi.net").read_bytes() == (
         tmp_path / "bundle" / "loihi.net"
     ).read_bytes()
+
+
+def test_as_many_recordings_calibrate_a_file_as_a_run_keeps(tmkt: Any, tmp_path: Path) -> None:
+    data, path = tmp_path / "data", write(tmp_path / "theirs.nir", (34, 34))
+    assert tmkt("data", "simulate", data, "--per-class", 11).code == 0
+    given = ("--dt", "1e-4", "--dataset", "digits", "--data", data, *BINNING)
+    done = tmkt("export", path, "--target", "nir", *given, "--out", tmp_path / "bundle")
+    assert done.code == 0, done.err
+    assert len(load(tmp_path / "bundle").manifest["origin"]["trained_on"]) == CALIBRATION_RECORDINGS
 
 
 def damaged(path: Path, what: str) -> None:

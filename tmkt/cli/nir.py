@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tmkt.bundle import Bundle
     from tmkt.events.frames import InputContract
 
-CALIBRATION_RECORDINGS = 64  # as many as a run of ours keeps for it
-
 
 @dataclass(frozen=True)
 class NirOptions:
@@ -112,6 +110,7 @@ def _calibration(
     from tmkt.datasets.reading import load_frames
     from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import draw
+    from tmkt.runs import CALIBRATION_RECORDINGS
 
     chosen = draw(
         dataset(name, classes).find_recordings(need_data(data, "export")), CALIBRATION_RECORDINGS

@@ -1,1 +1,1 @@
-"""NIR graphs: reading, conventions, order, the float network, and the lowering to layers."""
+"""NIR graphs: files, conventions, order, normalisation, the float network, lowering to layers."""

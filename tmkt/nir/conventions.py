@@ -1,5 +1,5 @@
-"""What NIR leaves to those who write it: the time step, > or >=, reset, how inputs enter. Taken
-from options, the file, or signs in it.
+"""Conventions that NIR leaves to its writers: time step, > or >= at the threshold, reset, and how
+inputs count. They are taken from options, the file's metadata, or the file's numbers.
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,21 @@ METADATA = {
     "reset": "reset",
     "inputs": "inputs",
     "decay": "discretisation",
-}  # what our own files call them
+}  # names of the conventions in the metadata of our own files
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """How to read a graph; None: what the file's metadata says, what can be told from its numbers,
-    or else NIR's own definition.
+    """Conventions to read a graph by. None: as the file's metadata says, else as its numbers tell,
+    else as NIR defines it.
 
-    dt: the time step in seconds. fires_at: ">" (NIR's) or ">=" (SpikingJelly's). reset: "hard"
-    (NIR's) or "soft", which is refused. inputs: "per-second": an IF adds r * dt * x to its
-    membrane, a CubaLIF dt / tau_syn * w_in * x to its current (NIR's); "per-step": r * x and w_in *
-    x (Norse's neurons). decay: "euler", dt / tau a step (SpikingJelly, snnTorch, Norse), or
-    "exponential", 1 - exp(-dt / tau) (Sinabs, Rockpool).
+    - `dt`: time step in seconds.
+    - `fires_at`: ">" (NIR's) or ">=" (SpikingJelly's).
+    - `reset`: "hard" (NIR's) or "soft", which is refused.
+    - `inputs`: "per-second" (NIR's): an IF adds r * dt * x to its membrane, a CubaLIF
+      dt / tau_syn * w_in * x to its current; "per-step" (Norse's): r * x and w_in * x.
+    - `decay`: "euler", dt / tau a step (SpikingJelly, snnTorch, Norse), or "exponential",
+      1 - exp(-dt / tau) (Sinabs, Rockpool).
     """
 
     dt: float | None = None
@@ -47,7 +49,7 @@ class Conventions:
 
 @dataclass(frozen=True)
 class Settled:
-    """Conventions once they are known. `notes`: where each came from, in words."""
+    """Conventions of a graph. `notes`: where each came from, in words."""
 
     dt: float
     fires_at: Literal[">", ">="]
@@ -59,11 +61,11 @@ class Settled:
 def settle(
     nodes: Mapping[str, Any], metadata: Mapping[str, Any], asked: Conventions, strict: bool
 ) -> Settled:
-    """The conventions of a graph's nodes. Options come before metadata, metadata before what the
-    numbers tell.
+    """Settle the conventions of a graph's nodes: options come before metadata, metadata before what
+    the numbers tell.
 
     `strict`: InputError asking for an option where something that decides spikes can only be
-    guessed. Soft reset is refused always.
+    guessed. Soft reset is always refused.
     """
     chosen, notes = {}, []
     for field in fields(Conventions):
@@ -123,7 +125,7 @@ def _time_step(
     if value is None:
         value, origin = metadata.get("dt"), "said by the file"
     if value is None:
-        value, origin = _told_by_gains(nodes), "told by r = tau / dt"
+        value, origin = _from_gains(nodes), "told by r = tau / dt"
     if value is None:
         value, origin = DEFAULT_DT, "assumed"
         timed = next((name for name, node in nodes.items() if _is_timed(node)), None)
@@ -156,9 +158,11 @@ def _is_timed(node: Any) -> bool:
     )
 
 
-def _told_by_gains(nodes: Mapping[str, Any]) -> float | None:
-    """snnTorch writes r = tau / dt, SpikingJelly r = 1 / dt for IF and tau / dt for its current:
-    the same dt everywhere is no chance.
+def _from_gains(nodes: Mapping[str, Any]) -> float | None:
+    """Derive dt from gains; None where they do not agree.
+
+    snnTorch writes r = tau / dt, SpikingJelly r = 1 / dt for an IF and tau / dt for its current.
+    The same dt everywhere cannot be a coincidence.
     """
     nir = import_nir()
     told: list[float] = []
@@ -174,19 +178,19 @@ def _told_by_gains(nodes: Mapping[str, Any]) -> float | None:
             r_all = np.asarray(r, np.float64).reshape(-1)
             with np.errstate(all="ignore"):
                 ratio = (np.asarray(tau, np.float64) / np.asarray(r, np.float64)).reshape(-1)
-            if (
-                ratio.size and r_all.size and not np.all(r_all == 1)
-            ):  # r = 1 is an absence of gain, and tells nothing
+            # r = 1 is an absence of gain and tells nothing
+            if ratio.size and r_all.size and not np.all(r_all == 1):
                 told += [float(ratio.min()), float(ratio.max())]
     if not told or not 0 < told[0] < np.inf or not np.allclose(told, told[0], rtol=1e-3):
         return None
     power = float(np.rint(np.log10(told[0])))
-    return (
-        float(f"1e{power:.0f}") if np.isclose(told[0], 10**power, rtol=1e-3) else None
-    )  # others may be gains that mean something else
+    if not np.isclose(told[0], 10**power, rtol=1e-3):
+        return None  # may be gains that mean something else
+    return float(f"1e{power:.0f}")
 
 
 def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
+    """Refuse an IF with r = 1, whose inputs may count whole or by the time step."""
     nir = import_nir()
     for name, node in nodes.items():
         if isinstance(node, nir.IF) and np.all(np.asarray(node.r) == 1):

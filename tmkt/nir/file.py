@@ -1,4 +1,4 @@
-"""Reads .nir files, of any writer."""
+"""Reading of .nir files, of any writer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ from tmkt.hdf5 import check_hdf5
 if TYPE_CHECKING:
     import nir
 
-MAX_FILE_BYTES = 2**31  # of all arrays of a file together, when unpacked
+MAX_FILE_BYTES = 2**31  # of all arrays of a file together, unpacked
 
 
 def import_nir() -> Any:
-    """The nir package; InputError saying how to install it where it is missing. It brings no torch."""
+    """Import the nir package, which brings no torch; InputError where it is not installed."""
     try:
         import nir
     except ImportError:
@@ -25,8 +25,8 @@ def import_nir() -> Any:
 
 
 def read_nir(path: Path) -> "nir.NIRGraph":
-    """Reads a .nir file. InputError if it is missing, not NIR, of a newer version than the nir
-    package, or beyond the sizes above.
+    """Read a .nir file. InputError if it is missing, not NIR, of a newer version than the nir
+    package, or larger than MAX_FILE_BYTES.
     """
     nir = import_nir()
     import h5py
@@ -43,9 +43,8 @@ def read_nir(path: Path) -> "nir.NIRGraph":
                     f"{path}: written by nir {version}, expected at most {nir.version}, which is"
                     " installed; pip install --upgrade nir"
                 )
-        graph = nir.read(
-            path, type_check=False
-        )  # nir's own check is wrong for grouped convolutions and for kernels that are not square
+        # nir's own check is wrong for grouped convolutions and for kernels that are not square
+        graph = nir.read(path, type_check=False)
     except (
         OSError,
         KeyError,
@@ -70,7 +69,7 @@ def read_nir(path: Path) -> "nir.NIRGraph":
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Major and minor: within a minor version nir only adds fields, and one that the package does
-    not know is refused by name.
+    """Parse major and minor. Within a minor version nir only adds fields, and it refuses a field
+    that it does not know by name.
     """
     return tuple(int(part) for part in version.split(".")[:2])

@@ -1,4 +1,4 @@
-"""The float network of a NIR graph, run by numpy alone: calibrates the quantiser and is the float
+"""Float network of a NIR graph, run by numpy alone. It calibrates the quantiser and is the float
 engine.
 """
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     import nir
 
 Floats = NDArray[np.float32]
-_COLUMN_BYTES = (
-    2**20
-    # of unrolled input patches at a time: they stay in cache (measured: 3.7 ms a sample, 6 with 2**22)
-)
+# of unrolled input patches at a time, so that they stay in cache (measured: 3.7 ms a sample, 6 with
+# 2**22)
+_COLUMN_BYTES = 2**20
 _BATCH_BYTES = 2**27  # of all layers' activations of one batch
 
 
 @dataclass(frozen=True)
 class FloatOutput:
-    """What the float network gives for N samples of T steps.
+    """Output of the float network for N samples of T steps.
 
-    `readout` float32 [N, K]: the last affine node's output summed over T (the logits times T),
-    spike counts if a spiking layer is last, the membranes after the last step if neurons that do
-    not fire are. `spikes` of every spiking layer: uint8 [N, T, *shape]. `peak` of every layer of
-    neurons: the largest |membrane before reset| / threshold that occurred, or |current * r| /
-    threshold where that is larger (of neurons that do not fire, in units of 1); of an affine
-    read-out, the largest |sum over the steps so far|.
+    - `readout` float32 [N, K]: the last affine node's output summed over T (the logits times T);
+      spike counts if a spiking layer is last; membranes after the last step if neurons that do not
+      fire are last.
+    - `spikes` of every spiking layer: uint8 [N, T, *shape].
+    - `peak` of every layer of neurons: the largest |membrane before reset| / threshold that
+      occurred, or |current * r| / threshold where that is larger (of neurons that do not fire, in
+      units of 1); of an affine read-out, the largest |sum over the steps so far|.
     """
 
     readout: Floats
@@ -55,28 +55,28 @@ class FloatOutput:
 
 
 class FloatNetwork:
-    """A NIR graph in float32: Euler steps, hard reset, spikes where the file or the caller says (>=
-    or >); docs/nir.md.
+    """NIR graph that runs in float32: Euler steps, hard reset, spikes at >= or > as the file or the
+    caller says (docs/nir.md).
     """
 
     def __init__(
         self, graph: "nir.NIRGraph | OrderedGraph", conventions: Conventions | None = None
     ) -> None:
-        """`conventions`: where they are not what the graph's metadata says. InputError for a graph
-        that it cannot run.
+        """Order the graph. `conventions`: where they differ from the graph's metadata. InputError
+        for a graph that cannot be run.
         """
         self.graph = graph if isinstance(graph, OrderedGraph) else order(graph, conventions)
         self.layers = spiking(self.graph.nodes)
 
     @classmethod
     def load(cls, path: Path) -> "FloatNetwork":
-        """Reads a .nir file. InputError where nir is not installed or the file is not one that it
-        can run.
+        """Read a .nir file. InputError where nir is not installed, or for a graph that cannot be
+        run.
         """
         return cls(read_nir(path))
 
     def run(self, frames: NDArray[np.uint8]) -> FloatOutput:
-        """Runs frames uint8 [N, T, C, H, W]; every sample starts from zero states."""
+        """Run frames uint8 [N, T, C, H, W]; every sample starts from zero states."""
         samples, steps = frames.shape[:2]
         if frames.shape[2:] != self.graph.input_shape:
             raise ValueError(
@@ -130,7 +130,7 @@ class FloatNetwork:
 
 
 def _path(nodes: Sequence[Node], end: str, neurons: str) -> list[Node]:
-    """The nodes that bring a layer's own spikes back to it, `end` last."""
+    """List the nodes that bring a layer's own spikes back to it, `end` last."""
     named = {node.name: node for node in nodes}
     path = [named[end]]
     while neurons not in path[0].past:
@@ -139,7 +139,7 @@ def _path(nodes: Sequence[Node], end: str, neurons: str) -> list[Node]:
 
 
 def _apply(x: Floats, node: Node) -> Floats:
-    """A stateless node on [n, T, *source shape], which it sees as one batch of n * T."""
+    """Apply a stateless node to [n, T, *source shape], as one batch of n * T."""
     flat, operation = x.reshape(-1, *x.shape[2:]), node.operation
     if isinstance(operation, Conv):
         flat = _convolve(flat, operation, node.shape)
@@ -163,7 +163,7 @@ def _apply(x: Floats, node: Node) -> Floats:
 
 
 def _convolve(x: Floats, conv: Conv, shape: tuple[int, ...]) -> Floats:
-    """[M, C, H, W] to [M, *shape]: patches side by side, then one matrix product per group."""
+    """Convolve [M, C, H, W] to [M, *shape]: unroll patches, then one matrix product a group."""
     (py, px), (sy, sx), (dy, dx), groups = conv.padding, conv.stride, conv.dilation, conv.groups
     channels, _, ky, kx = conv.weight.shape
     taps, positions = conv.weight[0].size, shape[1] * shape[2]
@@ -185,7 +185,7 @@ def _convolve(x: Floats, conv: Conv, shape: tuple[int, ...]) -> Floats:
 
 
 def _delay(x: Floats, delay: Delay) -> Floats:
-    """[n, T, *shape] later by each element's steps."""
+    """Delay [n, T, *shape] by each element's steps."""
     out = np.zeros_like(x)
     for steps in np.unique(delay.steps):
         here = delay.steps == steps
@@ -195,10 +195,10 @@ def _delay(x: Floats, delay: Delay) -> Floats:
 
 
 def _run(x: Floats, node: Node, loops: list[list[Node]]) -> tuple[Floats, float]:
-    """Neurons on inputs [n, T, *shape]: their spikes, or membranes if they do not fire, of that
-    shape; and their peak.
+    """Run neurons on inputs [n, T, *shape].
 
-    `loops`: the paths on which their own spikes of the step before come back to them.
+    Returns their spikes, or membranes if they do not fire, of that shape, and their peak. `loops`:
+    the paths on which their own spikes of the step before come back to them.
     """
     neuron = node.operation
     assert isinstance(neuron, Neuron)

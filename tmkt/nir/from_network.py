@@ -1,4 +1,4 @@
-"""From a trained network to NIR: batch norm folded, and written so that snnTorch and Norse load it."""
+"""Networks as NIR graphs that snnTorch and Norse load, with batch norm folded."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,28 +16,28 @@ from tmkt.networks.sew_resnet import SewBlock, SpikingConv
 from tmkt.networks.vgg import Block
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
-from tmkt.nir.to_nir import flatten_node
+from tmkt.nir.to_nir import flatten_node, metadata
 
 if TYPE_CHECKING:
     import nir
 
-Sum = tuple[str, ...]  # the nodes whose outputs are added: NIR sums the edges into a node
+Sum = tuple[str, ...]  # nodes whose outputs are added: NIR sums all edges into a node
 
 
 def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph":
-    """The network in evaluation mode as a NIR graph; `dt` is the length in seconds that a time step
-    stands for.
+    """Convert a network in evaluation mode to a NIR graph; `dt` is the length of a time step in
+    seconds.
 
     Nodes: input, conv1_synapse (Conv2d with bias), conv1 (LIF), conv1_pool (SumPool2d, where the
-    block pools), ..., flatten, readout (Affine), output; the network's logits are the read-out's
-    mean over the time steps. Neurons have the names that `SpikingNetwork.spiking_layers` gives.
-    What a residual network adds are several edges into a node. In the pre-activation ResNet batch
-    norms stand by themselves, as a 1x1 Conv2d whose weights are a diagonal: conv2_1_norm.
+    block pools), ..., flatten, readout (Affine), output. The network's logits are the mean of the
+    read-out over the time steps. Neurons have the names that `SpikingNetwork.spiking_layers` gives.
+    The additions of a residual network are several edges into a node. In the pre-activation ResNet
+    a batch norm is a node of its own, a 1x1 Conv2d with diagonal weights: conv2_1_norm.
 
-    SpikingJelly's h = v + (x - v) / tau is NIR's LIF with tau * dt, r = 1, v_leak = v_reset = 0;
-    its rule v >= threshold is in the metadata, as NIR itself says >. Average pooling becomes a sum,
-    its area is divided out of the next layer's weights: Norse does not know AvgPool2d, snnTorch
-    only with pairs. Float32 arrays.
+    SpikingJelly's h = v + (x - v) / tau is NIR's LIF with tau * dt, r = 1, v_leak = v_reset = 0.
+    Its rule v >= threshold is in the metadata, as NIR itself says >. Average pooling becomes a sum,
+    and its area is divided out of the next layer's weights: Norse does not know AvgPool2d, snnTorch
+    only with pairs. Arrays are float32. InputError for a block or neurons without a form in NIR.
     """
     writer = _Writer(net, dt)
     x: Sum = ("input",)
@@ -47,20 +47,20 @@ def network_to_nir(net: SpikingNetwork, dt: float = DEFAULT_DT) -> "nir.NIRGraph
 
 
 class _Writer:
+    """Nodes and edges written so far. `areas`: of the windows that a node sums, where the network
+    averages them.
+    """
+
     def __init__(self, net: SpikingNetwork, dt: float) -> None:
         self.nir, self.dt = import_nir(), dt
         self.names = {id(neuron): name for name, neuron in net.spiking_layers().items()}
         self.nodes: dict[str, Any] = {"input": self.nir.Input({"input": np.array(net.input_shape)})}
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {"input": net.input_shape}
-        self.areas: dict[
-            str, int
-        ] = {}  # of the windows that a node summed where it should have averaged
+        self.areas: dict[str, int] = {}
 
     def block(self, name: str, block: nn.Module, x: Sum) -> Sum:
-        """Writes one of the network's blocks that reads the sum of `x`; gives what the next one
-        reads.
-        """
+        """Write a block that reads the sum of `x`; returns the sum that the next block reads."""
         if isinstance(block, Block):
             return self.pool(self.spiking_conv(block.conv, block.bn, block.neuron, x), block.pool)
         if isinstance(block, SpikingConv):
@@ -108,13 +108,7 @@ class _Writer:
             x,
             (head.out_features,),
         )
-        metadata = {
-            "dt": self.dt,
-            "reset": "hard",
-            "threshold_rule": ">=",
-            "discretisation": "euler",
-        }
-        return self.nir.NIRGraph(self.nodes, self.edges, metadata)
+        return self.nir.NIRGraph(self.nodes, self.edges, metadata(self.dt, strict=False))
 
     def add(self, name: str, node: Any, x: Sum, shape: tuple[int, ...]) -> Sum:
         self.nodes[name], self.shapes[name] = node, shape
@@ -176,7 +170,7 @@ class _Writer:
         return self.add(name, node, x, shape)
 
     def dense(self, name: str, linear: nn.Linear, x: Sum) -> Sum:
-        """A dense layer; where it has one weight a channel of the map before it, it reads the map's
+        """Write a dense layer. With one weight a channel of the map before it, it reads the map's
         mean.
         """
         weight = _float64(linear.weight) / self.area(x)
@@ -223,12 +217,11 @@ class _Writer:
 
 
 def gain_and_offset(norm: BatchNorm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A batch norm in evaluation mode as gain [C] and offset [C]."""
+    """Compute gain [C] and offset [C] of a batch norm in evaluation mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    with np.errstate(
-        invalid="ignore"
-    ):  # what is no number is refused, with its node, when the graph is read
+    # NaN is refused, with its node, when the graph is read
+    with np.errstate(invalid="ignore"):
         gain = _float64(norm.weight) / np.sqrt(_float64(norm.running_var) + norm.eps)
     return gain, _float64(norm.bias) - _float64(norm.running_mean) * gain
 

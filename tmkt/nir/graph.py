@@ -1,5 +1,5 @@
-"""What a NIR graph is once it has been read: operations in order, all conventions settled, every
-array in the shape of its layer.
+"""NIR graphs once they are read: operations in order, conventions settled, every array in the shape
+of its layer.
 """
 
 from collections.abc import Sequence
@@ -8,19 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_DT = (
-    1e-4  # seconds; NIR stores no time step, what SpikingJelly and snnTorch write unless told
-)
+# seconds: NIR stores no time step, and SpikingJelly and snnTorch write this one unless told
+DEFAULT_DT = 1e-4
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution of [C, H, W]: `weight` [C_out, C_in / groups, K_y, K_x], `bias` [C_out]; pairs
-    are (y, x).
+    """Convolution of [C, H, W]: `weight` [C_out, C_in / groups, K_y, K_x], `bias` [C_out].
 
-    Rows and columns of its output beyond the node's shape are not computed.
+    Pairs are (y, x). Rows and columns of its output beyond the node's shape are not computed.
     """
 
     weight: Floats
@@ -33,7 +31,9 @@ class Conv:
 
 @dataclass(frozen=True)
 class Dense:
-    """`weight` [N_out, N_in] and `bias` [N_out], over an input flattened in C, H, W order."""
+    """Dense synapse: `weight` [N_out, N_in] and `bias` [N_out], over an input flattened in C, H, W
+    order.
+    """
 
     weight: Floats
     bias: Floats
@@ -41,15 +41,16 @@ class Dense:
 
 @dataclass(frozen=True)
 class Scale:
-    """The input times `factor`, an array of its shape."""
+    """Multiplication of the input by `factor`, an array of its shape."""
 
     factor: Floats
 
 
 @dataclass(frozen=True)
 class Delay:
-    """What came `steps` time steps ago (int64, of the input's shape, from 0 on); zeros before the
-    first step.
+    """Delay of the input by `steps` time steps (int64, of the input's shape, from 0 on).
+
+    Zeros come before the first step.
     """
 
     steps: NDArray[np.int64]
@@ -60,10 +61,11 @@ class Neuron:
     """LIF or IF neurons and integrators, with or without a current, every parameter an array of the
     layer's shape.
 
-    The current (`current_decay` None: the input itself): i += gain * x - current_decay * i. LIF: v
-    += decay * ((leak - v) + r * i) with decay = dt / tau. IF (`decay` None): v += r * i, r = NIR's
-    r * dt. A spike where v >= threshold (`strict`: >), then v = reset. `fires` False: an
-    integrator, whose answer is its membrane after the last step.
+    - Current: i += gain * x - current_decay * i. `current_decay` None: the input itself.
+    - LIF: v += decay * ((leak - v) + r * i) with decay = dt / tau.
+    - IF (`decay` None): v += r * i, where r is NIR's r * dt.
+    - A spike where v >= threshold (`strict`: >), then v = reset. `fires` False: an integrator,
+      whose answer is its membrane after the last step.
     """
 
     decay: Floats | None
@@ -79,7 +81,7 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Pool:
-    """The sum, or the mean, of `size` x `size` windows; the remainder is dropped."""
+    """Sum or mean of `size` x `size` windows; a remainder of rows and columns is dropped."""
 
     size: int
     average: bool
@@ -87,7 +89,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Flatten:
-    """[C, H, W] to [C * H * W]."""
+    """Reshape of [C, H, W] to [C * H * W]."""
 
 
 Operation = Conv | Dense | Scale | Delay | Neuron | Pool | Flatten
@@ -95,8 +97,8 @@ Operation = Conv | Dense | Scale | Delay | Neuron | Pool | Flatten
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its name, the nodes whose outputs it sums (a graph's input has a name, too),
-    its output's shape.
+    """One operation on the sum of its sources, with the shape of its output. A graph's input counts
+    as a source by its name, too.
 
     `past`: neurons whose spikes of the step before it sums (a recurrent connection); they come
     later in the order. `note` says in words how the node was read.
@@ -112,8 +114,8 @@ class Node:
 
 @dataclass(frozen=True)
 class OrderedGraph:
-    """The nodes, each after its sources; the last one feeds the output. `dt` in seconds. `notes`:
-    how the graph as a whole was read.
+    """Nodes, each after its sources; the last one feeds the output. `dt` in seconds. `notes`: how
+    the graph as a whole was read.
     """
 
     input_name: str
@@ -124,7 +126,7 @@ class OrderedGraph:
 
 
 def spiking(nodes: Sequence[Node]) -> list[str]:
-    """The names of the spiking layers, in order."""
+    """List the names of the spiking layers, in order."""
     return [
         node.name for node in nodes if isinstance(node.operation, Neuron) and node.operation.fires
     ]

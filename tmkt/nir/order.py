@@ -1,5 +1,5 @@
-"""Puts a NIR graph in order: graphs within graphs opened, loops through neurons cut, each node
-after its sources.
+"""Ordering of NIR graphs: graphs within graphs are opened, loops through neurons cut, and each node
+comes after its sources.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ Edges = list[tuple[str, str]]
 def order(
     graph: "nir.NIRGraph", conventions: Conventions | None = None, strict: bool = False
 ) -> OrderedGraph:
-    """Checks a graph and orders it, with the conventions that are asked for or that the file tells
-    (`nir_conventions`).
+    """Check a graph and put it in order, by the conventions that are asked for, or that the file
+    tells (`tmkt.nir.conventions`; `strict` as in `settle`).
 
-    One Input, one Output; several edges into a node are summed. A connection from neurons through
-    one synapse back to themselves is recurrent: it brings the spikes of the step before. Longer
-    loops, unknown nodes, shapes that do not fit: InputError naming the node.
+    There must be one Input and one Output. Several edges into a node are summed. A connection from
+    neurons through one synapse back to themselves is recurrent: it brings the spikes of the step
+    before. InputError, naming the node, for longer loops, unknown nodes and shapes that do not fit.
     """
     nir = import_nir()
     nodes, edges = _opened(graph)
@@ -113,8 +113,8 @@ def _only(nodes: Mapping[str, Any], kind: type) -> str:
 
 
 def _opened(graph: "nir.NIRGraph") -> tuple[dict[str, Any], Edges]:
-    """All nodes and edges, those of graphs within the graph as "outer.inner", their inputs and
-    outputs bridged.
+    """List all nodes and edges. Nodes of a graph within the graph are called "outer.inner"; its
+    input and output are bridged.
     """
     nir = import_nir()
     nodes: dict[str, Any] = {}
@@ -150,8 +150,9 @@ def _opened(graph: "nir.NIRGraph") -> tuple[dict[str, Any], Edges]:
 
 
 def _cut_loops(nodes: Mapping[str, Any], edges: Edges) -> dict[str, tuple[str, ...]]:
-    """For every node the neurons whose spikes of the step before it takes: where neurons lead to
-    themselves through nodes of one path.
+    """Find for every node the neurons whose spikes of the step before it takes.
+
+    Those are neurons that lead back to themselves through a path of nodes.
     """
     nir = import_nir()
     firing = nir.LIF | nir.IF | nir.CubaLIF | nir.Threshold
@@ -197,7 +198,9 @@ def _cut_loops(nodes: Mapping[str, Any], edges: Edges) -> dict[str, tuple[str, .
 
 
 def _looped_shape(name: str, node: Any) -> Shape:
-    """The shape of neurons that a loop reaches before they are placed: what their parameters say."""
+    """Find the shape of neurons that a loop reaches before they are in order, by their
+    parameters.
+    """
     value: Any = getattr(node, "v_threshold", getattr(node, "threshold", 0.0))
     shape = tuple(int(n) for n in np.shape(value))
     require(
@@ -227,8 +230,8 @@ def _shape(name: str, node: Any) -> Shape:
 
 
 def _input_shape(start: str, nodes: Mapping[str, Any], edges: Edges) -> Shape:
-    """The input's shape as the nodes see it: without a batch of one, a sequence [C, L] as a map of
-    one row.
+    """Find the input's shape as the nodes read it: without a batch of one, and a sequence [C, L] as
+    a map of one row.
     """
     nir = import_nir()
     shape = _shape(start, nodes[start])

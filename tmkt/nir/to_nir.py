@@ -24,25 +24,29 @@ if TYPE_CHECKING:
 
 
 def metadata(dt: float, strict: bool) -> dict[str, Any]:
-    """What NIR has no fields for: a time step in seconds, whether a spike needs v > threshold or v
-    >= threshold, and the rest of our form.
+    """Make the metadata of a graph in this project's form, for which NIR has no fields.
+
+    They are the time step in seconds, the rule for a spike (`strict`: v > threshold, else >=),
+    reset and discretisation.
     """
     rule = ">" if strict else ">="
     return {"dt": dt, "reset": "hard", "threshold_rule": rule, "discretisation": "euler"}
 
 
 def flatten_node(shape: Shape) -> "nir.Flatten":
-    """[C, H, W] to [C * H * W], with axes counted from the end: right with a batch axis before them
-    (snnTorch, Norse) and without (NIR).
+    """Make a Flatten of [C, H, W] to [C * H * W].
+
+    Its axes count from the end, so that it is right with a batch axis before them (snnTorch, Norse)
+    and without (NIR).
     """
     return import_nir().Flatten({"input": np.array(shape)}, -len(shape), -1)
 
 
 def ordered_to_nir(graph: OrderedGraph) -> "nir.NIRGraph":
-    """An ordered graph as NIR, its input called "input" and its output "output", time constants for
-    steps of `graph.dt`. Float32 arrays.
+    """Convert an ordered graph to NIR, with time constants for steps of `graph.dt`.
 
-    Neurons must rest and reset at what NIR can say; all must fire by one rule.
+    Its input is called "input", its output "output". Arrays are float32. Neurons must rest and
+    reset at potentials that NIR can express, and all must fire by one rule.
     """
     nir = import_nir()
     names = _names(graph)
@@ -67,8 +71,8 @@ def ordered_to_nir(graph: OrderedGraph) -> "nir.NIRGraph":
 
 
 def _names(graph: OrderedGraph) -> dict[str, str]:
-    """New names: the input is "input", none else is, and none has a slash, which HDF5 and programs
-    give a meaning.
+    """Choose new names: the input alone is "input", and no name has a slash, which has a meaning in
+    HDF5 and in programs.
     """
     names = {graph.input_name: "input"}
     taken = {"input", "output"}
@@ -114,7 +118,7 @@ def _nir_neuron(neuron: Neuron, dt: float) -> Any:
         if neuron.fires:
             return nir.LIF(tau(neuron.decay), neuron.r, neuron.leak, neuron.threshold, neuron.reset)
         return nir.LI(tau(neuron.decay), neuron.r, neuron.leak)
-    # snnTorch takes r = tau_mem / dt alone: all gain goes to the current's input.
+    # snnTorch takes r = tau_mem / dt only, so all gain goes to the current's input.
     w_in = neuron.gain / neuron.current_decay * neuron.r * neuron.decay
     given = {
         "tau_syn": tau(neuron.current_decay),

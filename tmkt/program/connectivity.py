@@ -1,4 +1,6 @@
-"""Where a spike goes: for every row and column of a source, the kernel taps that reach the target."""
+"""Connectivity of synapses: the kernel taps by which each row and column of a source reaches its
+target.
+"""
 
 from dataclasses import dataclass
 
@@ -23,9 +25,10 @@ class Taps:
     target: NDArray[np.int32]
 
 
-def _conv_taps(
+def conv_taps(
     size: int, pool: int, kernel: int, stride: int, padding: int, dilation: int, out: int
 ) -> Taps:
+    """Compute the taps of one axis of a convolution of `size` source and `out` target positions."""
     pairs: list[list[tuple[int, int]]] = []
     for i in range(size):
         at = i // pool
@@ -119,7 +122,7 @@ def connectivity_of(program: Program, layer: Layer, synapse: Synapse) -> Connect
     grouped = w.reshape(synapse.groups, per_out, per_in, *w.shape[2:]).transpose(0, 2, 3, 4, 1)
     weight = np.ascontiguousarray(grouped.reshape(channels, *w.shape[2:], per_out), np.int16)
     rows, columns = (
-        _conv_taps(
+        conv_taps(
             size,
             synapse.pool,
             w.shape[2 + axis],

@@ -1,9 +1,11 @@
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from tmkt.errors import InputError
 from tmkt.recipe import dump_recipe, load_recipe, parse_recipe
+from tmkt.runs import RECIPE, load_run_recipe
 from tmkt.train import RECIPES
 
 NAMES = sorted(p.stem for p in RECIPES.glob("*.toml"))
@@ -136,3 +138,19 @@ def test_a_wrong_size_is_refused(data: dict[str, object], expected: str) -> None
     with pytest.raises(InputError) as caught:
         parse_recipe(_values(data), "mine.toml")
     assert expected in str(caught.value)
+
+
+def test_old_files_of_recipes_and_runs_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (RECIPES / "cepdvs-kt.toml").read_text()
+    new = "width = 48\nheight = 48\n"
+    assert new in text
+    (tmp_path / RECIPE).write_text(text.replace(new, "sensor = [48, 48]\n"))
+    expected = load_recipe("cepdvs-kt", RECIPES)
+    assert load_run_recipe(tmp_path) == expected
+    assert load_recipe(str(tmp_path / RECIPE), RECIPES) == expected
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == 2
+    assert all("write data.width = 48 and data.height = 48" in note for note in notes)
+    assert str(tmp_path / RECIPE) in notes[0]

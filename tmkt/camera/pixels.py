@@ -72,14 +72,14 @@ def watch_batch(
             place[axis, 2] -= margin * (place[axis, 0] + place[axis, 1])
         _light_canvas(images[i], place, common.dark, drawn.negative[i], canvas)
         _watch(
-            canvas,
-            drawn.paths[i],
-            bin_of,
-            drawn.thresholds[i],
-            drawn.inverted[i],
-            common,
-            state,
-            out[i],
+            canvas=canvas,
+            path=drawn.paths[i],
+            bin_of=bin_of,
+            threshold=drawn.thresholds[i],
+            inverted=drawn.inverted[i],
+            common=common,
+            state=state,
+            out=out[i],
         )
         if common.noise > 0.0:
             _add_noise(common, state, out[i])

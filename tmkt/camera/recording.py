@@ -12,6 +12,7 @@ none; they do not replace them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,14 @@ class Camera:
     def __post_init__(self) -> None:
         if not (self.threshold > 0 and self.dark > 0 and self.image_px > 0):
             raise ValueError(f"threshold, dark and image_px must be positive: {self}")
+
+
+class _Crossings(NamedTuple):
+    """Threshold crossings: microseconds, pixel (row * width + column) and polarity."""
+
+    t: NDArray[np.int64]
+    at: NDArray[np.int64]
+    p: NDArray[np.uint8]
 
 
 def _path() -> NDArray[np.float64]:
@@ -82,9 +91,7 @@ def _crossings(
     threshold: NDArray[np.float64],
     start: NDArray[np.float64],
     step_us: int,
-    t: NDArray[np.int64],
-    at: NDArray[np.int64],
-    p: NDArray[np.uint8],
+    out: _Crossings,
 ) -> int:
     """Write threshold crossings, pixel by pixel, as far as the arrays reach.
 
@@ -106,10 +113,11 @@ def _crossings(
                 )
                 while abs(now - level) >= theta:
                     level += theta if now > level else -theta
-                    if n < t.size:
-                        t[n] = np.int64((step - 1 + (level - before) / (now - before)) * step_us)
-                        at[n] = row * width + column
-                        p[n] = now > before
+                    if n < out.t.size:
+                        share = (level - before) / (now - before)  # of the step
+                        out.t[n] = np.int64((step - 1 + share) * step_us)
+                        out.at[n] = row * width + column
+                        out.p[n] = now > before
                     n += 1
                 before = now
     return n
@@ -148,18 +156,18 @@ def record(
     size = 8192
     path = _path()
     while True:
-        t, at, p = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
+        crossings = _Crossings(
+            t=np.empty(size, np.int64), at=np.empty(size, np.int64), p=np.empty(size, np.uint8)
+        )
         found = _crossings(
-            light,
-            path,
-            len(image) / camera.image_px,
-            camera.dark,
-            camera.threshold * spread,
-            start,
-            STEP_US,
-            t,
-            at,
-            p,
+            image=light,
+            path=path,
+            scale=len(image) / camera.image_px,
+            dark=camera.dark,
+            threshold=camera.threshold * spread,
+            start=start,
+            step_us=STEP_US,
+            out=crossings,
         )
         if found <= size:
             break
@@ -167,9 +175,9 @@ def record(
     pixels = camera.sensor[0] * camera.sensor[1]
     end_us = (len(path) - 1) * STEP_US
     noise = rng.poisson(camera.noise_hz * pixels * end_us * 1e-6)
-    t = np.concatenate([t[:found], rng.integers(0, end_us, noise)])
-    at = np.concatenate([at[:found], rng.integers(0, pixels, noise)])
-    p = np.concatenate([p[:found], rng.integers(0, 2, noise, np.uint8)])
+    t = np.concatenate([crossings.t[:found], rng.integers(0, end_us, noise)])
+    at = np.concatenate([crossings.at[:found], rng.integers(0, pixels, noise)])
+    p = np.concatenate([crossings.p[:found], rng.integers(0, 2, noise, np.uint8)])
     order = np.lexsort((p, at, t))
     order = order[_awake(t[order], at[order], camera.refractory_us, pixels)]
     if not len(order):

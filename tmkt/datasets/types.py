@@ -13,7 +13,7 @@ from tmkt.events.types import View
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording on disk.
+    """Recording on disk.
 
     `instance` names the thing that was recorded, as in "mnist-train-21"; an image of it has the
     same name. `view` None: the network's input is the whole sensor. `span_us` (from, to): the
@@ -28,7 +28,7 @@ class Recording:
 
     @property
     def number(self) -> int:
-        """The number at the end of the instance's name, as 21 in "mnist-train-21"."""
+        """Number at the end of the instance's name, as 21 in "mnist-train-21"."""
         return int(self.instance.rpartition("-")[2])
 
 
@@ -94,7 +94,7 @@ class Dataset:
     find_classes: Callable[[Path], tuple[str, ...]] | None = None
 
     def class_names(self, root: Path) -> tuple[str, ...]:
-        """The names of the classes, for "folders" as they are found in `root`."""
+        """Give the names of the classes, for "folders" as they are found in `root`."""
         return self.find_classes(root) if self.find_classes and not self.classes else self.classes
 
 

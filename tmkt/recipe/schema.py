@@ -85,7 +85,8 @@ class NetworkRecipe(_Section):
             f" {len(self.pools)} entries"
         )
         if self.name == "small":
-            if not len(self.channels) == len(self.strides) == len(self.pools) > 0:
+            equally_many = len(self.channels) == len(self.strides) == len(self.pools)
+            if not (equally_many and self.channels):
                 raise ValueError(f"{given}; a small network needs equally many, and one at least")
         elif self.strides or self.pools or (self.channels and self.name != "sew-resnet18"):
             raise ValueError(f"{given}; {self.name} is fixed, leave them out")

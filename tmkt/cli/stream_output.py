@@ -1,4 +1,4 @@
-"""What `tmkt stream` prints: JSON lines, or a table that follows the stream."""
+"""Output of `tmkt stream`: JSON lines, or a table that follows the stream."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ LAST = 15  # decisions on the screen
 
 
 class Output(Protocol):
-    """Where decisions go."""
+    """Shows a stream: its rules at the begin, each decision, a summary at the end."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,7 +43,7 @@ class Output(Protocol):
 
 
 class JsonLines:
-    """{"stream": rules}, one line a decision, {"summary": ...}."""
+    """Prints a line {"stream": rules}, one a decision, and {"summary": ...}."""
 
     def __init__(self, times: bool) -> None:
         self.times = times
@@ -69,8 +69,8 @@ class JsonLines:
 
 
 class LiveTable:
-    """On a terminal the last decisions, redrawn as they come; elsewhere a line each. Then the
-    summary.
+    """Shows the last decisions on a terminal, redrawn as they come, or elsewhere a line each; then
+    the summary.
     """
 
     def __init__(self, times: bool) -> None:
@@ -98,11 +98,9 @@ class LiveTable:
     def begin(self, header: dict[str, Any], mapping: str) -> None:
         self._title = f"{header['bundle']} on {header['source']}"
         rule = header["rule"]
-        decides = (
-            "at the window's end"
-            if rule["margin"] is None
-            else f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
-        )
+        decides = "at the window's end"
+        if rule["margin"] is not None:
+            decides = f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
         every = (
             f"{header['window_bins']} bins of {header['bin_us']} us, every {header['stride_bins']},"
             f" state {header['state']}"

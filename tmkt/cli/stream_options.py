@@ -1,0 +1,255 @@
+"""Options of `tmkt stream`, in groups, and what they mean."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tmkt import console
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption
+from tmkt.cli.steps import choose_recordings
+from tmkt.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from tmkt.bundle import Bundle
+    from tmkt.deploy.stream.rule import Rule
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Engine that decides, and chip whose cost is estimated."""
+
+    engine: Annotated[
+        str, typer.Option("--engine", help="simulator or onnx: the same decisions.")
+    ] = "simulator"
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="Chip for latency and energy: loihi1, loihi2, a .toml file, or none."
+        ),
+    ] = "loihi1"
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """Windows of bins, and the state that they start from."""
+
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state", help="reset: each window from zero; carry: one state that goes on."
+        ),
+    ] = "reset"
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window", min=1, help="Bins of a window [the bundle's].", show_default=False
+        ),
+    ] = None
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            "--stride",
+            min=1,
+            help="Bins from one window to the next [the window's; carry: 1].",
+            show_default=False,
+        ),
+    ] = None
+    origin: Annotated[
+        str,
+        typer.Option(
+            "--origin",
+            help="first: bins from the first event on; clock: at multiples of their length.",
+        ),
+    ] = "first"
+
+    def check(self) -> None:
+        """Raise InputError for a name that is not known."""
+        need_known("--state", self.state, ["reset", "carry"])
+        need_known("--origin", self.origin, ["first", "clock"])
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """Rule that makes a read-out a decision."""
+
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            "--margin",
+            help="Lead over the second class that decides; auto: chosen on --data [none].",
+            show_default=False,
+        ),
+    ] = None
+    hold: Annotated[int, typer.Option("--hold", min=1, help="For so many bins in a row.")] = 1
+    min_events: Annotated[
+        str,
+        typer.Option(
+            "--min-events",
+            help="With fewer events in a window nothing is decided; auto: chosen on --data.",
+        ),
+    ] = "1"
+    data: DataOption = None
+    accuracy: Annotated[
+        float,
+        typer.Option(
+            "--accuracy",
+            min=0.0,
+            max=1.0,
+            help="What --margin auto reaches on recordings trained on.",
+        ),
+    ] = 0.99
+
+    def rule(self, bundle: "Bundle", window: int | None) -> "Rule":
+        """Make the rule; what is auto is chosen on the recordings that were trained on."""
+        from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+        from tmkt.deploy.stream.rule import Rule
+
+        margin = None
+        if self.margin not in (None, AUTO):
+            margin = _number("--margin", self.margin, float)
+        min_events = 1
+        if self.min_events != AUTO:
+            min_events = int(_number("--min-events", self.min_events, int))
+        if AUTO in (self.margin, self.min_events):
+            frames, labels = _load_trained_on(bundle, self.data, window)
+            if self.margin == AUTO:
+                chosen = choose_margin(bundle.program, frames, labels, self.accuracy, self.hold)
+                margin = chosen.margin
+                console.note(
+                    f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on"
+                    f" {console.percent(chosen.decided)} decided,"
+                    f" {console.percent(chosen.accuracy)} of these right; recordings that are new"
+                    " are right less often"
+                )
+            if self.min_events == AUTO:
+                min_events = choose_min_events(frames)
+                console.note(
+                    f"At least {min_events} events: half of the fewest in a recording trained on"
+                )
+        return Rule(margin, self.hold, min_events)
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Mapping of the sensor to the network's input, and the input's bins."""
+
+    bins: BinsOption = None
+    bin_us: BinUsOption = None
+    max_count: MaxCountOption = None
+    crop: Annotated[
+        str, typer.Option("--crop", help="Top left pixel X,Y of what the network sees, or centre.")
+    ] = "centre"
+    factor: Annotated[
+        int | None,
+        typer.Option(
+            "--factor",
+            min=1,
+            help="Pixels a site, each way [as the sensor allows].",
+            show_default=False,
+        ),
+    ] = None
+    combine: Annotated[
+        str,
+        typer.Option("--combine", help="A site's events in a bin: sum (up to max_count), or: one."),
+    ] = "sum"
+
+    def check(self) -> None:
+        """Raise InputError for a name that is not known."""
+        need_known("--combine", self.combine, ["sum", "or"])
+
+    @property
+    def corner(self) -> tuple[int, int] | None:
+        """(x, y) of the region's top left pixel; None for the centre. InputError for other text."""
+        if self.crop == "centre":
+            return None
+        x, comma, y = self.crop.partition(",")
+        if not (comma and x.isascii() and x.isdigit() and y.isascii() and y.isdigit()):
+            raise InputError(
+                f"--crop {self.crop!r}: expected X,Y in pixels, for example 120,40, or centre"
+            )
+        return int(x), int(y)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a source does not say by itself."""
+
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            "--sensor", help="WIDTHxHEIGHT, where the source does not say it.", show_default=False
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.1, help="A live stream ends after so many silent seconds."),
+    ] = None
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take what is left of a damaged recording.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where decisions are shown."""
+
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            help="Write a page that shows events, spikes and decisions: FILE.html.",
+            show_default=False,
+        ),
+    ] = None
+    page_layer: Annotated[
+        str | None,
+        typer.Option("--page-layer", help="Whose spikes it shows [the first].", show_default=False),
+    ] = None
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="JSON lines on standard output: the rules, each decision, the summary."
+        ),
+    ] = False
+    times: Annotated[
+        bool, typer.Option("--times/--no-times", help="Show what depends on this host, too.")
+    ] = True
+
+
+def need_known(option: str, value: str, known: list[str]) -> None:
+    """Raise InputError for a value that an option does not know."""
+    if value not in known:
+        raise InputError(
+            f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
+        )
+
+
+def _number(option: str, text: str | None, kind: type[int] | type[float]) -> float:
+    try:
+        value = kind(text or "")
+    except ValueError:
+        value = -1
+    in_range = 0 <= value < 1e9
+    whole_from_one = kind is float or value >= 1
+    if not (in_range and whole_from_one):
+        raise InputError(
+            f"{option} {text!r}: expected"
+            f" {'a whole number from 1' if kind is int else 'a number from 0'}, or {AUTO}"
+        )
+    return value
+
+
+def _load_trained_on(bundle: "Bundle", data: Path | None, window: int | None) -> tuple[Any, Any]:
+    """Load frames, cut to the window, and labels of the recordings that the bundle's network was
+    trained on.
+    """
+    from tmkt.datasets.reading import load_frames
+
+    frames, labels = load_frames(
+        choose_recordings(bundle, data, "train", None, "stream"), bundle.contract
+    )
+    return frames[:, :window], labels

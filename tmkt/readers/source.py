@@ -45,7 +45,7 @@ class Raw(NamedTuple):
 
 @dataclass
 class Counters:
-    """Counts of delivered, repaired and dropped events; `docs/streams.md` states the rules."""
+    """Counts of delivered, repaired and dropped events; docs/streams-reference.md has the rules."""
 
     events: int = 0  # delivered
     outside_sensor: int = 0

@@ -1,13 +1,16 @@
-"""The pieces of C99 that export/targets/c.py fills in: one for what a program may need, so that a
-file holds nothing that it does not use.
+"""Templates of the C99 that export/targets/c.py and c_synapses.py fill in: one for each part that a
+program may need, so that a file holds nothing that it does not use. A backslash at a line's end
+joins it with the next.
 """
 
 from string import Template
 
 HEADER = Template("""\
-/* A spiking network in integers: ${layers} layers, ${neurons} neurons, ${weights} weights. No heap, no floating point, no library.
+/* A spiking network in integers: ${layers} layers, ${neurons} neurons, ${weights} weights. \
+No heap, no floating point, no library.
  *
- * RAM: sizeof(tmkt_state) = ${ram} bytes. Constants: ${flash} bytes; the code comes on top, and a few dozen bytes of stack.
+ * RAM: sizeof(tmkt_state) = ${ram} bytes. Constants: ${flash} bytes; \
+the code comes on top, and a few dozen bytes of stack.
  *
  *     static tmkt_state state;
  *     tmkt_reset(&state);                        before each sample
@@ -38,7 +41,8 @@ extern "C" {
 /* Starts a sample: nothing has happened yet. */
 void tmkt_reset(tmkt_state *state);
 
-/* One time step. input: TMKT_INPUT_SIZE event counts in the order channels, height, width; more than TMKT_MAX_COUNT count as that many. */
+/* One time step. input: TMKT_INPUT_SIZE event counts in the order channels, height, width; \
+more than TMKT_MAX_COUNT count as that many. */
 void tmkt_step(tmkt_state *state, const uint8_t *input);
 
 /* The read-out's value for one class, 0 to TMKT_CLASSES - 1: ${readout}. */
@@ -47,7 +51,8 @@ int32_t tmkt_readout(const tmkt_state *state, int32_t class_index);
 /* The class of the largest value, the lowest one among equals. */
 int32_t tmkt_class(const tmkt_state *state);
 
-/* What a layer, 0 to TMKT_LAYERS - 1, sent in the last step: a 0 or 1 a neuron, height, width, channels. A null pointer if it never fires. */
+/* What a layer, 0 to TMKT_LAYERS - 1, sent in the last step: \
+a 0 or 1 a neuron, height, width, channels. A null pointer if it never fires. */
 const uint8_t *tmkt_spikes(const tmkt_state *state, int32_t layer);
 
 #ifdef __cplusplus
@@ -105,7 +110,8 @@ READ_POOL = Template("""\
 """)
 
 CONV = Template("""
-/* Adds what ${source} sends through a convolution: ${taps_y} x ${taps_x}, stride ${stride_y} x ${stride_x}, padding ${padding_y} x ${padding_x}. */
+/* Adds what ${source} sends through a convolution: ${taps_y} x ${taps_x}, \
+stride ${stride_y} x ${stride_x}, padding ${padding_y} x ${padding_x}. */
 static void ${name}(const uint8_t *source, int32_t *restrict sums)
 {
     for (int32_t y = 0; y < ${height}; y++)
@@ -120,10 +126,13 @@ ${read}\
                         continue;
                     for (int32_t kx = 0; kx < ${taps_x}; kx++) {
                         const int32_t right = x + ${padding_x} - kx * ${dilation_x};
-                        if (right < 0 || right % ${stride_x} != 0 || right / ${stride_x} >= ${out_width})
+                        if (right < 0 || right % ${stride_x} != 0 || \
+right / ${stride_x} >= ${out_width})
                             continue;
-                        int32_t *const to = sums + (down / ${stride_y} * ${out_width} + right / ${stride_x}) * ${out_channels} + first;
-                        const int8_t *const weight = weights + (ky * ${taps_x} + kx) * ${outputs_a_group};
+                        int32_t *const to = sums + (down / ${stride_y} * ${out_width} + \
+right / ${stride_x}) * ${out_channels} + first;
+                        const int8_t *const weight = weights + \
+(ky * ${taps_x} + kx) * ${outputs_a_group};
                         for (int32_t o = 0; o < ${outputs_a_group}; o++)
                             to[o] += weight[o] * value;
                     }
@@ -140,7 +149,8 @@ static void ${name}(const uint8_t *source, int32_t *restrict sums)
         for (int32_t x = 0; x < ${width}; x++)
             for (int32_t c = 0; c < ${channels}; c++) {
 ${read}\
-                const int8_t *const weight = ${name}_weight + ((y * ${width} + x) * ${channels} + c) * ${outputs};
+                const int8_t *const weight = ${name}_weight + \
+((y * ${width} + x) * ${channels} + c) * ${outputs};
                 for (int32_t o = 0; o < ${outputs}; o++)
                     sums[o] += weight[o] * value;
             }
@@ -148,7 +158,8 @@ ${read}\
 """)
 
 DELAYED = Template("""
-/* Adds what ${source} sends through a dense synapse with delays to the sums of the steps in which it arrives. */
+/* Adds what ${source} sends through a dense synapse with delays \
+to the sums of the steps in which it arrives. */
 static void ${name}(const uint8_t *source, int32_t *restrict ring, int32_t now)
 {
     for (int32_t y = 0; y < ${height}; y++)

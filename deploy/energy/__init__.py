@@ -1,3 +1,3 @@
-"""What an inference costs: one counted trace, many estimators, none of them a number without its
-interval and what it leaves out.
+"""Energy of an inference: one counted run, many estimators, each with its interval and what it
+leaves out.
 """

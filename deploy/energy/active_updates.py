@@ -1,4 +1,4 @@
-"""Which neurons have something to do, core by core; and the steps as a pipelined chip runs them."""
+"""Count the neurons of each core that have something to do in a step."""
 
 from math import prod
 
@@ -19,11 +19,11 @@ Spikes = dict[str, NDArray[np.uint8]]
 def active_neurons(
     program: Program, placement: Placement, frames: NDArray[np.uint8]
 ) -> tuple[Counts, Spikes]:
-    """Runs frames uint8 [N, T, *input shape] step by step.
+    """Run frames uint8 [N, T, *input shape] step by step and count the active neurons.
 
-    Gives float64 [N, T, cores], the neurons of each core that had something to do in each step (a
-    membrane or current other than zero before it, a bias, or a spike that arrived, whatever its
-    weight), and the spikes [N, T, *shape] of every layer that fires.
+    Returns float64 [N, T, cores] and the spikes [N, T, *shape] of every layer that fires. A neuron
+    is active in a step if its membrane or current was not zero before it, if it has a bias, or if a
+    spike arrived, whatever its weight.
     """
     simulator = Simulator(program, threads=1)
     state = simulator.zero_state(len(frames))
@@ -61,7 +61,9 @@ def _reached(
     connection: Connection,
     source: NDArray[np.uint8],
 ) -> NDArray[np.bool_]:
-    """bool [N, T, *layer.shape]: neurons at which a spike of the source [N, T, ...] arrives."""
+    """Mark the neurons, bool [N, T, *layer.shape], at which a spike of the source [N, T, ...]
+    arrives.
+    """
     samples, steps = source.shape[:2]
     spikes = np.asarray(source.reshape(samples, steps, *volume(source.shape[2:])) != 0, np.float32)
     if synapse.delays is None and synapse.source != layer.name:

@@ -1,6 +1,4 @@
-"""One counted run, which every estimator is given: what each layer did in every recording and step,
-and what that means on each chip.
-"""
+"""Activity of a network on recordings: the counts that every estimator is given."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +24,8 @@ from tmkt.deploy.fit.traffic import Traffic, traffic
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.program.model import Program
 
-REFERENCE = (  # whose placement the active updates are counted under: their sums do not depend on it
-    "loihi1"
-)
+# Active updates are counted under this chip's placement; their sums do not depend on it.
+REFERENCE = "loihi1"
 PARTS = ("synapse", "soma", "network")
 Counts = NDArray[np.float64]
 Frames = NDArray[np.uint8]
@@ -36,11 +33,11 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ChipActivity:
-    """The run on a chip under the placement of `tmkt fit`, float64.
+    """Activity on a chip under the placement of `tmkt fit`, float64.
 
-    `step_low_s`, `step_high_s` [N, T]: the least and most that a step takes. `messages`, `hops`,
-    `between_chips` [N]. `parts_j` [N, T, layers] by name of PARTS: None on a chip that is not
-    calibrated.
+    `step_low_s`, `step_high_s` [N, T]: least and most time of a step. `messages`, `hops`,
+    `between_chips`: [N]. `parts_j`: joules [N, T, layers] for each of PARTS, None on a chip that is
+    not calibrated.
     """
 
     placement: Placement
@@ -54,8 +51,10 @@ class ChipActivity:
 
 @dataclass(frozen=True)
 class Activity:
-    """N recordings of T steps. `active` float64 [N, T, layers]: neurons that had something to do.
-    `on`: by device, or why there is none. `labels` int64 [N]; `bin_us`: what a step is of the
+    """Counts of N recordings of T steps.
+
+    `active` float64 [N, T, layers]: neurons that had something to do. `on`: the activity on each
+    device, or the reason why there is none. `labels`: int64 [N]. `bin_us`: length of a step in the
     stream.
     """
 
@@ -68,8 +67,9 @@ class Activity:
     bin_us: int
 
     def each(self, kind: str) -> Counts:
-        """float64 [N, T, layers] of one of the trace's counts ("synops", "updates", "spikes",
-        "source_spikes", "nonzero_synops").
+        """Return float64 [N, T, layers] of one of the trace's counts.
+
+        `kind`: "synops", "updates", "spikes", "source_spikes" or "nonzero_synops".
         """
         return np.stack([getattr(layer, kind) for layer in self.trace.layers], axis=2).astype(
             np.float64
@@ -77,8 +77,9 @@ class Activity:
 
     @property
     def bias_reads(self) -> Counts:
-        """float64 [N, T, layers]: a bias for each update of a layer that has one. A weight is read
-        for each synaptic operation.
+        """Bias reads, float64 [N, T, layers]: one per update of a layer that has biases.
+
+        A weight is read for each synaptic operation.
         """
         return self.each("updates") * np.array(
             [bool(layer.bias.any()) for layer in self.program.layers], np.float64
@@ -86,8 +87,10 @@ class Activity:
 
     @property
     def state_accesses(self) -> Counts:
-        """float64 [N, T, layers]: a membrane read and written for each synaptic operation and each
-        update; no sums are kept beside.
+        """Membrane accesses, float64 [N, T, layers]: a read and a write per synaptic operation and
+        update.
+
+        No partial sums are kept elsewhere.
         """
         return 2 * (self.each("synops") + self.each("updates"))
 
@@ -97,7 +100,7 @@ class Activity:
 
     @property
     def sample_s(self) -> float:
-        """What a recording is of the stream, in seconds."""
+        """Length of a recording in the stream, in seconds."""
         return self.trace.steps * self.bin_us * 1e-6
 
 
@@ -108,8 +111,9 @@ def count_activity(
     devices: Sequence[str],
     progress: Callable[[int], None] | None = None,
 ) -> Activity:
-    """Runs frames uint8 [N, T, 2, H, W] on the simulator, batch by batch, and counts. `progress` is
-    told the samples done.
+    """Run frames uint8 [N, T, 2, H, W] on the simulator, batch by batch, and count.
+
+    `progress` is called with the number of samples done.
     """
     check_samples(bundle, frames)
     program, engine = bundle.program, open_engine("simulator", bundle)
@@ -135,11 +139,11 @@ def count_activity(
             chip.append(
                 _on_chip(
                     placed[name],
-                    traffic(placed[name], frames[batch], spikes),
-                    active[-1],
-                    traces[-1],
-                    program,
-                    frames[batch],
+                    moved=traffic(placed[name], frames[batch], spikes),
+                    active=active[-1],
+                    trace=traces[-1],
+                    program=program,
+                    frames=frames[batch],
                 )
             )
         if progress:
@@ -153,17 +157,17 @@ def count_activity(
             )
     return Activity(
         program,
-        join(traces),
-        np.concatenate(active),
-        on,
-        labels,
-        bundle.classes,
-        bundle.contract.bin_us,
+        trace=join(traces),
+        active=np.concatenate(active),
+        on=on,
+        labels=labels,
+        classes=bundle.classes,
+        bin_us=bundle.contract.bin_us,
     )
 
 
 def busy_everywhere(program: Program) -> bool:
-    """Whether every neuron has a bias, and so something to do in every step."""
+    """Tell whether every neuron has a bias, and so something to do in every step."""
     return all(bool(np.all(layer.bias)) for layer in program.layers)
 
 
@@ -174,7 +178,7 @@ def _active(trace: Trace, busy: Counts | None, placement: Placement) -> Counts:
 
 
 def _by_layer(cores: Counts, placement: Placement, layers: Sequence[str]) -> Counts:
-    """[..., cores] summed to [..., layers]."""
+    """Sum [..., cores] to [..., layers]."""
     found = (placement.by_name[name] for name in layers)
     return np.stack(
         [cores[..., p.first_core : p.first_core + p.cores].sum(-1) for p in found], axis=-1
@@ -211,12 +215,22 @@ def _on_chip(
         np.broadcast_to(np.asarray(value, np.float64), (samples,))
         for value in (messages, hops, between)
     )
-    return ChipActivity(placement, low, high, messages, hops, between, known)
+    return ChipActivity(
+        placement,
+        step_low_s=low,
+        step_high_s=high,
+        messages=messages,
+        hops=hops,
+        between_chips=between,
+        parts_j=known,
+    )
 
 
 def _parts(found: Cost, placement: Placement, moved: Traffic, trace: Trace) -> dict[str, Counts]:
-    """Hops are counted a recording: they are spread over the steps as the spikes that the layer
-    gets are.
+    """Sum the joules of each part by layer.
+
+    Hops are counted per recording. They are spread over its steps in proportion to the spikes that
+    reach the layer.
     """
     names = [layer.name for layer in trace.layers]
     synapse, soma, network = (

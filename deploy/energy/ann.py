@@ -1,8 +1,8 @@
-"""The same network as a quantised ANN whose activations have as many bits as the spikes of a neuron
-can tell: who costs less, from which rate on.
+"""Comparison with the same network as a quantised ANN: which costs less, and at which spike rate.
 
-Rates are synapse-weighted: synaptic operations over steps times synapses. The mean rate of neurons
-weighs borders and layers wrongly.
+The ANN's activations have as many bits as a neuron's spikes can tell. Rates are weighted by
+synapses: synaptic operations over steps times synapses. The mean rate of neurons weighs borders and
+layers wrongly.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ WEIGHT_BITS = 8
 
 @dataclass(frozen=True)
 class Size:
-    """What a network has: synapses by kind, with pooling unrolled as a chip holds it and in the
-    pooled form; input sites, neurons, and those that fire.
+    """Size of a network.
+
+    `synapses`: by kind, with pooling unrolled as a chip holds it. `pooled_synapses`: in the pooled
+    form. `inputs`: input sites. `firing`: neurons that fire.
     """
 
     synapses: dict[str, int]
@@ -37,7 +39,9 @@ class Size:
 
 
 def size_of(program: Program) -> Size:
-    """Counts a program: borders, strides and crops exactly, as in the trace."""
+    """Count the synapses and neurons of a program: borders, strides and crops exactly, as in the
+    trace.
+    """
     kinds, pooled = {"conv": 0, "dense": 0}, 0.0
     for layer in program.layers:
         for synapse in layer.synapses:
@@ -46,17 +50,17 @@ def size_of(program: Program) -> Size:
             pooled += count / synapse.pool**2
     neurons = [(layer.neurons, layer.fires) for layer in program.layers]
     return Size(
-        kinds,
-        pooled,
-        int(np.prod(program.shape_of(INPUT))),
-        sum(n for n, _ in neurons),
-        sum(n for n, fires in neurons if fires),
+        synapses=kinds,
+        pooled_synapses=pooled,
+        inputs=int(np.prod(program.shape_of(INPUT))),
+        neurons=sum(n for n, _ in neurons),
+        firing=sum(n for n, fires in neurons if fires),
     )
 
 
 def bits(steps: int) -> int:
-    """Of an activation that tells as much as a neuron's spikes in so many steps (Yan et al.,
-    arXiv:2409.08290).
+    """Return the bits of an activation that tells as much as the spikes of `steps` steps (Yan et
+    al., arXiv:2409.08290).
     """
     return ceil(log2(steps + 1))
 
@@ -64,12 +68,12 @@ def bits(steps: int) -> int:
 def same_chip_crossover(
     ann_j: float, silent_step_j: float, steps: int, density: float, factor: float
 ) -> float:
-    """The rate at which a spiking network of `steps` steps costs what its ANN costs on the same
-    chip; below zero: it never wins.
+    """Return the rate at which a spiking network of `steps` steps costs what its ANN costs on the
+    same chip.
 
-    `ann_j`: synaptic operations and messages of one dense step; `silent_step_j`: neuron updates of
-    one step. The ANN takes one step at activation density `density`, and `factor` times as much for
-    an operation with several bits. Our own definition.
+    Below zero, it never costs less. `ann_j`: synaptic operations and messages of one dense step.
+    `silent_step_j`: neuron updates of one step. The ANN takes one step at activation density
+    `density`, and `factor` times as much for an operation with several bits. Our own definition.
     """
     return (factor * density * ann_j + silent_step_j * (1 - steps)) / (steps * ann_j)
 
@@ -77,8 +81,8 @@ def same_chip_crossover(
 def same_chip(
     activity: Activity, on: ChipActivity, c: Constants, assumed: Constants
 ) -> dict[str, Any]:
-    """The ANN on the chip of the calibrated constants, and the crossover, with the interval of what
-    is not known of such an ANN.
+    """Compare with the ANN on the chip of the calibrated constants; the interval holds what is not
+    known of such an ANN.
     """
     size, steps = size_of(activity.program), activity.trace.steps
     spikes = float(
@@ -106,7 +110,7 @@ def same_chip(
         "energy_j": energies["central"],
         "low_j": energies["low"],
         "high_j": energies["high"],
-        **verdict(rate_of(activity, size), rates["central"], rates["low"], rates["high"]),
+        **verdict(rate_of(activity, size), **rates),
         "includes": [
             (
                 f"the same synapses in one step, activations of {b} bits ({steps} steps of spikes"
@@ -129,8 +133,8 @@ def same_chip(
 
 
 def yan2024(activity: Activity, c: Constants) -> dict[str, Any]:
-    """The crossover of Yan et al. (arXiv:2409.08290) in the form of Spyx, for its assumptions and
-    for others.
+    """Compare by Yan et al. (arXiv:2409.08290) in the form of Spyx, under its assumptions and under
+    others.
     """
     size, steps = size_of(activity.program), activity.trace.steps
     cases = {
@@ -175,7 +179,7 @@ def yan2024(activity: Activity, c: Constants) -> dict[str, Any]:
 
 
 def yan_ann_j(c: Constants, size: Size, steps: int, memory: str, pooled: bool = False) -> float:
-    """Joules of the ANN; its weights have as many bits as its activations, as in Spyx."""
+    """Return the joules of the ANN, whose weights have as many bits as its activations (Spyx)."""
     b, synapses = bits(steps), size.pooled_synapses if pooled else size.all_synapses
     mac = c["fp32_multiply"] * (b / 32) ** 2 + c["fp32_add"] * (b / 32)
     return (
@@ -188,7 +192,7 @@ def yan_ann_j(c: Constants, size: Size, steps: int, memory: str, pooled: bool = 
 def yan_snn_j(
     c: Constants, size: Size, steps: int, memory: str, weight_bits: int, rate: float
 ) -> float:
-    """Joules of the spiking network at a mean rate a step."""
+    """Return the joules of the spiking network at a mean rate per step."""
     events = (
         rate
         * steps
@@ -204,23 +208,32 @@ def yan_snn_j(
 def yan_crossover(
     c: Constants, size: Size, steps: int, memory: str, weight_bits: int, pooled: bool = False
 ) -> float:
-    """The rate at which both cost the same; below zero: the spiking network never wins."""
-    silent, full = (yan_snn_j(c, size, steps, memory, weight_bits, rate) for rate in (0.0, 1.0))
+    """Return the rate at which both cost the same; below zero, the spiking network never costs
+    less.
+    """
+    silent, full = (
+        yan_snn_j(c, size, steps=steps, memory=memory, weight_bits=weight_bits, rate=rate)
+        for rate in (0.0, 1.0)
+    )
     return (yan_ann_j(c, size, steps, memory, pooled) - silent) / (full - silent)
 
 
 def rate_of(activity: Activity, size: Size) -> float:
-    """Synaptic operations over steps times synapses, mean over recordings."""
+    """Return synaptic operations over steps times synapses, mean over recordings."""
     return float(activity.trace.per_sample("synops").mean()) / (
         activity.trace.steps * size.all_synapses
     )
 
 
 def verdict(rate: float, central: float, low: float, high: float) -> dict[str, Any]:
-    """A rate against a crossover and its interval. `spiking_wins` None: the rate lies inside the
-    interval, so nothing is decided.
+    """Compare a rate with a crossover and its interval. `spiking_wins` None: the rate lies inside
+    the interval, undecided.
     """
-    wins = True if rate < low else False if rate > high else None
+    wins = None
+    if rate < low:
+        wins = True
+    elif rate > high:
+        wins = False
     return {
         "rate": rate,
         "crossover": central,

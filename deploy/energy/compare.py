@@ -1,4 +1,4 @@
-"""Two bundles over the same recordings: which takes how much more, with intervals."""
+"""Comparison of the energy of two bundles over the same recordings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,10 @@ RESAMPLES, AT_ONCE = 2000, 100
 
 
 def compare(first: Activity, second: Activity, chosen: Sequence[str]) -> dict[str, Any]:
-    """The report of `tmkt energy A B`. Both were counted over the same recordings, in the same
-    order; ValueError if their labels differ.
+    """Make the report of `tmkt energy A B`.
+
+    Both were counted over the same recordings, in the same order; ValueError if their labels
+    differ.
     """
     if not np.array_equal(first.labels, second.labels):
         raise ValueError("counted over different recordings")
@@ -34,9 +36,11 @@ def compare(first: Activity, second: Activity, chosen: Sequence[str]) -> dict[st
 
 
 def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
-    """Ratio and difference of the means. `ci95`: of the central values, over recordings. `low`,
-    `high`: the ratio under each of the estimator's assumptions, the same for both; an error that
-    scales both alike is in neither.
+    """Compare one estimator's two estimates: ratio and difference of the means.
+
+    `ci95`: interval of the central values over recordings. `low`, `high`: the ratio under each of
+    the estimator's assumptions, the same for both. An error that scales both by the same factor is
+    in neither.
     """
     first, second = a.per_sample(), b.per_sample()
     ratios = [
@@ -64,9 +68,11 @@ def _pair(a: Estimate, b: Estimate) -> dict[str, Any]:
 
 
 def resampled(first: Array, second: Array) -> tuple[list[float] | None, list[float] | None]:
-    """The 95 % intervals of mean(second - first) and of mean(second) / mean(first), joules [N]
-    each, over which recordings were drawn: the percentile bootstrap of pairs, seed 0. None for a
-    single recording, and for a ratio to nothing.
+    """Return the 95 % intervals of mean(second - first) and of mean(second) / mean(first), joules
+    [N] each.
+
+    Percentile bootstrap of pairs over the recordings, seed 0. None for a single recording, and for
+    a ratio to zero.
     """
     samples = len(first)
     if samples < 2:

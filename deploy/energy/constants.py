@@ -1,6 +1,4 @@
-"""The constants of the estimators, read from the device files; each with its source and what is
-known of its quality.
-"""
+"""Constants of the estimators from the device files, each with its source and its status."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ SI = {"pJ": 1e-12, "uJ": 1e-6, "mW": 1e-3, "1": 1.0}  # joules, watts, numbers
 
 @dataclass(frozen=True)
 class Constant:
-    """A value in its file's unit; `si` gives joules, watts or a plain number."""
+    """Value in the unit of its file; `si` gives joules, watts or a plain number."""
 
     name: str
     value: float
@@ -28,19 +26,19 @@ class Constant:
 
 @dataclass(frozen=True)
 class Constants:
-    """What one estimator takes from one device file."""
+    """Constants of one estimator in one device file."""
 
     device: str
     estimator: str
     values: dict[str, Constant]
 
     def __getitem__(self, name: str) -> float:
-        """Joules, watts or a plain number."""
+        """Return joules, watts or a plain number."""
         return self.values[name].si
 
     @property
     def source(self) -> str:
-        """Every constant with its source and status, in one line."""
+        """List every constant with its source and status, in one line."""
         return "; ".join(
             f"{c.name} {c.value:g}{'' if c.unit == '1' else ' ' + c.unit}: {c.source} ({c.status})"
             for c in self.values.values()
@@ -60,17 +58,17 @@ def _read(device: str) -> tuple[dict[str, dict[str, Constant]], str]:
 
 
 def devices() -> list[str]:
-    """The names of the devices that an estimator knows."""
+    """List the devices that have constants of an estimator."""
     return sorted(path.stem for path in DEVICES.glob("*.toml") if _read(path.stem)[0])
 
 
 def estimators(device: str) -> list[str]:
-    """The estimators that have constants in a device's file, in its order."""
+    """List the estimators that have constants in a device's file, in its order."""
     return list(_read(device)[0])
 
 
 def load_constants(device: str, estimator: str) -> Constants:
-    """The `[[constant]]` entries of `deploy/devices/<device>.toml` that are named for `estimator`;
-    KeyError if it has none.
+    """Load the `[[constant]]` entries for `estimator` from `deploy/devices/<device>.toml`; KeyError
+    if it has none.
     """
     return Constants(device, estimator, _read(device)[0][estimator])

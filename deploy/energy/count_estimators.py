@@ -1,5 +1,6 @@
-"""Estimators that need the trace alone: Loihi 1 by its published constants, and the 45 nm proxies.
-They know no placement.
+"""Estimators that need counts alone and no placement.
+
+Loihi 1 by its published constants, and the 45 nm proxies.
 """
 
 import numpy as np
@@ -18,14 +19,14 @@ from tmkt.deploy.energy.units import (
 )
 from tmkt.program.arithmetic import DECAY_ONE
 
-NEVER = ("static power", "host input and output")  # what no estimator of operations knows
+NEVER = ("static power", "host input and output")  # left out by every estimator of operations
 WORD = 4  # bytes of an access in Lemaire's model
-QUARTER = 0.25  # an 8-bit weight of its 32
-THREE_QUARTERS = 0.75  # a 24-bit membrane
+QUARTER = 0.25  # 8 bits of a weight's 32
+THREE_QUARTERS = 0.75  # 24 bits of a membrane's 32
 
 
 def davies2018(activity: Activity, c: Constants) -> Estimate:
-    """Loihi 1 as published by Davies et al. (IEEE Micro 38(1), 2018, table 2)."""
+    """Estimate Loihi 1 as published by Davies et al. (IEEE Micro 38(1), 2018, table 2)."""
     synop, hop = (JoulesPer(c[name], Synops) for name in ("synop", "mean_hop"))
     busy, idle = (JoulesPer(c[name], Updates) for name in ("active_update", "inactive_update"))
     synops, updates, active = (
@@ -60,12 +61,18 @@ def davies2018(activity: Activity, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     return Estimate(
-        c.estimator, c.device, activity.layers, (central, low, high), includes, excludes, c.source
+        estimator=c.estimator,
+        device=c.device,
+        places=activity.layers,
+        readings=(central, low, high),
+        includes=includes,
+        excludes=excludes,
+        source=c.source,
     )
 
 
 def horowitz45nm(activity: Activity, c: Constants) -> Estimate:
-    """A proxy: one addition a synaptic operation (Horowitz, ISSCC 2014)."""
+    """Estimate a proxy: one addition per synaptic operation (Horowitz, ISSCC 2014)."""
     synops = Synops(activity.each("synops"))
     readings = tuple(
         JoulesPer(c[name], Synops) * synops for name in ("int32_add", "int8_add", "fp32_add")
@@ -83,15 +90,23 @@ def horowitz45nm(activity: Activity, c: Constants) -> Estimate:
         *NEVER,
         "the spread over recordings (sd_j)",
     )
-    return Estimate(c.estimator, c.device, activity.layers, readings, includes, excludes, c.source)
+    return Estimate(
+        estimator=c.estimator,
+        device=c.device,
+        places=activity.layers,
+        readings=readings,
+        includes=includes,
+        excludes=excludes,
+        source=c.source,
+    )
 
 
 def lemaire2022(activity: Activity, c: Constants) -> Estimate:
-    """Lemaire et al. (ICONIP 2022, arXiv:2210.13107): additions, addresses, and accesses to
-    memories whose cost grows with their size.
+    """Estimate additions, addresses and memory accesses by Lemaire et al. (ICONIP 2022,
+    arXiv:2210.13107).
 
-    Exact counts take the place of the paper's rates times dense sizes, so borders, strides and
-    crops count for what they are.
+    The cost of an access grows with the size of the memory. Exact counts take the place of the
+    paper's rates times dense sizes, so borders, strides and crops are counted exactly.
     """
     add, multiply = JoulesPer(c["add"], Additions), JoulesPer(c["multiply"], Multiplications)
     synops, updates, spikes, arriving = (
@@ -120,8 +135,10 @@ def lemaire2022(activity: Activity, c: Constants) -> Estimate:
     everything = float((weights + biases + neurons + queue).sum())
 
     def memory(width: tuple[float, float], shared: bool) -> tuple[Joules, Joules, Joules]:
-        """Weights and biases, membranes, and queues; `width`: of a weight and of a membrane, of 32
-        bits.
+        """Return joules of weights and biases, of membranes, and of queues.
+
+        `width`: of a weight and of a membrane, as shares of 32 bits. `shared`: one memory for
+        everything.
         """
 
         def cost(size: Array, share: float) -> Array:
@@ -175,12 +192,19 @@ def lemaire2022(activity: Activity, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     return Estimate(
-        c.estimator, c.device, activity.layers, readings, includes, excludes, c.source, parts=parts
+        estimator=c.estimator,
+        device=c.device,
+        places=activity.layers,
+        readings=readings,
+        includes=includes,
+        excludes=excludes,
+        source=c.source,
+        parts=parts,
     )
 
 
 def _access_j(size: Array, c: Constants) -> Array:
-    """Joules of a 32-bit access to memories of `size` bytes."""
+    """Return the joules of a 32-bit access to memories of `size` bytes."""
     kib = 1024
     return np.interp(
         size,

@@ -1,5 +1,6 @@
-"""What an estimator says of a counted run, and how it is summed up: by inference, second, layer,
-class and step, always with its interval.
+"""Estimate of one estimator, summed up by inference, second, layer, class and step.
+
+Every figure has an interval.
 """
 
 from dataclasses import dataclass, field
@@ -16,13 +17,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """One estimator on one device.
+    """Estimate of one estimator on one device.
 
     `readings`: joules [N, T, places] under different assumptions, the central one first. `places`:
-    the layers, or "chip" where energy belongs to none. The interval of a figure is spanned by the
-    readings of that figure, times `error` (factors of the model against silicon). `parts`: the
-    central reading split by what spends it. `always_on`: low and high power that is spent whether
-    anything runs or not; it counts by the second, not by the inference, in a stream.
+    the layers, or "chip" where energy belongs to no layer. The readings of a figure span its
+    interval, times `error` (factors of the model against silicon). `parts`: the central reading by
+    what spends it. `always_on`: low and high power that is spent whether anything runs or not; in a
+    stream it counts by the second, not by the inference.
     """
 
     estimator: str
@@ -37,11 +38,11 @@ class Estimate:
     always_on: tuple[Watts, Watts] | None = None
 
     def per_sample(self) -> list[Array]:
-        """Joules [N] of every reading."""
+        """Return the joules [N] of every reading."""
         return [_array(reading).sum((1, 2)) for reading in self.readings]
 
     def figure(self, values: list[float]) -> dict[str, float]:
-        """A central value with its interval, from one value a reading."""
+        """Make a central value with its interval from one value per reading."""
         return {
             "energy_j": values[0],
             "low_j": min(values) * self.error[0],
@@ -54,14 +55,15 @@ def _array(joules: Joules) -> Array:
 
 
 def spread(values: Array) -> float | None:
-    """The standard deviation over recordings; one alone has none."""
+    """Return the standard deviation over recordings; None for one alone."""
     return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def to_json(e: Estimate, activity: Activity) -> dict[str, Any]:
-    """The estimate of one inference (mean over recordings, with their standard deviation), and of
-    everything that it is made of. The interval is that of the estimator's assumptions;
-    docs/energy.md lists the keys.
+    """Report the estimate of one inference and of everything that it is made of.
+
+    Figures are means over recordings, with their standard deviation. The interval is that of the
+    estimator's assumptions. docs/energy-reference.md lists the keys.
     """
     samples = e.per_sample()
     arrays = [_array(reading) for reading in e.readings]

@@ -1,5 +1,6 @@
-"""What the ONNX file takes on this machine's processor: measured where the kernel shows energy
-counters, otherwise unknown with the reason.
+"""Energy of the ONNX file on this machine's processor.
+
+It is measured where the kernel shows energy counters, otherwise unknown, with the reason.
 """
 
 from pathlib import Path
@@ -33,10 +34,11 @@ def measure_onnx(
     seconds: float = SECONDS,
     powercap: Path = POWERCAP,
 ) -> dict[str, Any]:
-    """Joules of one inference in a batch of frames uint8 [N, T, 2, H, W], with low and high; None
-    and a reason where they cannot be measured.
+    """Measure the joules of one inference in a batch of frames uint8 [N, T, 2, H, W], with low and
+    high.
 
-    `engine`: the bundle's, opened as "onnx". Takes about twice `seconds` where there are counters.
+    They are None, with a reason, where they cannot be measured. `engine`: the bundle's, opened as
+    "onnx". Takes about twice `seconds` where there are counters.
     """
     batch = frames[: batch_size(program, frames.shape[1])]
     found = measure_cpu(lambda: engine.run(batch), seconds, powercap)

@@ -1,4 +1,4 @@
-"""Counts by NeuroBench's names (2.3.0), for comparison with its leaderboards. Operations, no
+"""Counts by NeuroBench's names (2.3.0), for comparison with its leaderboards: operations, no
 joules.
 """
 
@@ -12,9 +12,9 @@ from tmkt.program.model import INPUT
 
 
 def neurobench(activity: Activity) -> dict[str, Any]:
-    """NeuroBench's results as JSON: operations a recording of all its steps, and shares of one.
+    """Report NeuroBench's results: operations per recording over all its steps, and shares of one.
 
-    `Effective_ACs` and `Effective_MACs` leave out weights of zero; operations on graded input
+    `Effective_ACs` and `Effective_MACs` leave out weights of zero. Operations on graded input
     (counts above 1 are possible) are MACs. Pooling counts in the unrolled form; NeuroBench itself,
     on the float network, takes a convolution behind average pooling for MACs.
     """

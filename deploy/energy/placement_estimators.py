@@ -1,5 +1,6 @@
-"""Estimators that need a placement: Loihi 1 with its hops, Loihi 2 scaled from a measured board,
-and what a chip takes while it waits.
+"""Estimators that need a placement.
+
+Loihi 1 with its hops, Loihi 2 scaled from a measured board, and the static power of both.
 """
 
 import numpy as np
@@ -17,9 +18,7 @@ NO_IO = (
 
 
 def calibrated(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
-    """Loihi 1 as SANA-FE calibrated it on silicon, under the placement of `tmkt fit`
-    (`calibrated.cost`).
-    """
+    """Estimate Loihi 1 as SANA-FE calibrated it on silicon (`calibrated.cost`)."""
     assert on.parts_j is not None
     parts = {name: Joules(part) for name, part in on.parts_j.items()}
     total = parts["synapse"] + parts["soma"] + parts["network"]
@@ -48,21 +47,23 @@ def calibrated(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
         )
     error = (c["low_factor"], c["high_factor"])
     return Estimate(
-        CALIBRATED,
-        c.device,
-        activity.layers,
-        (total,),
-        includes,
-        tuple(excludes),
-        c.source,
-        error,
-        parts,
+        estimator=CALIBRATED,
+        device=c.device,
+        places=activity.layers,
+        readings=(total,),
+        includes=includes,
+        excludes=tuple(excludes),
+        source=c.source,
+        error=error,
+        parts=parts,
     )
 
 
 def pilotnet(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
-    """Loihi 2 by scaling the one spiking network whose power Intel published with its activity: no
-    energy of an operation is known.
+    """Estimate Loihi 2 by scaling the one spiking network whose power Intel published with its
+    activity.
+
+    No energy of a single operation is known.
     """
     all_in = JoulesPer(c["all_in_synop"], Synops) * Synops(activity.each("synops"))
     by_layer = np.array([on.placement.by_name[name].cores for name in activity.layers], np.float64)
@@ -87,18 +88,18 @@ def pilotnet(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
     )
     centre = all_in.scaled(0.5) + (short + long).scaled(0.25)
     return Estimate(
-        c.estimator,
-        c.device,
-        activity.layers,
-        (centre, all_in, short, long),
-        includes,
-        excludes,
-        c.source,
+        estimator=c.estimator,
+        device=c.device,
+        places=activity.layers,
+        readings=(centre, all_in, short, long),
+        includes=includes,
+        excludes=excludes,
+        source=c.source,
     )
 
 
 def static(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
-    """What the chips take for as long as an inference lasts, whatever runs on them."""
+    """Estimate the static power of the chips for as long as an inference lasts."""
     chips, cores = on.placement.chips, on.placement.cores
     gated = "core_low" in c.values
     low = Watts(c["core_low"] * cores if gated else c["chip_low"] * chips)
@@ -128,13 +129,13 @@ def static(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
         "the spread over recordings (sd_j)",
     )
     return Estimate(
-        c.estimator,
-        c.device,
-        ("chip",),
-        (centre, short, long),
-        includes,
-        excludes,
-        c.source,
+        estimator=c.estimator,
+        device=c.device,
+        places=("chip",),
+        readings=(centre, short, long),
+        includes=includes,
+        excludes=excludes,
+        source=c.source,
         always_on=(low, high),
     )
 

@@ -1,5 +1,5 @@
-"""Energy of this machine's processor while something runs: measured, by the counters of Linux's
-powercap (RAPL), where the kernel shows them.
+"""Energy of this machine's processor, measured by the counters of Linux's powercap (RAPL) while
+something runs.
 """
 
 import time
@@ -16,12 +16,12 @@ POLL_S = 10.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Joules of one run above idle, and idle watts; None with the `reason` where they could not be
+    """Joules of one run above idle, and idle watts; None with the `reason` where they cannot be
     measured.
 
-    `low_j`, `high_j`: the idle power taken before and taken after, either way around, so that drift
-    shows. Counted are the processor packages (with what the kernel counts in them), for all that
-    runs on the machine; memory, disks and power supply are not.
+    `low_j` and `high_j` come from the idle power before and after, so that drift shows. The
+    processor packages are counted (with what the kernel counts in them), for all that runs on the
+    machine; memory, disks and power supply are not.
     """
 
     energy_j: float | None
@@ -39,7 +39,9 @@ class _Zone:
 
 
 class _Meter:
-    """Joules since it was made, over all packages. A counter that falls has wrapped once."""
+    """Counter of joules over all packages since it was made. A package's counter that falls has
+    wrapped once.
+    """
 
     def __init__(self, zones: list[_Zone]) -> None:
         self._zones = zones
@@ -60,8 +62,10 @@ def _number(path: Path) -> int:
 
 
 def _zones(powercap: Path) -> list[_Zone] | str:
-    """The packages (`intel-rapl:N`, on AMD too; not their parts `intel-rapl:N:M`, which they
-    contain), or why there are none to read.
+    """List the packages, or say why there are none to read.
+
+    They are called `intel-rapl:N`, on AMD too. Their parts `intel-rapl:N:M` are contained in them
+    and left out.
     """
     if not powercap.is_dir():
         return (
@@ -86,18 +90,18 @@ def _zones(powercap: Path) -> list[_Zone] | str:
                 f"{path}/energy_uj: {what}; only root may read it unless the administrator allows"
                 " it (chmod a+r)"
             )
-    return (
-        zones
-        or f"{powercap}: no zone is called package-N; the kernel shows no counter of a processor package"
+    return zones or (
+        f"{powercap}: no zone is called package-N; the kernel shows no counter of a processor"
+        " package"
     )
 
 
 def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWERCAP) -> Measured:
-    """Runs `run` again and again for `seconds`, and measures what one run takes above the idle
+    """Call `run` again and again for `seconds`, and measure the energy of one call above the idle
     machine.
 
-    The machine is left idle for half as long before and after: the energy is the mean of what
-    either idle power gives, the interval the two. A run should take less than a minute, else a
+    The machine is left idle for half as long before and after. The energy is the mean of what
+    either idle power gives, and the interval the two. A call should take less than a minute, else a
     counter may wrap unseen. What else runs on the machine is measured with it.
     """
     zones = _zones(powercap)

@@ -1,4 +1,4 @@
-"""What `tmkt energy` reports: one counted run, and what each estimator makes of it.
+"""Report of `tmkt energy`: every estimator on one counted run.
 
 Estimators differ by orders of magnitude on the same counts (measured on one network: 1.5 uJ to 3.4
 mJ), so no number stands alone.
@@ -36,7 +36,7 @@ PLACED: dict[str, Callable[[Activity, ChipActivity, Constants], Estimate]] = {
 
 
 def devices() -> list[str]:
-    """The names of the devices that an estimator of energy knows."""
+    """List the devices that an estimator of energy knows."""
     return [
         name
         for name in described()
@@ -45,7 +45,7 @@ def devices() -> list[str]:
 
 
 def check_device(name: str) -> None:
-    """InputError, with the nearest name, for a device that no estimator knows."""
+    """Raise InputError, with the nearest name, for a device that no estimator knows."""
     if name not in devices():
         raise InputError(
             f"device {name!r}: unknown, known are {', '.join(devices())}{nearest(name, devices())}"
@@ -55,8 +55,9 @@ def check_device(name: str) -> None:
 def estimates(
     activity: Activity, chosen: Sequence[str]
 ) -> tuple[list[Estimate], list[dict[str, str]]]:
-    """Every estimator of the devices, in their order, then the proxies; and those that give
-    nothing, with the reason.
+    """Apply every estimator of the devices, in their order, then the proxies.
+
+    Also returns the estimators that give nothing, with the reason.
     """
     found: list[Estimate] = []
     unknown: list[dict[str, str]] = []
@@ -74,7 +75,7 @@ def estimates(
 
 
 def ann_comparisons(activity: Activity, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """The network against its bit-matched ANN: on each chosen chip whose operations have known
+    """Compare the network with its bit-matched ANN: on each chosen chip whose operations have known
     costs, and by the published rule.
     """
     found = []
@@ -96,10 +97,11 @@ def energy(
     labels: NDArray[np.int64],
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """`tmkt energy`: runs frames uint8 [N, T, 2, H, W] with labels int64 [N] on the simulator.
-    docs/energy.md lists the report's keys.
+    """Run frames uint8 [N, T, 2, H, W] with labels int64 [N] on the simulator and report their
+    energy.
 
-    InputError for a device that no estimator knows. `progress` is told the samples done.
+    docs/energy-reference.md lists the report's keys. Raises InputError for a device that no
+    estimator knows. `progress` is called with the number of samples done.
     """
     for name in chosen:
         check_device(name)
@@ -107,7 +109,7 @@ def energy(
 
 
 def report(activity: Activity, chosen: Sequence[str]) -> dict[str, Any]:
-    """The report on a counted run."""
+    """Make the report of a counted run."""
     found, unknown = estimates(activity, chosen)
     return {
         "samples": activity.trace.samples,
@@ -122,7 +124,7 @@ def report(activity: Activity, chosen: Sequence[str]) -> dict[str, Any]:
 
 
 def _trace(activity: Activity) -> dict[str, Any]:
-    """The counts: means a recording, and what depends on each chip's placement."""
+    """Report the counts: means per recording, and what depends on the placement on each chip."""
     trace = {
         **activity.trace.to_json(),
         "active_updates_per_sample": float(activity.active.sum((1, 2)).mean()),

@@ -1,4 +1,4 @@
-"""The energy report as rows for a spreadsheet."""
+"""Energy report as rows of a spreadsheet."""
 
 import csv
 from pathlib import Path
@@ -25,8 +25,9 @@ FIGURES = ("energy_j", "low_j", "high_j")
 
 
 def rows(report: dict[str, Any], bundle: str) -> list[dict[str, Any]]:
-    """A row a figure, each with its interval, what it leaves out and its source. `of`: inference,
-    second, layer, part, class or step.
+    """Make a row per figure, each with its interval, what it leaves out and its source.
+
+    `of`: inference, second, layer, part, class or step.
     """
     found = []
     for e in report["estimates"]:
@@ -54,7 +55,7 @@ def rows(report: dict[str, Any], bundle: str) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, report: dict[str, Any], bundle: str) -> None:
-    """Writes `rows`; an unknown value is an empty cell. InputError where the disk refuses."""
+    """Write `rows` as CSV; an unknown value is an empty cell. InputError where the disk refuses."""
     with writing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -1,7 +1,7 @@
-"""Quantities with their units as types: energy an operation times operations of another kind is an
-error, not a number.
+"""Quantities with their units as types.
 
-A value is a float or an array of floats; the type says what it counts.
+Energy per operation times a count of another kind of operation is an error, not a number. A value
+is a float or an array of floats; the type says what it counts.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class _Quantity:
         return type(self)(self.value - other.value) if type(other) is type(self) else NotImplemented
 
     def scaled(self, factor: Value) -> Self:
-        """As much of the same, times a number without a unit."""
+        """Multiply by a number without a unit."""
         if not isinstance(factor, int | float | np.ndarray):
             raise TypeError(
                 f"{type(self).__name__} scaled by {type(factor).__name__}, expected a number"
@@ -48,7 +48,7 @@ class Watts(_Quantity):
 
 
 class Count(_Quantity):
-    """How many of something."""
+    """Number of something."""
 
 
 class Spikes(Count):
@@ -56,7 +56,7 @@ class Spikes(Count):
 
 
 class Synops(Count):
-    """Synaptic operations: a spike that meets a synapse."""
+    """Synaptic operations: a spike arriving at a synapse."""
 
 
 class Updates(Count):
@@ -79,8 +79,9 @@ C = TypeVar("C", bound=Count)
 
 
 class JoulesPer(Generic[C]):
-    """What one operation of a kind costs: `JoulesPer(23.6e-12, Synops)`. Its product with that kind
-    is energy, with anything else an error.
+    """Energy of one operation of a kind: `JoulesPer(23.6e-12, Synops)`.
+
+    Its product with that kind is energy, with anything else an error.
     """
 
     def __init__(self, joules: Value, kind: type[C]) -> None:

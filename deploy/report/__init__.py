@@ -1,3 +1,3 @@
-"""The report: everything that tmkt knows of a run or a bundle, as one JSON object and as one page
-that needs nothing else. docs/report.md.
+"""Report of a run or a bundle, as one JSON object and as one page that needs nothing else:
+docs/report.md.
 """

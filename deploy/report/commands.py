@@ -1,4 +1,4 @@
-"""The commands that make a report's figures again."""
+"""Commands that make a report's figures again."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ OWN_IMAGES = ("digits",)  # data sets that bring their images
 
 
 def commands(bundle: Bundle, data: Path | None) -> list[dict[str, str]]:
-    """What each step of the pipeline does and its command line. `recipe.toml` is the report's own;
-    DATA stands for a folder not known.
+    """List each step of the pipeline with its command line.
+
+    `recipe.toml` is the report's own; DATA stands for a folder that is not known.
     """
     origin: dict[str, Any] = bundle.manifest["origin"]
     folder = _folder(data)
@@ -42,7 +43,7 @@ def commands(bundle: Bundle, data: Path | None) -> list[dict[str, str]]:
 
 
 def _training(bundle: Bundle, data: Path | None) -> tuple[list[tuple[str, str]], str]:
-    """What trains the run, and how `tmkt export` is told the bits."""
+    """Return the commands that train the run, and the option that tells `tmkt export` the bits."""
     origin: dict[str, Any] = bundle.manifest["origin"]
     recipe = origin["recipe"]
     train = train_command(origin["dataset"], bool(origin["images_trained_on"]), data)["command"]
@@ -51,9 +52,8 @@ def _training(bundle: Bundle, data: Path | None) -> tuple[list[tuple[str, str]],
         bits = [str(entry.get("bits")) for entry in bundle.manifest["quantisation"]]
         each = "".join(set(bits)) if len(set(bits)) == 1 else ",".join(bits)
         return [("train", train)], "" if each == "8" else f" --bits {each}"
-    steps = recipe["train"][
-        "steps"
-    ]  # recipe.toml tells this and the rest; a run on integers goes on from another, START
+    # recipe.toml tells the steps and the rest; a run on integers goes on from another, START
+    steps = recipe["train"]["steps"]
     if qat["transfer"] == 0:
         return [], f" --bits {qat['bits']} --finetune {steps}"
     return [
@@ -65,7 +65,7 @@ def _training(bundle: Bundle, data: Path | None) -> tuple[list[tuple[str, str]],
 
 
 def train_command(dataset: str, images: bool, data: Path | None) -> dict[str, str]:
-    """How the run is made from the report's recipe."""
+    """Return the command that trains the run from the report's recipe."""
     static = " --static IMAGES" if images and dataset not in OWN_IMAGES else ""
     return {
         "what": "train",
@@ -78,5 +78,5 @@ def _folder(data: Path | None) -> str:
 
 
 def quoted(text: str) -> str:
-    """A word for a shell of any system."""
+    """Quote a word for a shell of any system."""
     return f'"{text}"' if " " in text else text

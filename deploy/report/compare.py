@@ -1,4 +1,4 @@
-"""Two reports side by side, over the same recordings."""
+"""Comparison of two reports over the same recordings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tmkt.console import joules, joules_with_interval, percent
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.deploy.report.page import write
-from tmkt.deploy.report.tables import DASH, Table, count
+from tmkt.deploy.report.table import DASH, Table, count
 
 Report = dict[str, Any]
 Predictions = NDArray[np.int64] | None
@@ -19,10 +19,10 @@ Predictions = NDArray[np.int64] | None
 def compare(
     first: Report, second: Report, answers: tuple[Predictions, Predictions], labels: Predictions
 ) -> Report:
-    """What two reports differ in: `first` and `second` as they are, and `accuracy`, `recipe` and
-    `energy` of both.
+    """Compare two reports: both as they are, and their `accuracy`, `recipe` and `energy` side by
+    side.
 
-    `answers` and `labels` int64 [N] over the same recordings; None where none were given.
+    `answers` and `labels`: int64 [N] over the same recordings, None where none were given.
     `accuracy`: recordings that only one of them has right, and the exact two-sided p-value of
     McNemar's test that both are equally often right. `recipe`: settings that differ. `energy`:
     central values by estimator and their ratio, second over first.
@@ -48,7 +48,7 @@ def compare(
 
 
 def _settings(recipe: str | None) -> dict[str, str]:
-    """A recipe's lines by "section.key"."""
+    """Split a recipe into its values by "section.key"."""
     found, section = {}, ""
     for line in (recipe or "").splitlines():
         if line.startswith("["):
@@ -96,16 +96,14 @@ def _figures(e: dict[str, Any]) -> dict[str, float]:
 
 
 def names(comparison: Report) -> list[str]:
-    """What the two are called in tables: their folders, or all of the paths where those are the
-    same.
-    """
+    """Name the two in tables: by their folders, or by the whole paths where those are the same."""
     given = [comparison[side]["name"] for side in ("first", "second")]
     short = [Path(name).name for name in given]
     return short if short[0] != short[1] else given
 
 
 def tables(comparison: Report) -> dict[str, Table]:
-    """The tables of the page, by id."""
+    """Make the tables of the page, by id."""
     sides = [comparison["first"], comparison["second"]]
     columns = names(comparison)
     found = [
@@ -211,7 +209,7 @@ FIGURES: list[tuple[str, Callable[[Report], str]]] = [
 
 
 def write_comparison(path: Path, comparison: Report) -> None:
-    """Writes the page of two reports. InputError where the disk refuses."""
+    """Write the page of two reports. InputError where the disk refuses."""
     trained = [comparison[side]["training"] for side in ("first", "second")]
     curves = [{} if of is None else of["curves"] for of in trained]
     metrics = [

@@ -1,5 +1,6 @@
-"""Collects what a report says: one dictionary, which is `tmkt report --json`; every table and plot
-of the page is made of it alone.
+"""Contents of a report: one dictionary, which is `tmkt report --json`.
+
+Every table and plot of the page is made of it alone.
 """
 
 import platform
@@ -30,13 +31,14 @@ from tmkt.program.model import Program
 from tmkt.recipe import dump_recipe
 from tmkt.runs import MODEL, Run
 
-LIBRARIES = ("numpy", "numba", "onnxruntime")  # that decide the figures of a deployment
+# Their versions may change the figures of a deployment.
+LIBRARIES = ("numpy", "numba", "onnxruntime")
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Recordings of a split, read: frames uint8 [N, T, 2, H, W], labels int64 [N]. `data` is their
+    """Recordings of a split with frames uint8 [N, T, 2, H, W] and labels int64 [N]; `data` is their
     folder.
     """
 
@@ -49,11 +51,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a deployment is reported: engines for the parity, devices for cores and energy,
-    points of accuracy that may be lost.
+    """Options of a report: engines for parity, devices for cores and energy, points of accuracy
+    that may be lost.
 
-    `parity` and `energy` are reports that were made already, over the same recordings; they are
-    taken as they are.
+    `parity` and `energy` are reports that were made before over the same recordings; they are used
+    as they are.
     """
 
     engines: Sequence[str] = ("simulator", "onnx", "float")
@@ -71,14 +73,14 @@ def gather(
     name: str,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
-    """The report of a bundle, of the run that it was made from where that is given, and over
-    recordings where they are given; beside it the simulator's answers int64 [N], None without
-    recordings.
+    """Make the report of a bundle, of the run that it was made from if given, and over recordings
+    if given.
 
-    Keys are listed in docs/report.md; what is not known is None. The same input gives the same
-    report: it holds no times. Raises InputError as the parts do: for an engine or a device that is
-    not known or not installed. `progress` is told the recordings done, of all, by each part in
-    turn.
+    Also returns the simulator's answers, int64 [N], or None without recordings.
+
+    docs/report.md lists the keys; what is not known is None. The report holds no times, so the same
+    input gives the same report. Raises InputError for an engine or a device that is not known or
+    not installed. `progress` is called with (recordings done, recordings) by each part in turn.
     """
 
     def tell(done: int, total: int) -> None:
@@ -123,8 +125,9 @@ def gather(
 
 
 def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
-    """The report of a run whose network does not become integers, for the reason `refused`: the
-    same keys, what a bundle knows None or empty.
+    """Make the report of a run whose network does not become integers, for the reason `refused`.
+
+    It has the same keys; what only a bundle knows is None or empty.
     """
     info, data = run.info, run.recipe.data
     contract = {
@@ -164,7 +167,7 @@ def _done(tell: Progress, samples: Samples) -> Callable[[int], None]:
 
 
 def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
-    """The resolved recipe as TOML; None for a bundle that was made of no run."""
+    """Return the resolved recipe as TOML; None for a bundle that no run was exported to."""
     if run is not None:
         return dump_recipe(run.recipe)
     known = origin.get("recipe")
@@ -179,7 +182,7 @@ def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
 
 
 def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict[str, Any]:
-    """That of `tmkt evaluate`, without the time, which is another every time."""
+    """Make the report of `tmkt evaluate` without the time, which differs from run to run."""
     found = evaluate(
         REFERENCE, bundle.program.classes, answers_of(measured), samples.labels
     ).to_json()
@@ -188,7 +191,7 @@ def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict
 
 
 def network(program: Program) -> list[dict[str, Any]]:
-    """The layers: name, shape, neurons, what feeds them, and the number of their weights."""
+    """List the layers: name, shape, neurons, sources, and the number of weights."""
     return [
         {
             "name": layer.name,
@@ -212,8 +215,8 @@ def _synapse(synapse: Any) -> str:
 
 
 def rates(measured: Measurement) -> list[dict[str, Any]]:
-    """What every layer does in a recording: mean spikes, their share of all neurons and steps, and
-    synaptic operations.
+    """List what every layer does in a recording: spikes, spikes per neuron and step, and synaptic
+    operations.
     """
     trace, found = measured.trace.to_json(), []
     for layer in trace["layers"]:
@@ -253,7 +256,7 @@ def _parity(
 
 
 def _fit(bundle: Bundle, name: str, samples: Samples | None, tell: Progress) -> dict[str, Any]:
-    """That of `tmkt fit`, and the mesh that its cores lie on."""
+    """Make the report of `tmkt fit`, with the mesh that its cores lie on."""
     device = load_device(name)
     done = None if samples is None else _done(tell, samples)
     found = fit(

@@ -1,4 +1,4 @@
-"""The report as one HTML file: no server, no network, at most 5 MB."""
+"""Report as one HTML file: no server, no network, at most 5 MB."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,17 @@ from markupsafe import Markup
 
 from tmkt.console import joules, percent
 from tmkt.deploy.report import plots, quantisation
-from tmkt.deploy.report.tables import count, divergence, metric, tables
+from tmkt.deploy.report.table import count
+from tmkt.deploy.report.tables import divergence, metric, tables
 from tmkt.files import writing
 
-# bytes of the report's JSON in the page; a larger one (thousands of classes or steps) is left to
-# --json
+# Bytes of the report's JSON in the page. A larger one (thousands of classes or steps) is left to
+# --json.
 MOST_EMBEDDED = 1_000_000
 
 
 def environment() -> Environment:
-    """Templates that escape everything that is no markup of ours, and fail on a name that is not
-    there.
-    """
+    """Make the templates' environment: it escapes text and fails on unknown names."""
     env = Environment(
         loader=PackageLoader("tmkt.deploy.report"),
         autoescape=True,
@@ -45,14 +44,14 @@ def environment() -> Environment:
 
 
 def embedded(value: Any) -> Markup:
-    """JSON for a script element: no text in it can end the element."""
+    """Format JSON for a script element, so that no text in it can end the element."""
     return Markup(
         json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     )
 
 
 def energy_rows(*reports: dict[str, Any]) -> list[tuple[str, list[dict[str, float]]]]:
-    """For `plots.intervals`: a row an estimator, a figure a report that has it."""
+    """Make the rows of `plots.intervals`: a row per estimator, a figure per report that has it."""
     names = dict.fromkeys(
         (e["estimator"], e["device"]) for report in reports for e in report["estimates"]
     )
@@ -72,8 +71,9 @@ def energy_rows(*reports: dict[str, Any]) -> list[tuple[str, list[dict[str, floa
 
 
 def write_page(path: Path, report: dict[str, Any], player: dict[str, Any] | None) -> None:
-    """Writes the page of a report; `player` is what `samples.pack_samples` gives. InputError where
-    the disk refuses.
+    """Write the page of a report; `player` is what `samples.pack_samples` returns.
+
+    InputError where the disk refuses.
     """
     shown = {
         "report": report,
@@ -85,7 +85,7 @@ def write_page(path: Path, report: dict[str, Any], player: dict[str, Any] | None
 
 
 def write(path: Path, template: str, values: dict[str, Any]) -> None:
-    """Writes a template's page. The same values give the same bytes."""
+    """Write a template's page. The same values give the same bytes."""
     text = environment().get_template(template).render(values)
     with writing(path) as beside:
         beside.write_text(text, encoding="utf-8")

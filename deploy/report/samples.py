@@ -1,6 +1,4 @@
-"""Sample recordings for the player: their events, every layer's spikes, and the read-out step by
-step, packed for the page.
-"""
+"""Recordings for the page's player: events, spikes of every layer, and the read-out by step."""
 
 import json
 import math
@@ -20,21 +18,20 @@ from tmkt.program.model import Layer
 from tmkt.program.simulator.simulator import Simulator
 
 MOST_SAMPLES, MOST_WRONG = 12, 4
-# bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB
+# Bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB.
 MOST_PACKED = 2_400_000
-MOST_EVENTS = 60_000  # of a recording: with more, every second, third, ... is shown
-# of a layer and recording, before compression: of a larger layer, the first channels are shown
+# Of a recording with more events, every second, third, ... is shown.
+MOST_EVENTS = 60_000
+# Of a layer with more bytes per recording, before compression, the first channels are shown.
 MOST_SPIKE_BYTES = 60_000
-MOST_STEPS, MOST_READOUT = (
-    2_000,
-    150_000,
-)  # steps that are shown, and values of the read-out in them
+MOST_STEPS = 2_000  # that are shown
+MOST_READOUT = 150_000  # values of the read-out in them
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A recording as the network met it: `spikes` uint8 [T, *shape] by layer, `readout` int64 [T,
-    K] after every step.
+    """Activity on one recording: `spikes` uint8 [T, *shape] by layer, `readout` int64 [T, K] after
+    every step.
     """
 
     spikes: dict[str, NDArray[np.uint8]]
@@ -42,8 +39,9 @@ class Replay:
 
 
 def choose(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> list[int]:
-    """Which recordings are shown: up to MOST_WRONG wrong answers, then right ones, class after
-    class. In the order of the recordings.
+    """Choose the recordings to show, in their order.
+
+    Up to MOST_WRONG wrong answers, then right ones, class after class.
     """
     wrong = np.flatnonzero(labels != predictions)[:MOST_WRONG].tolist()
     right = np.flatnonzero(labels == predictions)
@@ -59,13 +57,13 @@ def choose(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> list[in
 
 
 def shown_steps(bundle: Bundle) -> int:
-    """How many of the steps the player shows: all, unless they are very many."""
+    """Return the number of steps that the player shows: all, unless they are very many."""
     return max(1, min(bundle.contract.bins, MOST_STEPS, MOST_READOUT // bundle.program.classes))
 
 
 def replay(simulator: Simulator, frames: NDArray[np.uint8]) -> Replay:
-    """Runs one recording, uint8 [T, 2, H, W], a step at a time: the membranes between the steps are
-    what a run as a whole does not show.
+    """Run one recording, uint8 [T, 2, H, W], step by step, which also gives the read-out between
+    the steps.
     """
     parts = []
     state = simulator.zero_state(1)
@@ -88,10 +86,10 @@ def replay(simulator: Simulator, frames: NDArray[np.uint8]) -> Replay:
 def pack_samples(
     bundle: Bundle, samples: Samples, predictions: NDArray[np.int64]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The report's entries for the chosen recordings (name, label, prediction, events, read-out),
-    and what the player needs beside.
+    """Make the report's entries of the chosen recordings and the data of the player.
 
-    As many as MOST_PACKED holds, one at least.
+    An entry has name, label, prediction, events and read-out. As many recordings are packed as
+    MOST_PACKED allows, at least one.
     """
     entries: list[dict[str, Any]] = []
     packed: list[dict[str, Any]] = []
@@ -131,7 +129,7 @@ def pack_samples(
 
 
 def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
-    """What is common to all samples."""
+    """Describe what all samples have in common."""
     last = bundle.program.layers[-1]
     unit = 64.0 * last.scale if last.scale and bundle.program.readout == "membrane" else 1.0
     kind = (
@@ -168,8 +166,9 @@ def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
 
 
 def _picture(layer: Layer) -> tuple[int, int, int]:
-    """(channels, rows, columns) of a layer's picture: a square, not all of it used, of neurons that
-    lie nowhere.
+    """Return (channels, rows, columns) of a layer's picture.
+
+    Neurons without places are drawn as a square that need not be full.
     """
     if len(layer.shape) == 3:
         channels, rows, columns = layer.shape
@@ -179,13 +178,15 @@ def _picture(layer: Layer) -> tuple[int, int, int]:
 
 
 def _channels(shape: tuple[int, ...], steps: int) -> int:
-    """How many of the channels are shown."""
+    """Return the number of channels that are shown."""
     return int(np.clip(8 * MOST_SPIKE_BYTES // (steps * shape[1] * shape[2]), 1, shape[0]))
 
 
 def _pack(events: Events, bundle: Bundle, shown: Replay, steps: int) -> dict[str, Any]:
-    """Steps between stamps as uint32, x and y as uint16, polarities as uint8, then bit-packed
-    spikes, layer by layer: one deflated block.
+    """Pack one recording into one deflated block.
+
+    It holds time differences as uint32, x and y as uint16, polarities as uint8, then bit-packed
+    spikes, layer by layer.
     """
     inside = events.t - events.t[0] < steps * bundle.contract.bin_us
     every = int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS))

@@ -1,43 +1,18 @@
-"""The report's tables: every cell is a figure of the report, as people read it."""
+"""Tables of a report's page."""
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
 from tmkt.console import joules, joules_with_interval, percent
 from tmkt.deploy.report.quantisation import layer_table
+from tmkt.deploy.report.table import DASH, Table, count
 
-MOST_CLASSES = 30  # of a confusion matrix; of more classes, the most frequent confusions are listed
+# Of more classes, the most frequent confusions are listed instead of a matrix.
+MOST_CLASSES = 30
 MOST_CONFUSIONS = 40
-WIDE = 40  # characters
-DASH = "–"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under columns."""
-
-    id: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def kind(self, column: int) -> str:
-        """ "figure" for a column without words, which is aligned right; "wide" for one of long text,
-        which wraps; else nothing.
-        """
-        cells = [row[column] for row in self.rows]
-        if any(len(cell) > WIDE for cell in cells):
-            return "wide"
-        return "" if any(re.search(r"[^\W\d_]{3}", cell) for cell in cells) else "figure"
-
-
-def count(value: float | None) -> str:
-    """A number of things: whole, with commas."""
-    return DASH if value is None else f"{value:,.0f}"
 
 
 def tables(report: dict[str, Any]) -> dict[str, Table]:
-    """All tables that the report has figures for, by id."""
+    """Make all tables that the report has figures for, by id."""
     found = [
         _training(report["training"]),
         _network(report),
@@ -70,8 +45,10 @@ def _training(training: dict[str, Any] | None) -> Table | None:
 
 
 def metric(name: str) -> str:
-    """A metric as people read it: "loss_ratio_perception" is the part "ratio perception" of the
-    loss, "spike_rates.conv1" a layer's rate.
+    """Name a metric for people.
+
+    "loss_ratio_perception" is the part "ratio perception" of the loss, "spike_rates.conv1" the rate
+    of a layer.
     """
     if "." in name:
         return name.replace("_", " ").replace("rates.", "rate: ").replace(".", ": ")
@@ -196,7 +173,7 @@ def _parity(reports: list[dict[str, Any]] | None) -> Table | None:
 
 
 def divergence(engine: dict[str, Any]) -> Table:
-    """Where an engine differs, layer by layer."""
+    """Make the table of an engine's mismatches by layer."""
     rows = []
     for layer in engine["layers"]:
         for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
@@ -274,7 +251,7 @@ def _energy(energy: dict[str, Any] | None) -> Table | None:
 
 
 def _energy_layers(energy: dict[str, Any] | None) -> Table | None:
-    """By layer, of the estimators that know layers; three at most."""
+    """Make the table by layer, of at most three estimators that know layers."""
     if energy is None or not energy["estimates"]:
         return None
     names = [layer["name"] for layer in energy["estimates"][0]["layers"]]

@@ -1,4 +1,4 @@
-"""What a run says of its training: its curves, its data and its result."""
+"""Training of a run as its report shows it: curves, data and result."""
 
 import json
 import math
@@ -6,15 +6,14 @@ from typing import Any
 
 from tmkt.runs import METRICS, Run
 
-MOST_POINTS = 400  # of a curve: more than a plot's pixels can tell apart
+MOST_POINTS = 400  # of a curve: a plot has fewer pixels
 
 
 def training(run: Run) -> dict[str, Any]:
-    """The method and its data, the test result and versions of run.json, and every metric of
-    metrics.jsonl as [step, value] pairs.
+    """Describe the training: method, data, test result and versions of run.json, and the curves.
 
-    Of a long training, every k-th row is kept, and the last. Values that are no finite numbers are
-    left out.
+    A curve has [step, value] pairs of a metric in metrics.jsonl. Of a long training, every k-th row
+    is kept, and the last. NaN and Inf are left out.
     """
     info, recipe = run.info, run.recipe
     return {
@@ -33,8 +32,9 @@ def training(run: Run) -> dict[str, Any]:
 
 
 def curves(run: Run) -> dict[str, list[list[float]]]:
-    """By metric, losses first: [step, value] pairs; the spike rate of a layer is
-    "spike_rates.conv1". Empty where the run's metrics.jsonl is gone.
+    """Return [step, value] pairs by metric, losses first.
+
+    The spike rate of a layer is "spike_rates.conv1". Empty where the run's metrics.jsonl is gone.
     """
     path = run.path / METRICS
     lines = (
@@ -51,7 +51,7 @@ def curves(run: Run) -> dict[str, list[list[float]]]:
 
 
 def _row(line: str) -> dict[str, float] | None:
-    """A line's finite numbers; None for one that was cut off."""
+    """Read the finite numbers of a line; None for a line that was cut off."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""tmkt energy."""
+"""Command tmkt energy."""
 
 from pathlib import Path
 from typing import Annotated

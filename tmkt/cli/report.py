@@ -1,4 +1,4 @@
-"""tmkt report."""
+"""Command tmkt report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ DEVICES = ("loihi1", "loihi2")
 
 @dataclass(frozen=True)
 class Opened:
-    """What a report is of: a bundle, the run that it was made from, or a run alone whose network
-    does not become integers, and why.
+    """Subject of a report: a bundle and its run, or a run alone and why its network does not become
+    integers.
     """
 
     name: str
@@ -104,7 +104,9 @@ def report(
 
 @contextmanager
 def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
-    """Of a run, a bundle is made for as long as it is looked at."""
+    """Open a run or a bundle; a run is exported to a bundle that lasts as long as the report is
+    made.
+    """
     from tempfile import TemporaryDirectory
 
     from tmkt.bundle import MANIFEST, sha256
@@ -147,7 +149,7 @@ def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
 def read_samples(
     bundle: "Bundle", recordings: "list[Recording]", data: Path, split: str
 ) -> "Samples":
-    """The recordings as the report takes them, with progress."""
+    """Read the recordings for a report, with progress."""
     from tmkt.datasets.reading import load_frames
     from tmkt.deploy.report.gather import Samples
 
@@ -161,7 +163,7 @@ def read_samples(
 def _gather(
     opened: Opened, samples: "Samples | None", wanted: "Wanted"
 ) -> "tuple[dict[str, Any], NDArray[np.int64] | None]":
-    """The report, and the answers to the recordings."""
+    """Make the report; also return the answers to the recordings."""
     from tmkt.deploy.report.gather import gather, of_run
 
     if opened.bundle is None:
@@ -181,7 +183,7 @@ def _gather(
 def write_report(
     opened: Opened, samples: "Samples | None", wanted: "Wanted", out: Path
 ) -> dict[str, Any]:
-    """Gathers a report, writes its page, and gives the report."""
+    """Make a report, write its page, and return the report."""
     from tmkt.deploy.report.page import write_page
     from tmkt.deploy.report.samples import pack_samples
 
@@ -238,7 +240,7 @@ def _write_two(
 def _shared(
     first: "Bundle", second: "Bundle", data: Path, split: str, limit: int
 ) -> "list[Recording]":
-    """The recordings that are in the split of both."""
+    """List the recordings that are in the split of both bundles."""
     from tmkt.datasets.splits import draw
 
     sets = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]

@@ -1,6 +1,8 @@
-"""Whether a stream's memory stays flat: synthetic `.bin` records without end, through the reader,
-its check, the bins, a small network and the costs of its answers, all in a process of its own. An
-hour of stream is 10^9 events (`--long`); `make bench` runs a tenth of it.
+"""Memory of a long stream, which must stay flat.
+
+Synthetic `.bin` records without end go through the reader, its check, the bins, a small network and
+the costs of its answers, all in a process of its own. An hour of stream is 10^9 events (`--long`);
+`make bench` runs a tenth of it.
 """
 
 import io
@@ -161,7 +163,7 @@ def small_bundle() -> Bundle:
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes: resident now, and the most so far (Linux alone tells)."""
+    """Return bytes: resident now, and the most so far (Linux alone tells)."""
     kb = {
         line.split(":")[0]: int(line.split()[1])
         for line in Path("/proc/self/status").read_text().splitlines()

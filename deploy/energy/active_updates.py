@@ -10,7 +10,8 @@ from tmkt.deploy.fit.geometry import axes, tap_table
 from tmkt.deploy.fit.network import Connection, volume
 from tmkt.deploy.fit.placement import Placement
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
-from tmkt.program.simulator.simulator import Simulator, channels_first
+from tmkt.program.simulator.layout import channels_first
+from tmkt.program.simulator.simulator import Simulator
 
 Counts = NDArray[np.float64]
 Spikes = dict[str, NDArray[np.uint8]]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.onnx import OnnxEngine
 from tmkt.errors import InputError, nearest
-from tmkt.program.simulator.simulator import FAULTS, Simulator
+from tmkt.program.simulator.neurons import FAULTS
+from tmkt.program.simulator.simulator import Simulator
 
 ENGINES = ("simulator", "onnx")
 Frame = NDArray[np.uint8]

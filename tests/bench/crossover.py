@@ -31,8 +31,7 @@ def main() -> None:
         )
         program = Program((inputs, POOL * SIZE, POOL * SIZE), 1, (layer,), "spikes")
         [group] = groups_of(program, layer, layer.synapses[0], 1)
-        dense = group.shape.copy()
-        dense[Shape._fields.index("graded")] = 1  # counts are always multiplied
+        dense = group.shape._replace(graded=1)  # counts are always multiplied
         for spikes in SPIKES_A_SITE:
             values = (rng.random((4, (POOL * SIZE) ** 2 * inputs)) < spikes / POOL**2).astype(
                 np.uint8
@@ -57,7 +56,7 @@ def main() -> None:
 
 
 def _seconds(
-    values: NDArray[np.uint8], weight: NDArray[np.int8], shape: NDArray[np.int64], outputs: int
+    values: NDArray[np.uint8], weight: NDArray[np.int8], shape: Shape, outputs: int
 ) -> float:
     sums, touched = (
         np.zeros((len(values), SIZE**2 * outputs), np.int32),
@@ -66,7 +65,7 @@ def _seconds(
     best = float("inf")
     for _ in range(8):
         begin = time.thread_time()
-        deliver(values, weight, shape, False, sums, touched)
+        deliver(values, weight, np.array(shape), False, sums, touched)
         best = min(best, time.thread_time() - begin)
     return best
 

@@ -1,116 +1,40 @@
-"""What spikes add to the neurons' sums: the simulator's inner loops, exact in integers. synapses.py
-makes what they take.
+"""Inner loops of the simulator: add the weights of spiking inputs to the neurons' sums.
 
-Two ways to the same sums, chosen for each synapse and step. Event-driven: a neuron position picks
-the rows of weights of those source sites that spiked, so the cost follows the synaptic operations.
-Dense: it multiplies all rows, so the cost follows the layer; also where the input sends counts. All
-arrays have the channels last: a row of weights holds what one source site adds to all channels of a
-position.
+There are two ways to the same sums, chosen for each synapse and step. Event-driven: a neuron
+position picks the rows of weights of those source sites that spiked, so the cost follows the
+synaptic operations. Dense: it multiplies all rows, so the cost follows the layer; also where the
+input sends counts. All arrays have the channels last: a row of weights holds what one source site
+adds to all channels of a position. Both are exact in integers. synapses.py makes what they take.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from tmkt.kernels import inlined, kernel
+from tmkt.program.simulator.listing import Shape, Site, list_events, list_spikes, sum_pools
 from tmkt.program.simulator.simd import add_16, add_32, add_64, add_128, copy_8
 
 LANES = 16  # rows are padded to whole vectors of int16
 FLUSH = 256  # so many weights of 7 bits and sign fit int16: 256 * 127 < 2^15
-# spikes a site (pooled ones can have several) from which on the dense loop is the faster one
-# (docs/benchmarks.md)
+# Spikes a site (pooled ones can have several) from which on the dense loop is the faster one
+# (docs/benchmarks.md).
 DENSE_ABOVE = 1.75
-
-# an unsigned index needs no test for "from the end", which would keep the compiler from making
-# vector code
-Site = np.uintp
-
-# Eight spikes at a time: a product brings the lowest bits of the bytes of a word into its highest
-# byte (their sums never meet, so nothing carries), which finds the positions of the bytes that are
-# 1 in a table.
-_GATHER_BITS = np.uint64(sum(1 << (56 - 7 * i) for i in range(8)))
-_SET = np.zeros(256 * 8, np.int32)
-_COUNT = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
-for _byte in range(256):
-    _SET[8 * _byte : 8 * _byte + _COUNT[_byte]] = [bit for bit in range(8) if _byte >> bit & 1]
+_FIELDS = len(Shape._fields)
 
 
-@kernel
-def _list_events(
-    values: Any, size: Any, first: int, channels: int, pool: int, entries: Any, begin: Any
-) -> int:
-    """Lists the spiking sites of one step in rows of pooled positions; gives their number.
+class Window(NamedTuple):
+    """Kernel of a synapse, over `inputs` channels of its source.
 
-    A site's entry is column * channels + channel, those of column x in row y begin at begin[y, x];
-    pooled sites that spiked twice are listed twice. Every site is written and the next one
-    overwrites it unless it spiked: without a branch that is guessed wrong.
+    Inner loops get it instead of a whole `Shape`, whose 26 numbers slow them down (measured).
     """
-    width, all_channels = size
-    rows, columns = begin.shape[0], begin.shape[1] - 1
-    n = 0
-    if (
-        pool == 1 and channels == all_channels
-    ):  # a row is one run: quicker where there are few channels
-        listed = np.empty(columns * channels + 1, np.int32)
-        for y in range(rows):
-            site = y * width * channels
-            for i in range(columns * channels):
-                entries[n] = i
-                listed[i] = n
-                n += values[Site(site + i)] != 0
-            listed[columns * channels] = n
-            for x in range(columns + 1):
-                begin[y, x] = listed[x * channels]
-        return n
-    for y in range(rows):
-        for x in range(columns):
-            begin[y, x] = n
-            for i in range(y * pool, (y + 1) * pool):
-                for j in range(x * pool, (x + 1) * pool):
-                    site = (i * width + j) * all_channels + first
-                    for c in range(channels):
-                        entries[n] = x * channels + c
-                        n += values[Site(site + c)] != 0
-        begin[y, columns] = n
-    return n
 
-
-@kernel
-def _list_spikes(
-    words: Any, size: Any, first: int, channels: int, pool: int, entries: Any, begin: Any
-) -> int:
-    """The same for values of 0 and 1 in channels that come in eights, `words` of eight values each."""
-    width, all_channels = size
-    rows, columns = begin.shape[0], begin.shape[1] - 1
-    n = 0
-    for y in range(rows):
-        for x in range(columns):
-            begin[y, x] = n
-            for i in range(y * pool, (y + 1) * pool):
-                for j in range(x * pool, (x + 1) * pool):
-                    word = ((i * width + j) * all_channels + first) >> 3
-                    for eight in range(channels >> 3):
-                        mask = np.int64((words[Site(word + eight)] * _GATHER_BITS) >> np.uint64(56))
-                        entry = np.int32(x * channels + 8 * eight)
-                        copy_8(_SET, mask << 3, entry, entries, n)
-                        n += _COUNT[mask]
-        begin[y, columns] = n
-    return n
-
-
-@kernel
-def _sum_pools(values: Any, size: Any, first: int, channels: int, pool: int, out: Any) -> None:
-    """Sums pool x pool windows of one step into out [rows, columns * channels] (int32)."""
-    width, all_channels = size
-    rows, columns = out.shape[0], out.shape[1] // channels
-    for y in range(rows):
-        out[y] = 0
-        for x in range(columns):
-            for i in range(y * pool, (y + 1) * pool):
-                for j in range(x * pool, (x + 1) * pool):
-                    site = (i * width + j) * all_channels + first
-                    for c in range(channels):
-                        out[y, x * channels + c] += values[Site(site + c)]
+    height: int
+    width: int
+    dilation_y: int
+    dilation_x: int
+    inputs: int
 
 
 @inlined
@@ -136,8 +60,9 @@ def _add_rows(
 def _multiply_rows(
     weight: Any, row: int, rows: int, width: int, values: Any, first: int, sums: Any
 ) -> None:
-    """sums [width] (int16 or int32) += values[first:first + rows] times as many rows of weight from
-    `row` on.
+    """sums [width] += values[first : first + rows] times the rows of weight from `row` on.
+
+    The sums are int16 or int32.
     """
     w = Site(width)
     whole = rows - rows % 4
@@ -182,134 +107,104 @@ def _flush(sums: Any, out: Any, at: int, count: int, factor: Any, add: bool) -> 
 
 
 @inlined
-def _pick(entries: Any, begin: Any, y: int, x: int, inputs: int, window: Any, picked: Any) -> int:
-    """Lists the rows of weights that the spikes in one window add; gives their number.
+def _pick(entries: Any, begin: Any, y: int, x: int, window: Any, picked: Any) -> int:
+    """List the rows of weights that the spikes in one window add; return their number.
 
     The window's first tap lies on row y, column x of the source.
     """
-    kernel_h, kernel_w, dilation_y, dilation_x = window
     rows, columns = begin.shape[0], begin.shape[1] - 1
-    span, spans = (
-        (kernel_w, 1) if dilation_x == 1 else (1, kernel_w)
-    )  # neighbouring columns lie in a row
+    # neighbouring columns lie in a row
+    span, spans = (window.width, 1) if window.dilation_x == 1 else (1, window.width)
     n = 0
-    for i in range(kernel_h):
+    for i in range(window.height):
         if 0 <= y < rows:
             for j in range(spans):
-                first = x + j * dilation_x
+                first = x + j * window.dilation_x
                 low, high = max(first, 0), min(first + span, columns)
                 if low < high:
                     start = begin[y, low]
                     size = begin[y, high] - start
-                    row = np.int32((i * kernel_w + j - first) * inputs)  # of an entry of column 0
-                    copy_8(
-                        entries, start, row, picked, n
-                    )  # in whole vectors, without asking for a few: what is too much is overwritten
+                    # the row of an entry of column 0
+                    row = np.int32((i * window.width + j - first) * window.inputs)
+                    # In whole vectors, without asking for a few: what is too much is overwritten.
+                    copy_8(entries, start, row, picked, n)
                     for k in range(8, size, 8):
                         copy_8(entries, start + k, row, picked, n + k)
                     n += size
-        y += dilation_y
+        y += window.dilation_y
     return n
 
 
 @kernel
-def _multiply(
-    multiplied: Any, y: int, x: int, inputs: int, window: Any, weight: Any, width: int, sums: Any
-) -> None:
+def _multiply(multiplied: Any, y: int, x: int, window: Any, weight: Any, sums: Any) -> None:
     """sums (int32) = all rows of weights in one window, times the source's values."""
-    kernel_h, kernel_w, dilation_y, dilation_x = window
-    rows, columns = multiplied.shape[0], multiplied.shape[1] // inputs
-    span, spans = (kernel_w, 1) if dilation_x == 1 else (1, kernel_w)
+    rows, columns = multiplied.shape[0], multiplied.shape[1] // window.inputs
+    span, spans = (window.width, 1) if window.dilation_x == 1 else (1, window.width)
     sums[:] = 0
-    for i in range(kernel_h):
+    for i in range(window.height):
         if 0 <= y < rows:
             for j in range(spans):
-                first = x + j * dilation_x
+                first = x + j * window.dilation_x
                 low, high = max(first, 0), min(first + span, columns)
                 if low < high:
-                    row = (i * kernel_w + j + low - first) * inputs
                     _multiply_rows(
-                        weight, row, (high - low) * inputs, width, multiplied[y], low * inputs, sums
+                        weight=weight,
+                        row=(i * window.width + j + low - first) * window.inputs,
+                        rows=(high - low) * window.inputs,
+                        width=sums.size,
+                        values=multiplied[y],
+                        first=low * window.inputs,
+                        sums=sums,
                     )
-        y += dilation_y
+        y += window.dilation_y
 
 
 @kernel
-def deliver(values: Any, weight: Any, s: Any, add: bool, out: Any, touched: Any) -> None:
-    """Adds one group of a synapse to the sums of a layer, over the steps of `values`.
+def deliver(values: Any, weight: Any, shape: Any, add: bool, out: Any, touched: Any) -> None:
+    """Add one group of a synapse to the sums of a layer, over the steps of `values`.
 
-    `values` uint8 [T, sites]; `weight` int8, flat: rows of `width`; `s`: `Shape` as int64. `add` to
-    what `out` int32 [T, positions * channels] holds, or write. `touched` uint8 [T, positions,
-    blocks], or of no blocks: is set where a spike arrives.
+    `values`: uint8 [T, sites]. `weight`: int8, flat: rows of `width`. `shape`: a `Shape` as int64
+    array. `add`: add to what `out` int32 [T, positions * channels] holds, or overwrite it.
+    `touched`: uint8 [T, positions, blocks], or of no blocks: is set where a spike arrives.
     """
-    height, source_w, source_channels, first, inputs, pool, graded = (
-        s[0],
-        s[1],
-        s[2],
-        s[3],
-        s[4],
-        s[5],
-        s[6],
-    )
-    out_h, out_w, kernel_h, kernel_w, stride_y, stride_x = s[7], s[8], s[9], s[10], s[11], s[12]
-    pad_y, pad_x, dilation_y, dilation_x = s[13], s[14], s[15], s[16]
-    width, outputs, first_output, channels, first_block, blocks, shift, eights, narrow = (
-        s[17],
-        s[18],
-        s[19],
-        s[20],
-        s[21],
-        s[22],
-        s[23],
-        s[24],
-        s[25],
-    )
-    rows, columns = height // pool, source_w // pool
-    window = (kernel_h, kernel_w, dilation_y, dilation_x)
-    entries = np.empty(height * source_w * inputs + 8, np.int32)
+    s = Shape(*to_fixed_tuple(shape, _FIELDS))
+    window = Window(s.kernel_height, s.kernel_width, s.dilation_y, s.dilation_x, s.inputs)
+    rows, columns = s.source_height // s.pool, s.source_width // s.pool
+    entries = np.empty(s.source_height * s.source_width * s.inputs + 8, np.int32)
     begin = np.empty((rows, columns + 1), np.int32)
-    picked = np.empty(kernel_h * kernel_w * inputs * pool * pool + 8, np.int32)
-    sums, wide = np.zeros(width, np.int16), np.zeros(width, np.int32)
-    multiplied = np.empty((rows, columns * inputs), np.int32)
-    flat, factor = out.reshape(-1), np.int32(1 if narrow else 1 << shift)
+    picked = np.empty(s.kernel_height * s.kernel_width * s.inputs * s.pool * s.pool + 8, np.int32)
+    sums, wide = np.zeros(s.width, np.int16), np.zeros(s.width, np.int32)
+    multiplied = np.empty((rows, columns * s.inputs), np.int32)
+    flat, factor = out.reshape(-1), np.int32(1 if s.narrow else 1 << s.shift)
     for t in range(values.shape[0]):
-        if eights:
-            spiking = _list_spikes(
-                values[t].view(np.uint64),
-                (source_w, source_channels),
-                first,
-                inputs,
-                pool,
-                entries,
-                begin,
-            )
+        if s.eights:
+            spiking = list_spikes(values[t].view(np.uint64), s, entries, begin)
         else:
-            spiking = _list_events(
-                values[t], (source_w, source_channels), first, inputs, pool, entries, begin
-            )
-        dense = spiking > 0 and (graded or spiking > DENSE_ABOVE * rows * columns * inputs)
+            spiking = list_events(values[t], s, entries, begin)
+        many = spiking > DENSE_ABOVE * rows * columns * s.inputs
+        dense = spiking > 0 and (s.graded or many)
         if dense:
-            _sum_pools(values[t], (source_w, source_channels), first, inputs, pool, multiplied)
-        at = t * out_h * out_w * channels + first_output
-        y, x, column = -pad_y, -pad_x, 0
-        for position in range(out_h * out_w):
-            n = _pick(entries, begin, y, x, inputs, window, picked)
+            sum_pools(values[t], s, multiplied)
+        at = t * s.out_height * s.out_width * s.channels + s.first_output
+        y, x, column = -s.padding_y, -s.padding_x, 0
+        for position in range(s.out_height * s.out_width):
+            n = _pick(entries, begin, y, x, window, picked)
             if n and touched.shape[2]:
-                for block in range(first_block, first_block + blocks):
+                for block in range(s.first_block, s.first_block + s.blocks):
                     touched[t, position, block] = 1
             if dense:
-                _multiply(multiplied, y, x, inputs, window, weight, width, wide)
-                _flush(wide, flat, at, outputs, factor, add)
-            elif n and narrow:
-                _add_rows(weight, picked, 0, n, width, flat, at)
+                _multiply(multiplied, y, x, window, weight, wide)
+                _flush(wide, flat, at, s.outputs, factor, add)
+            elif n and s.narrow:
+                _add_rows(weight, picked, 0, n, s.width, flat, at)
             elif n:
                 for k in range(0, n, FLUSH):
-                    _add_rows(weight, picked, k, min(k + FLUSH, n), width, sums, 0)
-                    _flush(sums, flat, at, outputs, factor, add or k > 0)
+                    _add_rows(weight, picked, k, min(k + FLUSH, n), s.width, sums, 0)
+                    _flush(sums, flat, at, s.outputs, factor, add or k > 0)
             elif not add:
-                for i in range(outputs):
+                for i in range(s.outputs):
                     flat[Site(at + i)] = 0
-            at += channels
-            x, column = x + stride_x, column + 1
-            if column == out_w:
-                y, x, column = y + stride_y, -pad_x, 0
+            at += s.channels
+            x, column = x + s.stride_x, column + 1
+            if column == s.out_width:
+                y, x, column = y + s.stride_y, -s.padding_x, 0

@@ -1,142 +1,158 @@
-"""What a layer's neurons make of their sums in every step; tmkt/program/model.py states the rule."""
+"""Loops that update a layer's neurons by the rule in tmkt/program/arithmetic.py.
 
-from typing import Any
+Sums, spikes and states have one row of neurons a sample, in the simulator's own order: positions,
+then channels.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from tmkt.kernels import kernel
+from tmkt.kernels import inlined, kernel
+from tmkt.program import arithmetic
+from tmkt.program.arithmetic import DECAY_ONE, MEMBRANE_LIMIT, STATE_ONE, STATE_SHIFT
 
-WRAP = 2**23  # of the current: Lava leaves +2^23 as it is and wraps -2^23
-CLIP = 2**23 - 1  # of the membrane
+# Columns of `counts`: wraps of the current, clips of the membrane, values over the threshold of
+# neurons that do not fire, and active neurons.
+WRAPS, CLIPS, OVER, ACTIVE = range(4)
+FAULTS = {"current_wraps": WRAPS, "membrane_clips": CLIPS, "readout_over_threshold": OVER}
+
+_wrap = inlined(arithmetic.wrap)
+_clip = inlined(arithmetic.clip)
+
+
+class Neurons(NamedTuple):
+    """Numbers of a layer's neurons, for `update`; kept: 4096 minus the decay."""
+
+    threshold: int
+    voltage_kept: int
+    current_kept: int
+    fires: bool
+
+
+class MemorylessNeurons(NamedTuple):
+    """Numbers of a layer's neurons, for `update_memoryless`.
+
+    `threshold`: in units of the membrane. `share`: what the membrane keeps of 1. `per_sum`: units
+    of the membrane in one of a sum: 64, or 128 where the sums are of half weights.
+    """
+
+    threshold: float
+    share: float
+    per_sum: float
+    fires: bool
+
+
+_INTEGERS, _FLOATS = len(Neurons._fields), len(MemorylessNeurons._fields)
 
 
 @kernel
-def _active(touched: Any, unbiased: Any, u: Any, v: Any) -> int:
-    """How many neurons have something to do in a step: a bias, or a membrane or current other than
-    zero, or input.
+def _active(touched: Any, bias: Any, u: Any, v: Any) -> int:
+    """Count the neurons that have something to do in a step.
+
+    These have a bias, a membrane or current other than zero, or input. `touched` has one entry a
+    block of neighbours, which is 0 if no input reached them.
     """
-    flat = touched.reshape(
-        -1
-    )  # one entry a block of neighbours: those that input did not reach can be idle
+    flat = touched.reshape(-1)
     per_block = v.size // max(flat.size, 1)
     idle = 0
     for block in range(flat.size):
         if flat[block] == 0:
             found: Any = np.int32(0)
             for i in range(block * per_block, (block + 1) * per_block):
-                found += unbiased[i] & (v[i] == 0) & (u[i] == 0)
+                found += np.int32((bias[i] == 0) & (v[i] == 0) & (u[i] == 0))
             idle += found
     return int(v.size) - idle
 
 
 @kernel
 def update(
-    a: Any,
-    touched: Any,
-    spikes: Any,
-    unbiased: Any,
-    bias: Any,
-    threshold: int,
-    voltage_kept: int,
-    current_kept: int,
-    fires: bool,
-    u: Any,
-    v: Any,
-    counts: Any,
+    numbers: Any, bias: Any, sums: Any, touched: Any, spikes: Any, u: Any, v: Any, counts: Any
 ) -> None:
-    """The rule as it stands, for any layer: sums a int32 [S, T, N], spikes uint8 [S, T, N], state u
-    and v int32 [S, N].
+    """Update any layer's neurons, over T steps of S samples.
 
-    tz(x * kept / 4096) is taken in doubles: the product has fewer than 53 bits, the division is by
-    a power of two and the cast rounds toward zero, so it is exact. `touched` uint8 [S, T,
-    positions, blocks]: which neurons got input; `unbiased` int32 [N]: 1 for the neurons without a
-    bias, the only ones that can be idle. `counts` int64 [S, 4]: wraps of the current, clips of the
-    membrane, values over the threshold, active neurons.
+    `numbers`: `Neurons` as int64 array. `bias`: int32 [N]. `sums`: int32 [S, T, N]. `touched`:
+    uint8 [S, T, positions, blocks], 1 where input arrived. Writes `spikes` uint8 [S, T, N] and the
+    state `u` and `v` int32 [S, N]; adds to `counts` int64 [S, 4].
+
+    tz(x * kept) is taken in doubles as x * (kept / 4096): the product has fewer than 53 bits, the
+    division is by a power of two and the cast rounds toward zero, so it is exact.
     """
-    keep_u, keep_v = current_kept / 4096, voltage_kept / 4096
-    top = threshold << 6
-    for n in range(a.shape[0]):
-        current, membrane = u[n] if current_kept else np.zeros(v.shape[1], np.int32), v[n]
-        for t in range(a.shape[1]):
-            counts[n, 3] += _active(touched[n, t], unbiased, current, membrane)
-            sums, fired = a[n, t], spikes[n, t]
+    neurons = Neurons(*to_fixed_tuple(numbers, _INTEGERS))
+    keep_u, keep_v = neurons.current_kept / DECAY_ONE, neurons.voltage_kept / DECAY_ONE
+    threshold, fires = neurons.threshold << STATE_SHIFT, neurons.fires != 0
+    for n in range(sums.shape[0]):
+        current, membrane = u[n] if neurons.current_kept else np.zeros(v.shape[1], np.int32), v[n]
+        for t in range(sums.shape[1]):
+            counts[n, ACTIVE] += _active(touched[n, t], bias, current, membrane)
+            a, fired = sums[n, t], spikes[n, t]
             wraps: Any = 0
             clips: Any = 0
             over: Any = 0
             for i in range(membrane.size):
-                summed = np.int32(np.int32(current[i] * keep_u) + (sums[i] << 6))
-                above, below = summed > WRAP, summed <= -WRAP
-                wraps += above | below
-                wrapped = np.int32(summed - 2 * WRAP * above + 2 * WRAP * below)
-                value = np.int32(np.int32(membrane[i] * keep_v) + wrapped + (bias[i] << 6))
-                clipped = np.int32(min(max(int(value), -CLIP), CLIP))
+                summed = np.int32(np.int32(current[i] * keep_u) + (a[i] << STATE_SHIFT))
+                wrapped = np.int32(_wrap(summed))
+                wraps += wrapped != summed
+                kept = np.int32(membrane[i] * keep_v)
+                value = np.int32(kept + wrapped + (bias[i] << STATE_SHIFT))
+                clipped = np.int32(_clip(value))
                 clips += clipped != value
-                spike = clipped > top
+                spike = clipped > threshold
                 over += spike
                 fired[i] = spike and fires
                 current[i] = wrapped
                 membrane[i] = 0 if spike and fires else clipped
-            if current_kept == 0:
+            if neurons.current_kept == 0:
                 current[:] = 0
-            counts[n, 0] += wraps
-            counts[n, 1] += clips
-            counts[n, 2] += 0 if fires else over
+            counts[n, WRAPS] += wraps
+            counts[n, CLIPS] += clips
+            counts[n, OVER] += 0 if fires else over
 
 
 @kernel
-def update_plain(
-    a: Any,
-    touched: Any,
-    spikes: Any,
-    unbiased: Any,
-    bias: Any,
-    threshold: int,
-    share: Any,
-    kept: Any,
-    per_sum: Any,
-    fires: bool,
-    v: Any,
-    counts: Any,
+def update_memoryless(
+    numbers: Any, kept: Any, bias: Any, sums: Any, touched: Any, spikes: Any, v: Any, counts: Any
 ) -> None:
-    """The same for a layer whose current has no memory and cannot wrap (|a| < 2^17), in float32:
-    twice as many neurons to a vector.
+    """Do the same for a layer whose current has no memory and cannot wrap (|a| < 2^17).
 
-    `per_sum`: 64, times 2 where the sums are of half weights. `share` is what the membrane keeps,
-        `kept` the same times 4096, or None if
-    it is a power of two. The sums are overwritten. Exact: sums, bias and membrane are whole numbers
-        below 2^24 (what is above is clipped
-    all the same); the decay by a power of two needs no more bits, any other is cut in two, v = 4096
-        * high + low of one sign: high * kept
-    is whole, low * share has 24 bits.
+    It works in float32: twice as many neurons to a vector. `numbers`: `MemorylessNeurons` as
+    float32 array. `kept`: 4096 times the share that the membrane keeps; None if that is a power of
+    two. The sums are overwritten.
+
+    Exact: sums, bias and membrane are whole numbers below 2^24 (what is above is clipped all the
+    same). A decay by a power of two needs no more bits; any other is cut in two, v = 4096 * high +
+    low of one sign: high * kept is whole, low * share has 24 bits.
     """
-    drive = bias.astype(np.float32) * np.float32(64)
-    over, limit = np.float32(threshold << 6), np.float32(CLIP)
-    top = over if fires else np.float32(np.inf)
-    for n in range(a.shape[0]):
+    neurons = MemorylessNeurons(*to_fixed_tuple(numbers, _FLOATS))
+    drive = bias.astype(np.float32) * np.float32(STATE_ONE)
+    share, per_sum, fires = neurons.share, neurons.per_sum, neurons.fires != 0
+    limit, one = np.float32(MEMBRANE_LIMIT), np.float32(DECAY_ONE)
+    top = neurons.threshold if fires else np.float32(np.inf)
+    for n in range(sums.shape[0]):
         membrane = v[n].astype(np.float32)
-        for t in range(a.shape[1]):
-            counts[n, 3] += _active(touched[n, t], unbiased, membrane, membrane)
-            sums, fired = a[n, t], spikes[n, t]
-            for i in range(sums.size):
+        for t in range(sums.shape[1]):
+            counts[n, ACTIVE] += _active(touched[n, t], bias, membrane, membrane)
+            a, fired = sums[n, t], spikes[n, t]
+            for i in range(a.size):
                 if kept is None:
                     decayed = np.float32(np.int32(membrane[i] * share))
                 else:
-                    high = np.float32(np.int32(membrane[i] * np.float32(1 / 4096)))
-                    decayed = high * kept + np.float32(
-                        np.int32((membrane[i] - high * np.float32(4096)) * share)
-                    )
-                value = decayed + (np.float32(sums[i]) * per_sum + drive[i])
+                    high = np.float32(np.int32(membrane[i] * np.float32(1 / DECAY_ONE)))
+                    low = membrane[i] - high * one
+                    decayed = high * np.float32(kept) + np.float32(np.int32(low * share))
+                value = decayed + (np.float32(a[i]) * per_sum + drive[i])
                 clipped = min(max(value, -limit), limit)
                 spike = clipped > top
                 fired[i] = spike
                 membrane[i] = np.float32(0) if spike else clipped
-                sums[i] = clipped != value  # counted apart: the loop stays one of vectors
+                a[i] = clipped != value  # counted apart: the loop stays one of vectors
             clips = 0
-            for i in range(sums.size):
-                clips += sums[i]
-            counts[n, 1] += clips
+            for i in range(a.size):
+                clips += a[i]
+            counts[n, CLIPS] += clips
             if not fires:
                 for value in membrane:
-                    counts[n, 2] += value > over
+                    counts[n, OVER] += value > neurons.threshold
         for i in range(membrane.size):
             v[n, i] = np.int32(membrane[i])

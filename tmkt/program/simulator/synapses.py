@@ -1,7 +1,7 @@
-"""The synapses of a program in the form that the simulator's loops (delivery.py) take."""
+"""Synapses of a program in the form that the simulator's loops (delivery.py) take."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,122 +9,121 @@ from numpy.typing import NDArray
 from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 from tmkt.program.simulator.delivery import LANES
-
-
-class Shape(NamedTuple):
-    """What `deliver` needs to know of a group of a synapse. `width` of a row of weights, padded;
-    `first_block`, `blocks`: those parts of a position's channels that the group reaches; sums are
-    shifted left by `shift`; `eights`: the source sends 0 and 1 in channels that come in eights;
-    `narrow`: the sums fit the int16 of `out`, which has room for a padded row at its end.
-    """
-
-    source_height: int
-    source_width: int
-    source_channels: int
-    first_input: int
-    inputs: int
-    pool: int
-    graded: int
-    out_height: int
-    out_width: int
-    kernel_height: int
-    kernel_width: int
-    stride_y: int
-    stride_x: int
-    padding_y: int
-    padding_x: int
-    dilation_y: int
-    dilation_x: int
-    width: int
-    outputs: int
-    first_output: int
-    channels: int
-    first_block: int
-    blocks: int
-    shift: int
-    eights: int
-    narrow: int
+from tmkt.program.simulator.listing import Shape
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group of a synapse as `deliver` takes it, and how many target positions it has."""
+    """One group of a synapse as `deliver` takes it: its weights as flat rows, and its numbers."""
 
     weight: NDArray[np.int8]
-    shape: NDArray[np.int64]
-    positions: int
-    shift: int
+    shape: Shape
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """The shape as an array: a named tuple would cost each call of `deliver` microseconds."""
+        return np.array(self.shape, np.int64)
+
+    @property
+    def positions(self) -> int:
+        """Number of target positions."""
+        return self.shape.out_height * self.shape.out_width
+
+    @property
+    def shift(self) -> int:
+        """Bits by which sums are shifted left."""
+        return self.shape.shift
 
     def narrow(self) -> "Group":
-        """The same for sums in int16, which are not shifted."""
-        shape = self.shape.copy()
-        shape[Shape._fields.index("narrow")] = 1
-        return replace(self, shape=shape)
+        """Return the same for sums in int16, which are not shifted."""
+        return replace(self, shape=self.shape._replace(narrow=1))
 
 
 def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> list[Group]:
-    """The groups of a synapse. A dense synapse is a convolution whose kernel covers the whole
-    source and whose one position holds all neurons of the layer, as its channels. `blocks`: into
-    how many parts the layer cuts the channels of a position for `touched`.
+    """Return the groups of a synapse.
+
+    A dense synapse is a convolution whose kernel covers the whole source and whose one position
+    holds all neurons of the layer, as its channels. `blocks`: into how many parts the layer cuts
+    the channels of a position for `touched`.
     """
-    channels, height, width = source_shape(program, synapse)
-    graded = int(synapse.source == INPUT and program.max_count > 1)
-    w = synapse.weight
-    shift = (
-        0 if np.any(w & 1) else 1
-    )  # the chip's weights are even: a mantissa of 7 bits and sign, times 2
-    mantissa = (w >> shift).astype(np.int8)
+    # the chip's weights are even: a mantissa of 7 bits and sign, times 2
+    shift = 0 if np.any(synapse.weight & 1) else 1
+    mantissa = (synapse.weight >> shift).astype(np.int8)
     if synapse.kind == "dense":
-        inner = pooled((channels, height, width), synapse.pool)
-        order = np.arange(layer.neurons).reshape(layer.shape[0], -1).T.reshape(-1)
-        rows = (
-            mantissa.reshape(-1, *inner).transpose(2, 3, 1, 0).reshape(-1, layer.neurons)[:, order]
-        )
-        source = (height, width, channels, 0, channels, synapse.pool, graded)
-        window = (1, 1, *inner[1:], 1, 1, 0, 0, 1, 1)
-        return [
-            _group(
-                synapse.source != INPUT,
-                source,
-                window,
-                rows,
-                (layer.neurons, 0, layer.neurons, 0, layer.neurons // layer.shape[0] * blocks),
-                shift,
-            )
-        ]
-    inputs, outputs, per_group = w.shape[1], w.shape[0] // synapse.groups, blocks // synapse.groups
-    window = (*layer.shape[1:], *w.shape[2:], *synapse.stride, *synapse.padding, *synapse.dilation)
-    found = []
+        return [_dense(program, layer, synapse, mantissa, shift, blocks)]
+    inputs, outputs = mantissa.shape[1], mantissa.shape[0] // synapse.groups
+    per_group = blocks // synapse.groups
+    shape = _source_shape(program, synapse)._replace(
+        inputs=inputs,
+        out_height=layer.shape[1],
+        out_width=layer.shape[2],
+        kernel_height=mantissa.shape[2],
+        kernel_width=mantissa.shape[3],
+        stride_y=synapse.stride[0],
+        stride_x=synapse.stride[1],
+        padding_y=synapse.padding[0],
+        padding_x=synapse.padding[1],
+        dilation_y=synapse.dilation[0],
+        dilation_x=synapse.dilation[1],
+        outputs=outputs,
+        channels=layer.shape[0],
+        blocks=per_group,
+        shift=shift,
+    )
+    groups = []
     for g in range(synapse.groups):
         rows = mantissa[g * outputs : (g + 1) * outputs].transpose(2, 3, 1, 0).reshape(-1, outputs)
-        source = (height, width, channels, g * inputs, inputs, synapse.pool, graded)
-        found.append(
-            _group(
-                synapse.source != INPUT,
-                source,
-                window,
-                rows,
-                (outputs, g * outputs, layer.shape[0], g * per_group, per_group),
-                shift,
-            )
-        )
-    return found
+        firsts = {
+            "first_input": g * inputs,
+            "first_output": g * outputs,
+            "first_block": g * per_group,
+        }
+        groups.append(_group(synapse, rows, shape._replace(**firsts)))
+    return groups
 
 
-def _group(
-    binary: bool,
-    source: tuple[int, ...],
-    window: tuple[int, ...],
-    rows: NDArray[np.int8],
-    target: tuple[int, ...],
+def _dense(
+    program: Program,
+    layer: Layer,
+    synapse: Synapse,
+    mantissa: NDArray[np.int8],
     shift: int,
+    blocks: int,
 ) -> Group:
+    source = source_shape(program, synapse)
+    inner = pooled(source, synapse.pool)
+    order = np.arange(layer.neurons).reshape(layer.shape[0], -1).T.reshape(-1)
+    rows = mantissa.reshape(-1, *inner).transpose(2, 3, 1, 0).reshape(-1, layer.neurons)[:, order]
+    shape = _source_shape(program, synapse)._replace(
+        inputs=source[0],
+        kernel_height=inner[1],
+        kernel_width=inner[2],
+        outputs=layer.neurons,
+        channels=layer.neurons,
+        blocks=layer.neurons // layer.shape[0] * blocks,
+        shift=shift,
+    )
+    return _group(synapse, rows, shape)
+
+
+def _source_shape(program: Program, synapse: Synapse) -> Shape:
+    """Return the numbers of the source; all others are those of a 1 x 1 convolution, or zero."""
+    channels, height, width = source_shape(program, synapse)
+    ones = ("out_height", "out_width", "stride_y", "stride_x", "dilation_y", "dilation_x")
+    return Shape(**{name: int(name in ones) for name in Shape._fields})._replace(
+        source_height=height,
+        source_width=width,
+        source_channels=channels,
+        pool=synapse.pool,
+        graded=int(synapse.source == INPUT and program.max_count > 1),
+    )
+
+
+def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
+    """Pad the rows of weights to whole vectors."""
     width = -(-rows.shape[1] // LANES) * LANES
     weight = np.zeros((len(rows), width), np.int8)
     weight[:, : rows.shape[1]] = rows
-    shape = Shape._make((*source, *window, width, *target, shift, 0, 0))
+    binary = synapse.source != INPUT
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
-    shape = shape._replace(eights=int(eights))
-    return Group(
-        weight.reshape(-1), np.array(shape, np.int64), shape.out_height * shape.out_width, shift
-    )
+    return Group(weight.reshape(-1), shape._replace(width=width, eights=int(eights)))

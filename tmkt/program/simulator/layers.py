@@ -1,0 +1,221 @@
+"""Layers of a program in the form that the simulator's loops take, and the run of one layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import lcm
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.program.arithmetic import CURRENT_LIMIT, DECAY_ONE, STATE_ONE, STATE_SHIFT
+from tmkt.program.model import Layer, Program, Synapse, largest_sum
+from tmkt.program.simulator.delivery import deliver
+from tmkt.program.simulator.neurons import (
+    MemorylessNeurons,
+    Neurons,
+    update,
+    update_memoryless,
+)
+from tmkt.program.simulator.synapses import Group, groups_of
+
+Bytes = NDArray[np.uint8]
+Sums = NDArray[Any]  # int32, or int16 where they fit
+
+
+@dataclass(frozen=True)
+class Path:
+    """A synapse, or those of its weights that share a delay.
+
+    `back`: what the source sent so many steps ago arrives now.
+    `reached`: weights of one wherever there is a synapse, to find out which neurons got input;
+    None: `deliver` finds it out.
+    """
+
+    source: str
+    recurrent: bool
+    back: int
+    groups: list[Group]
+    reached: list[Group] | None = None
+
+
+@dataclass(frozen=True)
+class PreparedLayer:
+    """A layer in the form that the kernels take.
+
+    `touched`: positions, and blocks of channels that spikes reach together; no blocks where all
+    neurons are always active. `bias`: of every neuron, [neurons]. `sums`: the type of the sums.
+    `memoryless`: the current has no memory and cannot wrap, so that `update_memoryless` takes it.
+    `numbers`: the neurons' numbers as an array; a named tuple would cost each call microseconds.
+    `kept`: of `update_memoryless`.
+    """
+
+    layer: Layer
+    paths: list[Path]
+    touched: tuple[int, int]
+    bias: NDArray[np.int32]
+    numbers: NDArray[Any]
+    memoryless: bool = False
+    kept: float | None = None
+    sums: type[np.int16] | type[np.int32] = np.int32
+
+
+@dataclass(frozen=True)
+class History:
+    """Values that the sources sent in a block of steps, uint8 [steps, sites].
+
+    `earlier`: so many steps from before the block come first, because synapses look back to them.
+    """
+
+    values: dict[str, Bytes]
+    earlier: dict[str, int]
+
+    def arriving(self, path: Path, begin: int, end: int) -> Bytes:
+        """Return what arrives through a path in the steps begin..end of the block."""
+        first = self.earlier.get(path.source, 0) - path.back
+        return self.values[path.source][first + begin : first + end]
+
+    def append(self, source: str, step: int, spikes: Bytes) -> None:
+        """Put in what a source sends in one step of the block."""
+        self.values[source][self.earlier[source] + step] = spikes
+
+
+@dataclass(frozen=True)
+class Block:
+    """Arrays of one layer over a block of steps of one or several samples.
+
+    `sums` [steps, neurons] is scratch memory that was used before: fresh pages cost more than the
+    sums. `spikes`: uint8 [steps, neurons]. `u`, `v`: int32 [samples, neurons]. `counts`: int64
+    [samples, 4], the counters of `neurons.update`.
+    """
+
+    sums: Sums
+    spikes: Bytes
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+    counts: NDArray[np.int64]
+
+
+def prepare(program: Program, layer: Layer) -> PreparedLayer:
+    """Prepare a layer, for the fastest loops that are exact for it."""
+    positions = layer.neurons // layer.shape[0]
+    delayed = any(s.delays is not None for s in layer.synapses)
+    blocks = layer.shape[0] if delayed else lcm(*(s.groups for s in layer.synapses))
+    paths = [path for s in layer.synapses for path in _paths(program, layer, s, blocks)]
+    touched = (positions, 0 if np.all(layer.bias) else blocks)
+    bias = np.tile(layer.bias.astype(np.int32), positions)
+    kept = DECAY_ONE - layer.voltage_decay
+    largest = largest_sum(program, layer)
+    wraps = largest << STATE_SHIFT >= CURRENT_LIMIT
+    if layer.current_decay < DECAY_ONE or wraps:
+        neurons = Neurons(
+            threshold=layer.threshold,
+            voltage_kept=kept,
+            current_kept=DECAY_ONE - layer.current_decay,
+            fires=layer.fires,
+        )
+        return PreparedLayer(layer, paths, touched, bias, np.array(neurons, np.int64))
+    [path, *more] = paths
+    [group, *others] = path.groups
+    summed_once = not (more or others or path.reached or path.recurrent)
+    narrow = summed_once and largest >> group.shift < 2**15
+    fast = MemorylessNeurons(
+        threshold=layer.threshold << STATE_SHIFT,
+        share=kept / DECAY_ONE,
+        per_sum=STATE_ONE << group.shift if narrow else STATE_ONE,
+        fires=layer.fires,
+    )
+    power_of_two = kept & (kept - 1) == 0
+    return PreparedLayer(
+        layer,
+        [replace(path, groups=[group.narrow()])] if narrow else paths,
+        touched,
+        bias,
+        np.array(fast, np.float32),
+        memoryless=True,
+        kept=None if power_of_two else float(kept),
+        sums=np.int16 if narrow else np.int32,
+    )
+
+
+def _paths(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> Iterator[Path]:
+    recurrent = synapse.source == layer.name
+    if synapse.delays is None:
+        groups = groups_of(program, layer, synapse, blocks)
+        yield Path(synapse.source, recurrent, int(recurrent), groups)
+        return
+    for delay in np.unique(synapse.delays):
+        here = synapse.delays == delay
+        groups, reached = (
+            groups_of(program, layer, replace(synapse, weight=weight, delays=None), blocks)
+            for weight in (
+                np.where(here, synapse.weight, 0).astype(np.int16),
+                here.astype(np.int16),
+            )
+        )
+        yield Path(synapse.source, recurrent, int(delay) + recurrent, groups, reached)
+
+
+def run_layer(prepared: PreparedLayer, history: History, block: Block) -> None:
+    """Run a layer over a block of steps.
+
+    A layer with recurrent synapses needs a block of one sample and puts its spikes into the history
+    step by step.
+    """
+    steps, name = len(block.spikes), prepared.layer.name
+    touched = np.zeros((steps, *prepared.touched), np.uint8)
+    add = False
+    for path in prepared.paths:
+        silent = path.source not in history.values  # a layer that does not fire
+        if not silent and not path.recurrent:
+            _deliver(path, history.arriving(path, 0, steps), add, block.sums, touched)
+            add = True
+    if not add:
+        block.sums[:] = 0
+    recurrent = [path for path in prepared.paths if path.recurrent]
+    if not recurrent:
+        _update(prepared, block, touched, slice(0, steps))
+        return
+    for t in range(steps):
+        now = slice(t, t + 1)
+        for path in recurrent:
+            arriving = history.arriving(path, t, t + 1)
+            _deliver(path, arriving, True, block.sums[now], touched[now])
+        _update(prepared, block, touched, now)
+        history.append(name, t, block.spikes[t])
+
+
+def _update(prepared: PreparedLayer, block: Block, touched: Bytes, part: slice) -> None:
+    samples = len(block.v)
+    sums, reached, spikes = (
+        x[part].reshape(samples, len(x[part]) // samples, *x.shape[1:])
+        for x in (block.sums, touched, block.spikes)
+    )
+    arrays: Any = {
+        "numbers": prepared.numbers,
+        "bias": prepared.bias,
+        "sums": sums,
+        "touched": reached,
+        "spikes": spikes,
+        "v": block.v,
+        "counts": block.counts,
+    }
+    if prepared.memoryless:
+        update_memoryless(**arrays, kept=prepared.kept)
+    else:
+        update(**arrays, u=block.u)
+
+
+def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -> None:
+    steps, positions, blocks = touched.shape
+    for group in path.groups:
+        if path.reached is None:
+            marks = touched.reshape(steps, group.positions, positions * blocks // group.positions)
+        else:
+            marks = np.zeros((steps, group.positions, 0), np.uint8)
+        deliver(values, group.weight, group.numbers, add, sums, marks)
+    if path.reached and blocks:
+        ones = replace(path, groups=path.reached, reached=None)
+        reached = np.empty_like(sums)
+        _deliver(ones, values, False, reached, np.zeros((steps, positions, 0), np.uint8))
+        touched |= (reached > 0).reshape(touched.shape)

@@ -19,11 +19,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tmkt.deploy.engines.types import EngineOutput
-from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.arithmetic import (
+    CURRENT_LIMIT,
+    CURRENT_SPAN,
+    DECAY_ONE,
+    MEMBRANE_LIMIT,
+    STATE_SHIFT,
+)
 from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, pooled
 
-WRAP = 2**23  # of the current: +2^23 stays, -2^23 wraps
-CLIP = 2**23 - 1  # of the membrane
 STEPS_AT_ONCE = 16  # a layer runs this many steps before the next one does
 VALUES_AT_ONCE = (
     2**24
@@ -103,7 +107,7 @@ class _Layer:
         self, program: Program, layer: Layer, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.layer, self.device, self.dtype = layer, device, dtype
-        self.bias = (torch.tensor(layer.bias, device=device) << 6).view(
+        self.bias = (torch.tensor(layer.bias, device=device) << STATE_SHIFT).view(
             -1, *[1] * (len(layer.shape) - 1)
         )
         self.voltage_kept, self.current_kept = (
@@ -139,13 +143,13 @@ class _Layer:
                 values = torch.cat([state.past[i], sources[synapse.source]], 1)
                 a += self._sums(i, values, steps)
                 state.past[i] = values[:, steps:]
-        drive = a.to(torch.int32) << 6
+        drive = a.to(torch.int32) << STATE_SHIFT
         spikes = torch.zeros(
             (samples, steps, *self.layer.shape), dtype=torch.uint8, device=self.device
         )
         for t in range(steps):
             for i in recurrent:
-                drive[:, t] += self._sums(i, state.past[i], 1)[:, 0].to(torch.int32) << 6
+                drive[:, t] += self._sums(i, state.past[i], 1)[:, 0].to(torch.int32) << STATE_SHIFT
             spikes[:, t] = self._step(drive[:, t], state)
             for i in recurrent:
                 state.past[i] = torch.cat([state.past[i][:, 1:], spikes[:, t : t + 1]], 1)
@@ -154,9 +158,10 @@ class _Layer:
     def _step(self, drive: Tensor, state: _State) -> Tensor:
         """One neuron update; gives the spikes as bool [N, *shape]."""
         u = drive + _kept(state.u, self.current_kept) if self.current_kept else drive
-        u = torch.where(u > WRAP, u - 2 * WRAP, torch.where(u <= -WRAP, u + 2 * WRAP, u))
-        v = (_kept(state.v, self.voltage_kept) + u + self.bias).clamp(-CLIP, CLIP)
-        spike = v > (self.layer.threshold << 6)
+        u = _wrap(u)
+        v = _kept(state.v, self.voltage_kept) + u + self.bias
+        v = v.clamp(-MEMBRANE_LIMIT, MEMBRANE_LIMIT)
+        spike = v > (self.layer.threshold << STATE_SHIFT)
         state.u, state.v = u, v.masked_fill(spike, 0) if self.layer.fires else v
         return spike
 
@@ -234,6 +239,12 @@ def _kept(x: Tensor, share: float) -> Tensor:
     toward zero.
     """
     return x if share == 1 else (x.double() * share).to(torch.int32)
+
+
+def _wrap(u: Tensor) -> Tensor:
+    """Wrap currents to 24 bits, as `arithmetic.wrap` does."""
+    raised = torch.where(u <= -CURRENT_LIMIT, u + CURRENT_SPAN, u)
+    return torch.where(u > CURRENT_LIMIT, u - CURRENT_SPAN, raised)
 
 
 @contextmanager

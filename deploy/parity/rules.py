@@ -16,8 +16,8 @@ from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import INPUT, Layer, Synapse
 
 Integers = NDArray[np.int64]
-WRAP = 2**23  # of the current
-RAIL = 2**23 - 1  # of the membrane
+CURRENT_LIMIT = 2**23  # of the current
+MEMBRANE_LIMIT = 2**23 - 1  # of the membrane
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,13 @@ def _decayed(x: Any, decay: int | Integers, rounding: str) -> Any:
 
 def _bounded(x: Any, how: str) -> Any:
     if how == "saturates":
-        return np.clip(x, -RAIL, RAIL)
+        return np.clip(x, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
     if how == "wraps":  # once, as Lava does
-        return np.where(x > WRAP, x - 2 * WRAP, np.where(x <= -WRAP, x + 2 * WRAP, x))
+        return np.where(
+            x > CURRENT_LIMIT,
+            x - 2 * CURRENT_LIMIT,
+            np.where(x <= -CURRENT_LIMIT, x + 2 * CURRENT_LIMIT, x),
+        )
     return x
 
 

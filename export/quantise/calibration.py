@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.kernels import kernel
-from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.kernels import inlined, kernel
+from tmkt.program import arithmetic
+from tmkt.program.arithmetic import DECAY_ONE, STATE_ONE, STATE_SHIFT
 from tmkt.program.model import INPUT, Layer, Synapse, pooled
 
 Bytes = NDArray[np.uint8]
@@ -19,6 +20,8 @@ Sources = Callable[[str], Bytes]  # spikes [N, T, ...] by a layer's name, or the
 ROWS = 8000  # inputs of single neurons that the statistics of a group are taken from, ours
 BLOCK = 1152  # inputs whose joint statistics are taken: 128 channels of a 3x3 kernel
 _CHUNK_BYTES = 2**25  # of unrolled inputs at a time
+
+_wrap, _clip = inlined(arithmetic.wrap), inlined(arithmetic.clip)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> Layer
                             seen @ np.where(delays == delay, synapse.weight, 0).astype(np.float64).T
                         )
             fired = np.zeros(now.shape, np.uint8)
-            threshold = float(layer.threshold << 6) if layer.fires else np.inf
+            threshold = float(layer.threshold << STATE_SHIFT) if layer.fires else np.inf
             _step(now, bias, *keeps, threshold, u, v, fired)  # type: ignore[no-untyped-call]
             if layer.fires:
                 spikes[part, t] = fired
@@ -166,14 +169,11 @@ def _step(sums, bias, keep_current, keep, threshold, u, v, fired):  # type: igno
     """One step of the neurons, in place; integers in float64, where all of these are exact."""
     for n in range(sums.shape[0]):
         for i in range(sums.shape[1]):
-            current = np.trunc(u[n, i] * keep_current / 4096.0) + 64.0 * sums[n, i]
-            if current > 2.0**23:
-                current -= 2.0**24
-            elif current <= -(2.0**23):
-                current += 2.0**24
+            kept = np.trunc(u[n, i] * keep_current / DECAY_ONE)
+            current = _wrap(kept + STATE_ONE * sums[n, i])
             u[n, i] = current
-            h = np.trunc(v[n, i] * keep / 4096.0) + current + 64.0 * bias[i]
-            h = min(max(h, 1.0 - 2.0**23), 2.0**23 - 1.0)
+            kept = np.trunc(v[n, i] * keep / DECAY_ONE)
+            h = _clip(kept + current + STATE_ONE * bias[i])
             fires = h > threshold
             fired[n, i] = fires
             v[n, i] = 0.0 if fires else h

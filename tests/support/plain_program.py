@@ -1,5 +1,7 @@
-"""The integer program once more, as plainly as it can be written: what the engines and the exported
-files are tested against.
+"""Oracle of the tests: the integer program once more, as plainly as it can be written.
+
+Engines and exported files are tested against it. It is independent of `tmkt.program.arithmetic` on
+purpose: it has its own constants and its own rule, so that a fault there cannot hide here.
 """
 
 from typing import Any
@@ -13,12 +15,12 @@ Integers = NDArray[np.int64]
 
 
 def tz(x: Integers) -> Integers:
-    """x / 4096, rounded toward zero."""
+    """Divide by 4096 and round toward zero."""
     return np.sign(x) * (np.abs(x) >> 12)
 
 
 def wrap24(x: Integers) -> Integers:
-    """Lava's wrap of the current: once, and 2^23 itself stays (lava/proc/lif/models.py, 0.10.0)."""
+    """Wrap the current as Lava does: once; 2^23 itself stays (lava/proc/lif/models.py, 0.10.0)."""
     return np.where(x > 2**23, x - 2**24, np.where(x <= -(2**23), x + 2**24, x))
 
 
@@ -43,7 +45,7 @@ def sum_pool(x: Integers, pool: int) -> Integers:
 
 
 def convolve(x: Integers, synapse: Synapse, shape: tuple[int, ...]) -> Integers:
-    """Convolution of [C, H, W], only the first rows and columns that `shape` asks for."""
+    """Convolve [C, H, W]; give only the first rows and columns that `shape` asks for."""
     w = synapse.weight.astype(np.int64)
     (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
     ky, kx = w.shape[2:]

@@ -5,13 +5,12 @@ them, what limits a layer's scale.
 from dataclasses import dataclass, replace
 
 from tmkt.errors import InputError, nearest
-from tmkt.program.arithmetic import BIAS_RANGE, MAX_THRESHOLD
+from tmkt.program.arithmetic import BIAS_RANGE, MAX_THRESHOLD, MEMBRANE_LIMIT, STATE_SHIFT
 
 BITS = range(2, 9)
 # membranes may grow to this many times the largest one seen on calibration before they clip
 # (measured: 1 clips on test data)
 MARGIN = 2
-MAX_VOLTAGE = 2**17 - 1  # the 24-bit membrane is 64 times this
 # Scales that are tried, as multiples of the one at which the largest weight is the grid's largest:
 # above 1 the largest weights are clipped, and the others get a finer grid. Up to where two thirds
 # of a normal distribution's weights would be clipped.
@@ -93,5 +92,5 @@ def scale_bounds(largest_bias: float, peak: float | None, fires: bool) -> dict[s
     if largest_bias > 0:
         bounds["bias"] = BIAS_RANGE[1] / largest_bias
     if peak:
-        bounds["membrane"] = MAX_VOLTAGE / (MARGIN * peak)
+        bounds["membrane"] = (MEMBRANE_LIMIT >> STATE_SHIFT) / (MARGIN * peak)
     return bounds

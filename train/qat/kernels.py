@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from tmkt.kernels import inlined
 from tmkt.networks.cpu.lif_kernels import ATAN, TRIANGLE
 from tmkt.networks.cpu.threads import kernel
+from tmkt.program import arithmetic
+from tmkt.program.arithmetic import DECAY_ONE, STATE_ONE
 
-LIMIT = 2.0**23 - 1  # the membrane's
+_clip = inlined(arithmetic.clip)
 
 
 @kernel
@@ -19,8 +22,7 @@ def integer_forward(x, keep, threshold, spikes, before_reset, begin, end):  # ty
     for t in range(x.shape[0]):
         row, out, before = x[t, begin:end], spikes[t, begin:end], before_reset[t, begin:end]
         for i in range(len(v)):
-            h = np.trunc(v[i] * keep / 4096.0) + 64.0 * row[i]
-            h = min(max(h, -LIMIT), LIMIT)
+            h = _clip(np.trunc(v[i] * keep / DECAY_ONE) + STATE_ONE * row[i])
             fired = h > threshold
             before[i] = np.float32(h)
             out[i] = np.float32(1.0) if fired else np.float32(0.0)
@@ -49,7 +51,7 @@ def integer_backward(  # type: ignore[no-untyped-def]
     """
     spikes, membrane = from_spikes.shape[1] > 0, from_membrane.shape[1] > 0
     carried = np.zeros(end - begin, np.float32)
-    share, scale = np.float32(keep / 4096.0), np.float32(unit / threshold)
+    share, scale = np.float32(keep / DECAY_ONE), np.float32(unit / threshold)
     stretch, one, zero = np.float32(np.pi / 2) * alpha, np.float32(1.0), np.float32(0.0)
     for t in range(before_reset.shape[0] - 1, -1, -1):
         row, out = before_reset[t, begin:end], gradient[t, begin:end]
@@ -66,5 +68,5 @@ def integer_backward(  # type: ignore[no-untyped-def]
             here = (from_spikes[t, begin + i] * slope if spikes else zero) + (
                 zero if above > zero else later
             )
-            out[i] = here * scale * np.float32(64.0)
+            out[i] = here * scale * np.float32(STATE_ONE)
             carried[i] = here * share

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tmkt.networks.cpu.threads import parallel_for
 from tmkt.networks.lif import LIF
-from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.arithmetic import DECAY_ONE, STATE_SHIFT
 from tmkt.recipe import NetworkRecipe
 from tmkt.train.qat import kernels
 
@@ -46,7 +46,7 @@ class _Integers:
     @classmethod
     def of(cls, neuron: IntegerLIF) -> "_Integers":
         keep = DECAY_ONE - round(DECAY_ONE / neuron.tau)
-        return cls(float(keep), float(neuron.scale << 6))
+        return cls(float(keep), float(neuron.scale << STATE_SHIFT))
 
 
 class _Fire(torch.autograd.Function):

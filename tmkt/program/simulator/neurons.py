@@ -18,8 +18,8 @@ from tmkt.program.arithmetic import DECAY_ONE, MEMBRANE_LIMIT, STATE_ONE, STATE_
 WRAPS, CLIPS, OVER, ACTIVE = range(4)
 FAULTS = {"current_wraps": WRAPS, "membrane_clips": CLIPS, "readout_over_threshold": OVER}
 
-_wrap = inlined(arithmetic.wrap)
-_clip = inlined(arithmetic.clip)
+_wrap: Any = inlined(arithmetic.wrap)
+_clip: Any = inlined(arithmetic.clip)
 
 
 class Neurons(NamedTuple):

@@ -151,8 +151,8 @@ def encode_bin(events: Events, source: object) -> NDArray[np.uint8]:
     height, width = events.sensor
     if height > MOST_ROWS or width > MOST_COLUMNS:
         raise InputError(
-            f"{source}: a sensor of {height} x {width} does not fit .bin records (240 rows, 256"
-            " columns); crop the recording"
+            f"{source}: a sensor of {width}x{height} does not fit .bin records (256 columns, 240"
+            " rows); crop the recording"
         )
     if events.t[-1] >= STAMP_US:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A bundle on a stream: decisions, whatever the chunks, the engine and the gaps."""
+"""Tests of a bundle on a stream: the decisions depend on neither chunks, engine nor gaps."""
 
 import json
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_onnx_runtime_decides_as_the_simulator(
 def test_windows_are_recordings_cut_out_of_the_stream(
     bundle: Bundle, seed: int, gaps: list[int], sizes: tuple[int | None, int | None]
 ) -> None:
-    """Each window with events, run alone from zero, the stream's end filled with empty bins."""
+    """Run each window with events alone, from zero, the stream's end filled with empty bins."""
     events = make_events(seed, SENSOR, gaps)
     window, stride = sizes[0] or STEPS, sizes[1] or STEPS
     frames = plain_frames(events, BIN_US, int(events.t[0]), bundle.program.max_count)
@@ -269,8 +269,8 @@ def test_settings_that_cannot_be_run_are_refused(
 
 
 def test_a_chosen_margin_keeps_its_promise_in_the_stream(bundle: Bundle) -> None:
-    """Recordings labelled with what the network says in the end: the margin decides the asked share
-    of them like that.
+    """Label recordings with the network's final answer: the share of decisions that was asked for
+    agrees with it.
     """
     recordings = [make_events(seed, SENSOR, [0], burst=600) for seed in range(12)]
     frames = np.stack([events_to_frames(events, bundle.contract) for events in recordings])

@@ -1,4 +1,4 @@
-"""`tmkt stream`, as a user meets it."""
+"""Tests of `tmkt stream` as a user runs it."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from tmkt.readers.atis import read_bin, write_bin
 
 @pytest.fixture(scope="module")
 def recording(pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three recordings one after another, 50 ms apart."""
+    """Write three recordings one after another, 50 ms apart."""
     parts, offset = [], 0
     for path in sorted((pipeline.data / "Train" / "3").glob("*.bin"))[:3]:
         events = read_bin(path, _sensor(pipeline))
@@ -97,7 +97,7 @@ def test_events_that_are_dropped_are_reported_with_the_reason(
 
 
 def same_decisions(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
-    """Of two streams of the same events, one of which has other stamps or times."""
+    """Compare two streams of the same events, of which one has other stamps or times."""
     return [(line["class"], line["margin"], line["events"]) for line in a] == [
         (line["class"], line["margin"], line["events"]) for line in b
     ]

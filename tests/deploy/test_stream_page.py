@@ -1,4 +1,4 @@
-"""The page of a stream: what is in it, and what a browser makes of it."""
+"""Tests of a stream's page: its data, and what a browser shows."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def make(
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The data in a page, and its arrays."""
+    """Read the data of a page, and its arrays."""
     (text,) = re.findall(
         r'<script type="application/json" id="data">(.*?)</script>',
         path.read_text(encoding="utf-8"),
@@ -130,7 +130,7 @@ def test_a_layer_without_spikes_is_refused(bundle: Bundle) -> None:
 
 
 def shown(path: Path, at_s: float) -> str:
-    """The page's document once a browser has run it, at a time of the stream."""
+    """Return the page's document after a browser has run it, at a time of the stream."""
     options = [
         "--headless",
         *OPTIONS,

@@ -1,4 +1,4 @@
-"""Streams of synthetic events, and the plain way to say what they give."""
+"""Streams of synthetic events, and a plain way to count them."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from tmkt.events.types import Events
 def make_events(
     seed: int, sensor: tuple[int, int], gaps_us: list[int], burst: int = 200, step_us: int = 20
 ) -> Events:
-    """Bursts of random events, about `step_us` apart, with a gap after each."""
+    """Make bursts of random events, about `step_us` apart, with a gap after each."""
     rng = np.random.default_rng(seed)
     parts, start = [], 1_000_003
     for gap in gaps_us:
@@ -34,9 +34,7 @@ def part(events: Events, begin: int, end: int) -> Events:
 
 
 def plain_frames(events: Events, bin_us: int, origin_us: int, most: int) -> NDArray[np.uint8]:
-    """uint8 [bins, 2, H, W] of all bins from the first to the last event's, empty ones included;
-    each pixel a site.
-    """
+    """Count the events of all bins, empty ones included, a site a pixel: uint8 [bins, 2, H, W]."""
     counts = np.zeros(((int(events.t[-1]) - origin_us) // bin_us + 1, 2, *events.sensor), np.int64)
     np.add.at(counts, ((events.t - origin_us) // bin_us, events.p, events.y, events.x), 1)
     return np.minimum(counts, most).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""tmkt data send."""
+"""tmkt data send: a recording over UDP, as a camera for tests."""
 
 from dataclasses import asdict
 from pathlib import Path

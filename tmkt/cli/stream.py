@@ -1,4 +1,4 @@
-"""tmkt stream."""
+"""tmkt stream: a bundle on events as they come."""
 
 from contextlib import closing
 from itertools import chain

@@ -11,7 +11,8 @@ from tmkt.errors import InputError
 from tmkt.events.binning import Binner
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.mapping import choose_mapping
-from tmkt.events.types import Events
+from tmkt.events.sites import view_sites
+from tmkt.events.types import Events, View
 
 
 def binned(binner: Binner, chunks: list[Events]) -> dict[int, tuple[int, NDArray[np.uint8]]]:
@@ -131,3 +132,11 @@ def test_a_stream_keeps_its_sensor() -> None:
     binner = Binner(choose_mapping((5, 6), contract), 1000)
     with pytest.raises(InputError, match="sensor"):
         list(binner.push(make_events(0, (6, 5), [0])))
+
+
+def test_pixels_beside_a_region_that_is_smaller_than_the_input_are_not_seen() -> None:
+    view = View((9, 9), region=(3, 2, 4, 5))
+    sites = view_sites(view, (6, 7), make_events(0, (9, 9), [0]))
+    assert sites.rows.tolist() == [-1, -1, -1, 1, 2, 3, 4, -1, -1]
+    assert sites.columns.tolist() == [-1, -1, 1, 2, 3, 4, 5, -1, -1]
+    assert not sites.one_to_one

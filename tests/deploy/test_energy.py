@@ -1,5 +1,5 @@
-"""Energy from counts: the formulas by hand and against published figures, the report, and units
-that refuse nonsense.
+"""Energy from counts: formulas by hand and against published figures, the report, and units that
+refuse wrong products.
 """
 
 import json
@@ -67,8 +67,8 @@ def test_the_arithmetic_proxy_by_hand() -> None:
 
 
 def test_the_published_dvs_gesture_counts_give_the_published_estimates() -> None:
-    """Counts of SANA-FE's DVS-Gesture example; measured: 2.656 mJ by the keras-spiking formula,
-    46.4 and 1.5 uJ by fp32 and int8 additions.
+    """Use the counts of SANA-FE's DVS-Gesture example. Measured: 2.656 mJ by the keras-spiking
+    formula, 46.4 and 1.5 uJ by fp32 and int8 additions.
     """
     activity = by_hand([51_549_374], 15_539_753, 15_539_753)
     assert figures(activity, davies2018, "loihi1")["high_j"] == pytest.approx(2.656e-3, rel=1e-3)
@@ -77,7 +77,7 @@ def test_the_published_dvs_gesture_counts_give_the_published_estimates() -> None
 
 
 def test_lemaire_by_hand(activity: Activity) -> None:
-    """The model written out for the first layer: 2 x 13 x 13 into 6 x 12 x 12 (13 cropped), 3 x 3,
+    """Write out the model for the first layer: 2 x 13 x 13 into 6 x 12 x 12 (13 cropped), 3 x 3,
     with biases and leak.
     """
     layer, trace = activity.program.layers[0], activity.trace.layers[0]

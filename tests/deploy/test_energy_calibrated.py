@@ -1,5 +1,5 @@
-"""The calibrated Loihi 1 model: its counts against the simulator's, and its formulas by hand.
-SANA-FE itself: test_energy_sanafe.py.
+"""Calibrated Loihi 1 model: its counts against the simulator's, and its formulas by hand.
+test_energy_sanafe.py compares with SANA-FE itself.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ CONSTANTS = load_constants("loihi1", ESTIMATOR)
 
 
 def small(program: Program) -> Placement:
-    """Cores so small that little networks need many."""
+    """Make cores so small that little networks need many."""
     limits = replace(LOIHI1.limits, neurons=40, cores_per_tile=2, mesh_rows=2)
     return place(from_program(program), replace(LOIHI1, limits=limits))
 

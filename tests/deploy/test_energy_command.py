@@ -1,4 +1,4 @@
-"""tmkt energy: tables, JSON, CSV, plots, two bundles, and what it says of bad input."""
+"""Command tmkt energy: tables, JSON, CSV, plots, two bundles, and its errors."""
 
 import csv
 import sys
@@ -172,9 +172,7 @@ def test_the_same_bundle_twice_differs_by_nothing(tmkt: Any, pipeline: Any) -> N
 
 
 def test_the_interval_over_recordings_is_that_of_pairs() -> None:
-    """Pairs that always differ by one part in ten, whatever their size, leave nothing open but the
-    size; the exact figures do not either.
-    """
+    """Pairs that always differ by a tenth have a ratio without spread."""
     first = np.array([1.0, 5.0, 9.0, 2.0])
     difference, ratio = resampled(first, 1.1 * first)
     assert ratio == pytest.approx([1.1, 1.1])

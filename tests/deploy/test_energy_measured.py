@@ -1,4 +1,4 @@
-"""Measured energy of the processor, on a folder that behaves as the kernel's: counters that grow
+"""Measured energy of the processor, on a folder that behaves like the kernel's: counters that grow
 with a clock, wrap, or cannot be read.
 """
 
@@ -14,8 +14,8 @@ RANGE_UJ = 65_532_610_987  # of a real package
 
 
 class Machine:
-    """A clock that only sleeping and running move, and packages whose counters follow it: idle
-    watts, and more while running.
+    """Clock that only sleeping and running move, and packages whose counters follow it: idle watts,
+    and more while running.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
-"""What is counted, against the counters of others on the same float network: SpikingJelly's, and
-NeuroBench's where it is installed.
+"""Counts compared with other counters on the same float network: SpikingJelly's and NeuroBench's.
 
-NeuroBench: make test-peers. Where a count differs, the difference is a formula, and the formula is
-tested.
+make test-peers installs NeuroBench. Where a count differs, the difference is a formula, and the
+formula is tested.
 """
 
 from dataclasses import replace
@@ -28,7 +27,7 @@ STEPS = 5
 
 
 class Example:
-    """An untrained float network, what it does on random frames, and our count of that."""
+    """Untrained float network, its activity on random frames, and our count of it."""
 
     def __init__(
         self, shape: tuple[int, int, int], strides: tuple[int, ...], pools: tuple[int, ...]
@@ -52,7 +51,7 @@ class Example:
         self.input = torch.from_numpy(self.frames).float().transpose(0, 1)
 
     def trace(self) -> Trace:
-        """What the chip does: rows and columns that no pooling window reads are not computed."""
+        """Count as the chip computes: without rows and columns that no pooling window reads."""
         shapes = {layer.name: layer.shape for layer in self.program.layers if layer.fires}
         return count(
             self.program,
@@ -61,7 +60,7 @@ class Example:
         )
 
     def whole(self) -> tuple[Program, Trace]:
-        """As the float network computes it, maps whole."""
+        """Count as the float network computes: whole maps."""
         layers: list[Layer] = []
         shapes = {"input": self.program.input_shape}
         for layer in self.program.layers:
@@ -77,7 +76,9 @@ class Example:
         return program, count(program, self.frames, self.spikes)
 
     def spikingjelly(self) -> tuple[list[int], list[int]]:
-        """Synaptic operations and multiply-accumulates of every convolution and the head."""
+        """Return the synaptic operations and multiply-accumulates of every convolution and the
+        head.
+        """
         counters = [SynOpCounter(), MACCounter()]
         with torch.no_grad(), DispatchCounterMode(counters):
             self.net(self.input)
@@ -91,7 +92,7 @@ class Example:
         return synops, macs
 
     def neurobench(self) -> dict[str, Any]:
-        """Its counts a sample, and the sparsity of activations."""
+        """Return NeuroBench's counts per sample, and the sparsity of activations."""
         models = pytest.importorskip(
             "neurobench.models", reason="NeuroBench is not installed; run make test-peers"
         )
@@ -110,13 +111,13 @@ class Example:
 
 @pytest.fixture(scope="module")
 def plain() -> Example:
-    """Strides and borders, no pooling."""
+    """Make a network with strides and borders, without pooling."""
     return Example((2, 13, 12), strides=(1, 2, 2), pools=(1, 1, 1))
 
 
 @pytest.fixture(scope="module")
 def pooling() -> Example:
-    """Maps of 13 that a pooling cuts to 12, and a pooling before the head."""
+    """Make a network with maps of 13 that a pooling cuts to 12, and a pooling before the head."""
     return Example((2, 13, 13), strides=(1, 1, 1), pools=(1, 2, 2))
 
 
@@ -168,8 +169,8 @@ def test_neurobench_counts_the_same_spikes(plain: Example) -> None:
 
 
 def test_a_pooled_map_is_no_spikes_to_spikingjelly(pooling: Example) -> None:
-    """It counts the layer behind as dense multiply-accumulates; the chip delivers each spike to the
-    unrolled kernel.
+    """SpikingJelly counts the layer behind as dense multiply-accumulates; the chip delivers each
+    spike to the unrolled kernel.
     """
     synops, macs = pooling.spikingjelly()
     program, whole = pooling.whole()
@@ -218,7 +219,7 @@ def test_neurobench_counts_a_pooling_window_once_and_the_chip_its_spikes(pooling
 
 
 def _windows(spikes: np.ndarray, pool: int) -> np.ndarray:
-    """[N, T, C, H, W] to the spikes of each window, remainders dropped."""
+    """Sum [N, T, C, H, W] to the spikes of each window, remainders dropped."""
     n, t, c, h, w = spikes.shape
     cut = spikes[..., : h // pool * pool, : w // pool * pool]
     return cut.reshape(n, t, c, h // pool, pool, w // pool, pool).sum((4, 6))

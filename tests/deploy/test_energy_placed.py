@@ -1,5 +1,5 @@
-"""Estimators that know a placement, and the quantised ANN: against published figures, and against
-the traffic that they are made of.
+"""Estimators that need a placement, and the quantised ANN: against published figures, and against
+the traffic that they come from.
 """
 
 from dataclasses import replace
@@ -74,8 +74,8 @@ def test_the_calibrated_energy_is_that_of_the_formula_split_by_layer_and_step(
 
 
 def test_pilotnets_own_activity_gives_its_measured_power(activity: Activity) -> None:
-    """2.29 M operations a step are 68.3 uJ, and 74 cores 0.447 W: what the constants were made
-    from.
+    """2.29 M operations a step are 68.3 uJ, and 74 cores 0.447 W: the measurement behind the
+    constants.
     """
     c = load_constants("loihi2", "loihi2-pilotnet")
     assert c["all_in_synop"] * 2.29e6 == pytest.approx(0.447 * 152.8e-6, rel=5e-3)

@@ -1,5 +1,6 @@
-"""The calibrated Loihi 1 model against SANA-FE itself: same spikes, same energy, same time. make
-test-sanafe installs it.
+"""Calibrated Loihi 1 model against SANA-FE itself: same spikes, same energy, same time.
+
+make test-sanafe installs it.
 """
 
 import os
@@ -51,7 +52,7 @@ needs_sanafe = pytest.mark.skipif(
 
 
 def compare(program: Program, placement: Placement, frames: np.ndarray) -> dict[str, Any]:
-    """Asserts that SANA-FE and we agree; gives how well."""
+    """Assert that SANA-FE and our model agree; return how well."""
     ours_frames, spikes, updated = pipelined(program, placement, frames)
     ours = cost(
         placement,

@@ -1,5 +1,5 @@
-"""What a report says: its figures are those of the other commands, and its player holds what really
-happened.
+"""Report: its figures are those of the other commands, and its player holds the recordings' events
+and spikes.
 """
 
 import json
@@ -33,7 +33,7 @@ LIMIT = 25
 def made(
     tmkt: Any, pipeline: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """The page of a bundle with its run, and its JSON."""
+    """Make the page of a bundle with its run, and its JSON."""
     out = tmp_path_factory.mktemp("report") / "report.html"
     options = (
         "--run",

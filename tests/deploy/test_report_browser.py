@@ -1,5 +1,5 @@
-"""The report in a real browser: it loads clean, its player moves, its tables hold the JSON's
-figures, on a phone and in the dark too.
+"""Report in a real browser: it loads clean, its player moves, its tables hold the JSON's figures,
+on a phone and in the dark, too.
 """
 
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ def made(
 
 @contextmanager
 def opened(browser: Any, path: Path, **context: Any) -> Iterator[Any]:
-    """The page once it is ready; fails at the end for any console message, error, or request that
-    leaves the page.
+    """Open the page and wait until it is ready; fail at the end for any console message, error, or
+    request that leaves the page.
     """
     bad: list[str] = []
     context = {"viewport": {"width": 1200, "height": 900}, **context}

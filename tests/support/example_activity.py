@@ -1,4 +1,4 @@
-"""Counted runs for the energy tests: by hand, and of the example bundle."""
+"""Activities for the energy tests."""
 
 import numpy as np
 from example_bundles import example_parts
@@ -8,8 +8,8 @@ from tmkt.deploy.trace import LayerTrace, Trace
 
 
 def by_hand(synops: list[int], neurons: int, active: float) -> Activity:
-    """One layer, one step of a millisecond, the given synaptic operations of each sample; `active`
-    neurons in each. The program is not used.
+    """Make the activity of one layer in one step of a millisecond: the given synaptic operations of
+    each sample, `active` neurons in each. The program is not used.
     """
     counts = np.array(synops, np.int64).reshape(-1, 1)
     samples = len(synops)

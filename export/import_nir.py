@@ -1,9 +1,9 @@
-"""From a .nir file of any writer to a bundle."""
+"""Import of .nir files, of any writer: to this project's form, and to a bundle."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     import nir
 
 
+class Reading(NamedTuple):
+    """How one node was read, and what was changed in it."""
+
+    node: str
+    read_as: str
+    changed: str
+
+
 @dataclass(frozen=True)
 class Imported:
-    """A network in this project's form. `readings`: (node, how it was read, what was changed) of
-    each node; `notes`: of the whole graph.
+    """Network from a .nir file in this project's form. `notes`: how the graph as a whole was read.
     """
 
     path: Path
@@ -34,21 +41,30 @@ class Imported:
     classes: int
     conventions: Conventions
     notes: tuple[str, ...]
-    readings: tuple[tuple[str, str, str], ...]
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Frames uint8 [N, T, 2, H, W] to quantise on, and the instances that they show."""
+
+    frames: NDArray[np.uint8]
+    instances: list[str]
 
 
 def import_nir_file(
     path: Path, conventions: Conventions, sensor: tuple[int, int] | None
 ) -> Imported:
-    """Reads a .nir file by what is asked for and what it tells itself. `sensor` (height, width):
-    for a network with a flat input.
+    """Read a .nir file by the conventions that are asked for, or that the file tells.
 
-    InputError for what cannot be read, or only by guessing: the time step above all.
+    `sensor` (height, width): for a network with a flat input. InputError for a file that cannot be
+    read, or only by guessing, above all at its time step.
     """
     ordered = order(read_nir(path), conventions, strict=True)
     graph, changes = normalise(ordered, sensor)
     readings = tuple(
-        (node.name, node.note, "; ".join(changes.get(node.name, []))) for node in ordered.nodes
+        Reading(node.name, node.note, "; ".join(changes.get(node.name, [])))
+        for node in ordered.nodes
     )
     channels, height, width = (int(n) for n in graph.nodes["input"].input_type["input"])
     classes = int(np.prod(ordered.nodes[-1].shape))
@@ -65,14 +81,13 @@ def export_nir(
     contract: InputContract,
     dataset: str,
     classes: list[str],
-    calibration: NDArray[np.uint8] | None,
-    calibrated_on: list[str],
+    calibration: Calibration | None,
 ) -> Bundle:
-    """Writes a bundle of a network from elsewhere.
+    """Write a bundle of a network from elsewhere, with the names of a data set's classes.
 
-    `bits` None takes its integers as they are. Otherwise it is quantised on `calibration`, frames
-    uint8 [N, T, 2, H, W], whose instances (`calibrated_on`) are kept in the manifest as those that
-    the network has seen, so that they are not tested. InputError for what a chip cannot hold.
+    `bits` None takes the network's integers as they are. Otherwise it is quantised on
+    `calibration`. The manifest lists the instances of that as those that the network has seen, so
+    that they are not tested. InputError for what a chip cannot hold.
     """
     from tmkt.export.quantise.given_integers import take_integers
     from tmkt.export.quantise.quantise import quantise
@@ -95,7 +110,7 @@ def export_nir(
         )
     else:
         program, report = quantise(
-            network.graph, contract.shape, contract.max_count, calibration, bits
+            network.graph, contract.shape, contract.max_count, calibration.frames, bits
         )
     origin: dict[str, Any] = {
         "dataset": dataset,
@@ -107,7 +122,7 @@ def export_nir(
             *network.notes,
             *(": ".join(filter(None, reading)) for reading in network.readings),
         ],
-        "trained_on": calibrated_on,
+        "trained_on": [] if calibration is None else calibration.instances,
         "images_trained_on": {},
     }
     quantised = QuantisedNetwork(network.graph, program, contract, classes, origin, report)

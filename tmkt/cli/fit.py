@@ -1,4 +1,4 @@
-"""tmkt fit."""
+"""Command tmkt fit: placement on a chip's cores."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from tmkt.errors import InputError
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
     from tmkt.deploy.fit.network import Network
+    from tmkt.recipe import Recipe
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -76,7 +77,7 @@ def fit(
 
 
 def _open(target: str) -> "tuple[Network, Bundle | None]":
-    """The network of whatever `target` is, and the bundle if it is one."""
+    """Open a target; returns its network, and the bundle if it is one."""
     from tmkt import bundle as bundles
     from tmkt.deploy.fit.network import from_nir, from_program
 
@@ -92,7 +93,6 @@ def _open(target: str) -> "tuple[Network, Bundle | None]":
 
 
 def _run_network(path: Path) -> "Network":
-    from tmkt.datasets.decoded import known_shape
     from tmkt.deploy.fit.network import from_recipe
     from tmkt.runs import INFO, RECIPE, load_run, load_run_recipe
 
@@ -104,18 +104,21 @@ def _run_network(path: Path) -> "Network":
         )
     recipe = load_run_recipe(path)
     if not (path / INFO).is_file():  # not finished: its network is decided all the same
-        sensor, classes = known_shape(recipe.data)
-        return from_recipe(recipe.network, (2, *sensor), classes)
+        return _untrained(recipe)
     info = load_run(path).info
     return from_recipe(recipe.network, (2, *info["sensor"]), len(info["classes"]))
 
 
 def _recipe_network(name: str) -> "Network":
-    from tmkt.datasets.decoded import known_shape
-    from tmkt.deploy.fit.network import from_recipe
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
-    recipe = load_recipe(name, RECIPES)
+    return _untrained(load_recipe(name, RECIPES))
+
+
+def _untrained(recipe: "Recipe") -> "Network":
+    from tmkt.datasets.decoded import known_shape
+    from tmkt.deploy.fit.network import from_recipe
+
     sensor, classes = known_shape(recipe.data)
     return from_recipe(recipe.network, (2, *sensor), classes)

@@ -9,16 +9,14 @@ from tmkt.cli.steps import names, need_data
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tmkt.bundle import Bundle
     from tmkt.events.frames import InputContract
+    from tmkt.export.import_nir import Calibration
 
 
 @dataclass(frozen=True)
 class NirOptions:
-    """What a .nir file leaves open, as the command line gives it; None: not given."""
+    """Options for what a .nir file leaves open; None: not given."""
 
     dt: float | None = None
     fires_at: str | None = None
@@ -34,7 +32,7 @@ class NirOptions:
 
     @property
     def given(self) -> list[str]:
-        """The options that were given, as they are written."""
+        """List the options that were given, as they are written."""
         return [
             "--" + name.replace("_", "-") for name, value in vars(self).items() if value is not None
         ]
@@ -43,7 +41,7 @@ class NirOptions:
 def run_nir_export(
     path: Path, out: Path, target: str, bits: str | None, options: NirOptions
 ) -> "tuple[Bundle, dict[str, Any]]":
-    """Exports a .nir file; gives the bundle and how the file was read, which is also printed."""
+    """Export a .nir file; returns the bundle, and how the file was read, which is also printed."""
     from tmkt.events.frames import InputContract
     from tmkt.nir.conventions import Conventions
     from tmkt.readers import parse_sensor
@@ -63,9 +61,7 @@ def run_nir_export(
         console.note(f"{path.name}: {note}")
     reading = {
         "notes": list(network.notes),
-        "nodes": [
-            dict(zip(("node", "read_as", "changed"), row, strict=True)) for row in network.readings
-        ],
+        "nodes": [reading._asdict() for reading in network.readings],
     }
     if options.bins is None or options.bin_us is None:
         raise InputError(
@@ -82,18 +78,22 @@ def run_nir_export(
             " --data DIR, or --bits none"
         )
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
-    frames, instances = (
-        (None, []) if bits is None else _calibration(options.data, name, classes, contract)
-    )
     bundle = export_nir(
-        network, out, names(target), bits, contract, name, classes, frames, instances
+        network,
+        out,
+        names(target),
+        bits,
+        contract=contract,
+        dataset=name,
+        classes=classes,
+        calibration=None if bits is None else _calibration(options.data, name, classes, contract),
     )
     return bundle, reading
 
 
 def _classes(name: str, data: Path | None) -> list[str]:
-    """The names of a data set's classes; empty where only its folder, which is not given, could say
-    them.
+    """List the names of a data set's classes; empty where only its folder, which is not given,
+    tells them.
     """
     from tmkt.datasets.registry import dataset
 
@@ -105,11 +105,12 @@ def _classes(name: str, data: Path | None) -> list[str]:
 
 def _calibration(
     data: Path | None, name: str, classes: list[str], contract: "InputContract"
-) -> "tuple[NDArray[np.uint8], list[str]]":
-    """Frames of recordings drawn from a data set, and their instances."""
+) -> "Calibration":
+    """Draw recordings of a data set, and read their frames."""
     from tmkt.datasets.reading import load_frames
     from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import draw
+    from tmkt.export.import_nir import Calibration
     from tmkt.runs import CALIBRATION_RECORDINGS
 
     chosen = draw(
@@ -117,4 +118,4 @@ def _calibration(
     )
     with console.progress("calibrate") as update:
         frames, _ = load_frames(chosen, contract, lambda done: update(done, len(chosen), None))
-    return frames, sorted({recording.instance for recording in chosen})
+    return Calibration(frames, sorted({recording.instance for recording in chosen}))

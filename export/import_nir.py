@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Imported:
-    """Network from a .nir file in this project's form. `notes`: how the graph as a whole was read."""
+    """Network of a .nir file in this project's form. `notes`: how the whole graph was read."""
 
     path: Path
     graph: "nir.NIRGraph"

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
+.PHONY: setup demo test test-processors browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -21,6 +21,23 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# The last bits of float sums depend on the processor, so a training may end elsewhere on another one. These settings
+# make torch, MKL, oneDNN and numba compute as other processors do: the tests that train must pass with each.
+# Numba's compiled kernels are kept apart. About ten minutes a setting on two cores.
+TRAINING_TESTS := tests/train tests/export/test_export.py tests/export/test_export_float.py \
+  tests/export/test_import_command.py tests/deploy/test_parity.py tests/deploy/test_residual.py \
+  tests/deploy/test_c_engine.py tests/tmkt/test_cli.py tests/tmkt/test_demo.py
+AVX2 := MKL_CBWR=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+  NUMBA_CPU_NAME=znver3 NUMBA_CPU_FEATURES=+avx2,+fma
+
+test-processors: $(READY)
+	@failed=; for processor in OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 ATEN_CPU_CAPABILITY=default \
+	  MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=generic "$(AVX2)"; do \
+	  echo "As with $$processor" >&2; \
+	  env $$processor NUMBA_CACHE_DIR="$(CURDIR)/build/numba/$${processor##* }" \
+	    $(BIN)/pytest -q $(TRAINING_TESTS) || failed="$$failed\n  $$processor"; \
+	done; [ -z "$$failed" ] || { printf "Failed with:$$failed\n" >&2; exit 1; }
 
 # What the tests of pages run in: Debian's, without a window, 100 MB to fetch. Without it they are skipped.
 browser:

@@ -1,4 +1,4 @@
-"""Advice: what a misfit is told to change, and that the change helps."""
+"""Tests of advice: the changes that a misfit is told to make, and that they help."""
 
 from dataclasses import replace
 

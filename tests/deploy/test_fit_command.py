@@ -1,4 +1,4 @@
-"""tmkt fit, as a user meets it."""
+"""Tests of the command tmkt fit."""
 
 import subprocess
 import sys

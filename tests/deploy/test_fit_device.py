@@ -1,4 +1,4 @@
-"""Device files: every value has its source, and a file that is wrong is refused in one line."""
+"""Tests of device files: every value has its source; a wrong file is refused in one line."""
 
 from pathlib import Path
 

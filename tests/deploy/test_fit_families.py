@@ -1,4 +1,4 @@
-"""Placement of untrained networks: every family's fit has the layers and the integers of its
+"""Tests of untrained networks: every family's fit has the layers and the integers of its
 export.
 """
 
@@ -33,7 +33,7 @@ SMALL = {
 
 
 def exported(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> Program:
-    """The program of an untrained network; its weights go to their nearest levels, for speed."""
+    """Quantise an untrained network; weights go to their nearest levels, for speed."""
     graph = network_to_nir(SpikingNetwork(recipe, shape, classes).eval())
     grids = {}
     for layer in lower(order(graph)):

@@ -1,4 +1,4 @@
-"""Placement: limits hold, memory is what counting by hand gives, spreading is faster, descriptions
+"""Tests of placement: limits hold, memory is as counted by hand, spreading is faster, descriptions
 agree.
 """
 
@@ -68,7 +68,7 @@ def test_every_neuron_is_on_one_core_and_no_limit_is_broken(
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_loihi_1_memory_is_that_of_counting_every_list(data: st.DataObject) -> None:
-    """Without sharing: one list a source neuron, of the synapses that it has in the tile; in blocks
+    """Without sharing: one list a source neuron, of its synapses in the tile; in blocks
     of 64 weights.
     """
     channels, out, pool = (

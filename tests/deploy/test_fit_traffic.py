@@ -25,7 +25,7 @@ LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
 
 
 def small(device: Device, neurons: int) -> Device:
-    """Cores and chips so small that little networks need many."""
+    """Make a device of cores and chips so small that little networks need many."""
     return replace(
         device,
         limits=replace(device.limits, neurons=neurons, cores=8, cores_per_tile=2, mesh_rows=2),
@@ -33,7 +33,7 @@ def small(device: Device, neurons: int) -> Device:
 
 
 def spikes_for(program: Program, samples: int, steps: int, seed: int) -> dict[str, np.ndarray]:
-    """Random spikes of every layer that fires: traffic does not care where they come from."""
+    """Draw random spikes of every layer that fires: traffic does not care where they come from."""
     rng = np.random.default_rng(seed)
     return {
         layer.name: (rng.random((samples, steps, *layer.shape)) < 0.3).astype(np.uint8)
@@ -43,7 +43,7 @@ def spikes_for(program: Program, samples: int, steps: int, seed: int) -> dict[st
 
 
 def owners(placed: LayerPlacement) -> np.ndarray:
-    """The core of every neuron, by counting tiles."""
+    """Find the core of every neuron, by counting tiles."""
     shape, (_, ny, nx) = volume(placed.layer.shape), placed.grid
     c, y, x = np.indices(shape)
     tc, ty, tx = placed.tile

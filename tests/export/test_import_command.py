@@ -1,4 +1,4 @@
-"""tmkt export FILE.nir, as a user runs it."""
+"""Tests of the command tmkt export FILE.nir."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ BINNING = ("--bins", 4, "--bin-us", 30000)
 
 
 def write(path: Path, sensor: tuple[int, int]) -> Path:
-    """A convolutional network for events of a sensor, without metadata."""
+    """Write a convolutional network for events of a sensor, without metadata."""
     height, width = sensor
     first = conv(4, 2, scale=2)
     nodes = {

@@ -1,4 +1,4 @@
-"""Integers go to NIR and come back as they are."""
+"""Tests of integers that go to NIR and come back as they are."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What of NIR is read, and how: nodes, loops, delays, conventions; this project's form of it;
+"""Tests of reading NIR: nodes, loops, delays, conventions; this project's form of it;
 integers as they are.
 """
 
@@ -28,7 +28,7 @@ def run(network: Any, given: NDArray[np.uint8], **conventions: Any) -> FloatOutp
 def same_in_our_form(
     network: nir.NIRGraph, given: NDArray[np.uint8]
 ) -> tuple[nir.NIRGraph, FloatOutput]:
-    """The graph in this project's form, which must compute what the file does."""
+    """Convert a graph to this project's form, which must compute what the file does."""
     ordered = order(network)
     ours, _ = normalise(ordered, None)
     expected, found = FloatNetwork(ordered).run(given), run(ours, given)

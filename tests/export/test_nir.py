@@ -1,4 +1,4 @@
-"""network.nir, read and run by us and by snnTorch."""
+"""Tests of network.nir, read and run here and by snnTorch."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Residual networks become integers: sums of spikes are several synapses into one layer, sums of
+"""Tests of residual networks as integers: sums of spikes are several synapses into one layer, sums of
 currents too.
 """
 
@@ -40,7 +40,7 @@ def frames_for(shape: tuple[int, ...], samples: int = 2, steps: int = 6) -> NDAr
 
 
 def replay(layer: FloatLayer, sent: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The spikes [N, T, *shape] that a lowered layer makes of what its sources sent, plainly, in
+    """Compute the spikes [N, T, *shape] of a lowered layer from its sources' spikes, plainly, in
     float64.
     """
     samples, steps = sent["input"].shape[:2]

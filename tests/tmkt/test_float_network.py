@@ -1,4 +1,4 @@
-"""The float network against hand-made sums and torch."""
+"""Tests of the float network against hand-made sums and torch."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def graph(
 
 
 def counts(*steps: list[int]) -> np.ndarray:
-    """One sample of a 1 x 1 x W input."""
+    """Make one sample of a 1 x 1 x W input."""
     return np.array(steps, np.uint8)[None, :, None, None, :]
 
 

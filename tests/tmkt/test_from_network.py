@@ -1,4 +1,4 @@
-"""A trained network as NIR: the same spikes, whatever its batch norms and map sizes are."""
+"""Tests of networks as NIR: the same spikes, whatever batch norms and map sizes are."""
 
 import numpy as np
 import pytest

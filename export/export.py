@@ -126,7 +126,7 @@ def write_bundle(out: Path, targets: Collection[str], network: QuantisedNetwork)
 
 
 def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
-    """Give the files of a target that can hold the network, each with the function that writes it."""
+    """Give the files of a target that can hold the network, each with what writes it."""
     from tmkt.export.targets.c import write_c, write_c_header
     from tmkt.export.targets.lava import write_lava
     from tmkt.export.targets.nir import write_nir

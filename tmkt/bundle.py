@@ -22,13 +22,11 @@ FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 MANIFEST = "manifest.json"
-PROGRAM, NIR, LAVA, ONNX = "program.safetensors", "network.nir", "loihi.net", "network.onnx"
-C_SOURCE, C_HEADER, ONNX_FLOAT, NIR_INTEGERS = (
-    "network.c",
-    "network.h",
-    "network-float.onnx",
-    "integers.nir",
-)
+PROGRAM = "program.safetensors"
+LAVA = "loihi.net"
+NIR, NIR_INTEGERS = "network.nir", "integers.nir"
+ONNX, ONNX_FLOAT = "network.onnx", "network-float.onnx"
+C_SOURCE, C_HEADER = "network.c", "network.h"
 
 
 class _Part(BaseModel):
@@ -55,7 +53,7 @@ class _Origin(_Part):
 
 
 class _Manifest(_Part):
-    """What a reader relies on; other keys are only passed on."""
+    """The keys that a reader relies on; other keys are only passed on."""
 
     version: int = Field(ge=1)
     input: _Input
@@ -67,7 +65,7 @@ class _Manifest(_Part):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle: its folder, its manifest (a plain dictionary) and what engines need of it."""
+    """A checked bundle: its folder, its manifest (a plain dictionary), its contract and program."""
 
     path: Path
     manifest: dict[str, Any]
@@ -79,14 +77,14 @@ class Bundle:
         return list(self.manifest["classes"])
 
     def file(self, name: str) -> Path:
-        """The path of one of the bundle's files; InputError if the export left it out."""
+        """Give the path of one of the bundle's files; InputError if the export left it out."""
         if name not in self.manifest["files"]:
             raise InputError(f"{self.path}: holds no {name}; export again with --target all")
         return self.path / name
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -100,7 +98,7 @@ def write(
     quantisation: list[dict[str, Any]],
     writers: dict[str, Any],
 ) -> Bundle:
-    """Writes a bundle and gives it back as `load` reads it.
+    """Write a bundle and give it back as `load` reads it.
 
     `writers` maps a file's name to a function that takes the path to write to; the program itself
     is always written. `origin` says how the network was made (run, recipe, training instances),
@@ -129,10 +127,10 @@ def write(
 
 
 def load(path: Path) -> Bundle:
-    """Reads a bundle: format and version, every file's presence, size and hash, the program's
-    shapes and ranges, then the contract.
+    """Read and check a bundle: format and version, every file's presence, size and hash, the
+    program's shapes and ranges, then the contract.
 
-    Raises InputError at the first thing that is not as it should be; nothing has run by then.
+    InputError at the first thing that is not as it should be; nothing has run by then.
     """
     if not (path / MANIFEST).is_file():
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
@@ -181,8 +179,8 @@ def load(path: Path) -> Bundle:
 
 
 def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: int | None) -> Bundle:
-    """The bundle with another binning of recordings than the export's; None keeps what it says.
-    InputError for what the program cannot take.
+    """Give the bundle with another binning of recordings than the export's; None keeps what it
+    says. InputError for what the program cannot take.
     """
     given = {"bins": bins, "bin_us": bin_us, "max_count": max_count}
     wanted = {

@@ -18,19 +18,17 @@ from tmkt.recipe import Recipe, parse_recipe
 if TYPE_CHECKING:
     from tmkt.networks import SpikingNetwork
 
-INFO, RECIPE, MODEL, CALIBRATION, CHECKPOINT, TEACHER, TEACHER_CHECKPOINT, METRICS, TENSORBOARD = (
-    "run.json",
-    "recipe.toml",
-    "model.safetensors",
-    "calibration.safetensors",
-    "checkpoint.safetensors",
-    "teacher.safetensors",
-    "teacher-checkpoint.safetensors",
-    "metrics.jsonl",
-    "tensorboard",
-)
+INFO = "run.json"
+RECIPE = "recipe.toml"
+MODEL = "model.safetensors"
+CALIBRATION = "calibration.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+TEACHER = "teacher.safetensors"
+TEACHER_CHECKPOINT = "teacher-checkpoint.safetensors"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
 
-# the most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
+# The most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
 CALIBRATION_RECORDINGS = 100
 
 
@@ -47,7 +45,7 @@ class _Grid(BaseModel):
 
 
 class _Info(BaseModel):
-    """What a reader of run.json relies on; other keys are only passed on."""
+    """The keys of run.json that a reader relies on; other keys are only passed on."""
 
     model_config = ConfigDict(strict=True)
     sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
@@ -71,7 +69,7 @@ class Run:
     info: dict[str, Any]
 
     def load_network(self) -> "SpikingNetwork":
-        """The trained network, in evaluation mode. Needs torch."""
+        """Load the trained network, in evaluation mode. Needs torch."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -90,8 +88,8 @@ class Run:
         return net.eval()
 
     def load_calibration(self) -> NDArray[np.uint8]:
-        """Frames [N, T, 2, H, W] of the training recordings, which the quantiser may look at: an
-        export needs the run alone.
+        """Load frames [N, T, 2, H, W] of the training recordings, which the quantiser may look at:
+        an export needs the run alone.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -114,7 +112,7 @@ class Run:
         return frames
 
     def load_calibration_labels(self) -> NDArray[np.int64] | None:
-        """The classes [N] of the calibration frames; None for a run that did not keep them."""
+        """Load the classes [N] of the calibration frames; None for a run that did not keep them."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -126,7 +124,7 @@ class Run:
 
 
 def load_run(path: Path) -> Run:
-    """Opens a finished run; InputError if there is none or it was not finished."""
+    """Open a finished run; InputError if there is none or it was not finished."""
     if not (path / RECIPE).is_file():
         found = "holds no recipe.toml" if path.exists() else "no such folder"
         raise InputError(
@@ -152,7 +150,7 @@ def load_run(path: Path) -> Run:
 
 
 def forget_run(path: Path) -> None:
-    """Removes the run at `path`, if there is one; InputError for a folder that is not a run."""
+    """Remove the run at `path`, if there is one; InputError for a folder that is not a run."""
     if not path.exists():
         return
     if not (path / RECIPE).is_file():
@@ -164,7 +162,7 @@ def forget_run(path: Path) -> None:
 
 
 def load_run_recipe(path: Path) -> Recipe:
-    """The resolved recipe of a run, finished or not; InputError if it is damaged."""
+    """Load the resolved recipe of a run, finished or not; InputError if it is damaged."""
     try:
         values = tomllib.loads((path / RECIPE).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

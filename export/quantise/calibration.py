@@ -1,6 +1,4 @@
-"""What layers meet on calibration recordings: the inputs of their synapses, and the spikes that
-integers give there.
-"""
+"""Calibration: statistics of synapses' inputs, and spikes of integer layers, on recordings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Sources = Callable[[str], Bytes]  # spikes [N, T, ...] by a layer's name, or the input's counts
-ROWS = 8000  # inputs of single neurons that the statistics of a group are taken from, ours
+ROWS = 8000  # of inputs of single neurons: what the statistics of a group are taken from, ours
 BLOCK = 1152  # inputs whose joint statistics are taken: 128 channels of a 3x3 kernel
 _CHUNK_BYTES = 2**25  # of unrolled inputs at a time
 
@@ -26,11 +24,10 @@ _wrap, _clip = inlined(arithmetic.wrap), inlined(arithmetic.clip)
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """Of the inputs of one group's neurons, K weights each: `mean` [K], and the second moments of
-    blocks of inputs, [k, k] each, in order.
+    """Statistics of the inputs of one group's neurons, K weights each: `mean` [K], and the second
+    moments of blocks of inputs, [k, k] each, in order.
 
-    What inputs of different blocks have to do with each other is left out: all moments of thousands
-    of inputs would take minutes.
+    Moments across blocks are left out: all moments of thousands of inputs would take minutes.
     """
 
     mean: Doubles
@@ -40,11 +37,11 @@ class InputStatistics:
 def input_statistics(
     synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
 ) -> list[InputStatistics]:
-    """The statistics of each group. `synapses`: those that share a weight array of shape `kernels`,
-    whose inputs add up; `shape` is the layer's.
+    """Compute the statistics of each group's inputs, from at most ROWS neurons, steps and samples,
+    evenly drawn.
 
-    Delays are left out: they change when inputs arrive, not what arrives. From at most ROWS
-    neurons, steps and samples, evenly drawn.
+    `synapses`: those that share a weight array of shape `kernels`, whose inputs add up; `shape` is
+    the layer's. Delays are left out: they change when inputs arrive, not what arrives.
     """
     found = []
     for group in _rows(synapses, kernels, shape, sources):
@@ -61,14 +58,14 @@ def input_statistics(
 def mean_inputs(
     synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
 ) -> list[Doubles]:
-    """The means of `input_statistics` alone."""
+    """Compute the means of `input_statistics` alone."""
     return [group.mean(0, dtype=np.float64) for group in _rows(synapses, kernels, shape, sources)]
 
 
 def _rows(
     synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
 ) -> Floats:
-    """Inputs of neurons, [groups, rows, K]."""
+    """Collect inputs of neurons, [groups, rows, K]."""
     together = [sources(synapse.source) for synapse in synapses]
     samples, steps = together[0].shape[:2]
     per_step = int(np.prod(shape[1:])) if len(kernels) == 4 else 1
@@ -85,7 +82,7 @@ def _rows(
 def _inputs(
     spikes: Bytes, synapse: Synapse, kernels: tuple[int, ...], shape: tuple[int, ...]
 ) -> Floats:
-    """What the neurons of each group see of sources [M, ...]: [groups, M * positions, K]."""
+    """Unroll what the neurons of each group see of sources [M, ...]: [groups, M * positions, K]."""
     flat = spikes.astype(np.float32)
     if synapse.pool > 1:
         k = synapse.pool
@@ -117,7 +114,7 @@ def _inputs(
 
 @dataclass(frozen=True)
 class LayerRun:
-    """What a layer of integers does: `spikes` uint8 [N, T, *shape], or the `membrane` after the
+    """Output of a layer of integers: `spikes` uint8 [N, T, *shape], or the `membrane` after the
     last step, int64 [N, neurons], if it never fires.
     """
 
@@ -126,7 +123,7 @@ class LayerRun:
 
 
 def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> LayerRun:
-    """Runs one layer as docs/program.md says, from zero states."""
+    """Run one layer as docs/program.md says, from zero states."""
     spikes = np.zeros((samples, steps, layer.neurons if layer.fires else 0), np.uint8)
     membrane = np.zeros((samples, layer.neurons), np.float64)
     forward = [synapse for synapse in layer.synapses if synapse.source != layer.name]
@@ -166,7 +163,9 @@ def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> Layer
 
 @kernel
 def _step(sums, bias, keep_current, keep, threshold, u, v, fired):  # type: ignore[no-untyped-def]
-    """One step of the neurons, in place; integers in float64, where all of these are exact."""
+    """Update the neurons by one step, in place: the rule of tmkt.program.arithmetic on integers in
+    float64, which holds all of them exactly.
+    """
     for n in range(sums.shape[0]):
         for i in range(sums.shape[1]):
             kept = np.trunc(u[n, i] * keep_current / DECAY_ONE)
@@ -198,8 +197,8 @@ def _delays(synapse: Synapse) -> NDArray[np.int64]:
 
 
 def _sums(synapse: Synapse, spikes: Bytes, shape: tuple[int, ...]) -> Doubles:
-    """What a synapse delivers, [n, T, neurons]. Sums are exact: below 2^23, in float32 products of
-    small integers.
+    """Compute what a synapse delivers, [n, T, neurons]. The sums are exact: below 2^23, of float32
+    products of small integers.
     """
     n, steps = spikes.shape[:2]
     inputs = _inputs(spikes.reshape(-1, *spikes.shape[2:]), synapse, synapse.weight.shape, shape)
@@ -222,5 +221,5 @@ def _sums(synapse: Synapse, spikes: Bytes, shape: tuple[int, ...]) -> Doubles:
 
 
 def source_of(frames: Bytes, spikes: dict[str, Bytes]) -> Sources:
-    """Sources by name: the input's frames, or a layer's spikes."""
+    """Give sources by name: the input's frames, or a layer's spikes."""
     return lambda name: frames if name == INPUT else spikes[name]

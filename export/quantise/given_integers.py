@@ -1,5 +1,5 @@
-"""The integers of a network that was quantised before, as they are; and a program as NIR, whose
-integers come back that way.
+"""Take the integers of a network that was quantised before as they are, such as those of a program
+that was written as NIR.
 """
 
 from math import ceil
@@ -12,20 +12,19 @@ from tmkt.nir.errors import refuse
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Neuron, Node
 from tmkt.nir.lower import FloatLayer, lower
-from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.arithmetic import DECAY_ONE, MAX_THRESHOLD, STATE_ONE
 from tmkt.program.model import Layer, Program
 
 if TYPE_CHECKING:
     import nir
 
-# how far float32 may have moved an integer: r, tau and dt are in the file as such, the largest bias
+# How far float32 may have moved an integer: r, tau and dt are in the file as such, the largest bias
 # is 4096
 TOLERANCE = 2e-3
-GRID = 64  # membranes are multiples of 1 / 64 of a weight's unit
 
 
 def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[dict[str, Any]]]:
-    """Gives the program of a graph whose numbers are its integers, and a report per layer; nothing
+    """Give the program of a graph whose numbers are its integers, and a report per layer. Nothing
     is rounded.
 
     Weights (times the gain of r and dt / tau), biases and 4096 times the decays must be whole. A
@@ -109,8 +108,9 @@ def _threshold(node: Node, found: float, leaks: bool) -> int:
     assert isinstance(node.operation, Neuron)
     strict = node.operation.strict
     whole = int(found) if strict else ceil(found) - 1
-    past = found - whole  # what of a grid step lies between: v > whole must say the same
-    fine = past < 1 / GRID if strict else past <= 1 / GRID
+    # Membranes are multiples of 1 / 64: v > whole must say the same of all of them.
+    past = found - whole
+    fine = past < 1 / STATE_ONE if strict else past <= 1 / STATE_ONE
     if leaks and not fine:
         rule = ">" if strict else ">="
         way_out = (

@@ -29,8 +29,8 @@ from tmkt.program.weight_grid import WeightGrid, bits_of, scale_bounds
 if TYPE_CHECKING:
     import nir
 
-# multiplications of the float network, ours: 7 recordings of VGGSNN; all of it takes 20 s on one
-# core (measured)
+# Multiplications of the float network on all calibration recordings, ours: 7 recordings of VGGSNN.
+# The whole quantisation then takes 20 s on one core (measured).
 CALIBRATION_OPERATIONS = 1e11
 Bytes = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
@@ -45,7 +45,7 @@ def quantise(
     grids: Mapping[str, WeightGrid] | None = None,
     labels: NDArray[np.int64] | None = None,
 ) -> tuple[Program, list[dict[str, Any]]]:
-    """Gives the integer program of convolutions, dense layers, LIF or IF neurons and pools,
+    """Give the integer program of convolutions, dense layers, LIF or IF neurons and pools,
     branches that add included, and a report per layer.
 
     Weights are integers of `bits` bits (tmkt.program.weight_grid.bits_of: one number, one a layer,
@@ -56,11 +56,13 @@ def quantise(
     as it is divided out before. The bias takes what is left of the mean error, of this layer and of
     those before it, on the integers' own spikes. With `grids`, by layer (of a network that was
     trained on integers), these are used instead of `bits`, and each weight goes to its nearest
-    level. Reads nothing but the calibration recordings, of which a network so large that all would
-    take more than CALIBRATION_OPERATIONS meets as many as that allows, evenly drawn.
+    level.
+
+    Nothing but the calibration recordings is read. A network so large that all would take more than
+    CALIBRATION_OPERATIONS is calibrated on as many as that allows, evenly drawn.
 
     The report is export/quantise/report.py's; `labels` int64 [N] of the recordings, where known,
-    add accuracies to it. Raises InputError for what a Loihi-style chip cannot hold.
+    add accuracies to it. InputError for what a Loihi-style chip cannot hold.
     """
     if calibration.ndim != 5 or len(calibration) == 0:
         raise InputError(
@@ -121,20 +123,15 @@ def quantise(
 
 
 def _affordable(network: FloatNetwork, calibration: Bytes) -> NDArray[np.int64]:
-    """As many samples as CALIBRATION_OPERATIONS allow, at least one, spread evenly: recordings are
-    in order of their class or instance.
+    """Choose as many samples as CALIBRATION_OPERATIONS allow, at least one, spread evenly:
+    recordings are in order of their class or instance.
     """
     operations = 0
     for node in network.graph.nodes:
         if isinstance(node.operation, Conv | Dense):
             operations += node.operation.weight[0].size * int(np.prod(node.shape))
-    most = max(
-        1,
-        min(
-            len(calibration),
-            int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1])),
-        ),
-    )
+    affordable = int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1]))
+    most = max(1, min(len(calibration), affordable))
     return np.arange(most) * len(calibration) // most
 
 
@@ -146,23 +143,23 @@ def _quantise_layer(
     floats: Sources,
     integers: Sources,
 ) -> tuple[Layer, WeightGrid, str]:
-    """A layer's integers, their grid, and what limited its scale: "weight", or one of
-    tmkt.program.weight_grid.scale_bounds. Sources: of the float network's spikes, and of the
-    integers' own.
+    """Give a layer's integers, their grid, and what limited its scale: "weight", or one of
+    tmkt.program.weight_grid.scale_bounds. `floats` and `integers`: the float network's spikes, and
+    the integers' own.
     """
     shared = _shared(layer)
     statistics = [
         None if grids else input_statistics(synapses, weight.shape, layer.shape, floats)
         for weight, synapses in shared
     ]
-    roundings = [
+    rounders = [
         WeightRounder(weight, one) for (weight, _), one in zip(shared, statistics, strict=True)
     ]
     bounds = scale_bounds(float(np.abs(layer.bias).max(initial=0.0)), peak, layer.fires)
     limited_by = min(bounds, key=lambda what: bounds[what], default="weight")
     most = bounds.get(limited_by, 2.0**31)
-    grid = grids[layer.name] if grids else choose_grid(roundings, bits, most)
-    weights = [rounding.integers(grid) for rounding in roundings] if grid else []
+    grid = grids[layer.name] if grids else choose_grid(rounders, bits, most)
+    weights = [rounder.integers(grid) for rounder in rounders] if grid else []
     if grid is None or not any(weight.any() for weight in weights):
         way_out = (
             "use more bits or train the network again"
@@ -203,15 +200,16 @@ def _quantise_layer(
         scale,
     )
     largest = max(float(np.abs(weight).max()) for weight, _ in shared)
-    bound = scale == int(most) != int(grid.limit / largest) or (
-        not grids and grid.step < 2 ** (9 - bits)
-    )
-    return quantised, grid, limited_by if bound else "weight"
+    scale_is_bound = scale == int(most)
+    bound_is_weight = int(most) == int(grid.limit / largest)
+    step_is_reduced = not grids and grid.step < 2 ** (9 - bits)
+    limited = (scale_is_bound and not bound_is_weight) or step_is_reduced
+    return quantised, grid, limited_by if limited else "weight"
 
 
 def _shared(layer: FloatLayer) -> list[tuple[Doubles, list[Synapse]]]:
-    """Each weight array once, with the synapses that have it: those from the terms of a sum share
-    theirs.
+    """Give each weight array once, with the synapses that have it: those from the terms of a sum
+    share theirs.
     """
     found: dict[int, tuple[Doubles, list[Synapse]]] = {}
     for synapse, weight in zip(layer.synapses, layer.weights, strict=True):
@@ -220,6 +218,6 @@ def _shared(layer: FloatLayer) -> list[tuple[Doubles, list[Synapse]]]:
 
 
 def _mean_sums(weight: NDArray[Any], means: list[Doubles]) -> Doubles:
-    """The mean synaptic sum of each row, given the mean inputs of each group."""
+    """Compute the mean synaptic sum of each row from the mean inputs of each group."""
     rows = weight.reshape(len(means), len(weight) // len(means), -1)
     return np.concatenate([group @ mean for group, mean in zip(rows, means, strict=True)])

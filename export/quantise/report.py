@@ -1,4 +1,4 @@
-"""What quantisation did to each layer: rows of the manifest's `quantisation`."""
+"""Report what quantisation did to each layer: the rows of the manifest's `quantisation`."""
 
 from typing import Any
 
@@ -10,20 +10,19 @@ from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import Layer
 from tmkt.program.weight_grid import WeightGrid
 
-DEAD, SATURATED = (
-    0.1,
-    0.9,
-    # share of the float network's spikes below which a layer is dying, of the steps above which a
-    # neuron always fires; ours
-)
+# A layer is dying below this share of the float network's spikes, and a neuron is saturated that
+# fires in more than this share of the steps; ours.
+DEAD, SATURATED = 0.1, 0.9
 
 
 def describe_weights(
     exact: FloatLayer, layer: Layer, grid: WeightGrid, limited_by: str
 ) -> dict[str, Any]:
-    """Of a layer's integers: `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.WeightGrid),
-    `limited_by` (what decided the scale), `largest_weight`, `grid_used` (share of the grid's levels
-    that occur), `clipped_weights` (share more than half a step beyond its end), `largest_bias`,
+    """Describe a layer's integers.
+
+    `layer`, `bits`, `step` and `scale` (tmkt.program.weight_grid.WeightGrid), `limited_by` (what
+    decided the scale), `largest_weight`, `grid_used` (share of the grid's levels that occur),
+    `clipped_weights` (share more than half a step beyond its end), `largest_bias`,
     `weight_error_rms` (relative), `zero_weights` (share), `silent_channels` (outputs without any
     weight but zero), `voltage_decay`, `current_decay`, `decay_error` (relative).
     """
@@ -62,7 +61,7 @@ def describe_weights(
 
 
 def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> dict[str, Any]:
-    """Of a layer's spikes on the calibration recordings, [N, T, ...]: `spike_rate` and
+    """Describe a layer's spikes on the calibration recordings, [N, T, ...]: `spike_rate` and
     `spike_rate_float` (per neuron and step), `spike_rate_change` (relative; None where the float
     network is silent), `silent_neurons`, `silent_neurons_float`, `saturated_neurons` (shares:
     never, and nearly always firing), `warning` (None, or what is wrong).
@@ -100,7 +99,7 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
 def describe_answers(
     expected: NDArray[Any], found: NDArray[Any], labels: NDArray[np.int64] | None
 ) -> dict[str, Any]:
-    """Of the read-out on the calibration recordings, [N, K]: `logit_error` (root mean square,
+    """Describe the read-out on the calibration recordings, [N, K]: `logit_error` (root mean square,
     relative), `same_class` (share of answers that are the float network's), `accuracy` and
     `accuracy_float` (None where the labels are not known), `calibration_recordings`.
     """

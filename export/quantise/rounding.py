@@ -1,4 +1,4 @@
-"""Weights onto their grid: each rounded so that it makes up for the errors of those before it."""
+"""Round weights to their grid, each so that it makes up for the errors of those before it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from tmkt.export.quantise.calibration import BLOCK, InputStatistics
 from tmkt.program.weight_grid import WeightGrid, scales_to_try
 
 Doubles = NDArray[np.float64]
-DAMPING = (
-    0.01  # of the mean second moment, added to all: the published choice (GPTQ, arXiv 2210.17323)
-)
+# Share of the mean second moment that is added to all: the published choice (GPTQ, arXiv
+# 2210.17323).
+DAMPING = 0.01
 TRIED_ROWS = 16  # neurons (channels) that a scale is tried on, ours
 
 
@@ -34,11 +34,13 @@ class WeightRounder:
         )
 
     def integers(self, grid: WeightGrid) -> NDArray[np.int16]:
-        """The weights on a grid, of their own shape."""
+        """Round the weights to a grid, int16 of their own shape."""
         return self._round(self.rows, grid).reshape(self.weight.shape).astype(np.int16)
 
     def error(self, grid: WeightGrid) -> float:
-        """The mean squared error of the synaptic sums, in units of the threshold, of some rows."""
+        """Compute the mean squared error of the synaptic sums of some rows, in units of the
+        threshold.
+        """
         rows = self.rows[:, :: max(1, self.rows.shape[0] * self.rows.shape[1] // TRIED_ROWS)]
         errors = self._round(rows, grid) / grid.scale - rows
         if self.blocks is None:
@@ -87,8 +89,8 @@ _STRIP = 64  # weights whose errors are passed on together to those beyond
 
 
 class _Block:
-    """`order`: inputs, most active first; `factor`: upper Cholesky factor of the inverse second
-    moments in that order.
+    """Second moments of a block of inputs; `order`: the inputs, most active first; `factor`: the
+    upper Cholesky factor of the inverse second moments in that order.
     """
 
     def __init__(self, second: Doubles) -> None:
@@ -105,13 +107,13 @@ def _parts(rows: Doubles) -> list[Doubles]:
     return [rows[:, start : start + BLOCK] for start in range(0, rows.shape[1], BLOCK)]
 
 
-def choose_grid(roundings: list[WeightRounder], bits: int, most: float) -> WeightGrid | None:
-    """The grid with a scale of at most `most` on which a layer's weight arrays together lose least;
-    None where no scale is above 0.
+def choose_grid(rounders: list[WeightRounder], bits: int, most: float) -> WeightGrid | None:
+    """Choose the grid with a scale of at most `most` on which a layer's weight arrays together lose
+    least; None where no scale is above 0.
     """
     tried = scales_to_try(
-        bits, max(float(np.abs(rounding.weight).max()) for rounding in roundings), most
+        bits, max(float(np.abs(rounder.weight).max()) for rounder in rounders), most
     )
     if len(tried) < 2:
         return tried[0] if tried else None
-    return min(tried, key=lambda grid: sum(rounding.error(grid) for rounding in roundings))
+    return min(tried, key=lambda grid: sum(rounder.error(grid) for rounder in rounders))

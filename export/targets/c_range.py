@@ -1,4 +1,4 @@
-"""What a program's C must not exceed: 32 bits."""
+"""Check that a program's C stays within 32 bits."""
 
 from tmkt.errors import InputError
 from tmkt.program.arithmetic import CURRENT_SPAN, DECAY_ONE, STATE_ONE
@@ -6,8 +6,8 @@ from tmkt.program.model import INPUT, Layer, Program, largest_sum
 
 
 def check_32_bits(program: Program, layer: Layer) -> None:
-    """InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound` after
-    its wrap, and grows by `most` before the next.
+    """Raise InputError where a pooled count, or |u|, might not fit an int32_t: u is at most `bound`
+    after its wrap, and grows by `most` before the next.
     """
     for synapse in layer.synapses:
         counts = synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1)
@@ -19,9 +19,10 @@ def check_32_bits(program: Program, layer: Layer) -> None:
     most = STATE_ONE * largest_sum(program, layer)
     if layer.current_decay == DECAY_ONE or most <= CURRENT_SPAN:
         return
-    bound = (
-        (most - CURRENT_SPAN) * DECAY_ONE // layer.current_decay if layer.current_decay else 2**31
-    )
+    if layer.current_decay:
+        bound = (most - CURRENT_SPAN) * DECAY_ONE // layer.current_decay
+    else:
+        bound = 2**31
     if bound + most + CURRENT_SPAN >= 2**31:
         raise InputError(
             f"layer {layer.name!r}: current memory (decay {layer.current_decay}) with sums up to"

@@ -1,5 +1,5 @@
-"""Writes a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0,
-lava/lib/dl/netx/hdf5.py), with h5py alone.
+"""The target lava: a program as the HDF5 file that Lava's netx reads (lava-dl 0.6.0,
+lava/lib/dl/netx/hdf5.py), written with h5py alone.
 """
 
 from io import BytesIO
@@ -17,7 +17,7 @@ from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
 def write_lava(program: Program, path: Path) -> None:
-    """Writes `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled
+    """Write `loihi.net`: an input shape, then one convolution or dense layer each, pools unrolled
     into their weights.
 
     netx runs chains only: InputError for a layer that reads anything but the layer before it,
@@ -53,7 +53,7 @@ def write_lava(program: Program, path: Path) -> None:
 
 
 def _synapses(layer: Layer, source: str) -> tuple[Synapse, Synapse | None]:
-    """The layer's synapse from the layer before, and the one from itself if it has one."""
+    """Give the layer's synapse from the layer before, and the one from itself if it has one."""
     way_out = "export without --target lava"
     found = [synapse.source for synapse in layer.synapses]
     if found == [source]:

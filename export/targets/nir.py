@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_nir(graph: "nir.NIRGraph", path: Path) -> None:
-    """Writes a NIR graph; the same graph gives the same bytes."""
+    """Write a NIR graph; the same graph gives the same bytes."""
     content = BytesIO()  # h5py may end the process where the disk is full
     import_nir().write(content, graph)
     with writing(path) as beside:

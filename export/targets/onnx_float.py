@@ -76,7 +76,7 @@ class FloatGraph(Graph):
         self.save(path, {"readout": self._kind, **({"classes": classes} if classes else {})})
 
     def _node(self, node: Node, x: str) -> str:
-        """One operation on float32 [T * B, *source shape]: [T * B, *node.shape]."""
+        """Add one operation on float32 [T * B, *source shape] to [T * B, *node.shape]."""
         operation, add = node.operation, self.main.add
         if isinstance(operation, Neuron):
             return self._neurons(
@@ -108,7 +108,7 @@ class FloatGraph(Graph):
         return add("Reshape", x, self.shape(-1, *node.shape))
 
     def _readout(self, values: str, classes: int) -> None:
-        """The sum over the steps of [T * B, ...], added to what came before."""
+        """Add the sum of [T * B, ...] over the steps, on top of the sum of the steps before."""
         by_step = self.main.add("Reshape", values, self.over_steps((classes,)))
         summed = self.main.add("ReduceSum", by_step, self.constant([0], np.int64), keepdims=0)
         self.value(self.outputs, "readout", TensorProto.FLOAT, "B", classes)
@@ -120,14 +120,14 @@ class FloatGraph(Graph):
         return self.constant(value, np.float32, name)
 
     def _parameter(self, name: str, value: Floats) -> str:
-        """A neuron's parameter: one number where all neurons share it."""
+        """Add a neuron's parameter, as one number where all neurons share it."""
         return self._weight(
             name, value.reshape(-1)[0] if np.all(value == value.reshape(-1)[0]) else value
         )
 
     def _neurons(self, name: str, neuron: Neuron, x: str, shape: tuple[int, ...]) -> str:
-        """Euler steps in one Scan, in the order of additions that FloatNetwork has: float32 [T, B,
-        *shape] to [T * B, *shape].
+        """Add Euler steps of neurons in one Scan, with FloatNetwork's order of additions: float32
+        [T, B, *shape] to [T * B, *shape].
         """
         driven = self.main.add("Mul", self._parameter(f"{name}.r", neuron.r), x)
         body = Nodes(f"{name}/")

@@ -1,5 +1,5 @@
-"""What ONNX graphs are built of: nodes with names, constants, inputs, outputs, states that go in
-and come out.
+"""Build ONNX graphs: nodes with names, constants, inputs, outputs, and states that go in and come
+out.
 """
 
 import json
@@ -24,15 +24,14 @@ class Nodes:
     nodes: list[Any] = field(default_factory=list)
 
     def add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        """Add a node and give the name of its result: `out`, or one of its own."""
         name = out or f"{self.prefix}{op}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
 
 class Graph:
-    """The outer graph: x uint8 [T, B, *input shape] in, T and B symbolic; whatever else its methods
-    add.
-    """
+    """The outer graph. It begins with the input x, uint8 [T, B, *input shape], T and B symbolic."""
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self.main = Nodes()
@@ -44,17 +43,17 @@ class Graph:
 
     @staticmethod
     def value(values: list[Any], name: str, dtype: int, *shape: int | str) -> None:
-        """Adds the type and shape of an input or output to one of the lists."""
+        """Add the type and shape of an input or output to one of the lists."""
         values.append(helper.make_tensor_value_info(name, dtype, list(shape)))
 
     def state(self, name: str, dtype: int, *shape: int) -> None:
-        """Declares the input `name` and the output `name`_out, both [B, *shape]."""
+        """Declare the input `name` and the output `name`_out, both [B, *shape]."""
         self.value(self.inputs, name, dtype, "B", *shape)
         self.value(self.outputs, f"{name}_out", dtype, "B", *shape)
 
     def constant(self, value: Any, dtype: type[np.generic], name: str = "") -> str:
-        """The name of an initializer, which the bodies of Scans see too; one for equal values
-        unless it has a name of its own.
+        """Add an initialiser, which the bodies of Scans see too, and give its name. Equal values
+        share one unless it has a name of its own.
         """
         array = np.asarray(value, dtype)
         name = name or f"{array.dtype}_" + "_".join(str(n) for n in array.reshape(-1)) + (
@@ -64,24 +63,26 @@ class Graph:
         return name
 
     def shape(self, *shape: int) -> str:
-        """A shape as the second input of Reshape."""
+        """Add a shape, as Reshape takes it for its second input."""
         return self.constant(shape, np.int64)
 
     def by_channel(self, name: str, shape: tuple[int, ...]) -> str:
-        """A value a channel, as it is added to [..., *shape]."""
+        """Add the reshaping of a value a channel, so that it can be added to [..., *shape]."""
         return self.main.add("Reshape", name, self.shape(-1, *[1] * (len(shape) - 1)))
 
     def as_float(self, name: str, shape: tuple[int, ...]) -> str:
-        """[T, B, *shape] as float32 [T * B, *shape]: synapses see the steps as one batch."""
+        """Add the cast of [T, B, *shape] to float32 [T * B, *shape]: synapses see the steps as one
+        batch.
+        """
         flat = self.main.add("Reshape", name, self.shape(-1, *shape))
         return self.main.add("Cast", flat, to=TensorProto.FLOAT)
 
     def over_steps(self, shape: tuple[int, ...]) -> str:
-        """The shape [T, B, *shape], of which the input tells T and B."""
+        """Add the shape [T, B, *shape]; the input tells T and B."""
         return self.main.add("Concat", "steps_batch", self.shape(*shape), axis=0)
 
     def save(self, path: Path, info: dict[str, Any]) -> None:
-        """Checks the graph and writes it, with `info` as JSON in metadata_props["tmkt"]. The same
+        """Check the graph and write it, with `info` as JSON in metadata_props["tmkt"]. The same
         graph gives the same bytes.
         """
         graph = helper.make_graph(

@@ -1,6 +1,4 @@
-"""Writes the integer program as NIR, so that engines which know neither our integers nor each
-other's rule at a tie fire alike.
-"""
+"""Write the integer program as NIR, so that engines with other rules at a tie spike alike."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,6 @@ from tmkt.nir.graph import (
     Flatten,
     Neuron,
     Node,
-    Operation,
     OrderedGraph,
     Pool,
     Shape,
@@ -26,57 +23,76 @@ from tmkt.program.model import INPUT, Layer, Program, Synapse, conv_shape, poole
 if TYPE_CHECKING:
     import nir
 
-HALF_GRID = (
-    1 / 128
-    # membranes of a program are multiples of 1/64: no membrane lies on a threshold that is half a step
-    # off
-)
+# Membranes of a program are multiples of 1/64, so that none lies on a threshold half a step off.
+HALF_GRID = 1 / 128
 
 
 def program_to_nir(program: Program) -> "nir.NIRGraph":
-    """The program in float32: its integers as weights, thresholds half a grid step above its own,
-    so that > and >= say the same.
+    """Give the program as NIR in float32: its integers as weights, thresholds half a grid step
+    above its own, so that > and >= say the same.
 
     Weights are divided by dt / tau, which neurons with r = 1 (all that Norse knows) multiply with.
-    What is left of a difference to the program is that its decays truncate. InputError for what NIR
-    has no form for: delays by synapse, a current without a leaking membrane, maps that are cropped
-    before anything but a pool.
+    One difference to the program is left: its decays truncate. InputError for what NIR has no form
+    for: delays by synapse, a current without a leaking membrane, maps that are cropped before
+    anything but a pool.
     """
-    nodes: list[Node] = []
-    shapes: dict[str, Shape] = {INPUT: program.input_shape}
-    pools: dict[tuple[str, int, bool], str] = {}
-    for i, layer in enumerate(program.layers):
-        shapes[layer.name] = _full_shape(program, layer, shapes)
-        gain = layer.voltage_decay / DECAY_ONE or 1.0
-        sources = []
-        for j, synapse in enumerate(layer.synapses):
+    return ordered_to_nir(_ProgramGraph(program).ordered())
+
+
+class _ProgramGraph:
+    """The nodes of a program, in order, and the shapes of what synapses read."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.nodes: list[Node] = []
+        self.shapes: dict[str, Shape] = {INPUT: program.input_shape}
+        self._readings: set[str] = set()
+        for layer in program.layers:
+            self._add_layer(layer)
+
+    def ordered(self) -> OrderedGraph:
+        return OrderedGraph(INPUT, self.program.input_shape, tuple(self.nodes), DEFAULT_DT)
+
+    def _add_layer(self, layer: Layer) -> None:
+        shape = self.shapes[layer.name] = _full_shape(self.program, layer, self.shapes)
+        has_neurons = layer.fires or layer.voltage_decay > 0
+        is_readout = layer is self.program.layers[-1] and not has_neurons
+        names = []
+        for i, synapse in enumerate(layer.synapses):
             if synapse.delays is not None and synapse.delays.any():
                 raise _no_form(layer, "delays by synapse")
-            last = i == len(program.layers) - 1 and not layer.fires and layer.voltage_decay == 0
-            name = (
-                layer.name
-                if last
-                else f"{layer.name}_synapse" + (f"{j}" if len(layer.synapses) > 1 else "")
-            )
-            operation = _synapse(layer, synapse, gain, first=j == 0)
+            number = str(i) if len(layer.synapses) > 1 else ""
+            name = layer.name if is_readout else f"{layer.name}_synapse{number}"
+            operation = _synapse(layer, synapse, first=i == 0)
             if synapse.source == layer.name:
-                nodes.append(Node(name, operation, (), shapes[layer.name], (layer.name,)))
+                self.nodes.append(Node(name, operation, (), shape, (layer.name,)))
             else:
-                source = _read(nodes, pools, shapes, synapse)
-                nodes.append(Node(name, operation, (source,), shapes[layer.name]))
-            sources.append(name)
-        if layer.fires or layer.voltage_decay:
-            nodes.append(
-                Node(
-                    layer.name,
-                    _neurons(layer, shapes[layer.name]),
-                    tuple(sources),
-                    shapes[layer.name],
-                )
-            )
-        elif len(sources) > 1:
+                source = self._add_reading(synapse)
+                self.nodes.append(Node(name, operation, (source,), shape))
+            names.append(name)
+        if has_neurons:
+            self.nodes.append(Node(layer.name, _neurons(layer, shape), tuple(names), shape))
+        elif len(names) > 1:
             raise _no_form(layer, "several synapses into the read-out")
-    return ordered_to_nir(OrderedGraph(INPUT, program.input_shape, tuple(nodes), DEFAULT_DT))
+
+    def _add_reading(self, synapse: Synapse) -> str:
+        """Add the pool and the flattening between a synapse and its source, once for all synapses
+        that read alike. Give the node that the synapse reads.
+        """
+        name, shape = synapse.source, self.shapes[synapse.source]
+        if synapse.pool > 1:
+            source, name = name, f"{name}_pool{synapse.pool}"
+            shape = pooled(shape, synapse.pool)
+            self._add_once(Node(name, Pool(synapse.pool, False), (source,), shape))
+        if synapse.kind == "dense" and len(shape) > 1:
+            source, name = name, f"{name}_flat"
+            self._add_once(Node(name, Flatten(), (source,), (int(np.prod(shape)),)))
+        return name
+
+    def _add_once(self, node: Node) -> None:
+        if node.name not in self._readings:
+            self._readings.add(node.name)
+            self.nodes.append(node)
 
 
 def _no_form(layer: Layer, what: str) -> InputError:
@@ -86,7 +102,7 @@ def _no_form(layer: Layer, what: str) -> InputError:
 
 
 def _full_shape(program: Program, layer: Layer, shapes: dict[str, Shape]) -> Shape:
-    """The shape before the crop, which NIR cannot say, and which must not matter."""
+    """Give the shape before the crop. NIR cannot say the crop, so it must not matter."""
     full = {
         conv_shape(synapse, shapes[synapse.source])
         for synapse in layer.synapses
@@ -101,75 +117,22 @@ def _full_shape(program: Program, layer: Layer, shapes: dict[str, Shape]) -> Sha
         if synapse.source == layer.name
     ]
     shape = full.pop()
-    if (
-        full
-        or not readers
-        or any(pooled(shape, reader.pool) != pooled(layer.shape, reader.pool) for reader in readers)
-    ):
+    crop_matters = not readers or any(
+        pooled(shape, reader.pool) != pooled(layer.shape, reader.pool) for reader in readers
+    )
+    if full or crop_matters:
         raise _no_form(layer, f"its map is cropped to {layer.shape}")
     return shape
 
 
-def _read(
-    nodes: list[Node],
-    pools: dict[tuple[str, int, bool], str],
-    shapes: dict[str, Shape],
-    synapse: Synapse,
-) -> str:
-    """The node that a synapse reads: its source, pooled and flattened as it says."""
-    shape = shapes[synapse.source]
-    name = synapse.source
-    if synapse.pool > 1:
-        shape = pooled(shape, synapse.pool)
-        name = _once(
-            nodes,
-            pools,
-            (synapse.source, synapse.pool, False),
-            f"{name}_pool{synapse.pool}",
-            Pool(synapse.pool, False),
-            name,
-            shape,
-        )
-    if synapse.kind == "dense" and len(shape) > 1:
-        flat = (int(np.prod(shape)),)
-        name = _once(
-            nodes,
-            pools,
-            (synapse.source, synapse.pool, True),
-            f"{name}_flat",
-            Flatten(),
-            name,
-            flat,
-        )
-    return name
-
-
-def _once(
-    nodes: list[Node],
-    made: dict[tuple[str, int, bool], str],
-    key: tuple[str, int, bool],
-    name: str,
-    operation: Operation,
-    source: str,
-    shape: Shape,
-) -> str:
-    if key not in made:
-        nodes.append(Node(name, operation, (source,), shape))
-        made[key] = name
-    return made[key]
-
-
-def _synapse(layer: Layer, synapse: Synapse, gain: float, first: bool) -> Conv | Dense:
-    """`first`: the layer's bias goes into its first synapse. Before a current it is what brings the
-    current to the bias.
+def _synapse(layer: Layer, synapse: Synapse, first: bool) -> Conv | Dense:
+    """Give a synapse's operation. The layer's bias goes into its `first` synapse; before a current
+    it is what brings the current to the bias.
     """
-    current = layer.current_decay / DECAY_ONE
-    scale = gain if layer.current_decay == DECAY_ONE else 1.0
-    bias = (
-        layer.bias * ((current if layer.current_decay < DECAY_ONE else 1.0) / scale)
-        if first
-        else np.zeros(len(synapse.weight))
-    )
+    remembers = layer.current_decay < DECAY_ONE
+    scale = 1.0 if remembers else layer.voltage_decay / DECAY_ONE or 1.0
+    gain = (layer.current_decay / DECAY_ONE if remembers else 1.0) / scale
+    bias = layer.bias * gain if first else np.zeros(len(synapse.weight))
     weight = (synapse.weight / scale).astype(np.float32)
     if synapse.kind == "dense":
         spread = (

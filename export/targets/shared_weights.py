@@ -1,5 +1,5 @@
-"""Synapses of one layer that differ in their source alone, as the terms of a sum have them: files
-hold their weights once.
+"""Find the synapses of a layer that differ in their source alone, such as those of the terms of a
+sum: files hold their weights once.
 """
 
 import numpy as np
@@ -8,8 +8,8 @@ from tmkt.program.model import INPUT, Layer, Program, Synapse
 
 
 def first_equal_synapses(program: Program, layer: Layer) -> list[int]:
-    """For each of the layer's synapses, the first that does the same to a source of the same shape:
-    its own place where there is none before.
+    """Give for each of the layer's synapses the place of the first that does the same to a source
+    of the same shape: its own place where there is none before.
 
     Only among synapses that read layers, and without delays.
     """

@@ -1,5 +1,6 @@
-"""The trace: spikes, synaptic operations and neuron updates of a run, counted from the frames and
-spikes that any engine shows.
+"""Trace of a run: its spikes, synaptic operations and neuron updates.
+
+They are counted from the frames and spikes that any engine shows.
 """
 
 from collections.abc import Iterable
@@ -19,17 +20,19 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one layer did, int64 [N, T] each: of every sample and step.
+    """Counts of one layer, of every sample and step: int64 [N, T] each.
 
-    `source_spikes`: spikes of the layer's sources, each source once. `spikes`: its own; 0 for a
-    layer that does not fire. `synops`: synaptic operations, one per pair of a spiking source site
-    and a synapse that it drives; a site with a count above 1 is one graded spike, not several. A
-    late synapse counts at the step at which its source sends, even where it delivers after the last
-    step; a recurrent layer is a source of itself. Sites that a crop or a pooling drops drive
-    nothing. The counts are those of the chip, where average pooling is part of the kernel: every
-    spike is delivered on its own. `nonzero_synops`: those with a weight other than zero; a chip
-    that stores the zeros spends an operation on them too. `updates`: neuron updates, one a neuron
-    and step whatever the activity.
+    `source_spikes`: spikes of the layer's sources, each source once.
+    `spikes`: its own; 0 for a layer that does not fire.
+    `synops`: synaptic operations, one per pair of a spiking source site and a synapse it drives.
+    `nonzero_synops`: those with a weight other than zero; a chip that stores the zeros spends an
+    operation on them too.
+    `updates`: neuron updates, one a neuron and step whatever the activity.
+
+    A site with a count above 1 is one graded spike, not several. A delayed synapse counts at the
+    step at which its source sends, even if it delivers after the last step. A recurrent layer is a
+    source of itself. Sites that a crop or a pooling drops drive nothing. The counts are those of
+    the chip, where average pooling is part of the kernel: every spike is delivered on its own.
     """
 
     name: str
@@ -46,8 +49,9 @@ class LayerTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """The counts of N samples of T steps, layer by layer. Input spikes are the first layers'
-    `source_spikes`, in no layer's `spikes`.
+    """Counts of N samples of T steps, layer by layer.
+
+    Input spikes are the first layers' `source_spikes`, and in no layer's `spikes`.
     """
 
     layers: tuple[LayerTrace, ...]
@@ -61,8 +65,9 @@ class Trace:
         return int(self.layers[0].synops.shape[1])
 
     def per_sample(self, what: str) -> Counts:
-        """int64 [N]: one of the counts ("spikes", "synops", "nonzero_synops", "updates") summed
-        over layers and steps.
+        """Sum one of the counts over layers and steps: int64 [N].
+
+        `what`: "spikes", "synops", "nonzero_synops" or "updates".
         """
         total = np.zeros(self.samples, np.int64)
         for layer in self.layers:
@@ -70,8 +75,9 @@ class Trace:
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """Means a sample with the standard deviation over the samples, in all and by layer; by
-        layer also the mean of each step.
+        """Return means a sample with the standard deviation over the samples, in all and by layer.
+
+        Each layer also has the mean of each step.
         """
         kinds = ("spikes", "synops", "nonzero_synops", "updates")
         report: dict[str, Any] = {"samples": self.samples, "steps": self.steps}
@@ -89,14 +95,15 @@ class Trace:
 
 
 def _spread(counts: Counts) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; a single sample has none."""
+    """Return mean and sample standard deviation; None for a single sample."""
     return float(counts.mean()), float(counts.std(ddof=1)) if len(counts) > 1 else None
 
 
 @kernel
 def _count(spikes: Any, synapses: Any, nonzero: Any, out: Any) -> None:
-    """Sums [samples, steps, sites] into out [3, samples, steps]: spiking sites, synapses that they
-    drive, nonzero ones.
+    """Sum [samples, steps, sites] into out [3, samples, steps].
+
+    The three are spiking sites, synapses that they drive, and those with a weight other than zero.
     """
     samples, steps, sites = spikes.shape
     for n in range(samples):
@@ -113,7 +120,7 @@ def _count(spikes: Any, synapses: Any, nonzero: Any, out: Any) -> None:
 def count(
     program: Program, frames: NDArray[np.uint8], spikes: dict[str, NDArray[np.uint8]]
 ) -> Trace:
-    """Counts a run: frames uint8 [N, T, C, H, W] and the spikes [N, T, *shape] of every layer that
+    """Count a run: frames uint8 [N, T, C, H, W], and spikes [N, T, *shape] of every layer that
     fires.
 
     Raises InputError if the engine did not show the spikes of a layer that fires.
@@ -158,7 +165,7 @@ def count(
 
 
 def join(traces: Iterable[Trace]) -> Trace:
-    """The trace of several batches of one program, one after another."""
+    """Join the traces of several batches of one program, one after another."""
     layers = []
     for parts in zip(*(trace.layers for trace in traces), strict=True):
         kinds = (

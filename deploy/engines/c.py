@@ -1,8 +1,7 @@
-"""The exported C, compiled by this machine's `cc` and run in a process of its own: an independent
-engine, and the code that a microcontroller would run.
+"""The C engine: compiles the exported C with this machine's `cc` and runs it in its own process.
 
-Unlike all else in a bundle, `network.c` is a program: compile and run it only if you trust whoever
-made the bundle.
+It is an independent engine, and it runs the code that a microcontroller would run. Unlike all else
+in a bundle, `network.c` is a program: compile and run it only if you trust whoever made the bundle.
 """
 
 import shutil
@@ -38,7 +37,8 @@ static const size_t sizes[] = {SIZES};
 int main(int argc, char **argv)
 {
     const long steps = argc == 2 ? atol(argv[1]) : 1;
-    for (long step = 0; fread(frame, 1, sizeof frame, stdin) == sizeof frame; step = (step + 1) % steps) {
+    long step = 0;
+    for (; fread(frame, 1, sizeof frame, stdin) == sizeof frame; step = (step + 1) % steps) {
         if (step == 0)
             tmkt_reset(&state);
         tmkt_step(&state, frame);
@@ -56,13 +56,14 @@ int main(int argc, char **argv)
 
 
 def compiler() -> str | None:
-    """The path of the C compiler that the engine uses; None if there is none."""
+    """Return the path of the C compiler that the engine uses, or None."""
     return shutil.which("cc")
 
 
 class CEngine:
-    """Compiles a bundle's `network.c` once, and runs frames through it. InputError where there is
-    no compiler, or it refuses the file.
+    """Compiles a bundle's `network.c` once and runs frames through it.
+
+    Raises InputError if there is no compiler or it refuses the file.
     """
 
     name = "c"
@@ -112,8 +113,9 @@ class CEngine:
             )
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. The spikes are views
-        with the channels in the second place.
+        """Run frames uint8 [N, T, C, H, W], each sample from states of zero.
+
+        The spikes [N, T, C, ...] are views of arrays with the channels last.
         """
         samples, steps = frames.shape[:2]
         layers = self.program.layers

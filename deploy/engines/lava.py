@@ -1,9 +1,8 @@
-"""The engine of real Lava: the exported netx file on Lava's fixed-point model of the chip, stock,
-as an independent proof.
+"""The Lava engine: runs the exported netx file on Lava's own fixed-point model of the chip.
 
-A program with branches has no netx file: it runs as a graph of Lava's processes that is built from
-the program itself. Slow (most of it Lava's convolution, one call for each pair of channels), and
-never faster than seconds to start.
+Lava is used as it is, as an independent proof. A program with branches has no netx file: it runs as
+a graph of Lava's processes that is built from the program itself. Lava is slow (most of the time is
+its convolution, one call for each pair of channels) and takes seconds to start.
 """
 
 import contextlib
@@ -40,7 +39,7 @@ MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies o
 
 
 def installed() -> bool:
-    """Whether Lava is there, both its parts (lava-nc and lava-dl), without importing it."""
+    """Tell if both parts of Lava (lava-nc, lava-dl) are installed, without importing them."""
     try:
         return all(
             importlib.util.find_spec(name) is not None
@@ -51,10 +50,10 @@ def installed() -> bool:
 
 
 class LavaEngine:
-    """Runs a bundle's netx file in Lava, in processes of its own; of a program that netx cannot
-    express, its graph. Raises InputError where the bundle holds no netx file and could.
+    """Runs a bundle's netx file in Lava, in processes of its own.
 
-    `progress` is called with the number of samples that are done.
+    A program that netx cannot express runs as a graph. Raises InputError if the bundle has no netx
+    file but could have one. `progress` is called with the number of samples that are done.
     """
 
     name = "lava"
@@ -67,8 +66,9 @@ class LavaEngine:
         self.progress = progress
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises InputError
-        where Lava cannot run the file.
+        """Run frames uint8 [N, T, C, H, W], each sample from states of zero.
+
+        Raises InputError if Lava cannot run the file.
         """
         samples, steps = frames.shape[:2]
         layers = self.program.layers
@@ -109,7 +109,7 @@ class LavaEngine:
         )
 
     def _check_net(self) -> None:
-        """Before Lava reads the netx file: it may be damaged, and Lava checks nothing."""
+        """Check the netx file, which may be damaged: Lava itself checks nothing."""
         if self.graph:
             return
         try:
@@ -153,9 +153,7 @@ class LavaEngine:
             raise InputError(f"{self.net}: Lava cannot run it ({why}); export the network again")
 
     def _run_process(self, folder: Path, done: int) -> tuple[int, list[str]]:
-        """Runs the runner (its docstring gives files and lines); its exit code and what it said was
-        wrong.
-        """
+        """Run the runner (lava_process/runner.py); return its exit code and its errors."""
         runner = "tmkt.deploy.engines.lava_process.runner"
         command = [sys.executable, "-P", "-m", runner, str(folder)]
         errors: list[str] = []
@@ -196,8 +194,9 @@ class LavaEngine:
 
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
-    """Waits a little for the runner to end, then ends what is left of its process group; by SIGTERM
-    first, which Python's own keeper of shared memory outlives, so that none is left behind.
+    """Wait a little for the runner to end, then end what is left of its process group.
+
+    SIGTERM comes first: Python's own keeper of shared memory survives it and leaves none behind.
     """
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=3)

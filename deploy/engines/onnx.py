@@ -12,8 +12,9 @@ from tmkt.program.model import Program
 
 
 class OnnxEngine(OnnxGraph):
-    """Runs `network.onnx`: x uint8 [T, B, C, H, W] and the states in; read-out, spikes and the
-    states out. States start at zero.
+    """Runs `network.onnx`, each sample from states of zero.
+
+    In: x uint8 [T, B, C, H, W] and the states. Out: read-out, spikes and the states.
     """
 
     name = "onnx"
@@ -27,8 +28,9 @@ class OnnxEngine(OnnxGraph):
         self._program = program
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, 2, H, W]. InputError where the file does something else than its
-        program.
+        """Run frames uint8 [N, T, C, H, W].
+
+        Raises InputError if the file does something else than its program.
         """
         readout, spikes = self.run_from_zero(frames)
         return EngineOutput(readout.astype(np.int64), spikes)

@@ -18,6 +18,6 @@ class SimulatorEngine:
         self._simulator = Simulator(bundle.program, threads)
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, 2, H, W]."""
+        """Run frames uint8 [N, T, C, H, W]."""
         result = self._simulator.run(frames)
         return EngineOutput(result.readout, result.spikes, result.faults, result.active_updates)

@@ -1,11 +1,10 @@
-"""The integer program in torch: on a GPU where torch sees one, else on the CPU. The one module
-under deploy/ that imports torch.
+"""The torch engine: the integer program on a GPU if torch sees one, else on the CPU.
 
-Exact in floating point: a layer's sums and all their parts are whole and below 2^23
-(`tmkt.program.model.check`), and float32 holds every integer below 2^24, in whatever order they are
-added. So a convolution is unfolded into one matrix product, which no library computes by Winograd
-or FFT. What follows a sum is int32, as in Lava and in the simulator. Everything here is the same on
-a GPU and on a CPU.
+This is the one module under deploy/ that imports torch. It is exact in floating point: a layer's
+sums and all their parts are whole and below 2^23 (`tmkt.program.model.check`), and float32 holds
+every integer below 2^24, in whatever order they are added. So a convolution is unfolded into one
+matrix product, which no library computes by Winograd or FFT. What follows a sum is int32, as in
+Lava and in the simulator. All of this is the same on a GPU and on a CPU.
 """
 
 from collections.abc import Iterator
@@ -35,8 +34,9 @@ VALUES_AT_ONCE = (
 
 
 class TorchEngine:
-    """Runs a program, recurrent synapses and delays included. Counts neither faults nor active
-    updates: the simulator does.
+    """Runs a program, with recurrent synapses and delays.
+
+    It counts neither faults nor active updates; the simulator does.
     """
 
     name = "torch"
@@ -50,8 +50,9 @@ class TorchEngine:
         self._layers = [_Layer(program, layer, self.device, self.dtype) for layer in program.layers]
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero. Raises MemoryError
-        where a GPU has too little left.
+        """Run frames uint8 [N, T, C, H, W], each sample from states of zero.
+
+        Raises MemoryError if a GPU has too little left.
         """
         try:
             with torch.no_grad(), _whole_products():
@@ -91,8 +92,9 @@ class TorchEngine:
 
 @dataclass
 class _State:
-    """What a layer remembers: current and membrane int32 [N, *shape], and of every synapse the last
-    values that it still needs.
+    """Memory of a layer: current and membrane int32 [N, *shape], and past values of its sources.
+
+    `past`: for every synapse, the last values that it still needs.
     """
 
     u: Tensor
@@ -117,7 +119,7 @@ class _Layer:
         self.weights = [_by_delay(synapse, device, dtype) for synapse in layer.synapses]
 
     def start(self, samples: int) -> _State:
-        """The state at a sample's start."""
+        """Return the state at a sample's start."""
         u, v = torch.zeros((2, samples, *self.layer.shape), dtype=torch.int32, device=self.device)
         past = [
             torch.zeros(
@@ -130,8 +132,9 @@ class _Layer:
         return _State(u, v, past)
 
     def run(self, sources: dict[str, Tensor], state: _State) -> Tensor:
-        """Runs the steps of the sources, uint8 [N, T, *shape] each; gives the spikes, uint8 [N, T,
-        *layer.shape], and changes the state.
+        """Run the steps of the sources, uint8 [N, T, *shape] each.
+
+        Returns the spikes, uint8 [N, T, *layer.shape], and changes the state.
         """
         samples, steps = sources[INPUT].shape[:2]
         a = torch.zeros((samples, steps, *self.layer.shape), dtype=self.dtype, device=self.device)
@@ -156,7 +159,7 @@ class _Layer:
         return spikes
 
     def _step(self, drive: Tensor, state: _State) -> Tensor:
-        """One neuron update; gives the spikes as bool [N, *shape]."""
+        """Update the neurons once; return the spikes as bool [N, *shape]."""
         u = drive + _kept(state.u, self.current_kept) if self.current_kept else drive
         u = _wrap(u)
         v = _kept(state.v, self.voltage_kept) + u + self.bias
@@ -166,8 +169,10 @@ class _Layer:
         return spike
 
     def _sums(self, i: int, values: Tensor, steps: int) -> Tensor:
-        """What synapse i delivers in the last `steps` steps of values [N, past + steps, *shape]:
-        [N, steps, *layer.shape].
+        """Compute what synapse i delivers in the last `steps` steps of values [N, past + steps,
+        *shape].
+
+        Returns [N, steps, *layer.shape].
         """
         synapse = self.layer.synapses[i]
         newest = values.shape[1] - steps  # where a synapse without a delay begins to read
@@ -184,8 +189,9 @@ class _Layer:
     def _product(
         self, synapse: Synapse, source: tuple[int, ...], weight: Tensor, x: Tensor
     ) -> Tensor:
-        """uint8 [M, *source] to the sums [M, *layer.shape], so many images at a time as memory is
-        meant for.
+        """Compute the sums [M, *layer.shape] of uint8 [M, *source].
+
+        It takes so many images at a time that memory stays bounded.
         """
         shape = self.layer.shape
         if synapse.kind == "dense":
@@ -217,8 +223,9 @@ class _Layer:
 
 
 def _by_delay(synapse: Synapse, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
-    """The weights as matrices, one a delay: dense [N_in, N_out], conv [groups, C_out / groups, C_in
-    / groups * taps].
+    """Return the weights as matrices, one a delay.
+
+    dense: [N_in, N_out]; conv: [groups, C_out / groups, C_in / groups * taps].
     """
     weight = torch.tensor(synapse.weight, device=device, dtype=dtype)
     if synapse.kind == "conv":
@@ -230,13 +237,14 @@ def _by_delay(synapse: Synapse, device: torch.device, dtype: torch.dtype) -> dic
 
 
 def _pool(x: Tensor, pool: int) -> Tensor:
-    """Sums over pool x pool windows."""
+    """Sum over pool x pool windows."""
     return F.avg_pool2d(x, pool, divisor_override=1) if pool > 1 else x
 
 
 def _kept(x: Tensor, share: float) -> Tensor:
-    """tz(x * share): in doubles the product of 24 or 32 bits with 12 is exact, and the cast cuts
-    toward zero.
+    """Compute tz(x * share) in doubles.
+
+    The product of 24 or 32 bits with 12 is exact, and the cast cuts toward zero.
     """
     return x if share == 1 else (x.double() * share).to(torch.int32)
 
@@ -249,7 +257,7 @@ def _wrap(u: Tensor) -> Tensor:
 
 @contextmanager
 def _whole_products() -> Iterator[None]:
-    """Forbids torch to shorten float32 in matrix products (TF32, bfloat16)."""
+    """Forbid torch to shorten float32 in matrix products (TF32, bfloat16)."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -259,8 +267,9 @@ def _whole_products() -> Iterator[None]:
 
 
 def _float32_is_exact(device: torch.device) -> bool:
-    """Whether float32 products are whole on this machine, whatever its environment says
-    (NVIDIA_TF32_OVERRIDE): with 11 bits these are not.
+    """Test if float32 products are whole on this machine, whatever its environment says.
+
+    With NVIDIA_TF32_OVERRIDE products have 11 bits, and these are not whole.
     """
     x = torch.full((64, 64), 2.0**11 + 1, device=device)
     return bool((x @ torch.full((64, 64), 63.0, device=device) == 64 * 63 * (2**11 + 1)).all())

@@ -12,12 +12,14 @@ from tmkt.program.model import Layer, Program, Synapse, pooled
 
 @dataclass(frozen=True)
 class Taps:
-    """One axis of a synapse. The spike at position i reaches `count[i]` target positions:
-    `target[i, j]` through tap `tap[i, j]`.
+    """Table of the kernel taps along one axis of a synapse, int32.
 
-    All int32; entries at j >= count[i] are not used. The convolution's sum `o = (i // pool +
-    padding - tap * dilation) / stride` is solved for o, so pooling, borders, stride and the crop to
-    the layer's shape are in the table; positions that the pooling drops have count 0.
+    A spike at position i reaches `count[i]` target positions: `target[i, j]` through tap `tap[i,
+    j]`. Entries at j >= count[i] are not used.
+
+    The convolution's sum `o = (i // pool + padding - tap * dilation) / stride` is solved for o, so
+    pooling, borders, stride and the crop to the layer's shape are in the table. Positions that the
+    pooling drops have count 0.
     """
 
     count: NDArray[np.int32]
@@ -58,13 +60,12 @@ def _table(pairs: list[list[tuple[int, int]]]) -> Taps:
 
 @dataclass(frozen=True)
 class Connectivity:
-    """A synapse seen from its source, which counts as [C, H, W] (a source of shape (N,) as [N, 1,
-    1]).
+    """Targets and weights of a synapse, seen from its source [C, H, W] ((N,) counts as [N, 1, 1]).
 
     `rows`, `columns`: the taps of either axis. `weight` int16 [C, K_y, K_x, G]: what one spike of
     channel c adds to the G target channels that start at `first[c]`, at the target position of the
-    taps. A dense synapse is the case of one target position whose channels are all the layer's
-    neurons, in C, H, W order.
+    taps. A dense synapse has one target position, whose channels are all the layer's neurons in C,
+    H, W order.
     """
 
     rows: Taps
@@ -73,8 +74,8 @@ class Connectivity:
     first: NDArray[np.int32]
 
     def fan_out(self) -> NDArray[np.int64]:
-        """int64 [C, H, W]: how many synapses a spike at each site drives, those with a weight of
-        zero included.
+        """Count the synapses that a spike at each site drives, zero weights included: int64 [C, H,
+        W].
         """
         sites = self.rows.count.astype(np.int64)[:, None] * self.columns.count
         return np.broadcast_to(
@@ -82,7 +83,7 @@ class Connectivity:
         ).copy()
 
     def nonzero_fan_out(self) -> NDArray[np.int64]:
-        """int64 [C, H, W]: how many of them have a weight other than zero."""
+        """Count those of them whose weight is not zero: int64 [C, H, W]."""
         nonzero = np.count_nonzero(self.weight, axis=3).astype(np.int64)
         rows, columns = (
             _incidence(taps, k)
@@ -92,7 +93,7 @@ class Connectivity:
 
 
 def _incidence(taps: Taps, kernel: int) -> NDArray[np.int64]:
-    """[positions, K]: 1 where a spike at the position uses the tap."""
+    """Return [positions, K]: 1 where a spike at the position uses the tap."""
     out = np.zeros((len(taps.count), kernel), np.int64)
     for i, count in enumerate(taps.count):
         out[i, taps.tap[i, :count]] = 1
@@ -100,13 +101,13 @@ def _incidence(taps: Taps, kernel: int) -> NDArray[np.int64]:
 
 
 def source_shape(program: Program, synapse: Synapse) -> tuple[int, int, int]:
-    """The shape of a synapse's source as (C, H, W)."""
+    """Return the shape of a synapse's source as (C, H, W)."""
     shape = program.shape_of(synapse.source)
     return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (shape[0], 1, 1)
 
 
 def connectivity_of(program: Program, layer: Layer, synapse: Synapse) -> Connectivity:
-    """The table of one synapse of a program."""
+    """Compute the connectivity of one synapse of a program."""
     channels, height, width = source_shape(program, synapse)
     w = synapse.weight
     if synapse.kind == "dense":

@@ -1,5 +1,6 @@
-"""A program as Lava and the chip hold it: without pools and crops, and with branches of equal
-length, as every synapse takes a step.
+"""The form of a program that Lava and the chip hold: no pools, no crops, branches of equal length.
+
+Branches must have equal length because every synapse takes one step there.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,10 @@ class WiredLayer(Protocol):
 
 
 def fits_netx(program: Program) -> bool:
-    """Whether Lava's netx can express the program: every layer reads the layer before it through
-    one synapse.
+    """Tell if Lava's netx can express the program: each layer reads only the layer before it.
 
-    Beside it a dense layer may read itself, where neither synapse has delays (lava-dl 0.6.0,
-    lava/lib/dl/netx/blocks/process.py).
+    It does so through one synapse. A dense layer may read itself as well, if neither synapse has
+    delays (lava-dl 0.6.0, lava/lib/dl/netx/blocks/process.py).
     """
     before = INPUT
     for layer in program.layers:
@@ -52,10 +52,10 @@ def fits_netx(program: Program) -> bool:
 
 
 def lags(layers: Sequence[WiredLayer]) -> dict[str, int]:
-    """How many steps behind the first layer's each layer's neurons are updated, where every synapse
-    takes one step; -1 for the input.
+    """Count the steps by which each layer's neurons are updated later than the first layer's.
 
-    A layer must wait for the latest of what it reads.
+    Every synapse takes one step, and a layer must wait for the latest of its sources. The input has
+    -1.
     """
     lag = {INPUT: -1}
     for layer in layers:
@@ -67,12 +67,11 @@ def lags(layers: Sequence[WiredLayer]) -> dict[str, int]:
 
 
 def relays(layers: Sequence[WiredLayer]) -> dict[str, int]:
-    """For each layer whose spikes must also arrive later than they would, by how many steps at
-    most.
+    """Count the extra steps, at most, by which spikes of a layer must arrive later; by layer.
 
-    So many copies of the layer's neurons, each sending what it got a step before, hold them back:
-    Lava's convolution has no delays (its dense synapses have). All that read the layer share them.
-    The input needs none: what feeds it can send it again, later.
+    So many copies of the layer's neurons hold them back; each sends what it got a step before. They
+    are needed because Lava's convolution has no delays (its dense synapses have). All readers of a
+    layer share them. The input needs none: its source can send it again, later.
     """
     lag, fires = lags(layers), {layer.name: layer.fires for layer in layers}
     most: dict[str, int] = {}
@@ -85,18 +84,18 @@ def relays(layers: Sequence[WiredLayer]) -> dict[str, int]:
 
 
 def relay_neurons(layers: Sequence[WiredLayer]) -> int:
-    """How many neurons the relays take: the price of branches on a chip."""
+    """Count the neurons that the relays take: the price of branches on a chip."""
     shapes = {layer.name: layer.shape for layer in layers}
     return sum(steps * int(np.prod(shapes[name])) for name, steps in relays(layers).items())
 
 
 def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -> Synapse:
-    """The same synapse without pool and without crop: it reads the source's own sites and gives the
-    target's shape exactly.
+    """Rewrite a synapse without pool and crop.
 
-    A convolution after a pool has each weight repeated over the window, and stride and padding
-    times the pool. netx pads both ends alike, so a convolution that would give too many rows or
-    columns is held back by zeros at the kernel's end.
+    It then reads the source's own sites and gives exactly the target's shape. A convolution after a
+    pool gets each weight repeated over the window, and stride and padding times the pool. netx pads
+    both ends by the same number, so zeros at the kernel's end hold back a convolution that would
+    give too many rows or columns.
     """
     pool = synapse.pool
     if synapse.kind == "dense":
@@ -129,7 +128,7 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
 
 
 def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> NDArray[Any]:
-    """[N_out, N_in] weights or delays of the pooled source as those of the source itself."""
+    """Turn [N_out, N_in] weights or delays of the pooled source into those of the source."""
     if pool == 1:
         return values
     outputs, (channels, height, width) = len(values), pooled(source, pool)

@@ -1,6 +1,4 @@
-"""The grid that weights lie on: what a number of bits means, the bits of each layer as a user gives
-them, what limits a layer's scale.
-"""
+"""Grid of a layer's integer weights: its bits and scale, and how a user gives the bits."""
 
 from dataclasses import dataclass, replace
 
@@ -19,12 +17,11 @@ FACTORS = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 
 @dataclass(frozen=True)
 class WeightGrid:
-    """The weights that a layer may have: -limit .. limit in steps, for so many `bits` (2..8);
-    `scale` turns float weights into these integers.
+    """Integer weights that a layer may have: -limit .. limit in steps, of `bits` bits (2..8).
 
-    The step is the one of 8-bit weights' upper bits, 2 at 8 bits, 128 at 2, or a smaller power of
-    two (another weight exponent) where threshold, bias or membrane leave too small a scale for that
-    one.
+    `scale` turns float weights into these integers. The step is that of the upper bits of an 8-bit
+    weight: 2 at 8 bits, 128 at 2. It is a smaller power of two (another weight exponent) where
+    threshold, bias or membrane leave too small a scale for it.
     """
 
     bits: int
@@ -33,14 +30,15 @@ class WeightGrid:
 
     @property
     def limit(self) -> int:
-        """The largest weight; the grid is symmetric, so that 2 bits are three levels."""
+        """Largest weight. The grid is symmetric, so 2 bits are three levels."""
         return self.step * (int(2 ** (self.bits - 1)) - 1)
 
 
 def scales_to_try(bits: int, largest_weight: float, most: float) -> list[WeightGrid]:
-    """The grids of so many bits that a layer is tried on, whose scales are at most `most`: the one
-    that just holds the largest float weight first, then those that clip it (FACTORS). Empty where
-    none above 0 is possible.
+    """Return the grids of `bits` bits on which a layer is tried; scales are at most `most`.
+
+    The first just holds the largest float weight, the others clip it (FACTORS). Empty if no scale
+    above 0 is possible.
     """
     grid = WeightGrid(bits, 2 ** (9 - bits), 1)
     while grid.step > 2 and grid.limit / largest_weight > most:
@@ -52,8 +50,10 @@ def scales_to_try(bits: int, largest_weight: float, most: float) -> list[WeightG
 
 
 def bits_of(text: str | int, layers: list[str]) -> list[int]:
-    """The bits of each of the `layers` (their names, in order), from "4" (all), "8,4,4,8" (one
-    each) or "4,readout=8" (by name; 8 where nothing is said). InputError for anything else.
+    """Read the bits of each of the `layers` (their names, in order).
+
+    `text`: "4" (all), "8,4,4,8" (one each) or "4,readout=8" (by name; 8 for the others if no number
+    is given). Raises InputError for anything else.
     """
     values: list[int] = []
     named: dict[str, int] = {}
@@ -82,11 +82,10 @@ def bits_of(text: str | int, layers: list[str]) -> list[int]:
 
 
 def scale_bounds(largest_bias: float, peak: float | None, fires: bool) -> dict[str, float]:
-    """What limits a layer's scale besides its weights, by name: the widths of threshold, bias and
-    membrane.
+    """Return the limits of a layer's scale besides its weights: of threshold, bias and membrane.
 
-    `peak`: the largest membrane seen, in units of the threshold; it may grow MARGIN-fold before it
-    clips. None: not known.
+    `peak`: the largest membrane seen, in units of the threshold, None if not known. It may grow
+    MARGIN-fold before it clips.
     """
     bounds = {"threshold": float(MAX_THRESHOLD)} if fires else {}
     if largest_bias > 0:

@@ -1,8 +1,8 @@
-"""Makes lava-nc 0.10.0 and lava-dl 0.6.0 (both archived) run on Python 3.11 to 3.13 with today's
-numpy, without torch.
+"""Patches that make lava-nc 0.10.0 and lava-dl 0.6.0 run on Python 3.11 to 3.13 without torch.
 
-Symptoms were met with numpy 2.4.6 on Python 3.11; a patch goes when the release that its comment
-names exists, which for an archived project may be never. Nothing here changes what Lava computes.
+Both are archived and fail with today's numpy; symptoms were met with numpy 2.4.6 on Python 3.11. A
+patch goes when the release that its comment names exists, which for an archived project may be
+never. Nothing here changes what Lava computes.
 """
 
 import dataclasses
@@ -30,11 +30,11 @@ _CONV_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups")
 
 
 def prepare() -> None:
-    """Patches this process so that `lava.lib.dl.netx` imports and runs. Call it once, before
-    anything of Lava is imported.
+    """Patch this process so that `lava.lib.dl.netx` imports and runs.
 
-    Only for a process that does nothing else: it hides torch and matplotlib, silences warnings, and
-    Lava sets the start method of `multiprocessing`.
+    Call it once, before anything of Lava is imported, and only in a process that does nothing else:
+    it hides torch and matplotlib, silences warnings, and Lava sets the start method of
+    `multiprocessing`.
     """
     # Symptom: Lava's and numpy's deprecation warnings fill standard error (or end the run under -W
     # error). Goes with Lava.
@@ -47,8 +47,9 @@ def prepare() -> None:
 
 
 class _Hidden:
-    """Finds nothing for the modules that must not load. Lava's search for models runs every file
-    beside a process, and skips what fails.
+    """Import finder that hides the modules that must not load.
+
+    Lava's search for models runs every file beside a process, and skips what fails.
     """
 
     @staticmethod
@@ -137,9 +138,7 @@ def _show_errors_of_children() -> None:
 
 
 def report(error: BaseException) -> None:
-    """Prints an error to standard error: the traceback, then one line "error: ..." that the engine
-    shows.
-    """
+    """Print an error to standard error: the traceback, then the line that the engine shows."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     print(
         f"{''.join(traceback.format_exception(error))}error: {text[:300]}",

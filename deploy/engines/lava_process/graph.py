@@ -1,10 +1,10 @@
-"""Builds a program as a graph of Lava's processes, for what netx cannot express: several synapses
-into one layer of neurons.
+"""Graph of Lava's processes for a program that netx cannot express.
 
-Every synapse takes one step. A layer that reads sources of different lags gets the earlier ones
-through relays (`tmkt.program.lava_form.relays`): neurons that send what they got, one step later.
-The input is sent once for every lag that reads it. All that a chip would do with synapses and
-neurons; Lava's own Conv, Dense, DelayDense, LIF and LIFReset (0.10.0) compute it.
+netx allows one synapse into a layer of neurons; a graph allows several. Every synapse takes one
+step. A layer that reads sources of different lags gets the earlier ones through relays
+(`tmkt.program.lava_form.relays`): neurons that send what they got, one step later. The input is
+sent once for every lag that reads it. A chip would do all of this with synapses and neurons; here
+Lava's own Conv, Dense, DelayDense, LIF and LIFReset (0.10.0) compute it.
 """
 
 from typing import Any
@@ -25,12 +25,14 @@ GRADED_BITS = 8  # width of a count at the input; without it Lava takes every co
 
 
 class Graph:
-    """`neurons` of every layer, by name, in the program's order; `depth` is how many steps the last
+    """Lava's processes of a program.
+
+    `neurons`: of every layer, by name, in the program's order. `depth`: the steps by which the last
     of them is behind the input.
     """
 
     def __init__(self, program: Program, frames: NDArray[np.uint8]) -> None:
-        """`frames` uint8 [samples, steps, C, H, W], which will run back to back."""
+        """`frames`: uint8 [samples, steps, C, H, W], which will run back to back."""
         self.program = program
         self.lag = lags(program.layers)
         self.depth = max(self.lag.values()) + 1
@@ -71,7 +73,7 @@ class Graph:
         )
 
     def _sent(self, source: str, wait: int) -> Any:
-        """What the source sends, `wait` steps later."""
+        """Return the port that sends what the source sends, `wait` steps later."""
         if (source, wait) not in self._ports:
             if source == INPUT:
                 self._ports[source, wait] = self._input(wait)
@@ -82,7 +84,10 @@ class Graph:
         return self._ports[source, wait]
 
     def _input(self, wait: int) -> Any:
-        """The frames from step 1 + `wait` on, zeros around them: the source would begin again."""
+        """Send the frames from step 1 + `wait` on.
+
+        Zeros stand around them, as the source would begin again.
+        """
         steps = self.frames.reshape(-1, *self.frames.shape[2:])
         data = np.zeros((*self.program.input_shape[::-1], len(steps) + self.depth + 1), np.int32)
         data[..., wait : wait + len(steps)] = steps.T
@@ -90,7 +95,7 @@ class Graph:
 
 
 def _neurons(layer: Layer, steps: int, lag: int) -> Any:
-    """The layer, reset at every step at which a sample reaches it."""
+    """Make the neurons of a layer, reset at every step at which a sample reaches it."""
     bias = np.broadcast_to(
         layer.bias.reshape(-1, *[1] * (len(layer.shape) - 1)), layer.shape
     ).T.copy()
@@ -108,8 +113,10 @@ def _neurons(layer: Layer, steps: int, lag: int) -> Any:
 
 
 def _relayed(port: Any, shape: tuple[int, ...]) -> Any:
-    """A copy of the neurons that sends what `port` sends, a step later. A map is one long row of
-    one channel: Lava's convolution takes time for each pair of channels.
+    """Make neurons that send what `port` sends, a step later.
+
+    A map becomes one long row of one channel: Lava's convolution takes time for each pair of
+    channels.
     """
     row = (int(np.prod(shape)), 1, 1)
     identity = Conv(weight=np.full((1, 1, 1, 1), 2), input_shape=row)
@@ -120,8 +127,9 @@ def _relayed(port: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _connection(synapse: Synapse, source: tuple[int, ...], bits: int) -> Any:
-    """The Lava process of an unrolled synapse. Lava's axes are (W, H, C), and its convolution flips
-    the kernel.
+    """Make the Lava process of an unrolled synapse.
+
+    Lava's axes are (W, H, C), and its convolution flips the kernel.
     """
     weight = synapse.weight.astype(int)
     if synapse.kind == "conv":

@@ -1,12 +1,13 @@
-"""Runs a netx file, or a program as a graph (graph.py), in real Lava: `python -m
-tmkt.deploy.engines.lava_process.runner JOB_DIR`. Lava is imported nowhere else.
+"""Runner of real Lava, for a netx file or for a program as a graph (graph.py).
+
+`python -m tmkt.deploy.engines.lava_process.runner JOB_DIR`. Lava is imported nowhere else.
 
 JOB_DIR holds `job.json` (see `Job`) and `frames.npy`, uint8 [samples, steps, C, H, W]. The runner
 adds, for each layer i that fires, `spikes-<i>.npy`: uint8 [samples, steps, ceil(neurons / 8)],
 spikes in C, H, W order, packed by `numpy.packbits`; and `membrane.npy`: int64 [samples, K], the
 last layer's state v after each sample's last step.
 
-All samples run back to back in one run: every layer's state is reset at the step at which a sample
+All samples run back to back in one run. Every layer's state is reset at the step at which a sample
 reaches it (`reset_interval`; with `reset_offset=1`, because a netx file has no neurons at its
 input). A layer that is `lag` steps behind the first one answers time step t of sample k at Lava's
 step k * steps + t + 2 + lag; in a netx file, layer i (from 0) has lag i. Standard error gets a line
@@ -43,10 +44,11 @@ from tmkt.program import file as program_file  # noqa: E402
 
 @dataclass(frozen=True)
 class Job:
-    """What to run: `net` is the netx file, or with `graph` a program's file. Shapes are (C, H, W)
-        or (N,); `fires`, `shapes` and `late`
-    have one entry a layer (of the netx file: that has weights). `late`: what the layer sends may
-        arrive steps later than it could.
+    """Description of a run.
+
+    `net`: the netx file, or with `graph` a program's file. Shapes are (C, H, W) or (N,). `fires`,
+    `shapes` and `late` have one entry a layer (of a netx file: a layer that has weights). `late`:
+    what the layer sends may arrive steps later than it could.
     """
 
     net: str
@@ -62,8 +64,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Network:
-    """Lava's processes: `whole` creates the runtime of all; each layer's output port and lag; the
-    last layer's membranes.
+    """Lava's processes.
+
+    `whole` creates the runtime of all. `outputs`, `lags`: each layer's output port and lag.
+    `membrane`: that of the last layer.
     """
 
     whole: Any
@@ -73,7 +77,7 @@ class Network:
 
 
 def read_job(path: Path) -> Job:
-    """Reads `job.json`."""
+    """Read `job.json`."""
     entries = json.loads(path.read_text(encoding="utf-8"))
     return Job(
         **{
@@ -85,7 +89,7 @@ def read_job(path: Path) -> Job:
 
 
 def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
-    """The network, fed with frames uint8 [samples, steps, C, H, W]."""
+    """Open the network, fed with frames uint8 [samples, steps, C, H, W]."""
     if job.graph:
         graph = Graph(program_file.load(Path(job.net)), frames)
         neurons = list(graph.neurons.values())
@@ -107,8 +111,9 @@ def open_network(job: Job, frames: NDArray[np.uint8]) -> Network:
 
 
 def open_netx(job: Job) -> Any:
-    """Loads the netx file; ValueError unless its shapes are those of the job. Lava's order of axes
-    is (W, H, C).
+    """Load the netx file. Raises ValueError unless its shapes are those of the job.
+
+    Lava's order of axes is (W, H, C).
     """
     bits = GRADED_BITS if job.max_count > 1 else 0
     network = hdf5.Network(
@@ -126,11 +131,10 @@ def open_netx(job: Job) -> Any:
 
 
 def lava_input(frames: NDArray[np.uint8], network: Any) -> NDArray[np.int32]:
-    """Frames [samples, steps, C, H, W] as Lava's source takes them: [W, H, C, time], or [neurons,
-    time] for a dense first layer.
+    """Reorder frames [samples, steps, C, H, W] as Lava's source takes them.
 
-    Zeros follow for as many steps as the last sample needs to pass all layers: the source starts
-    again from its first value else.
+    That is [W, H, C, time], or [neurons, time] for a dense first layer. Zeros follow for as many
+    steps as the last sample needs to pass all layers; otherwise the source would start again.
     """
     shape = tuple(network.inp.shape)
     data = np.zeros((*shape, frames.shape[0] * frames.shape[1] + len(network.layers)), np.int32)
@@ -140,7 +144,7 @@ def lava_input(frames: NDArray[np.uint8], network: Any) -> NDArray[np.int32]:
 
 
 def run(job: Job, folder: Path) -> None:
-    """Runs all samples and writes spikes and membranes into `folder`."""
+    """Run all samples and write spikes and membranes into `folder`."""
     network = open_network(job, np.load(folder / "frames.npy", allow_pickle=False))
     whole, lag = network.whole, network.lags[-1]
     sinks = {
@@ -170,10 +174,10 @@ def run(job: Job, folder: Path) -> None:
 
 
 def align(folder: Path, i: int, lag: int, job: Job) -> None:
-    """Cuts the window of the samples out of what layer i gave in all steps of the run.
+    """Cut the steps of the samples out of what layer i gave in all steps of the run.
 
-    ValueError where it fired before the first sample reached it and that arrives within the sample:
-    biases act from Lava's first step on.
+    Raises ValueError if it fired before the first sample reached it and that arrives within the
+    sample: biases act from Lava's first step on.
     """
     bits = np.fromfile(folder / f"spikes-{i}.bits", np.uint8).reshape(
         -1, (int(np.prod(job.shapes[i])) + 7) // 8
@@ -189,10 +193,10 @@ def align(folder: Path, i: int, lag: int, job: Job) -> None:
 
 
 def watch_children(runtime: Any) -> threading.Event:
-    """Ends this process, with an error, if one of Lava's processes ends before the event given back
-    is set.
+    """End this process with an error if one of Lava's processes ends too early.
 
-    Lava itself would wait for ever for one that was killed (out of memory).
+    Too early is before the returned event is set. Lava itself would wait for ever for a process
+    that was killed (out of memory).
     """
     stopping = threading.Event()
     sentinels = [actor.sentinel for actor in runtime._messaging_infrastructure.actors]
@@ -214,11 +218,10 @@ def watch_children(runtime: Any) -> threading.Event:
 
 
 def end_with_parent() -> None:
-    """Ends this process and Lava's when the engine closes the other end of standard input or is
-    gone.
+    """End this process and Lava's when the engine closes standard input or is gone.
 
-    Only in a session of its own, as the engine starts it: by hand, standard input is somebody
-    else's.
+    This applies only in a session of its own, as the engine starts it: by hand, standard input is
+    somebody else's.
     """
     if os.getsid(0) != os.getpid():
         return
@@ -232,7 +235,7 @@ def end_with_parent() -> None:
 
 
 def abandon() -> NoReturn:
-    """Ends Lava's processes and this one, without waiting for what may never answer."""
+    """End Lava's processes and this one, without waiting for what may never answer."""
     for child in multiprocessing.active_children():
         child.kill()
     shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
@@ -240,7 +243,7 @@ def abandon() -> NoReturn:
 
 
 def main(folder: Path) -> int:
-    """Runs the job in `folder`; gives the exit code."""
+    """Run the job in `folder`; return the exit code."""
     # made here, it is the one that Lava's processes inherit and `abandon` removes
     multiprocessing.util.get_temp_dir()
     end_with_parent()

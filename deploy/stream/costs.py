@@ -82,7 +82,15 @@ class ChipCosts:
                 step_us[1] * (answer.behind + self.depth),
             )
             unused = np.zeros(1)  # messages and hops: only reports show them
-            on = ChipActivity(self.placement, low, high, unused, unused, unused, parts_j=None)
+            on = ChipActivity(
+                self.placement,
+                step_low_s=low,
+                step_high_s=high,
+                messages=unused,
+                hops=unused,
+                between_chips=unused,
+                parts_j=None,
+            )
         return Cost(step_us, latency_us, self._energy(trace, on))
 
     def _energy(self, trace: Trace, on: ChipActivity | str) -> dict[str, Interval]:
@@ -99,12 +107,12 @@ class ChipCosts:
         where = "left to tmkt energy" if CALIBRATED in known else on
         activity = Activity(
             self.program,
-            trace,
-            updates,
-            {self.device: where},
-            np.zeros(1, np.int64),
-            self.classes,
-            self.bin_us,
+            trace=trace,
+            active=updates,
+            on={self.device: where},
+            labels=np.zeros(1, np.int64),
+            classes=self.classes,
+            bin_us=self.bin_us,
         )
         found, _ = estimates(activity, [self.device])
         out = {}

@@ -24,8 +24,9 @@ from tmkt.train import RECIPES, trainer
 from tmkt.train.measure import measure
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import outcomes
-from tmkt.train.tune.search import Found, Search, importance, tune
+from tmkt.train.tune.search import Found, importance, tune
 from tmkt.train.tune.space import parse_search
+from tmkt.train.tune.trials import Search
 
 RECIPE = """
 data = {name = "digits", shots = 2, validation = 2.0, bins = 4, bin_us = 79000}

@@ -76,8 +76,8 @@ def tune(
     folder = need_data(data, "tune")
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
     try:
-        from tmkt.train.tune.search import Search
         from tmkt.train.tune.search import tune as run_tune
+        from tmkt.train.tune.trials import Search
     except ModuleNotFoundError as error:
         raise InputError(
             f"tune: {error.name} is not installed; pip install 'tmkt[train]'"

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-import torch
 
 from tmkt.cli.tables.tune import print_search
 from tmkt.datasets.digits import simulate_digits
@@ -206,9 +205,9 @@ def test_no_network_meets_a_test_recording(
         recording.path.write_bytes(other)
     measured: list[int] = []
 
-    def look(net: Any, frames: Any, labels: Any, device: torch.device) -> dict[str, Any]:
+    def look(net: Any, frames: Any, labels: Any) -> dict[str, Any]:
         measured.append(len(frames))
-        return measure(net, frames, labels, device)
+        return measure(net, frames, labels)
 
     monkeypatch.setattr(trainer, "measure", look)
     found = tune(Search(recipe, searches=SEARCHES, trials=TRIALS), copy, None, tmp_path / "s")

@@ -1,4 +1,4 @@
-"""The manifest's quantisation report as people read it, in a terminal and on a page."""
+"""Rows of the manifest's quantisation report, for the terminal and for the report's page."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ COLUMNS = (
 
 
 def layer_table(layers: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
-    """Columns and one row a layer; a column that no layer has a value for is left out, other
-    unknowns are None.
+    """Give the columns and one row a layer. A column that no layer has a value for is left out;
+    other unknowns are None.
     """
     columns = [
         column for column in COLUMNS if any(row.get(column[1]) is not None for row in layers)
@@ -37,7 +37,9 @@ def layer_table(layers: list[dict[str, Any]]) -> tuple[list[str], list[list[obje
 
 
 def answers(layers: list[dict[str, Any]]) -> str | None:
-    """A line on what became of the answers; None where the report does not know."""
+    """Give a line on how the integers' answers compare with the float network's; None where the
+    report does not know.
+    """
     last = layers[-1] if layers else {}
     if last.get("same_class") is None:
         return None
@@ -53,7 +55,7 @@ def answers(layers: list[dict[str, Any]]) -> str | None:
 
 
 def warnings(layers: list[dict[str, Any]]) -> list[str]:
-    """A line for each layer that died, is dying, or fires all the time."""
+    """Give a line for each layer that is dead, dying, or fires all the time."""
     return [
         f"warning: layer {row['layer']} is {row['warning']}" for row in layers if row.get("warning")
     ]

@@ -26,5 +26,6 @@ def check_32_bits(program: Program, layer: Layer) -> None:
     if bound + most + CURRENT_SPAN >= 2**31:
         raise InputError(
             f"layer {layer.name!r}: current memory (decay {layer.current_decay}) with sums up to"
-            f" {most // STATE_ONE}, expected currents below 2^31; use fewer synapses or smaller weights"
+            f" {most // STATE_ONE}, expected currents below 2^31; use fewer synapses or smaller"
+            " weights"
         )

@@ -1,5 +1,5 @@
-"""Tests of residual networks as integers: sums of spikes are several synapses into one layer, sums of
-currents too.
+"""Tests of residual networks as integers: sums of spikes are several synapses into one layer, sums
+of currents too.
 """
 
 from pathlib import Path

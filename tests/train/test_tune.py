@@ -98,7 +98,7 @@ def wait_for_trial(process: subprocess.Popen[str], number: int) -> None:
     for line in process.stderr:
         said.append(line)
         # Of a slow trial, lines of progress come first, every ten seconds: "trial 1: 3/24, ...".
-        if line.startswith(f"trial {number}: ") and "s left" not in line:
+        if line.startswith(f"trial {number}: ") and " done, " in line:
             return
     raise AssertionError(said)
 

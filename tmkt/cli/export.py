@@ -92,9 +92,19 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantise a network: a bundle with the integer program and the files that other programs read."""
+    """Quantise a network: write a bundle, the integer program and files for other programs."""
     options = NirOptions(
-        dt, fires_at, reset, inputs, decay, sensor, dataset, data, bins, bin_us, max_count
+        dt=dt,
+        fires_at=fires_at,
+        reset=reset,
+        inputs=inputs,
+        decay=decay,
+        sensor=sensor,
+        dataset=dataset,
+        data=data,
+        bins=bins,
+        bin_us=bin_us,
+        max_count=max_count,
     )
     reading = None
     if network.suffix == ".nir" or network.is_file():

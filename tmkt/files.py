@@ -1,12 +1,44 @@
-"""Atomic writing of files and folders: a final name never holds half of one."""
+"""Opening of plain files, and atomic writing of files and folders: a final name never holds half
+of one.
+"""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tmkt.errors import InputError
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file to read.
+
+    Raises OSError for anything but a plain file: a pipe would be waited for, a device may not end.
+    """
+    # Without O_NONBLOCK, which Windows lacks, opening a pipe would wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_text(path: Path, most: int = 2**24) -> str:
+    """Read a text file of at most `most` bytes.
+
+    Raises OSError as `open_plain` does and for a larger file, UnicodeDecodeError for other content
+    than UTF-8.
+    """
+    with open_plain(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return content.decode("utf-8")
 
 
 def _no_write(path: Path, error: OSError) -> InputError:

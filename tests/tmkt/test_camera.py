@@ -8,7 +8,7 @@ from tmkt.camera import Camera, record
 from tmkt.datasets.digits import load_images
 from tmkt.errors import InputError
 from tmkt.readers.atis import encode_bin
-from tmkt.readers.check import check_events
+from tmkt.readers.strict import check_events
 
 QUIET = Camera(noise_hz=0.0)
 

@@ -10,7 +10,7 @@ from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.atis import encode_bin, read_bin, write_bin
-from tmkt.readers.check import check_events
+from tmkt.readers.strict import check_events
 
 
 def record(x: int, y: int, p: int, t: int) -> bytes:

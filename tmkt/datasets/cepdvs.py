@@ -22,6 +22,7 @@ from tmkt.datasets.types import (
 )
 from tmkt.errors import InputError
 from tmkt.events.types import View
+from tmkt.files import read_text
 
 # The camera's size is not published, and recordings differ in size.
 VIEW = View((4096, 4096), fills=True)
@@ -93,7 +94,7 @@ def _labels(base: Path) -> list[int]:
     """Read the label of every file number."""
     path = base / "pathFile.csv"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        lines = read_text(path).splitlines()[1:]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); fetch it again") from None
     found = []

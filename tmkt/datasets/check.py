@@ -11,10 +11,11 @@ from typing import Any
 
 from tmkt.datasets.folders import CAMERA
 from tmkt.datasets.protocols import check_paired, split_recordings
-from tmkt.datasets.reading import read_recording
+from tmkt.datasets.reading import recording_chunks
 from tmkt.datasets.registry import NAMES, dataset
 from tmkt.datasets.types import Dataset, Recording, StaticImages
 from tmkt.errors import InputError
+from tmkt.readers.source import LARGEST_SIDE
 from tmkt.recipe import DataRecipe
 
 SHOWN_SIZE = (48, 48)  # images are read at the papers' size: whether they can be is what counts
@@ -131,7 +132,8 @@ def _corrupt(
     found = []
     for i, recording in enumerate(recordings):
         try:
-            read_recording(recording, recording.view.sensor if recording.view else (4096, 4096))
+            for _ in recording_chunks(recording, (LARGEST_SIDE, LARGEST_SIDE)):
+                pass
         except InputError as error:
             found.append({"path": str(recording.path), "error": str(error)})
         if progress:

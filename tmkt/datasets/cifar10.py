@@ -112,19 +112,19 @@ def _read_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
                 f"{path}: {path.stat().st_size} bytes, expected a batch of {MOST} images; fetch"
                 " CIFAR-10 again"
             )
-        with open(path, "rb") as file:
-            for operation, argument, _ in pickletools.genops(file):
-                if isinstance(argument, str | bytes):
-                    text = argument if isinstance(argument, str) else argument.decode("latin-1")
-                    reading = text == "labels"
-                    if len(text) >= PIXELS:
-                        strings.append(text)
-                elif (
-                    reading
-                    and isinstance(argument, int)
-                    and operation.name in ("BININT1", "BININT2", "BININT", "INT")
-                ):
-                    numbers.append(argument)
+        # Of the content, not of the file: a string may claim 4 GB, which a file would allocate.
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if isinstance(argument, str | bytes):
+                text = argument if isinstance(argument, str) else argument.decode("latin-1")
+                reading = text == "labels"
+                if len(text) >= PIXELS:
+                    strings.append(text)
+            elif (
+                reading
+                and isinstance(argument, int)
+                and operation.name in ("BININT1", "BININT2", "BININT", "INT")
+            ):
+                numbers.append(argument)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"

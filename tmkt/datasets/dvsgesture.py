@@ -9,14 +9,11 @@ instance is the person: people of the test are not seen in training, as in the p
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tmkt.datasets.types import Dataset, PublishedSplit, Recording, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
+from tmkt.files import read_text
 
 VIEW = View((128, 128))
 CLASSES = (
@@ -34,7 +31,6 @@ CLASSES = (
 )
 TRAIN_USERS = 23  # trials_to_train.txt: users 1 to 23; trials_to_test.txt: 24 to 29
 USER = re.compile(r"user(\d{2})_")
-LARGEST = 10**8  # events in a file
 LABELS = ["class", "startTime_usec", "endTime_usec"]
 
 
@@ -65,7 +61,7 @@ def _official(base: Path) -> list[Recording]:
 
 def _read_labels(path: Path) -> list[tuple[int, int, int]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}), expected the labels beside the recording; fetch the"
@@ -117,38 +113,6 @@ def paper_split(recordings: Sequence[Recording]) -> PublishedSplit:
     train = [r for r in recordings if r.number <= TRAIN_USERS]
     test = [r for r in recordings if r.number > TRAIN_USERS]
     return PublishedSplit(train, test, set())
-
-
-def read_matrix(path: Path) -> tuple[NDArray[Any], ...]:
-    """Read t, x, y, p from tonic's .npy: one row an event of x, y, polarity and milliseconds.
-
-    The values are not yet checked. Raises InputError for a file of anything else.
-    """
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({str(error)[:80]}); fetch the file again"
-        ) from None
-    if (
-        rows.ndim != 2
-        or rows.shape[1] != 4
-        or rows.dtype.kind not in "iuf"
-        or not 0 < len(rows) <= LARGEST
-    ):
-        raise InputError(
-            f"{path}: an array of {rows.dtype} {rows.shape}, expected rows of x, y, polarity and"
-            " milliseconds; fetch the file again"
-        )
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise InputError(f"{path}: holds values that are no numbers; fetch the file again")
-    x, y, p, t_ms = (np.asarray(rows[:, i]) for i in range(4))
-    return (
-        np.round(t_ms * 1000).astype(np.int64),
-        x.astype(np.int64),
-        y.astype(np.int64),
-        p.astype(np.int64),
-    )
 
 
 DATASET = Dataset(

@@ -1,5 +1,7 @@
 """Image files of any size and colour as one array."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets.cache import cached
-from tmkt.errors import InputError
+from tmkt.errors import InputError, one_line
+from tmkt.files import open_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+# Pillow's decoders that may be used, whatever a file's name: others start programs (EPS starts
+# Ghostscript) or are little used and little tested.
+FORMATS = ("PNG", "JPEG", "BMP")
 MOST_PIXELS = 2**26  # of one image
+BROKEN = (  # raised by Pillow for damaged files
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -41,7 +60,7 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
 
 
 def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read one image's values, uint8 `size`; InputError for a file that is no image."""
+    """Read one image's values, uint8 `size`; InputError for a file that is no PNG, JPEG or BMP."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -50,7 +69,7 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
             " install 'tmkt[data]'"
         ) from None
     try:
-        with Image.open(path) as image:
+        with open_plain(path) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise InputError(
@@ -62,10 +81,13 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
                 (size[1], size[0]), Image.Resampling.BILINEAR
             )
     except UnidentifiedImageError:
-        raise InputError(f"{path}: no image that is known; fetch it again or remove it") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path}: cannot be read ({str(error)[:80]}); fetch it again or remove it"
+            f"{path}: no image that is known, expected {', '.join(FORMATS)}; fetch it again or"
+            " remove it"
+        ) from None
+    except (*BROKEN, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({one_line(error)}); fetch it again or remove it"
         ) from None
     values = np.asarray(pixels, np.uint8)
     return values if grey else values.max(axis=2)

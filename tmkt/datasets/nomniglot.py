@@ -17,6 +17,7 @@ from tmkt.datasets.images import need_folder, read_images
 from tmkt.datasets.types import Dataset, PublishedSplit, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
+from tmkt.files import read_text
 
 CHARACTERS, DRAWERS = 1623, 20
 CLASSES = tuple(f"{number:04d}" for number in range(1, CHARACTERS + 1))
@@ -52,9 +53,7 @@ def _samples(path: Path) -> list[Recording]:
     number = _character(path.stem, path)
     spans = path.with_suffix(".csv")
     try:
-        lines = [line for line in spans.read_text(encoding="utf-8").splitlines() if line.strip()][
-            1:
-        ]
+        lines = [line for line in read_text(spans).splitlines() if line.strip()][1:]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{spans}: cannot be read ({error}), expected the parts of the recording beside it;"

@@ -1,53 +1,64 @@
-"""Reads recordings of any data set as events and as frames."""
+"""Reads recordings of any data set as events and as frames.
 
-from collections.abc import Callable, Sequence
+Recordings are read chunk by chunk, in bounded memory. Those that are needed whole may have at most
+`tmkt.readers.strict.MOST_EVENTS` events.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets.dvsgesture import read_matrix
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
-from tmkt.events.frames import InputContract, events_to_frames
+from tmkt.events.frames import InputContract, chunks_to_frames, events_to_frames
 from tmkt.events.types import Events
-from tmkt.readers import open_events
+from tmkt.files import open_plain
+from tmkt.readers import Counters, open_events
 from tmkt.readers.aedat3 import read_aedat3
-from tmkt.readers.atis import read_bin
-from tmkt.readers.check import check_events
-from tmkt.readers.mat import read_mat
+from tmkt.readers.atis import CHUNK, bin_chunks
+from tmkt.readers.files import Input, Options
+from tmkt.readers.mat import open_mat
+from tmkt.readers.npy_matrix import is_matrix, matrix_chunks
+from tmkt.readers.strict import collect, strict
 
-CHUNK = 2**18  # events at a time
 
-
-def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
-    """Read all events of a recording.
+def recording_chunks(recording: Recording, sensor: tuple[int, int]) -> Iterator[Events]:
+    """Read the events of a recording, chunk by chunk.
 
     `sensor` (height, width) bounds the coordinates where the recording has no view. Raises
     InputError for a file that cannot be read or is damaged, and for a recording without events.
     """
     sensor = recording.view.sensor if recording.view else sensor
     if recording.span_us is None:
-        return _read_file(recording.path, sensor)
+        yield from _file_chunks(recording.path, sensor)
+    else:
+        yield _part(recording.path, recording.span_us, sensor)
+
+
+def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
+    """Read all events of a recording. Raises InputError as `recording_chunks` and `collect` do."""
+    sensor = recording.view.sensor if recording.view else sensor
+    return collect(recording_chunks(recording, sensor), sensor, recording.path)
+
+
+def _part(path: Path, span_us: tuple[int, int], sensor: tuple[int, int]) -> Events:
     try:
-        stat = recording.path.stat()
+        stat = path.stat()
     except OSError as error:
-        raise InputError(
-            f"{recording.path}: cannot be read ({error.strerror or error}), expected a recording;"
-            " check the path"
-        ) from None
-    events = _read_shared(recording.path, sensor, stat.st_mtime_ns, stat.st_size)
-    begin, end = np.searchsorted(events.t, recording.span_us)
+        raise _unreadable(path, error) from None
+    events = _read_shared(path, sensor, stat.st_mtime_ns, stat.st_size)
+    begin, end = np.searchsorted(events.t, span_us)
     part = Events(
         events.t[begin:end], events.x[begin:end], events.y[begin:end], events.p[begin:end], sensor
     )
     if not len(part):
-        first, last = recording.span_us
+        first, last = span_us
         raise InputError(
-            f"{recording.path}: no events from {first} to {last} us, where its list of parts says"
-            " there are; fetch both files again"
+            f"{path}: no events from {first} to {last} us, where its list of parts says there are;"
+            " fetch both files again"
         )
     return part
 
@@ -58,22 +69,34 @@ def _read_shared(path: Path, sensor: tuple[int, int], _changed: int, _size: int)
 
     They follow one another in order of instance, so it is enough to keep the last file.
     """
-    return _read_file(path, sensor)
+    return collect(_file_chunks(path, sensor), sensor, path)
 
 
-def _read_file(path: Path, sensor: tuple[int, int]) -> Events:
+def _file_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
     if path.suffix == ".bin":
-        return read_bin(path, sensor)
-    if path.suffix == ".mat":
-        return _checked(read_mat(path), path, sensor)
-    if path.suffix == ".npy" and _is_matrix(path):
-        return _checked(read_matrix(path), path, sensor)
-    if path.suffix == ".aedat" and _begins(path, b"#!AER-DAT3"):
-        return _checked(read_aedat3(path), path, sensor)
-    return _read_known(path, sensor)
+        yield from bin_chunks(path, sensor, CHUNK)
+        return
+    try:
+        with open_plain(path) as file:
+            name = str(path)
+            if path.suffix == ".mat":
+                opened = open_mat(Input(file, name, Options(chunk=CHUNK), Counters()))
+                yield from strict(opened.raw, sensor, path)
+                return
+            begin = file.read(10)
+            if path.suffix == ".npy" and begin.startswith(b"\x93NUMPY") and is_matrix(file, name):
+                yield from strict(matrix_chunks(file, name, CHUNK), sensor, path)
+                return
+            sorted_first = path.suffix == ".aedat" and begin == b"#!AER-DAT3"
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if sorted_first:
+        yield read_aedat3(path, sensor)
+    else:
+        yield from _known_chunks(path, sensor)
 
 
-def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
+def _known_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
     """Read any format that `tmkt.readers` knows. A file of another sensor than the data set's is
     refused.
     """
@@ -85,64 +108,26 @@ def _read_known(path: Path, sensor: tuple[int, int]) -> Events:
                 f"{path}: recorded with a sensor of {found}, expected {expected} as the other"
                 " recordings; keep sensors apart"
             )
-        parts = list(source.chunks(sensor))
+        yield from source.chunks(sensor)
     finally:
         source.close()
-    t, x = np.concatenate([part.t for part in parts]), np.concatenate([part.x for part in parts])
-    y, p = np.concatenate([part.y for part in parts]), np.concatenate([part.p for part in parts])
-    return Events(t, x, y, p, sensor)
 
 
-def _checked(columns: tuple[NDArray[Any], ...], path: Path, sensor: tuple[int, int]) -> Events:
-    t, x, y, p = columns
-    for what, values, most in (("x", x, 65535), ("y", y, 65535), ("polarity", p, 255)):
-        if len(values) and not (values.min() >= 0 and values.max() <= most):
-            raise InputError(
-                f"{path}: {what} from {values.min()} to {values.max()}, expected 0 to {most}; fetch"
-                " the file again"
-            )
-    events = Events(
-        np.ascontiguousarray(t.astype(np.int64)),
-        np.ascontiguousarray(x.astype(np.uint16)),
-        np.ascontiguousarray(y.astype(np.uint16)),
-        np.ascontiguousarray(p.astype(np.uint8)),
-        sensor,
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the path"
     )
-    check_events(events, path)
-    return events
-
-
-def _begins(path: Path, magic: bytes) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
-
-
-def _is_matrix(path: Path) -> bool:
-    """Tell if a .npy file holds one row an event in place of fields."""
-    try:
-        with open(path, "rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(file)
-    except (OSError, ValueError):
-        return False
-    return dtype.names is None and len(shape) == 2
 
 
 def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.uint8]:
     """Read a recording as a network takes it: integer counts uint8 [bins, 2, height, width].
 
-    Raises InputError as `read_recording` does.
+    Raises InputError as `recording_chunks` does.
     """
-    events = read_recording(recording, contract.sensor)
-    return events_to_frames(events, contract, recording.view)
+    view = recording.view
+    if view and view.fills:  # all events decide what is looked at
+        return events_to_frames(read_recording(recording, contract.sensor), contract, view)
+    return chunks_to_frames(recording_chunks(recording, contract.sensor), contract, view)
 
 
 def load_frames(
@@ -153,7 +138,7 @@ def load_frames(
     """Read recordings and bin them: frames uint8 [N, bins, 2, height, width], labels int64 [N].
 
     `progress` is called with the number of recordings done, after each. Raises InputError for an
-    empty list and as `read_recording` does.
+    empty list and as `recording_chunks` does.
     """
     if not recordings:
         raise InputError(

@@ -101,22 +101,23 @@ def count_bin(
 @kernel
 def count_bins(
     events: Columns,
+    first_us: int,
     bin_us: int,
     tables: Tables,
     one_to_one: bool,
     max_count: int,
     frames: NDArray[np.uint8],
 ) -> None:
-    """Count a whole recording into frames [bins, 2, height, width].
+    """Count a recording, or a chunk of it, into frames [bins, 2, height, width].
 
-    The first bin begins with the first event. Events outside all bins are left out. Stamps need not
+    The first bin begins at `first_us`. Events outside all bins are left out. Stamps need not
     be in order.
     """
     t = events[0]
     i = 0
     while i < t.size:
-        index = (t[i] - t[0]) // bin_us  # one division for each run of events in a bin
-        start_us = t[0] + index * bin_us
+        index = (t[i] - first_us) // bin_us  # one division for each run of events in a bin
+        start_us = first_us + index * bin_us
         if 0 <= index < frames.shape[0]:
             i, _ = count_bin(
                 events, i, start_us, bin_us, tables, one_to_one, max_count, frames[index]

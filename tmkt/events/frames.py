@@ -1,12 +1,13 @@
 """Frames of a whole recording, as a network takes them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.events.counting import count_bins
-from tmkt.events.sites import one_to_one, view_sites
+from tmkt.events.sites import Sites, one_to_one, view_sites
 from tmkt.events.types import Events, View
 
 
@@ -34,28 +35,49 @@ class InputContract:
 def events_to_frames(
     events: Events, contract: InputContract, view: View | None = None
 ) -> NDArray[np.uint8]:
+    """Count a recording's events into frames as `chunks_to_frames` does.
+
+    Raises ValueError as it does.
+    """
+    return chunks_to_frames([events], contract, view)
+
+
+def chunks_to_frames(
+    chunks: Iterable[Events], contract: InputContract, view: View | None = None
+) -> NDArray[np.uint8]:
     """Count a recording's events into frames: uint8 [bins, 2, height, width], bin = floor((t -
-    t_first) / bin_us), in integers.
+    t_first) / bin_us), in integers. The chunks have one sensor.
 
     The first bin begins with the first event, whether it meets a site or not, as in a stream. The
     events must have been checked against their sensor (readers do). `view` is the part of the
     camera that is looked at; without one, the events' sensor must be the contract's: ValueError.
+    A view that each recording fills needs the recording in one chunk.
     """
+    frames = np.zeros((contract.bins, *contract.shape), np.uint8)
+    start_us, sites = None, None
+    for events in chunks:
+        if sites is None:
+            sites = _sites(events, contract, view)
+        if start_us is None and len(events):
+            start_us = int(events.t[0])
+        if start_us is not None:
+            count_bins(
+                (events.t, events.x, events.y, events.p),
+                start_us,
+                contract.bin_us,
+                (sites.rows, sites.columns),
+                sites.one_to_one,
+                contract.max_count,
+                frames,
+            )
+    return frames
+
+
+def _sites(events: Events, contract: InputContract, view: View | None) -> Sites:
     if view is None:
         if events.sensor != contract.sensor:
             raise ValueError(
                 f"events of a {events.sensor} sensor cannot fill frames of {contract.sensor}"
             )
-        sites = one_to_one(contract.sensor)
-    else:
-        sites = view_sites(view, contract.sensor, events)
-    frames = np.zeros((contract.bins, *contract.shape), np.uint8)
-    count_bins(
-        (events.t, events.x, events.y, events.p),
-        contract.bin_us,
-        (sites.rows, sites.columns),
-        sites.one_to_one,
-        contract.max_count,
-        frames,
-    )
-    return frames
+        return one_to_one(contract.sensor)
+    return view_sites(view, contract.sensor, events)

@@ -16,14 +16,16 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from tmkt.errors import InputError
+from tmkt.events.types import Events
+from tmkt.files import open_plain
 from tmkt.readers.aedat2 import sensor_of_chip
 from tmkt.readers.files import Input, Opened, Options, report_damage
 from tmkt.readers.source import Counters, Raw
+from tmkt.readers.strict import check_events, collect
 
 FIRST_LINE = b"#!AER-DAT3.1"
 END_OF_TEXT = b"#!END-HEADER\r\n"
 LONGEST_HEADER = 2**16
-LARGEST = 2**32  # bytes of a file that is read whole
 POLARITY, EVENT = 1, 8  # the packet's type, and an event's bytes
 HEADER = struct.Struct("<hhiiiiii")
 
@@ -54,30 +56,26 @@ def open_aedat3(source: Input) -> Opened:
     return Opened(_read_packets(source), sensor, notes)
 
 
-def read_aedat3(path: Path) -> Raw:
-    """Read all polarity events of a file, sorted by time and not yet checked.
+def read_aedat3(path: Path, sensor: tuple[int, int]) -> Events:
+    """Read all polarity events of a file, sorted by time. `sensor` is (height, width).
 
-    Raises InputError for a file that is damaged or cut off, or holds no events.
+    Raises InputError for a file that is damaged or cut off, and for events that `check_events`
+    refuses.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(
-                f"{path}: {path.stat().st_size} bytes, expected a recording below {LARGEST}; fetch"
-                " the file again"
-            )
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             opened = open_aedat3(Input(file, str(path), Options(), Counters()))
-            chunks = list(opened.raw)
+            events = collect((Events(*raw, sensor) for raw in opened.raw), sensor, path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"
             " path"
         ) from None
-    if not chunks:
-        raise InputError(f"{path}: holds no events, expected at least one; remove the file")
-    t, x, y, p = (np.concatenate(column) for column in zip(*chunks, strict=True))
-    order = np.argsort(t, kind="stable")  # packets of one source are in order; this makes sure
-    return Raw(t[order], x[order], y[order], p[order])
+    if (events.t[1:] < events.t[:-1]).any():  # packets of one source are in order
+        order = np.argsort(events.t, kind="stable")
+        events = Events(events.t[order], events.x[order], events.y[order], events.p[order], sensor)
+    check_events(events, path)
+    return events
 
 
 def _read_text(source: Input) -> bytes:

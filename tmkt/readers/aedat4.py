@@ -20,8 +20,8 @@ from tmkt.readers.files import Input, Opened, report_damage
 from tmkt.readers.source import Raw
 
 MAGIC = b"#!AER-DAT4.0\r\n"
-LARGEST_HEADER = 2**24
-LARGEST_PACKET = 2**28  # bytes, compressed or not: cameras write packets of about 10 ms
+LARGEST_HEADER = 2**22  # bytes of XML, which takes 30 times as much when it is parsed
+LARGEST_PACKET = 2**27  # bytes, compressed or not: cameras write packets of about 10 ms
 # Bytes that are decompressed at a time: buffers of the largest size would cost ten times the work.
 PIECE = 2**18
 EVENT = np.dtype(
@@ -133,18 +133,20 @@ def _read_packets(source: Input, identity: int, compression: int, table: int) ->
                 report_damage(source, f"damaged packet before byte {here} ({error})")
                 source.counters.bad_records += 1
                 continue
-            # A negative coordinate becomes a huge one: the check drops it.
-            yield Raw(
-                events["t"].astype(np.int64),
-                events["x"].astype(np.uint16),
-                events["y"].astype(np.uint16),
-                events["p"].copy(),
-            )
+            for start in range(0, len(events), source.options.chunk):
+                part = events[start : start + source.options.chunk]
+                # A negative coordinate becomes a huge one: the check drops it.
+                yield Raw(
+                    part["t"].astype(np.int64),
+                    part["x"].astype(np.uint16),
+                    part["y"].astype(np.uint16),
+                    part["p"].copy(),
+                )
         else:
             file.seek(here)
 
 
-def _decompress(data: bytes, compression: int) -> bytes:
+def _decompress(data: bytes, compression: int) -> bytes | bytearray:
     """Give at most LARGEST_PACKET bytes: a packet of 1 MB can claim to hold 300."""
     if compression in UNCOMPRESSED:
         return data
@@ -155,7 +157,7 @@ def _decompress(data: bytes, compression: int) -> bytes:
         out += piece
         if len(out) > LARGEST_PACKET:
             raise _Damage(f"more than {LARGEST_PACKET} bytes")
-    return bytes(out)
+    return out
 
 
 def _lz4(data: bytes) -> Iterator[bytes]:
@@ -185,7 +187,7 @@ def _zstandard(data: bytes) -> Iterator[bytes]:
         raise _Damage(f"Zstandard: {error}") from None
 
 
-def _events(data: bytes) -> NDArray[Any]:
+def _events(data: bytes | bytearray) -> NDArray[Any]:
     events = _vector(data, 0, sized=True, item=EVENT.itemsize)
     return np.frombuffer(data, EVENT, events.items, events.start)
 
@@ -194,7 +196,7 @@ def _events(data: bytes) -> NDArray[Any]:
 # offsets.
 
 
-def _read(data: bytes, format: str, at: int) -> int:
+def _read(data: bytes | bytearray, format: str, at: int) -> int:
     try:
         if at < 0:
             raise _Damage("a pointer before the start")
@@ -203,7 +205,7 @@ def _read(data: bytes, format: str, at: int) -> int:
         raise _Damage("a pointer beyond the end") from None
 
 
-def _field(data: bytes, index: int, start: int) -> int | None:
+def _field(data: bytes | bytearray, index: int, start: int) -> int | None:
     """Give the place of a field of the root table; None if it has its default."""
     table = start + _read(data, "<I", start)
     fields = table - _read(data, "<i", table)
@@ -213,12 +215,12 @@ def _field(data: bytes, index: int, start: int) -> int | None:
     return table + offset if offset else None
 
 
-def _scalar(data: bytes, index: int, format: str, default: int) -> int:
+def _scalar(data: bytes | bytearray, index: int, format: str, default: int) -> int:
     at = _field(data, index, 0)
     return default if at is None else _read(data, format, at)
 
 
-def _vector(data: bytes, index: int, sized: bool = False, item: int = 1) -> _Vector:
+def _vector(data: bytes | bytearray, index: int, sized: bool = False, item: int = 1) -> _Vector:
     """Find a vector of items of `item` bytes; `sized`: four bytes of size stand before the root."""
     at = _field(data, index, 4 if sized else 0)
     if at is None:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
-from tmkt.files import writing
+from tmkt.files import open_plain, writing
 from tmkt.kernels import kernel
-from tmkt.readers.check import check_events
 from tmkt.readers.files import Input, Opened, Writer, record_blocks
 from tmkt.readers.source import Counters, Raw
+from tmkt.readers.strict import check_events, collect, strict
 
 RECORD = 5  # bytes
 MOST_ROWS, MOST_COLUMNS = 240, 256
@@ -26,6 +26,7 @@ OVERFLOW_Y = 240
 OVERFLOW_US = 2**13  # added to all later stamps by one overflow record (N-MNIST's own readers)
 STAMP_US = 2**23  # the stamp's range: 8.388608 s
 LONGEST_BRIDGE_US = 3600 * 10**6
+CHUNK = 2**18  # events at a time
 
 STATE = 3  # places in the decoder's state, zeros at a recording's start:
 OFFSET, LAST, WRAPS = range(STATE)  # added to stamps, the last stamp, how often the clock wrapped
@@ -107,38 +108,38 @@ def looks_like_atis(head: bytes) -> bool:
     return bool(backward <= 0.01 * len(steps) and small >= 0.99 * len(steps))
 
 
-def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
-    """Read a whole `.bin` recording of a sensor of (height, width) pixels; nothing is repaired.
+def bin_chunks(path: Path, sensor: tuple[int, int], chunk: int) -> Iterator[Events]:
+    """Read a `.bin` recording of a sensor of (height, width) pixels; nothing is repaired.
 
     Overflow records and wraps of the clock count as in `open_atis`. Raises InputError for a
-    missing, empty or truncated file and for events that `check_events` refuses.
+    missing, empty or truncated file and for events that `strict` refuses.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise InputError(
-                f"{path}: cannot be read (is not a file), expected a .bin recording; check the path"
-            )
-        data = np.fromfile(path, np.uint8)
+        with open_plain(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            records, left_over = divmod(size, RECORD)
+            if size == 0:
+                raise InputError(
+                    f"{path}: empty, expected records of {RECORD} bytes; fetch the file again or"
+                    " remove it"
+                )
+            if left_over:
+                raise InputError(
+                    f"{path}: truncated, {records} records of {RECORD} bytes and {left_over} bytes"
+                    " left over; fetch the file again or remove it"
+                )
+            yield from strict(_read_chunks(file, min(chunk, records), Counters()), sensor, path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}), expected a .bin recording; check"
             " the path"
         ) from None
-    if data.size == 0:
-        raise InputError(
-            f"{path}: empty, expected records of {RECORD} bytes; fetch the file again or remove it"
-        )
-    records, left_over = divmod(data.size, RECORD)
-    if left_over:
-        raise InputError(
-            f"{path}: truncated, {records} records of {RECORD} bytes and {left_over} bytes left"
-            " over; fetch the file again or remove it"
-        )
-    raw = Raw.empty(records)
-    n = decode_records(data, np.zeros(STATE, np.int64), *raw)
-    events = Events(*raw.first(n), sensor)
-    check_events(events, path)
-    return events
+
+
+def read_bin(path: Path, sensor: tuple[int, int]) -> Events:
+    """Read a whole `.bin` recording. Raises InputError as `bin_chunks` and `collect` do."""
+    return collect(bin_chunks(path, sensor, CHUNK), sensor, path)
 
 
 def encode_bin(events: Events, source: object) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ its counter (they are our choice):
 - a stamp more than 10 s ahead: held until the next event. If that is not earlier, both are
   delivered and a gap is counted; else the held event was damaged and is dropped.
 
-`check_events` is the strict form for recordings that are read whole: it repairs nothing.
+`strict.py` is the form for recordings of data sets: it repairs nothing.
 """
 
 import numpy as np
@@ -181,41 +181,3 @@ class Check:
                 " use --disorder drop or clamp"
             )
         return Events(*kept, self.sensor)
-
-
-def check_events(events: Events, source: object) -> None:
-    """Refuse a whole recording that no network may be fed with. `source` is named in the error.
-
-    Raises InputError for no events at all, coordinates outside the sensor, a polarity other than 0
-    and 1, negative stamps and stamps that go backwards.
-    """
-    height, width = events.sensor
-    total = len(events)
-    if total == 0:
-        raise InputError(f"{source}: holds no events, expected at least one; remove the file")
-    outside = int(np.count_nonzero((events.x >= width) | (events.y >= height)))
-    if outside:
-        reach = f"x up to {events.x.max()}, y up to {events.y.max()}"
-        raise InputError(
-            f"{source}: {outside} of {total} events lie outside the sensor ({reach}), expected x <"
-            f" {width} and y < {height}; choose the data set that this recording belongs to, or"
-            " remove the file"
-        )
-    wrong = int(np.count_nonzero(events.p > 1))
-    if wrong:
-        raise InputError(
-            f"{source}: {wrong} of {total} events have a polarity above 1, expected 0 or 1; fetch"
-            " the file again or remove it"
-        )
-    if events.t.min() < 0:
-        raise InputError(
-            f"{source}: {np.count_nonzero(events.t < 0)} of {total} time stamps are negative; fetch"
-            " the file again or remove it"
-        )
-    steps = np.diff(events.t)
-    backward = int(np.count_nonzero(steps < 0))
-    if backward:
-        raise InputError(
-            f"{source}: {backward} of {total} time stamps go backwards (by up to {-steps.min()}"
-            " us), expected none; the file is damaged, fetch it again or remove it"
-        )

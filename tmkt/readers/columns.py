@@ -16,6 +16,7 @@ NAMES = {
     "p": ("p", "ps", "on", "polarity", "polarities", "pol"),
 }
 PER_UNIT = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+LARGEST_ITEM = 256  # bytes of an event, or of a column's value: memory is allocated by it
 NOWHERE = 65535  # beyond any sensor: the check drops it
 
 

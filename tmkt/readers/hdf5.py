@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError, one_line
 from tmkt.events.types import Events
 from tmkt.hdf5 import check_heaps
-from tmkt.readers.columns import check_types, find_columns, to_raw
+from tmkt.readers.columns import LARGEST_ITEM, check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
 from tmkt.readers.files import Input, Opened, Writer, report_damage
 from tmkt.readers.source import Raw
 
 ECF = 0x8ECF  # the filter's number
 TABLE = "CD/events"  # Prophesee's
-LARGEST_CHUNK = 2**24  # rows of a compressed block: more is damage, or no way to store events
+# Of a compressed block: more is damage, or no way to store events.
+LARGEST_CHUNK, LARGEST_CHUNK_BYTES = 2**23, 2**27  # rows, bytes
+# A file's rows by its bytes. The smallest that gzip makes of rows of 7 bytes (1032 to 1) are 147 a
+# byte, all of them the same; rows that are not stored at all are read as zeros without an end.
+MOST_ROWS_A_BYTE = 256
+LARGEST_ATTRIBUTE = 2**16  # bytes
 BROKEN = (  # raised by h5py for damaged files
     OSError,
     KeyError,
@@ -69,9 +74,10 @@ def open_hdf5(source: Input) -> Opened:
                 f"{source.name}: columns of shapes {', '.join(map(str, shapes))}, expected one"
                 " length; fetch the file again"
             )
+        size = source.file.seek(0, 2)
         for dataset in columns.datasets.values():
-            _check_storage(source.name, dataset)
-        offset_us = int(file["t_offset"][()]) if "t_offset" in file else 0
+            _check_storage(source.name, dataset, size)
+        offset_us = _offset_us(file, source.name)
         chunks = _read_chunks(source, file, columns, offset_us)
         return Opened(chunks, _sensor(file, source.file))
     except BROKEN as error:
@@ -81,15 +87,42 @@ def open_hdf5(source: Input) -> Opened:
 
 
 def _find(h5py: Any, file: Any, name: str) -> _Columns:
+    _refuse_links(h5py, file, name)
+    if isinstance(file.get("CD"), h5py.Group):
+        _refuse_links(h5py, file["CD"], name)
     if isinstance(file.get(TABLE), h5py.Dataset):
         table = file[TABLE]
         names = find_columns(list(table.dtype.names or ()), f"{name}: /{TABLE}")
         return _Columns({TABLE: table}, names, {key: table.dtype[n] for key, n in names.items()})
     group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
+    _refuse_links(h5py, group, name)
     datasets = [key for key in group if isinstance(group[key], h5py.Dataset)]
     names = find_columns(datasets, f"{name}: {group.name}")
     found = {key: group[n] for key, n in names.items()}
     return _Columns(found, names, {key: dataset.dtype for key, dataset in found.items()})
+
+
+def _refuse_links(h5py: Any, group: Any, name: str) -> None:
+    """Refuse items that lie in other files, before they are opened."""
+    for key in group:
+        if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+            raise InputError(
+                f"{name}: {key} is a link into another file, expected the events in this one;"
+                " repack it with h5repack"
+            )
+
+
+def _offset_us(file: Any, name: str) -> int:
+    """Give what is added to all stamps, as DSEC has it."""
+    if "t_offset" not in file:
+        return 0
+    offset = file["t_offset"]
+    if offset.size != 1 or offset.dtype.kind not in "iuf":
+        raise InputError(
+            f"{name}: t_offset of type {offset.dtype} and shape {offset.shape}, expected one"
+            " number; fetch the file again"
+        )
+    return int(offset[()].item())
 
 
 def _h5py(name: str) -> Any:
@@ -107,6 +140,9 @@ def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
 
     They are Prophesee's `geometry` ("1280x720"), or `height` and `width` as we write them.
     """
+    for key in ("geometry", "height", "width"):
+        if key in file.attrs and file.attrs.get_id(key).get_storage_size() > LARGEST_ATTRIBUTE:
+            raise ValueError(f"attribute {key} of more than {LARGEST_ATTRIBUTE} bytes")
     if "geometry" in file.attrs and file.attrs.get_id("geometry").get_type().is_variable_str():
         check_heaps(content)  # where libhdf5 looks for it
     geometry = file.attrs.get("geometry", "")
@@ -120,16 +156,32 @@ def _sensor(file: Any, content: IO[bytes]) -> tuple[int, int] | None:
     return None
 
 
-def _check_storage(name: str, dataset: Any) -> None:
+def _check_storage(name: str, dataset: Any, size: int) -> None:
+    """Refuse a data set that would read other files, or take too much memory or time.
+
+    `size` is that of the file in bytes.
+    """
     if dataset.external or dataset.is_virtual:
         raise InputError(
             f"{name}: {dataset.name} lies in another file, expected the events in this one; repack"
             " it with h5repack"
         )
-    if dataset.chunks and dataset.chunks[0] > LARGEST_CHUNK:
+    width = dataset.dtype.itemsize
+    if not 0 < width <= LARGEST_ITEM:
         raise InputError(
-            f"{name}: blocks of {dataset.chunks[0]} rows, expected at most {LARGEST_CHUNK}; fetch"
-            " the file again, or repack it"
+            f"{name}: {dataset.name} has rows of {width} bytes, expected at most {LARGEST_ITEM};"
+            " fetch the file again"
+        )
+    if dataset.shape[0] > MOST_ROWS_A_BYTE * size:
+        raise InputError(
+            f"{name}: {dataset.name} has {dataset.shape[0]} rows in a file of {size} bytes,"
+            f" expected at most {MOST_ROWS_A_BYTE} a byte; it is cut off or damaged, fetch it again"
+        )
+    rows = dataset.chunks[0] if dataset.chunks else 0
+    if rows > LARGEST_CHUNK or rows * width > LARGEST_CHUNK_BYTES:
+        raise InputError(
+            f"{name}: blocks of {rows} rows of {width} bytes, expected at most {LARGEST_CHUNK} rows"
+            f" and {LARGEST_CHUNK_BYTES} bytes; fetch the file again, or repack it"
         )
     import h5py
 
@@ -164,7 +216,10 @@ def _read_chunks(source: Input, file: Any, columns: _Columns, offset_us: int) ->
                 values = {key: part[name] for key, name in columns.names.items()}
             else:
                 values = {key: dataset[rows] for key, dataset in columns.datasets.items()}
-            yield to_raw(values, unit, offset_us)
+            chunk = source.options.chunk
+            for at in range(0, min(block, total - start), chunk):
+                columns_part = {key: column[at : at + chunk] for key, column in values.items()}
+                yield to_raw(columns_part, unit, offset_us)
     except BROKEN as error:
         report_damage(source, f"damaged ({one_line(error)})")
     finally:

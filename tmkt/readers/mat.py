@@ -13,7 +13,7 @@ damaged files crash it (1.17.1, measured), and it bounds no memory.
 import math
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
 from struct import unpack_from
 from typing import IO, Any, NamedTuple
 
@@ -29,6 +29,7 @@ MAGIC = b"MATLAB 5.0 MAT-file"
 HEADER = 128  # bytes; the last two tell the byte order
 LITTLE_ENDIAN, BIG_ENDIAN = b"IM", b"MI"
 LARGEST = 2**28  # bytes of a file, packed or not: CEP-DVS's recordings have far less
+LONGEST_NAME, MOST_DIMENSIONS = 63, 32  # MATLAB's and NumPy's limits
 NAMES = {"t": "ts", "x": "x", "y": "y", "p": "p"}
 
 VARIABLE, COMPRESSED = 14, 15  # types of elements
@@ -62,22 +63,6 @@ class _Element(NamedTuple):
 def open_mat(source: Input) -> Opened:
     """Open a file and read its columns. Raises InputError for anything else."""
     return Opened(_convert(source, _read_columns(source.file, source.name)), None)
-
-
-def read_mat(path: Path) -> tuple[NDArray[Any], ...]:
-    """Read t (microseconds), x, y, p (0 or 1; -1 in the file is 0), not yet checked.
-
-    Raises InputError for anything else.
-    """
-    try:
-        with open(path, "rb") as file:
-            columns = _read_columns(file, str(path))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); fetch the file again"
-        ) from None
-    t, x, y, p = (columns[key].astype(np.int64) for key in "txyp")
-    return t, x, y, np.where(p == -1, 0, p)
 
 
 def _convert(source: Input, columns: Columns) -> Iterator[Raw]:
@@ -175,10 +160,12 @@ def _decompress(data: memoryview, most: int) -> bytes:
 
 
 def _variable(data: memoryview, order: str) -> tuple[str, NDArray[Any]] | None:
-    parts = list(_elements(data, order))
+    parts = list(islice(_elements(data, order), 4))
     if len(parts) < 4 or len(parts[0].data) < 4:
         return None
-    flags, dimensions, name, values = parts[:4]
+    flags, dimensions, name, values = parts
+    if len(name.data) > LONGEST_NAME or len(dimensions.data) > 4 * MOST_DIMENSIONS:
+        return None
     (word,) = unpack_from(f"{order}I", flags.data)
     found = bytes(name.data).decode("ascii", "replace")
     if found not in NAMES.values() or word & 0xFF not in NUMERIC or word & COMPLEX:
@@ -189,4 +176,4 @@ def _variable(data: memoryview, order: str) -> tuple[str, NDArray[Any]] | None:
     sides = np.frombuffer(dimensions.data, f"{order}i4", len(dimensions.data) // 4).tolist()
     if math.prod(sides) * dtype.itemsize != len(values.data):
         raise _Damage(f"{found} of shape {sides} holds {len(values.data)} bytes of {dtype}")
-    return found, np.frombuffer(values.data, dtype).astype(dtype.newbyteorder("="))
+    return found, np.frombuffer(values.data, dtype).astype(dtype.newbyteorder("="), copy=False)

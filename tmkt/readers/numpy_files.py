@@ -4,20 +4,21 @@ They are read piece by piece, and nothing is unpickled. `.npz` members are decom
 memory stays bounded, while `np.load` would hold all of it.
 """
 
+import io
 import struct
 import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.errors import InputError, one_line
 from tmkt.events.types import Events
-from tmkt.readers.columns import check_types, find_columns, to_raw
+from tmkt.readers.columns import LARGEST_ITEM, check_types, find_columns, to_raw
 from tmkt.readers.files import Input, Opened, Writer, report_damage
 from tmkt.readers.source import Raw
 
@@ -35,11 +36,57 @@ BROKEN = (  # raised by zipfile and NumPy's header parser for damaged files
     OverflowError,
     TypeError,
     SyntaxError,
+    IndexError,
+    AttributeError,
+    MemoryError,
 )
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members: the same events give the same bytes
 COLUMNS = {"t": "<i8", "x": "<u2", "y": "<u2", "p": "u1"}
 COPY = 2**20  # bytes at a time
-LARGEST_ITEM = 256  # bytes of an event: memory is allocated by it
+LONGEST_HEADER = 10_000  # bytes of an array's header: NumPy parses no longer one
+PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack without bounds
+
+
+class Header(NamedTuple):
+    """Header of an array: `columns_first` where its first axis changes fastest (Fortran order)."""
+
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype[Any]
+
+
+def read_header(file: IO[bytes], name: str) -> Header:
+    """Read an array's header; the file then stands at its first value.
+
+    Raises InputError for a header that cannot be read, is too long, or tells of Python objects.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise InputError(
+                f"{name}: an array of format {version}, expected 1.0 or 2.0; save it again with"
+                " numpy.save"
+            )
+        size = file.read(2 if version == (1, 0) else 4)
+        length = int.from_bytes(size, "little")
+        if length > LONGEST_HEADER:
+            raise ValueError(f"{length} bytes long, expected at most {LONGEST_HEADER}")
+        parse = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        header = Header(*parse(io.BytesIO(size + file.read(length))))
+    except BROKEN as error:
+        raise InputError(
+            f"{name}: the NumPy header cannot be read ({one_line(error)}); fetch the file again"
+        ) from None
+    if header.dtype.hasobject:
+        raise InputError(
+            f"{name}: holds Python objects, expected numbers; nothing is unpickled, save plain"
+            " arrays"
+        )
+    return header
 
 
 class _Array:
@@ -47,23 +94,7 @@ class _Array:
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise InputError(
-                f"{name}: an array of format {version}, expected 1.0 or 2.0; save it again with"
-                " numpy.save"
-            )
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        self.shape, _, self.dtype = read(file)
-        if self.dtype.hasobject:
-            raise InputError(
-                f"{name}: holds Python objects, expected numbers; nothing is unpickled, save plain"
-                " arrays"
-            )
+        self.shape, _, self.dtype = read_header(file, name)
         if not 0 < self.dtype.itemsize <= LARGEST_ITEM or any(n < 0 for n in self.shape):
             raise InputError(
                 f"{name}: an array of shape {self.shape} and type {self.dtype}, expected one value"
@@ -85,14 +116,7 @@ def open_npy(source: Input) -> Opened:
 
     Raises InputError for anything else.
     """
-    try:
-        array = _Array(source.file, source.name)
-    except BROKEN as error:
-        raise InputError(
-            f"{source.name}: the NumPy header cannot be read ({one_line(error)}); fetch the file"
-            " again"
-        ) from None
-    return Opened(_structured(source, array), None)
+    return Opened(_structured(source, _Array(source.file, source.name)), None)
 
 
 def open_npz(source: Input) -> Opened:
@@ -102,6 +126,12 @@ def open_npz(source: Input) -> Opened:
     """
     try:
         archive = zipfile.ZipFile(source.file)
+        packed = {member.compress_type for member in archive.infolist()} - set(PACKING)
+        if packed:
+            raise InputError(
+                f"{source.name}: compressed with method {min(packed)} of ZIP, expected numpy.savez"
+                " or savez_compressed; save it again"
+            )
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         sensor = None
         if "sensor" in names:
@@ -116,7 +146,7 @@ def open_npz(source: Input) -> Opened:
             key: _Array(archive.open(f"{name}.npy"), source.name)
             for key, name in find_columns(names, source.name).items()
         }
-    except (*BROKEN, IndexError) as error:
+    except BROKEN as error:
         raise InputError(
             f"{source.name}: the .npz archive cannot be read ({one_line(error)}); fetch the file"
             " again"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tmkt.errors import InputError, nearest
+from tmkt.files import open_plain
 from tmkt.readers.detect import FORMATS, HEAD, detect
 from tmkt.readers.files import FileSource, Input, Options, TimeUnit
 from tmkt.readers.source import Counters, Disorder
@@ -37,17 +38,13 @@ def open_events(
     iterating raises InputError at the end if more than 1 % of the events had to be dropped, and for
     a file that is cut off or damaged if its format can tell.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise InputError(
-            f"{path}: cannot be read (is not a file), expected a recording; check the path"
-        )
     if format is not None and format not in FORMATS:
         raise InputError(
             f"--format {format!r}: unknown, expected one of"
             f" {', '.join(FORMATS)}{nearest(format, list(FORMATS))}"
         )
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the source closes it
+        file = open_plain(path)  # the source closes it
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}), expected a recording; check the"

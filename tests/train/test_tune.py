@@ -19,7 +19,7 @@ from tmkt.datasets.protocols import split_recordings
 from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.recipe import load_recipe
-from tmkt.train import RECIPES, trainer
+from tmkt.train import RECIPES, run_folder, trainer
 from tmkt.train.measure import measure
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import outcomes
@@ -209,7 +209,8 @@ def test_no_network_meets_a_test_recording(
         measured.append(len(frames))
         return measure(net, frames, labels)
 
-    monkeypatch.setattr(trainer, "measure", look)
+    for module in (trainer, run_folder):
+        monkeypatch.setattr(module, "measure", look)
     found = tune(Search(recipe, searches=SEARCHES, trials=TRIALS), copy, None, tmp_path / "s")
     same_files(tmp_path / "s", whole[0])
     assert len(split.test) == len(split.validation) == 20

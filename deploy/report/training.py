@@ -12,8 +12,7 @@ MOST_POINTS = 400  # of a curve: a plot has fewer pixels
 def training(run: Run) -> dict[str, Any]:
     """Describe the training: method, data, test result and versions of run.json, and the curves.
 
-    A curve has [step, value] pairs of a metric in metrics.jsonl. Of a long training, every k-th row
-    is kept, and the last. NaN and Inf are left out.
+    A curve has [step, value] pairs of a metric in metrics.jsonl. NaN and Inf are left out.
     """
     info, recipe = run.info, run.recipe
     return {
@@ -34,20 +33,30 @@ def training(run: Run) -> dict[str, Any]:
 def curves(run: Run) -> dict[str, list[list[float]]]:
     """Return [step, value] pairs by metric, losses first.
 
-    The spike rate of a layer is "spike_rates.conv1". Empty where the run's metrics.jsonl is gone.
+    A metric of single steps is never joined with its means over epochs. Epochs give what steps do
+    not have: the validation and the spike rates, "spike_rates.conv1" that of layer conv1. Of many
+    rows every k-th is kept, and the last. Empty where the run's metrics.jsonl is gone.
     """
     path = run.path / METRICS
     lines = (
         path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     )
     rows = [row for row in map(_row, lines) if row is not None]
+    steps = _by_metric([row for row in rows if "epoch" not in row])
+    epochs = _by_metric([row for row in rows if "epoch" in row])
+    found = {**epochs, **steps}
+    ordered = sorted(
+        dict.fromkeys([*steps, *epochs]),
+        key=lambda name: (not name.startswith("loss"), name.startswith("spike_rates")),
+    )
+    return {name: found[name] for name in ordered}
+
+
+def _by_metric(rows: list[dict[str, float]]) -> dict[str, list[list[float]]]:
     every = math.ceil(len(rows) / MOST_POINTS)
     kept = [row for i, row in enumerate(rows) if i % every == 0 or i == len(rows) - 1]
     names = dict.fromkeys(name for row in kept for name in row if name not in ("step", "epoch"))
-    ordered = sorted(
-        names, key=lambda name: (not name.startswith("loss"), name.startswith("spike_rates"))
-    )
-    return {name: [[row["step"], row[name]] for row in kept if name in row] for name in ordered}
+    return {name: [[row["step"], row[name]] for row in kept if name in row] for name in names}
 
 
 def _row(line: str) -> dict[str, float] | None:

@@ -46,7 +46,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is kept of every sample, without the trace by layer and step.
+    """Answers to every sample, without the trace by layer and step.
 
     `predictions`, `spikes`, `synops` (synaptic operations) and `updates` (neuron updates) int64
     [N]; `readout` [N, K]. `faults` and `seconds` (in the engine) are of all samples together.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """How one node was read, and what was changed in it."""
+    """The reading of one node, and what was changed in it."""
 
     node: str
     read_as: str

@@ -4,8 +4,9 @@ import sys
 
 
 def main() -> None:
-    """Loads the command line, which takes half a second, and runs it; Ctrl-C is answered in one
-    line from the start.
+    """Load the command line, which takes half a second, and run it.
+
+    Ctrl-C is answered in one line from the start.
     """
     try:
         from tmkt.cli import main as run

@@ -25,10 +25,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that changes while a network learns, and that a checkpoint therefore holds.
-
-    `modules` by name (network, method, averaged), the optimiser with its moments, the `means` of
-    the epoch so far, and the `fingerprint` of the data: a training goes on with the same data only.
+    """State of a training: all that changes while a network learns, and so belongs in a
+    checkpoint.
     """
 
     modules: dict[str, nn.Module]

@@ -37,7 +37,7 @@ class OnnxEngine(OnnxGraph):
 
 
 def _states(program: Program) -> dict[str, State]:
-    """The states that the graph of a program carries (tmkt.export.targets.onnx)."""
+    """Return the states that the graph of a program carries (tmkt.export.targets.onnx)."""
     states = {}
     for layer in program.layers:
         states[f"{layer.name}.v"] = State(np.int32, layer.shape)

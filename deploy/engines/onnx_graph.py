@@ -37,7 +37,8 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         )
     except Exception as error:  # ONNX Runtime has no common base class for its errors
         raise InputError(
-            f"{path}: ONNX Runtime cannot load it ({one_line(error, 150)}); export the network again"
+            f"{path}: ONNX Runtime cannot load it ({one_line(error, 150)}); export the"
+            " network again"
         ) from None
 
 
@@ -91,8 +92,8 @@ class OnnxGraph:
             readout, *spikes = self._session.run(self._outputs, feed)
         except Exception as error:
             raise InputError(
-                f"{self._path}: ONNX Runtime cannot run it ({one_line(error, 150)}); export the network"
-                " again"
+                f"{self._path}: ONNX Runtime cannot run it ({one_line(error, 150)}); export the"
+                " network again"
             ) from None
         shapes = [
             (samples, self._classes),
@@ -107,7 +108,7 @@ class OnnxGraph:
 
 
 def misfit(path: Path, session: Any) -> InputError:
-    """The error for a graph of another network than the bundle's program."""
+    """Return the error for a graph of another network than the bundle's program."""
     inputs = sorted(node.name for node in session.get_inputs())
     return InputError(
         f"{path}: its inputs {inputs} and outputs do not fit the program; export the network again"

@@ -46,16 +46,7 @@ def work_of(placement: Placement, counted: Traffic) -> Work:
 
 
 def step_time(device: Device, work: Work, tiles_used: int) -> tuple[Counts, Counts]:
-    """Seconds, [...] each: the least and the most that a step takes.
-
-    Generating: neurons, their spikes, and the messages that leave. Processing: the messages that
-    arrive, and synaptic operations. Low: the longest of either on any core, all else hidden behind
-    it, with low times. High: the longest generating and the longest processing one after the other,
-    with high times. The barrier is added (low: only if the device says that it does not overlap).
-    Then the device's model error. The form is SANA-FE's (2.2.9, "simple" timing is the low end of
-    Loihi 1 without the model error); Timcheck et al. (arXiv:2601.10035) give the maximum for Loihi
-    2.
-    """
+    """Return the least and the most seconds that a step takes, [...] each."""
     ends = []
     for end in (0, 1):
         time = {name: interval[end] for name, interval in device.times_ns.items()}

@@ -119,7 +119,7 @@ def from_nir(path: Path) -> Network:
 
 
 def from_graph(graph: OrderedGraph) -> Network:
-    """As `from_nir`, of an ordered graph."""
+    """Read an ordered NIR graph, as `from_nir` does."""
     normal, _ = normalise_nodes(graph)
     lowered = lower(normal)
     layers = tuple(_float_population(layer) for layer in lowered)
@@ -139,7 +139,7 @@ def _float_population(layer: FloatLayer) -> Population:
 
 
 def _connection(s: Synapse, weights: tuple[int, ...], bits: int) -> Connection:
-    """A synapse with weights of the shape `weights`."""
+    """Return a synapse with weights of the shape `weights`."""
     delay = 0 if s.delays is None else int(s.delays.max(initial=0))
     if s.kind == "dense":
         return Connection(s.source, "dense", pool=s.pool, weight_bits=bits, delay_steps=delay)

@@ -38,11 +38,10 @@ class Cost:
 
 
 class ChipCosts:
-    """Costs of a bundle's answers on a device, where it is placed once. InputError for a device that
-    is not known.
+    """Costs of a bundle's answers on a device, where the bundle is placed once.
 
-    `receipts` says what each estimator includes and leaves out, and its source, once the cost of a
-    first answer was computed.
+    Raises InputError for an unknown device. Once the cost of a first answer was computed,
+    `receipts` says what each estimator includes and leaves out, and its source.
     """
 
     def __init__(self, bundle: Bundle, device: str) -> None:

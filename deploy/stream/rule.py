@@ -81,8 +81,9 @@ class RuleState:
         self._held = 0
 
     def confident(self, best: int, margin: int, events: int) -> bool:
-        """Take the next bin's read-out; tell if the rule is met now. Without a margin it is met when
-        there are enough events.
+        """Take the next bin's read-out and return whether the rule is met now.
+
+        Without a margin, it is met when there are enough events.
         """
         too_few = events < self.rule.min_events
         too_close = self._needed is not None and margin < self._needed

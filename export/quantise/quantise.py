@@ -1,5 +1,6 @@
-"""From a float network in NIR to the integer program: one integer scale a layer, chosen on
-calibration recordings.
+"""Quantiser: a float network in NIR to the integer program.
+
+Each layer has one integer scale, chosen on calibration recordings.
 """
 
 from collections.abc import Mapping

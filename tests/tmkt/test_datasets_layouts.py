@@ -260,7 +260,8 @@ def test_labels_of_a_users_folders_are_those_of_the_training(tmp_path: Path) -> 
     with pytest.raises(
         InputError,
         match=(
-            r"does not say its camera.s size; write .*camera.toml with the lines: width = 640, height"
+            r"does not say its camera.s size; write .*camera.toml with the lines: width = 640,"
+            r" height"
             r" = 480"
         ),
     ):

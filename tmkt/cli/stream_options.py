@@ -176,7 +176,7 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a source does not say by itself."""
+    """Options for what a source does not say by itself."""
 
     sensor: Annotated[
         str | None,
@@ -195,7 +195,7 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where decisions are shown."""
+    """Options for where decisions are shown."""
 
     page: Annotated[
         Path | None,

@@ -71,7 +71,8 @@ def neurons(name: str, node: Any, shape: Shape, settled: Settled) -> tuple[Neuro
         current_decay = share("tau_syn")
         gain = given("w_in", 1.0) * (np.float32(1) if per_step else current_decay)
         parts.append(
-            f"current keeps {describe(1 - current_decay)} a step, takes {describe(gain)} of an input"
+            f"current keeps {describe(1 - current_decay)} a step, takes {describe(gain)} of an"
+            " input"
         )
     r = given("r", 1.0)
     decay = None

@@ -57,7 +57,7 @@ def _take_factor(rewrite: Rewrite, node: Node, factor: Floats | None) -> Node:
 
 
 def _through_pool(rewrite: Rewrite, node: Node, pool: Pool, factor: Floats | None) -> Floats | None:
-    """The factor behind a pool, with the area of an average in it."""
+    """Return the factor behind a pool, with the area of an average in it."""
     size = pool.size
     if factor is not None:
         whole = factor[:, : node.shape[1] * size, : node.shape[2] * size]

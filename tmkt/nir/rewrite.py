@@ -74,8 +74,9 @@ class Rewrite:
         return first
 
     def own_synapses(self, node: Node) -> list[str]:
-        """Names of the synapses before a node, through delays; empty unless all its sources are
-        synapses that it alone reads.
+        """Name the synapses before a node, also through delays.
+
+        Empty unless all its sources are synapses that it alone reads.
         """
         found = []
         for source in node.sources:

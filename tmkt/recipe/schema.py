@@ -243,7 +243,7 @@ class QatRecipe(_Section):
 
 
 class Recipe(_Section):
-    """All that decides one training."""
+    """A recipe: everything that decides one training."""
 
     data: DataRecipe
     network: NetworkRecipe

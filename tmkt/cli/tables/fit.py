@@ -78,7 +78,7 @@ def _verdict(report: dict[str, Any]) -> list[str]:
 
 
 def _changes(report: dict[str, Any]) -> list[str]:
-    """The changes to the network that would make it fit."""
+    """List the changes to the network that would make it fit."""
     if report["changes"]:
         changed = report["changed"]
         lines = ["Cheapest change that fits:" if changed else "A start, but not enough:"]

@@ -14,7 +14,7 @@ from tmkt import __version__
 from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
 from tmkt.events.frames import InputContract
-from tmkt.files import writing_folder
+from tmkt.files import read_text, writing_folder
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
@@ -138,7 +138,7 @@ def load(path: Path) -> Bundle:
             f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}"
         )
     try:
-        text = (path / MANIFEST).read_text(encoding="utf-8")
+        text = read_text(path / MANIFEST)
         manifest = json.loads(text)
         if manifest["format"] != FORMAT:
             raise InputError(

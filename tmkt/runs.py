@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
+from tmkt.files import read_text
 from tmkt.recipe import Recipe, parse_recipe
+from tmkt.toml import load_toml
 
 if TYPE_CHECKING:
     from tmkt.networks import SpikingNetwork
@@ -137,7 +138,7 @@ def load_run(path: Path) -> Run:
         )
     recipe = load_run_recipe(path)
     try:
-        text = (path / INFO).read_text(encoding="utf-8")
+        text = read_text(path / INFO)
         _Info.model_validate_json(text)
         info = json.loads(text)
     except ValidationError as error:
@@ -164,7 +165,7 @@ def forget_run(path: Path) -> None:
 def load_run_recipe(path: Path) -> Recipe:
     """Load the resolved recipe of a run, finished or not; InputError if it is damaged."""
     try:
-        values = tomllib.loads((path / RECIPE).read_text(encoding="utf-8"))
+        values = load_toml(path / RECIPE)
     except (ValueError, OSError) as error:
         raise InputError(f"{path / RECIPE}: damaged ({str(error)[:100]}); train again") from None
     return parse_recipe(values, str(path / RECIPE))

@@ -1,9 +1,10 @@
 """Constants of the estimators from the device files, each with its source and its status."""
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from tmkt.toml import load_toml
 
 DEVICES = Path(__file__).parents[1] / "devices"
 SI = {"pJ": 1e-12, "uJ": 1e-6, "mW": 1e-3, "1": 1.0}  # joules, watts, numbers
@@ -47,7 +48,7 @@ class Constants:
 
 @cache
 def _read(device: str) -> tuple[dict[str, dict[str, Constant]], str]:
-    file = tomllib.loads((DEVICES / f"{device}.toml").read_text(encoding="utf-8"))
+    file = load_toml(DEVICES / f"{device}.toml")
     found: dict[str, dict[str, Constant]] = {}
     for entry in file.get("constant", []):
         constant = Constant(

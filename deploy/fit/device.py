@@ -1,6 +1,5 @@
 """Limits, rules and times of a chip, read from a device file, each with its source and status."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt.errors import InputError, explain, nearest
+from tmkt.toml import load_toml
 
 DEVICES = Path(__file__).parents[1] / "devices"
 MAX_FILE_BYTES = 2**20
@@ -130,11 +130,7 @@ class Device:
 
 def devices() -> list[str]:
     """List the names of the devices that a network can be placed on."""
-    return sorted(
-        path.stem
-        for path in DEVICES.glob("*.toml")
-        if "limit" in tomllib.loads(path.read_text(encoding="utf-8"))
-    )
+    return sorted(path.stem for path in DEVICES.glob("*.toml") if "limit" in load_toml(path))
 
 
 def load_device(name: str) -> Device:
@@ -161,9 +157,7 @@ def load_device(name: str) -> Device:
             f" {MAX_FILE_BYTES}; check --device"
         )
     try:
-        return _device(
-            path.stem, _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        )
+        return _device(path.stem, _File.model_validate(load_toml(path)))
     except ValidationError as error:
         raise InputError(
             f"{path}: {explain(error)}; docs/fit.md lists what a device file holds"

@@ -5,7 +5,6 @@ same thing. Recordings are of one camera: where their files do not say its size,
 beside the classes does, as `width = 640` and `height = 480`.
 """
 
-import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tmkt.errors import InputError
 from tmkt.events.types import View
 from tmkt.readers import open_events, parse_sensor
 from tmkt.readers.source import check_sensor
+from tmkt.toml import load_toml
 
 RECORDINGS = (
     ".bin",
@@ -126,7 +126,7 @@ def _label(path: Path, classes: tuple[str, ...]) -> int:
 def _sensor(root: Path, first: Path) -> tuple[int, int]:
     """Read (height, width) from camera.toml, or else from the first recording's file."""
     path = root / CAMERA
-    if path.is_file():
+    if path.exists():
         return _read_camera(path)
     sensor = None
     if first.suffix not in (".bin", ".mat"):
@@ -143,8 +143,8 @@ def _sensor(root: Path, first: Path) -> tuple[int, int]:
 
 def _read_camera(path: Path) -> tuple[int, int]:
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        said = load_toml(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}), expected width = 640 and height = 480; mend it"
         ) from None
@@ -156,7 +156,7 @@ def _read_camera(path: Path) -> tuple[int, int]:
         )
         return height, width
     if not all(type(said.get(side)) is int for side in ("width", "height")):
-        held = ", ".join(f"{key} = {value!r}" for key, value in said.items()) or "nothing"
+        held = ", ".join(f"{key} = {value!r}" for key, value in said.items())[:80] or "nothing"
         raise InputError(
             f"{path}: holds {held}, expected width = 640 and height = 480 in pixels; mend it"
         )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tmkt.errors import InputError, nearest
 from tmkt.recipe.old_keys import SENSOR, renew_override, renewed
 from tmkt.recipe.schema import Recipe, recipe_keys
+from tmkt.toml import load_toml, parse_toml
 
 
 def recipe_path(name: str, folder: Path) -> Path:
@@ -30,8 +31,8 @@ def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> 
             f"recipe {name!r}: not found, known are {', '.join(known)}{nearest(name, known)}"
         )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = load_toml(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid TOML ({error}); mend it") from None
     return with_settings(values, overrides, f"recipe {name!r}")
 
@@ -76,9 +77,13 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not dot:
         raise InputError(f"--set {override!r}: expected section.key=value, as in train.steps=500")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = parse_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string
+    except ValueError as error:
+        raise InputError(
+            f"--set {override[:60]!r}: {error}, expected section.key=value, as in train.steps=500"
+        ) from None
     if key.strip() == SENSOR:
         values.setdefault(section, {}).update(renew_override(value, override))
         return

@@ -1,6 +1,7 @@
 """Compilation of kernels with numba."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numba
@@ -16,10 +17,39 @@ def kernel(function: F) -> F:
 
     The result is cached on disk; without a place to write, each process compiles anew.
     """
+    return compiled(function)
+
+
+def compiled(function: F, **options: Any) -> F:
+    """Compile as `kernel` does, with more of numba's options."""
     try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        found = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba found no writable cache folder
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
+    _forgive(found)
+    return found  # type: ignore[no-any-return]
+
+
+def _forgive(dispatcher: Any) -> None:
+    """Let a cache that cannot be read or written cost time, and nothing else.
+
+    numba raises what the disk says (full, read-only) and what pickle says of damaged files from
+    the kernel's first call, where readers would take it for a fault of the recording.
+    """
+    cache = dispatcher._cache
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever unpickling a damaged file raises
+            return None
+
+    def save_overload(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
 
 
 def inlined(function: F) -> F:

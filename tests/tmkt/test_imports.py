@@ -25,15 +25,16 @@ MODULES = {
 }
 
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
-GROUND = {"errors", "console", "files", "kernels", "hdf5"}
+GROUND = {"errors", "console", "files", "toml", "kernels", "hdf5"}
 MAY_IMPORT = {
     "errors": set(),
     "console": {"errors"},
     "files": {"errors"},
+    "toml": {"errors", "files"},
     "kernels": {"console"},
     "hdf5": {"errors"},
     "plots": set(),
-    "recipe": {"errors", "console"},
+    "recipe": {"errors", "console", "toml"},
     "events": GROUND,
     "readers": {*GROUND, "events"},
     "camera": {*GROUND, "events", "recipe"},

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import typer
 
+from tmkt.cli.stream_source import report_losses
 from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.send import send
 from tmkt.readers.source import Counters
-from tmkt.readers.udp import UdpSource, parse_address
+from tmkt.readers.udp import LiveCounters, UdpSource, parse_address
 
 SENSOR = (128, 128)
 ANY_PORT = "udp://127.0.0.1:0"
@@ -147,6 +149,38 @@ def test_mixed_and_damaged_packets_are_counted_and_the_rest_is_read() -> None:
         counters.outside_sensor,
         counters.bad_records,
     ) == (1, 10, 1, 2)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6, 7])
+def test_a_packet_that_is_cut_within_an_event_counts_once(cut: int) -> None:
+    receiver = Receiver()
+    packets_to(
+        receiver.source.address,
+        word(1, 1, 1, 100),
+        (word(2, 2, 1, 200) + word(3, 3, 1, 300))[:-cut],
+        word(4, 4, 1, 400),
+        word(5, 5, 1, 500)[:3],
+    )
+    assert receiver.wait().x.tolist() == [1, 2, 4]
+    counters = receiver.source.counters
+    assert (counters.events, counters.bad_records, counters.dropped) == (3, 2, 2)
+
+
+def test_a_stream_that_lost_most_of_its_packets_ends_with_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = Memory()
+    source.counters = LiveCounters(packets=100_000, lost_packets=99_995, lost_events=6_399_680)
+    with pytest.raises(typer.Exit) as ended:
+        report_losses("udp://127.0.0.1:3333", source)
+    assert ended.value.exit_code == 1
+    assert "99.995 % of the packets lost, expected at most 50 %" in capsys.readouterr().err
+    source.counters = LiveCounters(packets=10, lost_in_socket=100)
+    with pytest.raises(typer.Exit):
+        report_losses("udp://127.0.0.1:3333", source)
+    source.counters = LiveCounters(packets=100, lost_packets=50, lost_events=3_200)
+    report_losses("udp://127.0.0.1:3333", source)  # said, and no error
+    assert "3200 events lost in 50 packets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", range(4))

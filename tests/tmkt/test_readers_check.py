@@ -125,3 +125,18 @@ def test_the_sensor_is_told_as_width_times_height() -> None:
     for text in ("640", "640x", "0x480", "640x480x2", "9999x1", "-1x5", "axb"):
         with pytest.raises(InputError, match="--sensor"):
             parse_sensor(text)
+
+
+def test_the_sensor_is_blamed_only_for_events_outside_of_it() -> None:
+    """Stamps that go back are no fault of --sensor."""
+    for counters, blamed in (
+        (Counters(events=100, outside_sensor=9, backward=3), True),
+        (Counters(events=100, outside_sensor=3, backward=9), False),
+        (Counters(events=100, backward=9), False),
+        (Counters(events=100, bad_records=9), False),
+        (Counters(events=100, outliers=9), False),
+    ):
+        with pytest.raises(InputError, match=r"fetch the file again.*--repair") as caught:
+            counters.require_sound("a.raw")
+        assert ("check --sensor" in str(caught.value)) == blamed
+        assert (counters.advice() == "check --sensor") == blamed

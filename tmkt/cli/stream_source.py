@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from tmkt import console
 from tmkt.cli.stream_options import SourceOptions
 
@@ -62,12 +64,22 @@ def ending_at_ctrl_c(events: "Source", live: bool) -> Iterator[None]:
 
 
 def report_losses(source: str, events: "Source") -> None:
-    """Say which events were dropped or lost."""
+    """Say which events were dropped or lost. Exits with 1 where most of them were lost."""
+    from tmkt.readers.udp import MOST_LOST, LiveCounters
+
     counters = events.counters
     if counters.dropped:
         console.note(
             f"{source}: {counters.dropped:,} of {counters.events + counters.dropped:,} events"
-            f" dropped: {counters.reasons()}; check --sensor"
+            f" dropped: {counters.reasons()}; {counters.advice() or 'check the source'}"
         )
-    if losses := getattr(counters, "losses", lambda: "")():
-        console.note(f"{source}: {losses}")
+    if not isinstance(counters, LiveCounters) or not counters.losses():
+        return
+    if counters.lost_share > MOST_LOST:
+        console.error(
+            f"{source}: {100 * counters.lost_share:.3f} % of the packets lost, expected at most"
+            f" {100 * MOST_LOST:g} % ({counters.losses()}); the answers are not those of the scene:"
+            " send more slowly, or choose larger bins or another engine"
+        )
+        raise typer.Exit(1)
+    console.note(f"{source}: {counters.losses()}")

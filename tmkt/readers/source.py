@@ -80,11 +80,19 @@ class Counters:
         """Raise InputError if more than 1 % of the events were dropped."""
         total = self.events + self.dropped
         if self.dropped > MAX_DROPPED * total:
+            advice = f"{self.advice()}, " if self.advice() else ""
             raise InputError(
                 f"{name}: {self.dropped} of {total} events dropped ({self.reasons()}), expected at"
-                f" most {100 * MAX_DROPPED:g} %; check --sensor, fetch the file again, or take what"
+                f" most {100 * MAX_DROPPED:g} %; {advice}fetch the file again, or take what"
                 " is left with --repair"
             )
+
+    def advice(self) -> str:
+        """Name the option to check; "" where none can be the cause of what was dropped."""
+        others = (self.bad_polarity, self.negative_time, self.backward - self.clamped)
+        if self.outside_sensor > max(*others, self.outliers, self.bad_records):
+            return "check --sensor"
+        return ""
 
     def reasons(self) -> str:
         """Name the counters above zero, as in "3 outside the sensor, 1 backward in time"."""

@@ -28,10 +28,13 @@ UNKNOWN, STAMPED, ARRIVAL = range(3)  # modes: where a stream's time comes from
 
 
 class Packet(NamedTuple):
-    """A packet's whole words, and its arrival in microseconds on the host's clock."""
+    """A packet's whole words, its arrival in microseconds on the host's clock, and whether bytes of
+    a word that is not whole stood behind them.
+    """
 
     data: bytes
     arrival_us: int
+    left_over: bool = False
 
 
 def new_state() -> NDArray[np.int64]:
@@ -44,8 +47,9 @@ def decode(packets: list[Packet], state: NDArray[np.int64]) -> Raw:
     words = np.frombuffer(bytearray().join(packet.data for packet in packets), WORD)
     ends = np.cumsum([len(packet.data) // WORD.itemsize for packet in packets], dtype=np.int64)
     arrivals_us = np.array([packet.arrival_us for packet in packets], np.int64)
+    left_over = np.array([packet.left_over for packet in packets], np.bool_)
     raw = Raw.empty(len(words))
-    return raw.first(_decode(words, ends, arrivals_us, state, *raw))
+    return raw.first(_decode(words, ends, arrivals_us, left_over, state, *raw))
 
 
 def count(data: bytes) -> int:
@@ -72,6 +76,7 @@ def _decode(
     words: NDArray[np.uint32],
     ends: NDArray[np.int64],
     arrivals_us: NDArray[np.int64],
+    left_over: NDArray[np.bool_],
     state: NDArray[np.int64],
     t: NDArray[np.int64],
     x: NDArray[np.uint16],
@@ -82,9 +87,13 @@ def _decode(
     n = 0
     i = 0
     for k in range(ends.size):
+        if i == ends[k]:  # less than a word
+            state[CUT] += left_over[k]
+            continue
         silence = arrivals_us[k] - state[HEARD]
         state[HEARD] = arrivals_us[k]
         first = True
+        cut = left_over[k]
         while i < ends[k]:
             word = np.int64(words[i])
             i += 1
@@ -92,7 +101,7 @@ def _decode(
             stamp = np.int64(0)
             if stamped:
                 if i == ends[k]:  # the packet ends where the stamp should be
-                    state[CUT] += 1
+                    cut = True
                     break
                 stamp = np.int64(words[i])
                 i += 1
@@ -116,6 +125,7 @@ def _decode(
             t[n] = state[LAST] + state[OFFSET]
             x[n], y[n], p[n] = word >> 16 & 0x7FFF, word & 0x7FFF, word >> 15 & 1
             n += 1
+        state[CUT] += cut  # once a packet: its end is one event that is not whole
     return n
 
 

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-import numba
 import torch
+
+from tmkt.kernels import compiled
 
 
 def kernel(function: Any) -> Any:
@@ -15,10 +16,7 @@ def kernel(function: Any) -> Any:
 
     A test for a zero divisor would keep the compiler from vectorising.
     """
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # numba found no writable cache folder
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled(function, error_model="numpy")
 
 
 def parallel_for(size: int, unit: int, run: Callable[[int, int, int], object]) -> None:

@@ -14,6 +14,19 @@ from typing import IO
 from tmkt.errors import InputError
 
 
+def user_cache() -> Path | None:
+    """Give the folder of the user's caches, $XDG_CACHE_HOME or ~/.cache.
+
+    None where nothing says where the home is: no $HOME, and a user whom the system does not know
+    (`docker run -u 12345`).
+    """
+    said = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(said) if said else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+
+
 def open_plain(path: Path) -> IO[bytes]:
     """Open a file to read.
 

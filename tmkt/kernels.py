@@ -1,5 +1,6 @@
 """Compilation of kernels with numba."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ import numba
 from numba.core import event
 
 from tmkt import console
+from tmkt.files import user_cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +24,9 @@ def kernel(function: F) -> F:
 
 def compiled(function: F, **options: Any) -> F:
     """Compile as `kernel` does, with more of numba's options."""
+    if user_cache() is None and "NUMBA_CACHE_DIR" not in os.environ:
+        # numba would make a folder called "~" in the working folder
+        return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
     try:
         found = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba found no writable cache folder

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "console": {"errors"},
     "files": {"errors"},
     "toml": {"errors", "files"},
-    "kernels": {"console"},
+    "kernels": {"console", "files"},
     "hdf5": {"errors"},
     "plots": set(),
     "recipe": {"errors", "console", "toml"},

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tmkt.errors import InputError
-from tmkt.files import writing
+from tmkt.files import user_cache, writing
 
 VERSION = 1  # of the file and of how everything is decoded: raise it where either changes
 # Of the sources; less than that is read faster than anyone would notice.
@@ -30,12 +30,13 @@ VARIABLE = "TMKT_CACHE"
 def folder() -> Path | None:
     """Give the cache's folder: $TMKT_CACHE, else $XDG_CACHE_HOME/tmkt, else ~/.cache/tmkt.
 
-    None where $TMKT_CACHE is empty: nothing is kept.
+    None where $TMKT_CACHE is empty, or `user_cache` is not known: nothing is kept.
     """
     said = os.environ.get(VARIABLE)
     if said is not None:
         return Path(said) if said else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmkt"
+    place = user_cache()
+    return None if place is None else place / "tmkt"
 
 
 def cached(

@@ -1,4 +1,4 @@
-"""A user without a home and a name, as in `docker run -u 12345`: nothing is cached, all else runs."""
+"""A user without a home and a name (`docker run -u 12345`): nothing is cached, all else runs."""
 
 import pwd
 from pathlib import Path

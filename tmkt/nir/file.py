@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import nir
 
 MAX_FILE_BYTES = 2**31  # of all arrays of a file together, unpacked
+# What a file may unpack to by its size: nir.write packs with gzip, which makes nothing of equal
+# numbers (parameters of millions of neurons), and little less of trained weights.
+EQUAL_BYTES, BYTES_A_BYTE = 2**27, 32
 
 
 def import_nir() -> Any:
@@ -35,7 +38,8 @@ def read_nir(path: Path) -> "nir.NIRGraph":
         raise InputError(f"{path}: no such file, expected a .nir file; check its name")
     bad = f"{path}: not a readable NIR file"
     try:
-        check_hdf5(path, MAX_FILE_BYTES)
+        unpacked = EQUAL_BYTES + BYTES_A_BYTE * path.stat().st_size
+        check_hdf5(path, min(MAX_FILE_BYTES, unpacked))
         with h5py.File(path, "r") as file:
             version = file["version"][()].decode("utf8") if "version" in file else "1"
             if _numbers(version) > _numbers(nir.version):

@@ -1,5 +1,6 @@
 """Conversion of a NIR node to an operation: numbers checked, broadcast, conventions applied."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tmkt.nir.graph import (
 )
 from tmkt.nir.neurons import neurons
 from tmkt.nir.parameters import broadcast, describe, float_array, whole_pair
+from tmkt.program.model import MAX_NEURONS
 
 MAX_DELAY_STEPS = 1000  # our limit: so many steps are kept in memory
 KNOWN = (
@@ -132,6 +134,22 @@ def _convolution(name: str, node: Any, shape: Shape) -> tuple[Conv, Shape, str]:
             )
         ]
     require(min(size) >= 1, name, shape, f"an input as large as the kernel {weight.shape[2:]}")
+    padded = (shape[0], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True)))
+    require(
+        prod(padded) <= 2 * MAX_NEURONS,
+        name,
+        f"a padded input of shape {padded}",
+        f"at most {2 * MAX_NEURONS} values",
+        "correct padding and dilation",
+    )
+    output = (len(weight), *size)
+    require(
+        prod(output) <= MAX_NEURONS,
+        name,
+        f"an output of shape {output}",
+        f"at most {MAX_NEURONS} values",
+        "make the input or the network smaller",
+    )
     kernel = " x ".join(map(str, np.shape(node.weight)[2:]))
     notes = [
         f"{shape[0]} to {len(weight)} channels",

@@ -13,10 +13,12 @@ from tmkt.nir.errors import refuse, require
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import Node, OrderedGraph, Shape
 from tmkt.nir.operations import operation
+from tmkt.program.model import MAX_NEURONS
 
 if TYPE_CHECKING:
     import nir
 
+MAX_VALUES = 2 * MAX_NEURONS  # of all nodes' outputs together: parameters take 20 bytes for each
 Edges = list[tuple[str, str]]
 
 
@@ -42,6 +44,7 @@ def order(
     if len(shapes[start]) != len(_shape(start, nodes[start])):
         notes.append(f"input {_shape(start, nodes[start])} read as {shapes[start]}")
     ordered: list[Node] = []
+    values = int(np.prod(shapes[start]))
     waiting = list(inner)
     while waiting:
         name = next(
@@ -74,6 +77,14 @@ def order(
             )
         done, shape, note = operation(name, inner[name], found.pop(), settled)
         shapes[name] = shape
+        values += int(np.prod(shape, dtype=float))
+        require(
+            values <= MAX_VALUES,
+            name,
+            f"{values} values a time step with the nodes before it",
+            f"at most {MAX_VALUES}",
+            "make the input or the network smaller",
+        )
         before = "; the spikes of the step before" if past[name] else ""
         ordered.append(
             Node(
@@ -221,10 +232,10 @@ def _shape(name: str, node: Any) -> Shape:
             name, "no shape", "the shape of the input", "write it into the Input node"
         ) from None
     require(
-        0 < len(shape) <= 4 and min(shape) > 0 and np.prod(shape, dtype=float) < 2**31,
+        0 < len(shape) <= 4 and min(shape) > 0 and np.prod(shape, dtype=float) <= MAX_NEURONS,
         name,
         f"shape {shape}",
-        "(C, H, W), (C, L) or (N,)",
+        f"(C, H, W), (C, L) or (N,) of at most {MAX_NEURONS} values",
     )
     return shape
 

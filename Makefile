@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-processors browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
+.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ test-processors: $(READY)
 	  env $$processor NUMBA_CACHE_DIR="$(CURDIR)/build/numba/$${processor##* }" \
 	    $(BIN)/pytest -q $(TRAINING_TESTS) || failed="$$failed\n  $$processor"; \
 	done; [ -z "$$failed" ] || { printf "Failed with:$$failed\n" >&2; exit 1; }
+
+# Tens of thousands of damaged files of every format, about half an hour on two cores; make test tries some hundred.
+test-damage: $(READY)
+	$(BIN)/python tests/damage/run.py --files 30000
 
 # What the tests of pages run in: Debian's, without a window, 100 MB to fetch. Without it they are skipped.
 browser:

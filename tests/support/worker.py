@@ -119,7 +119,35 @@ def image(path: str) -> str:
     return str(read_value(Path(path), (8, 8)).shape)
 
 
-CALLS: dict[str, Callable[..., str]] = {"tmkt": tmkt, "read": read, "image": image}
+def images(name: str, folder: str) -> str:
+    """Load the images of a data set."""
+    from tmkt.datasets.registry import dataset
+
+    load = dataset(name).load_images
+    assert load is not None
+    return f"{len(load(Path(folder), (8, 8)))} images"
+
+
+def float_network(path: str) -> str:
+    """Run a .nir file on frames of zeros and ones."""
+    import numpy as np
+
+    from tmkt.nir.float_network import FloatNetwork
+
+    network = FloatNetwork.load(Path(path))
+    shape = network.graph.input_shape
+    if np.prod(shape) > 10**6:
+        return "too large for a test"
+    return str(network.run(np.ones((1, 2, *shape), np.uint8)).readout.shape)
+
+
+CALLS: dict[str, Callable[..., str]] = {
+    "tmkt": tmkt,
+    "read": read,
+    "image": image,
+    "images": images,
+    "float": float_network,
+}
 
 
 def _run(name: str, arguments: list[str]) -> dict[str, Any]:

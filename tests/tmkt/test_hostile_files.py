@@ -15,16 +15,20 @@ import lz4.frame
 import numpy as np
 import pytest
 import zstandard
+from example_datasets import write_cepdvs
 from example_files import SENSOR, aedat4, random_events, write_example
 from PIL import Image
 from worker import GIB, Answer, Worker
 
+from tmkt.cli.stream_options import InputOptions
+from tmkt.datasets.check import check_data
 from tmkt.datasets.reading import count_frames, read_recording
+from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, chunks_to_frames, events_to_frames
 from tmkt.events.types import Events, View
-from tmkt.readers import strict
+from tmkt.readers import parse_sensor, strict
 from tmkt.readers.source import Raw
 
 EVENTS = 2**22
@@ -306,3 +310,24 @@ def test_the_strict_check_says_the_same_whatever_the_chunks() -> None:
             parts = [raw.part(at, at + size) for at in range(0, 5, size)]
             with pytest.raises(InputError, match=found):
                 list(strict.strict(parts, sensor, "a"))
+
+
+def test_data_check_lists_a_compressed_mat_file_that_is_damaged(tmp_path: Path) -> None:
+    write_cepdvs(tmp_path, ["fish"], 3)
+    path = tmp_path / "data" / "MAT" / "img" / "00001.mat"
+    data = bytearray(path.read_bytes())
+    for at in range(140, len(data), 97):  # within the compressed variables
+        data[at] ^= 0x55
+    path.write_bytes(data)
+    report = check_data(dataset("cepdvs"), tmp_path, None, "instance-disjoint")
+    assert [found["path"] for found in report["corrupt"]] == [str(path)]
+    assert "fetch the file again" in report["corrupt"][0]["error"]
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "x9", "9x" + "9" * 5000, "1" * 10 + "x1"])
+def test_a_sensor_of_thousands_of_digits_is_one_line(text: str) -> None:
+    with pytest.raises(InputError, match="expected WIDTHxHEIGHT") as caught:
+        parse_sensor(text)
+    assert len(str(caught.value)) < 150
+    with pytest.raises(InputError, match="expected X,Y in pixels"):
+        _ = InputOptions(crop=text.replace("x", ",")).corner

@@ -39,6 +39,8 @@ def test_a_search_says_range_scale_and_type(text: str, expected: object) -> None
         ("method.mix_ratio=0.5", "one value, expected low..high"),
         ("method.mix_ratio=a..b", "'a', expected a number"),
         ("train.batch=1.5..3", "'1.5', expected a whole number"),
+        (f"train.batch=1..{'9' * 400}", "expected a whole number"),
+        (f"train.batch=1..{'9' * 5000}", "expected a whole number"),
         ("method.mix_ratio=0.9..0.1", "expected low below high"),
         ("method.mix_ratio=0..inf", "expected a number"),
         ("method.name=kt..tmkt", "is no number, expected choices"),

@@ -1,5 +1,6 @@
 """Options of `tmkt stream`, in groups, and what they mean."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tmkt.deploy.stream.rule import Rule
 
 AUTO = "auto"
+PIXEL = re.compile(r"([0-9]{1,9}),([0-9]{1,9})")
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,12 @@ class InputOptions:
         """(x, y) of the region's top left pixel; None for the centre. InputError for other text."""
         if self.crop == "centre":
             return None
-        x, comma, y = self.crop.partition(",")
-        if not (comma and x.isascii() and x.isdigit() and y.isascii() and y.isdigit()):
+        found = PIXEL.fullmatch(self.crop)
+        if found is None:
             raise InputError(
-                f"--crop {self.crop!r}: expected X,Y in pixels, for example 120,40, or centre"
+                f"--crop {self.crop[:40]!r}: expected X,Y in pixels, for example 120,40, or centre"
             )
-        return int(x), int(y)
+        return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The interface of event sources: a file, a socket or a pipe gives checked chunks in order."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -14,6 +15,7 @@ Disorder = Literal["drop", "clamp", "fail"]  # what happens to stamps that go ba
 MAX_DROPPED = 0.01  # the share of events beyond which a source counts as damaged; our choice
 # pixels; a size beyond it is damage: no event camera has it, and memory is allocated by it
 LARGEST_SIDE = 4096
+SIZE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
 class Raw(NamedTuple):
@@ -136,12 +138,13 @@ def parse_sensor(text: str) -> tuple[int, int]:
 
     Raises InputError for anything else.
     """
-    width, cross, height = text.lower().partition("x")
-    if not (
-        cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()
-    ):
-        raise InputError(f"--sensor {text!r}: expected WIDTHxHEIGHT in pixels, for example 640x480")
-    return check_sensor((int(height), int(width)), f"--sensor {text}")
+    found = SIZE.fullmatch(text.lower())
+    if found is None:
+        raise InputError(
+            f"--sensor {text[:40]!r}: expected WIDTHxHEIGHT in pixels, for example 640x480"
+        )
+    width, height = map(int, found.groups())
+    return check_sensor((height, width), f"--sensor {text}")
 
 
 def check_sensor(sensor: tuple[int, int], name: str) -> tuple[int, int]:

@@ -119,7 +119,7 @@ def _kind(key: str, text: str) -> Any:
 def _number(text: str, kind: type, whole: str) -> float:
     try:
         value = float(kind(text.strip()))
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise _wrong(

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -135,7 +136,7 @@ def load(path: Path) -> Bundle:
     if not (path / MANIFEST).is_file():
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
         raise InputError(
-            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {path}"
+            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {quote(str(path))}"
         )
     try:
         text = read_text(path / MANIFEST)

@@ -4,6 +4,7 @@ The tables of each subject are in tmkt/cli/tables.
 """
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,22 +14,34 @@ from typing import Any
 Progress = Callable[..., None]
 quiet = False  # results and errors only
 command_line = False  # True where people read the notes: set by the command line
+# What a terminal obeys instead of showing it: control characters, and marks that turn text around.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Escape control characters, as in "\\x1b": names of files and classes may hold any."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def error(message: str) -> None:
     """Print an error as one line on standard error."""
-    print(f"tmkt: {' '.join(message.split())}", file=sys.stderr)
+    print(f"tmkt: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
 def note(message: str) -> None:
     """Print a line for people on standard error, unless they asked for quiet."""
     if not quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
-def emit_json(report: dict[str, Any]) -> None:
-    """Print the one JSON object of a command on standard output."""
-    print(json.dumps(report, indent=1))
+def say(line: str) -> None:
+    """Print a line of a result on standard output."""
+    print(printable(line), flush=True)
+
+
+def emit_json(report: dict[str, Any], indent: int | None = 1) -> None:
+    """Print a JSON object on standard output; in one line if `indent` is None."""
+    print(json.dumps(report, indent=indent), flush=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
@@ -37,16 +50,17 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    out = Table(title=Text(title), title_justify="left")
+    out = Table(title=Text(printable(title)), title_justify="left")
     for i, column in enumerate(columns):
         numeric = all(
             row[i] is None or isinstance(row[i], int | float) or str(row[i])[:1].isdigit()
             for row in rows
         )
-        out.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        heading = Text(printable(column))
+        out.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, so that the brackets of "tmkt[lava]" are no markup
-        out.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        out.add_row(*(Text("-" if cell is None else printable(str(cell))) for cell in row))
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False, markup=False).print(out)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -129,11 +130,11 @@ def load_run(path: Path) -> Run:
     if not (path / RECIPE).is_file():
         found = "holds no recipe.toml" if path.exists() else "no such folder"
         raise InputError(
-            f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {path}"
+            f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {quote(str(path))}"
         )
     if not (path / INFO).is_file() or not (path / MODEL).is_file():
         raise InputError(
-            f"{path}: this training is not finished; finish it with: tmkt train ... --out {path}"
+            f"{path}: this training is not finished; finish it with: tmkt train ... --out {quote(str(path))}"
             " --resume"
         )
     recipe = load_run_recipe(path)

@@ -1,6 +1,7 @@
 """Report as one HTML file: no server, no network, at most 5 MB."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def environment() -> Environment:
         "percent": percent,
         "metric": metric,
         "embedded": embedded,
+        "quoted": shlex.quote,
     }
     env.globals |= {
         "plots": plots,

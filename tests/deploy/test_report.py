@@ -279,7 +279,9 @@ def test_a_run_that_no_chip_takes_has_a_report_of_its_training(
     assert "<h1>float &lt;run&gt;</h1>" in text
     both = compare(done.json, made[1], (None, None), None)
     write_comparison(tmp_path / "both.html", both)
-    assert "–" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "–" in text
+    assert "tmkt report &#39;" in text  # a path with a space and < is quoted
 
 
 def test_a_divergence_is_shown_with_its_place_and_by_layer(

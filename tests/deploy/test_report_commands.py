@@ -1,5 +1,6 @@
 """The commands that a report gives to make its figures again."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,27 @@ def test_a_run_is_made_again_as_it_was_made(
     )
     bundle.manifest["origin"]["recipe"] = recipe
     assert [entry["command"] for entry in commands(bundle, None)][: len(expected)] == expected
+
+
+@pytest.mark.parametrize("transfer", [0.0, 0.3])
+def test_text_from_a_bundle_stays_one_word_of_a_command(transfer: float, tmp_path: Path) -> None:
+    evil = "8; touch x #"
+    graph, program, _ = example_parts()
+    path = tmp_path / "it's $(touch x)"
+    bundle = write_example(path, (graph, program, [{"bits": evil}]), files=[NIR])
+    folder = Path("my `data`")
+    for line in commands(bundle, folder):
+        words = shlex.split(line["command"], comments=True)
+        assert words[:1] == ["tmkt"]
+        assert words[2] == str(path)
+        assert words[words.index("--data") + 1] == str(folder)
+    bundle.manifest["origin"]["recipe"] = {
+        "train": {"steps": evil},
+        "qat": {"bits": evil, "transfer": transfer},
+    }
+    words = shlex.split(commands(bundle, folder)[0]["command"], comments=True)
+    assert evil in words
+    assert {evil, f"train.steps={evil}"} & set(words[4:])
+    bundle.manifest["origin"]["recipe"] = FLOAT
+    words = shlex.split(commands(bundle, folder)[1]["command"], comments=True)
+    assert words[words.index("--bits") + 1] == evil

@@ -3,6 +3,7 @@ so that all of them together take a second.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +138,18 @@ def test_the_doctor_finds_data_sets(monkeypatch: pytest.MonkeyPatch, shared_data
     monkeypatch.setenv("TMKT_DATA", str(shared_data / "recordings"))
     assert finding()["found"] is None
     assert "tmkt data fetch" in str(finding()["advice"])
+
+
+def test_names_from_strangers_cannot_command_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    evil = tmp_path / "set" / "cat\x1b]0;owned\x07" / "\x9b31m\u202e.npy"
+    evil.parent.mkdir(parents=True)
+    evil.write_bytes(b"no recording")
+    assert run(monkeypatch, "data", "info", str(evil)) == 2
+    assert run(monkeypatch, "data", "info", str(evil), "--verbose") == 2
+    assert run(monkeypatch, "data", "check", str(tmp_path / "set")) != 0
+    assert run(monkeypatch, "export", str(tmp_path / "\x1bc"), "--bits", "\x1bc") == 2
+    shown = "".join(capsys.readouterr())
+    assert r"cat\x1b]0;owned\x07" in shown
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)

@@ -1,6 +1,14 @@
+"""Output of the command line."""
+
+import re
+from pathlib import Path
+
 import pytest
 
 from tmkt import console
+
+EVIL = "a\x1b[31m\x9bb\x07\n\u202ec\x7f"
+SHOWN = r"a\x1b[31m\x9bb\x07\n\u202ec\x7f"
 
 
 def test_brackets_in_a_table_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +29,31 @@ def test_joules_have_a_prefix(value: float | None, shown: str | None) -> None:
 def test_an_error_is_one_line_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
     console.error("two\nlines")
     assert capsys.readouterr().err == "tmkt: two lines\n"
+
+
+def test_control_characters_are_shown_and_never_sent_to_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console.error(EVIL)
+    console.note(EVIL)
+    console.say(EVIL)
+    console.table(EVIL, [EVIL], [[EVIL]])
+    out, err = capsys.readouterr()
+    assert err == f"tmkt: {SHOWN.replace(chr(92) + 'n', ' ')}\n{SHOWN}\n"
+    assert out.count(SHOWN) == 4
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out + err)
+
+
+def test_letters_of_all_languages_stay_as_they_are() -> None:
+    text = "µJ, Zürich, 北京, עברית, 👩\u200d🔬 [x]"
+    assert console.printable(text) == text
+
+
+def test_commands_print_through_the_console_alone() -> None:
+    root = Path(console.__file__).parent
+    printing = [
+        path.relative_to(root).as_posix()
+        for path in sorted(root.rglob("*.py"))
+        if re.search(r"(?<![\w.])print\(", path.read_text(encoding="utf-8"))
+    ]
+    assert printing == ["__main__.py", "cli/__init__.py", "console.py"]

@@ -8,6 +8,7 @@ import io
 import signal
 import sys
 import time
+import traceback
 from typing import Annotated
 
 import typer
@@ -53,7 +54,8 @@ def main() -> None:
             console.error("interrupted")
     except InputError as error:
         if verbose:
-            sys.excepthook(*sys.exc_info())
+            for line in traceback.format_exc().rstrip().split("\n"):
+                print(console.printable(line), file=sys.stderr)
         console.error(str(error))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
@@ -63,7 +65,7 @@ def main() -> None:
         if (
             type(error).__name__ == "NoArgsIsHelpError"
         ):  # `tmkt` alone: the message is the help; typer keeps the class to itself
-            console.note(error.format_message())
+            print(error.format_message(), file=sys.stderr)
         else:
             console.error(_wrong_use(error))
         code = 2
@@ -113,7 +115,7 @@ def _common(
         raise InputError("--quiet and --verbose: expected one of them")
     console.quiet = quiet
     if version:
-        print(f"tmkt {__version__}")
+        console.say(f"tmkt {__version__}")
         raise typer.Exit
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -185,7 +186,7 @@ def data_simulate(
 
     with console.progress("simulate") as update:
         simulate_digits(out, per_class, seed, lambda done: update(done, 10 * per_class, None))
-    console.note(f"Next: tmkt train digits --data {out}")
+    console.note(f"Next: tmkt train digits --data {quote(str(out))}")
 
 
 def _open(

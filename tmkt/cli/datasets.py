@@ -1,6 +1,7 @@
 """tmkt data list, check and fetch."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -118,5 +119,6 @@ def data_fetch(
     with console.progress("fetch, MB") as update:
         fetch(wanted, place, lambda _, done, total: update(done >> 20, (total or done) >> 20, None))
     console.note(
-        f"{place}: {name} is there" + ("" if name in IMAGES else f". Next: tmkt data check {place}")
+        f"{place}: {name} is there"
+        + ("" if name in IMAGES else f". Next: tmkt data check {quote(str(place))}")
     )

@@ -1,5 +1,6 @@
 """tmkt demo: the whole pipeline on data of its own."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,6 @@ def demo(
     if not installed():
         console.note(f"Lava was left out: {INSTALL_HINT}")
     yours = "your own recordings: tmkt train nmnist-fewshot --data DIR --static DIR"
-    console.note(
-        f"Next: open {page} in a browser; tmkt evaluate {bundle_path} --data {data}; {yours}"
-    )
+    evaluate = shlex.join(["tmkt", "evaluate", str(bundle_path), "--data", str(data)])
+    console.note(f"Next: open {page} in a browser; {evaluate}; {yours}")
     raise typer.Exit(0 if all(report["passed"] for report in reports) else 1)

@@ -1,6 +1,7 @@
 """tmkt export."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -148,4 +149,4 @@ def export(
             "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this"
             " network from the program"
         )
-    console.note(f"Next: tmkt parity {path} --data DIR")
+    console.note(f"Next: tmkt parity {quote(str(path))} --data DIR")

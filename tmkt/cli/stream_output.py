@@ -1,6 +1,5 @@
 """Output of `tmkt stream`: JSON lines, or a table that follows the stream."""
 
-import json
 import sys
 from collections import deque
 from types import TracebackType
@@ -59,13 +58,13 @@ class JsonLines:
     ) -> None: ...
 
     def begin(self, header: dict[str, Any], mapping: str) -> None:  # noqa: ARG002
-        print(json.dumps({"stream": header}), flush=True)
+        console.emit_json({"stream": header}, indent=None)
 
     def show(self, decision: "Decision", origin_us: int) -> None:  # noqa: ARG002
-        print(json.dumps(decision.to_json(self.times)), flush=True)
+        console.emit_json(decision.to_json(self.times), indent=None)
 
     def end(self, report: dict[str, Any]) -> None:
-        print(json.dumps({"summary": report}), flush=True)
+        console.emit_json({"summary": report}, indent=None)
 
 
 class LiveTable:
@@ -116,7 +115,7 @@ class LiveTable:
         self._rows.append(row)
         if self._live is None:
             cells = zip(DECISION_COLUMNS, row, strict=True)
-            print("  ".join(f"{name} {cell}" for name, cell in cells), flush=True)
+            console.say("  ".join(f"{name} {cell}" for name, cell in cells))
 
     def _table(self) -> "Table":
         return decision_table(self._title, list(self._rows))

@@ -1,6 +1,7 @@
 """Commands `tmkt train` and `tmkt recipes`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -56,7 +57,7 @@ def train(
     if qat is not None:
         path = out or Path("runs") / f"{Path(recipe).resolve().name}-qat"
         run_qat(Path(recipe), qat, settings, need_data(data, "train"), static, path, resume)
-        console.note(f"Next: tmkt export {path} --target all --out bundles/{path.name}")
+        _note_export(path)
         return
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
@@ -64,7 +65,12 @@ def train(
     chosen = load_recipe(recipe, RECIPES, settings)
     path = out or Path("runs") / Path(recipe).stem
     run_training(chosen, need_data(data, "train"), static, path, resume)
-    console.note(f"Next: tmkt export {path} --target all --out bundles/{path.name}")
+    _note_export(path)
+
+
+def _note_export(run: Path) -> None:
+    bundle = quote(f"bundles/{run.name}")
+    console.note(f"Next: tmkt export {quote(str(run))} --target all --out {bundle}")
 
 
 @recipes_app.command("list", epilog="Example: tmkt recipes list")
@@ -86,4 +92,5 @@ def recipes_show(
     from tmkt.recipe import dump_recipe, load_recipe
     from tmkt.train import RECIPES
 
-    print(dump_recipe(load_recipe(name, RECIPES)), end="")
+    for line in dump_recipe(load_recipe(name, RECIPES)).rstrip("\n").split("\n"):
+        console.say(line)

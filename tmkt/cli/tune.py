@@ -1,5 +1,6 @@
 """tmkt tune."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,11 +106,9 @@ def tune(
         console.emit_json(_report(recipe, path, found))
     else:
         print_search(path, found)
-    images = f" --static {static}" if static else ""
-    console.note(
-        f"Plot: {path / PLOT}. Next: tmkt train {path / BEST} --data {data}{images} --out"
-        f" {path / 'best'}"
-    )
+    folders = ["--data", str(data), *(["--static", str(static)] if static else [])]
+    again = ["tmkt", "train", str(path / BEST), *folders, "--out", str(path / "best")]
+    console.note(f"Plot: {path / PLOT}. Next: {shlex.join(again)}")
 
 
 def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tmkt.console import percent
+from tmkt.console import percent, printable
 from tmkt.files import writing
 from tmkt.recipe import Recipe, dump_recipe
 from tmkt.train.tune.plot import Axis, Dot, picture
@@ -117,7 +117,8 @@ def write_results(
     ]
     with writing(out / BEST) as beside:
         beside.write_text(
-            "".join(f"# {line}\n" for line in header) + "\n" + dump_recipe(recipe), encoding="utf-8"
+            "".join(f"# {printable(line)}\n" for line in header) + "\n" + dump_recipe(recipe),
+            encoding="utf-8",
         )
     with writing(out / TABLE) as beside:
         beside.write_text(_table(list(space), ended), encoding="utf-8")

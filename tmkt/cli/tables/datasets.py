@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tmkt.console import note, percent, table
+from tmkt.console import note, percent, say, table
 
 MOST_FINDINGS = 10  # of each kind
 
@@ -65,10 +65,10 @@ def print_data_check(report: dict[str, Any]) -> None:
         ("the same recording twice", [" = ".join(pair) for pair in report["duplicates"]]),
     ):
         for entry in found[:MOST_FINDINGS]:
-            print(f"{what}: {entry}")
+            say(f"{what}: {entry}")
         if len(found) > MOST_FINDINGS:
-            print(f"{what}: and {len(found) - MOST_FINDINGS} more (--json has all)")
-    print("FAILED: " + "; ".join(report["problems"]) if report["problems"] else "All is well.")
+            say(f"{what}: and {len(found) - MOST_FINDINGS} more (--json has all)")
+    say("FAILED: " + "; ".join(report["problems"]) if report["problems"] else "All is well.")
 
 
 def print_recording(report: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tmkt.console import joules, joules_with_interval, note, percent, table, watts
+from tmkt.console import joules, joules_with_interval, note, percent, say, table, watts
 
 MOST_ROWS = 40  # of a table of layers, classes or steps
 MOST_COLUMNS = 3  # estimators beside each other in such a table
@@ -26,7 +26,7 @@ def print_energy(report: dict[str, Any]) -> None:
     counted = ", ".join(
         f"{name.replace('_', ' ')} {value:,.0f}" for name, value in operations.items()
     )
-    print(f"NeuroBench's counts, operations and no joules: {counted}")
+    say(f"NeuroBench's counts, operations and no joules: {counted}")
     measured = report.get("measured")
     receipts = [*estimates]
     receipts += [{**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"]]
@@ -102,7 +102,7 @@ def _print_by(estimates: list[dict[str, Any]], of: str, key: str, name: str) -> 
     """Print one table of the first estimators that divide their energy comparable."""
     names = [entry[name] for entry in estimates[0][key]]
     if len(names) > MOST_ROWS:
-        print(f"By {of}: {len(names)} of them, see --csv or --json")
+        say(f"By {of}: {len(names)} of them, see --csv or --json")
         return
     comparable = [e for e in estimates if [entry[name] for entry in e[key]] == names][:MOST_COLUMNS]
     rows: list[list[object]] = [
@@ -118,7 +118,7 @@ def _print_measured(m: dict[str, Any]) -> None:
         found = f"{energy}, idle {watts(m['idle_w'])}"
     else:
         found = f"unknown, {m['reason']}"
-    print(f"Measured on this machine's processor, {m['engine']}: {found}")
+    say(f"Measured on this machine's processor, {m['engine']}: {found}")
 
 
 def _print_ann(comparisons: list[dict[str, Any]]) -> None:
@@ -158,7 +158,7 @@ def _print_ann(comparisons: list[dict[str, Any]]) -> None:
 def _print_receipts(estimates: list[dict[str, Any]]) -> None:
     """Print what each estimate includes, what it leaves out, and its sources."""
     for e in estimates:
-        print(e["estimator"])
+        say(e["estimator"])
         sources = re.split(r"(?<=\)); (?=\w+ [\d.]+)", e["source"])  # a constant a line
         _print_lines("includes", e["includes"])
         _print_lines("leaves out", e["excludes"])
@@ -168,4 +168,4 @@ def _print_receipts(estimates: list[dict[str, Any]]) -> None:
 def _print_lines(title: str, lines: list[str]) -> None:
     for i, line in enumerate(lines):
         start = f"{title}:" if i == 0 else ""
-        print(f"  {start:<12}{line}")
+        say(f"  {start:<12}{line}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tmkt.console import table
+from tmkt.console import say, table
 
 
 def print_fit(target: str, report: dict[str, Any]) -> None:
@@ -19,11 +19,12 @@ def print_fit(target: str, report: dict[str, Any]) -> None:
     ]
     title = f"{target} on {report['title']}: cores, and the use of each layer's fullest core"
     table(title, columns, [_layer_row(layer) for layer in report["layers"]])
-    print("\n".join([*_verdict(report), *_changes(report)]))
+    for line in (*_verdict(report), *_changes(report)):
+        say(line)
     if report["traffic"] is not None:
         _print_traffic(report["traffic"])
     if report["step_time"] is not None:
-        print(_step_time(report["step_time"], report["chips"]))
+        say(_step_time(report["step_time"], report["chips"]))
 
 
 def _layer_row(layer: dict[str, Any]) -> list[object]:
@@ -105,7 +106,7 @@ def _print_traffic(traffic: dict[str, Any]) -> None:
     )
     table(title, ["from", "to", "messages", "hops", "messages between chips"], rows)
     core = traffic["busiest_core"]
-    print(
+    say(
         f"Busiest core: one of {core['layer']}, {core['synops_per_step']:,.0f} synaptic operations"
         f" a step (mean of all cores {core['mean_synops_per_step']:,.0f})."
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tmkt.console import note, percent, table
+from tmkt.console import note, percent, say, table
 
 MOST_CANDIDATES = 4  # causes that are shown for a first divergence
 
@@ -75,27 +75,27 @@ def _print_first_divergence(engine: str, first: dict[str, Any]) -> None:
         f" {first['neuron']}"
     )
     found, expected = _number(first["found"]), _number(first["expected"])
-    print(f"{engine} first differs at {where}: {found}, expected {expected}")
+    say(f"{engine} first differs at {where}: {found}, expected {expected}")
     if "membrane" in first:
         for side, ending in (("here", ""), (engine, "_found")):
             incoming = _whole(first[f"incoming_sum{ending}"])
             membrane = _whole(first[f"membrane{ending}"])
             limit = "" if first["threshold"] is None else f", threshold {first['threshold']:,}"
-            print(f"  {side + ':':<12}incoming sum {incoming}, membrane {membrane}{limit}")
+            say(f"  {side + ':':<12}incoming sum {incoming}, membrane {membrane}{limit}")
     if first["explanation"] is None:
-        print("  cause:      unknown, none of the faults that are looked for explains it")
+        say("  cause:      unknown, none of the faults that are looked for explains it")
     else:
-        print(f"  cause:      likely {first['cause']}: {first['explanation']}")
+        say(f"  cause:      likely {first['cause']}: {first['explanation']}")
     for candidate in first["candidates"][:MOST_CANDIDATES]:
         differing = first["differing"]
         explained = f"{_number(differing - candidate['unexplained'])} of {_number(differing)}"
         if candidate["explanation"] == first["explanation"]:
-            print(
+            say(
                 f"  explains:   {explained} values that differ in this layer and"
                 f" {first['samples_examined']} recordings"
             )
         else:
-            print(
+            say(
                 f"  perhaps:    {candidate['cause']}: {candidate['explanation']}; explains"
                 f" {explained}"
             )

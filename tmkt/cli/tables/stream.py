@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tmkt.console import joules, table
+from tmkt.console import joules, printable, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,11 +50,11 @@ def decision_table(title: str, rows: "Iterable[list[str]]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title), title_justify="left")
+    shown = Table(title=Text(printable(title)), title_justify="left")
     for name in DECISION_COLUMNS:
         shown.add_column(name, justify="right")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(printable(cell)) for cell in row))
     return shown
 
 

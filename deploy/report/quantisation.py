@@ -51,7 +51,9 @@ def answers(layers: list[dict[str, Any]]) -> str | None:
         line += f", logits off by {percent(last['logit_error'])}"
     if last.get("accuracy") is not None:
         line += f", accuracy {percent(last['accuracy'])} (float {percent(last['accuracy_float'])})"
-    return line + ". They were trained on: tmkt evaluate tells the accuracy on others"
+    return (
+        line + ". The integers were calibrated on them: tmkt evaluate tells the accuracy on others"
+    )
 
 
 def warnings(layers: list[dict[str, Any]]) -> list[str]:

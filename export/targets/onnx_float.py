@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from tmkt.bundle import ONNX_FLOAT
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx_parts import Graph, Nodes
+from tmkt.nir.errors import kind
 from tmkt.nir.graph import Conv, Delay, Dense, Floats, Neuron, Node, OrderedGraph, Pool, Scale
 from tmkt.nir.order import order
 
@@ -37,7 +38,7 @@ def _check(node: Node) -> None:
         if operation.current_decay is not None or not operation.fires:
             found = "has a current or never fires"
     elif isinstance(operation, Delay | Scale):
-        found = f"is a {type(operation).__name__}"
+        found = f"is {kind(operation)}"
     if found:
         raise InputError(
             f"NIR graph, node {node.name!r}: {found}, expected LIF or IF neurons and synapses; run"

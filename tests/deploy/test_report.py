@@ -260,6 +260,25 @@ def test_a_bundle_alone_without_recordings_says_what_is_missing(
     assert "player-data" not in text
 
 
+def test_a_page_says_trained_on_of_a_run_alone(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    bundle = {**made[1], "training": None}
+    write_page(tmp_path / "run.html", bundle, None)
+    write_page(tmp_path / "nir.html", {**bundle, "recipe": None}, None)
+    of_run, of_nir = ((tmp_path / f"{name}.html").read_text() for name in ("run", "nir"))
+    assert "It was trained on 20 recorded things" in of_run
+    assert "recordings that were not trained on" in of_run
+    of_nir = of_nir.partition('id="report-data"')[0]
+    assert "Its integers were calibrated on 20 recorded things" in of_nir
+    assert "recordings that were not calibrated on" in of_nir
+    assert "It was trained on" not in of_nir
+    assert "They were trained on" not in of_run + of_nir
+    every = {**bundle, "split": "all"}
+    write_page(tmp_path / "all.html", every, None)
+    assert "were not trained on" not in (tmp_path / "all.html").read_text()
+
+
 def test_a_run_that_no_chip_takes_has_a_report_of_its_training(
     tmkt: Any, pipeline: Any, made: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -231,3 +231,29 @@ def test_what_cannot_be_lowered_is_refused_by_name_with_a_way_out(
     with pytest.raises(InputError, match=message) as error:
         normalise(order(graph(SHAPE, nodes, edges), Conventions(**conventions), strict=True), None)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("node", "named", "hint"),
+    [
+        (lif(5, tau=2e-3), "a LIF", "SpikingJelly and snnTorch write 1e-4"),
+        (lif(5, tau=20.0), "a LIF", "Sinabs and Spyx count time constants in steps: try --dt 1$"),
+        (nir.IF(full(1, 5), full(1, 5), full(0, 5)), "an IF", "try --dt 1$"),
+        (nir.IF(full(1.2e3, 5), full(1, 5), full(0, 5)), "an IF", "try --dt 1e-4$"),
+        (nir.LI(full(8.0, 5), full(1, 5), full(0, 5)), "a LI", "try --dt 1$"),
+    ],
+)
+def test_the_time_step_to_try_is_that_of_the_framework(node: Any, named: str, hint: str) -> None:
+    nodes = {**CHAIN, "lif": node}
+    with pytest.raises(InputError, match=f"'lif': {named} whose time step nothing tells.*{hint}"):
+        order(graph(SHAPE, nodes, metadata={}), strict=True)
+
+
+def test_a_reset_that_no_file_can_tell_is_named_with_those_who_train_with_another() -> None:
+    def resets(**conventions: Any) -> str:
+        network = order(graph(SHAPE, CHAIN), Conventions(**conventions))
+        (note,) = [note for note in network.notes if note.startswith("hard reset")]
+        return note
+
+    assert "Sinabs, Rockpool and Spyx train with soft reset" in resets()
+    assert resets(reset="hard") == "hard reset (as asked)"

@@ -14,6 +14,7 @@ from tmkt.export.targets.nir import write_nir
 from tmkt.export.targets.program_nir import program_to_nir
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.from_network import network_to_nir
+from tmkt.program.model import Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator
 
 
@@ -76,6 +77,22 @@ def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(
             out, state = other(torch.from_numpy(frames[:, t]).float(), state)
             membrane += out.numpy()
     np.testing.assert_array_equal(64 * membrane, Simulator(program, 1).run(frames).readout)
+
+
+def test_with_tau_2_float_membranes_are_the_programs_until_halving_has_used_up_its_bits() -> None:
+    weight = np.ones((1, 1), np.int16)
+    neuron = Layer(
+        "readout", (1,), (Synapse("input", "dense", weight),), np.zeros(1, np.int32), 131071, 2048,
+        fires=False,
+    )  # fmt: skip
+    program = Program((1, 1, 1), 1, (neuron,), "membrane")
+    for steps in range(1, 12):
+        frames = np.zeros((1, steps, 1, 1, 1), np.uint8)
+        frames[:, 0] = 1
+        ours = Simulator(program, 1).run(frames).readout / 64
+        float32 = FloatNetwork(program_to_nir(program)).run(frames).readout
+        assert float32 == 0.5 ** (steps - 1)
+        assert (ours == float32) == (steps <= 7)
 
 
 @pytest.mark.skipif("TMKT_NORSE_PYTHON" not in os.environ, reason="needs Norse: make test-peers")

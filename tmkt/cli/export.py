@@ -73,7 +73,7 @@ def export(
         str | None,
         _nir(
             "--decay",
-            "euler: dt / tau a step, or exponential: 1 - exp(-dt / tau) (Sinabs, Rockpool).",
+            "euler: dt / tau a step, or exponential: 1 - exp(-dt / tau) (Sinabs).",
         ),
     ] = None,
     sensor: Annotated[

@@ -13,7 +13,8 @@ DataOption = Annotated[
 SplitOption = Annotated[
     str,
     typer.Option(
-        "--split", help="test: recordings that were not trained on; train: those that were; all."
+        "--split",
+        help="test: recordings neither trained nor calibrated on; train: the others; all.",
     ),
 ]
 LimitOption = Annotated[

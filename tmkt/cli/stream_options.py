@@ -101,12 +101,12 @@ class RuleOptions:
             "--accuracy",
             min=0.0,
             max=1.0,
-            help="What --margin auto reaches on recordings trained on.",
+            help="What --margin auto reaches on the recordings of the train split.",
         ),
     ] = 0.99
 
     def rule(self, bundle: "Bundle", window: int | None) -> "Rule":
-        """Make the rule; what is auto is chosen on the recordings that were trained on."""
+        """Make the rule; what is auto is chosen on the recordings of the train split."""
         from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
         from tmkt.deploy.stream.rule import Rule
 
@@ -122,7 +122,7 @@ class RuleOptions:
                 chosen = choose_margin(bundle.program, frames, labels, self.accuracy, self.hold)
                 margin = chosen.margin
                 console.note(
-                    f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on"
+                    f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on (or calibrated on)"
                     f" {console.percent(chosen.decided)} decided,"
                     f" {console.percent(chosen.accuracy)} of these right; recordings that are new"
                     " are right less often"
@@ -131,6 +131,7 @@ class RuleOptions:
                 min_events = choose_min_events(frames)
                 console.note(
                     f"At least {min_events} events: half of the fewest in a recording trained on"
+                    " (or calibrated on)"
                 )
         return Rule(margin, self.hold, min_events)
 
@@ -246,8 +247,8 @@ def _number(option: str, text: str | None, kind: type[int] | type[float]) -> flo
 
 
 def _load_trained_on(bundle: "Bundle", data: Path | None, window: int | None) -> tuple[Any, Any]:
-    """Load frames, cut to the window, and labels of the recordings that the bundle's network was
-    trained on.
+    """Load frames, cut to the window, and labels of the train split: the recordings that the
+    bundle's network was trained or calibrated on.
     """
     from tmkt.datasets.reading import load_frames
 

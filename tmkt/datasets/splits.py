@@ -95,7 +95,7 @@ def choose(
 ) -> list[Recording]:
     """Choose the recordings of a split, in order of instance.
 
-    "train": the instance's recording was trained on. "test": neither its recording nor its image
+    "train": the instance's recording was trained or calibrated on. "test": neither its recording nor its image
     (`images`) was. "all": every recording. Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
@@ -114,9 +114,9 @@ def choose(
     ]
     if not chosen:
         why = (
-            "show what was trained on, as recordings or as images"
+            "show what was trained or calibrated on, as recordings or as images"
             if split == "test"
-            else "were not trained on"
+            else "were not trained on, nor calibrated on"
         )
         raise InputError(
             f"split {split!r}: all {len(ordered)} recordings {why}; choose another --split or"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tmkt.errors import InputError
+from tmkt.nir.errors import kind
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
 
@@ -24,6 +25,8 @@ METADATA = {
     "inputs": "inputs",
     "decay": "discretisation",
 }  # names of the conventions in the metadata of our own files
+TIME_CONSTANTS = ("tau", "tau_mem", "tau_syn")
+BY_DEFINITION = "as NIR defines it"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Conventions:
     - `inputs`: "per-second" (NIR's): an IF adds r * dt * x to its membrane, a CubaLIF
       dt / tau_syn * w_in * x to its current; "per-step" (Norse's): r * x and w_in * x.
     - `decay`: "euler", dt / tau a step (SpikingJelly, snnTorch, Norse), or "exponential",
-      1 - exp(-dt / tau) (Sinabs, Rockpool).
+      1 - exp(-dt / tau) (Sinabs).
     """
 
     dt: float | None = None
@@ -76,7 +79,7 @@ def settle(
         if value is None:
             value, origin = metadata.get(METADATA[name]), "said by the file"
         if value is None:
-            value, origin = known[0], "as NIR defines it"
+            value, origin = known[0], BY_DEFINITION
         if value not in known:
             raise InputError(
                 f"NIR graph: {METADATA[name]} {value!r}, expected one of {', '.join(known)}; give"
@@ -87,6 +90,8 @@ def settle(
             type(node).__name__ in ("IF", "I", "CubaLIF", "CubaLI") for node in nodes.values()
         ):
             continue
+        if (value, origin) == ("hard", BY_DEFINITION):
+            origin += "; Sinabs, Rockpool and Spyx train with soft reset, which no file can say"
         notes.append(f"{_WORDS[value]} ({origin})")
     if chosen["reset"] == "soft":
         way_out = "train it with hard reset, or say --reset hard to see what that costs"
@@ -130,15 +135,10 @@ def _time_step(
         value, origin = DEFAULT_DT, "assumed"
         timed = next((name for name, node in nodes.items() if _is_timed(node)), None)
         if strict and timed is not None:
-            found = (
-                f"NIR graph, node {timed!r}: a {type(nodes[timed]).__name__} whose time step"
-                " nothing tells"
+            raise InputError(
+                f"NIR graph, node {timed!r}: {kind(nodes[timed])} whose time step nothing tells,"
+                f" expected --dt in seconds; {_usual_time_step(nodes)}"
             )
-            usual = (
-                "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was"
-                " given"
-            )
-            raise InputError(f"{found}, expected --dt in seconds; {usual}: try --dt 1e-4")
     try:
         dt = float(value)
     except (TypeError, ValueError):
@@ -149,6 +149,28 @@ def _time_step(
             " --dt"
         )
     return dt, origin
+
+
+def _usual_time_step(nodes: Mapping[str, Any]) -> str:
+    """Say which time step to try.
+
+    Time constants of a second and more are counted in steps. An IF with r = 1 comes from a
+    framework without a time step: those that have one write r = 1 / dt.
+    """
+    nir = import_nir()
+    given = [getattr(node, name, ()) for node in nodes.values() for name in TIME_CONSTANTS]
+    constants = [array for array in map(np.asarray, given) if array.size]
+    gains = [np.asarray(node.r) for node in nodes.values() if isinstance(node, nir.IF)]
+    if constants:
+        in_steps = all(array.dtype.kind in "iuf" and np.all(array >= 1) for array in constants)
+    else:
+        in_steps = any(np.all(gain == 1) for gain in gains)
+    if in_steps:
+        return "Sinabs and Spyx count time constants in steps: try --dt 1"
+    return (
+        "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was given:"
+        " try --dt 1e-4"
+    )
 
 
 def _is_timed(node: Any) -> bool:
@@ -197,5 +219,5 @@ def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
             found = f"r = 1, so that an input counts {dt:g} of itself"
             raise InputError(
                 f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs"
-                " per-step if it counts whole (Norse)"
+                " per-step if it counts whole (Norse), or --dt 1 (Sinabs)"
             )

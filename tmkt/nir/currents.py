@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.nir.errors import refuse
+from tmkt.nir.errors import kind, refuse
 from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Node, Pool
 from tmkt.program.arithmetic import MAX_DELAY
 from tmkt.program.model import Synapse, pooled
@@ -162,7 +162,7 @@ def composed(node: Node, given: Current, shapes: dict[str, tuple[int, ...]]) -> 
         return _dense_after_convolutions(node, operation, given, shapes)
     raise refuse(
         node.name,
-        f"a {type(operation).__name__} after the synapse {given.node.name!r}",
+        f"{kind(operation)} after the synapse {given.node.name!r}",
         "LIF or IF neurons",
         "put neurons between",
     )

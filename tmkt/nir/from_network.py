@@ -14,6 +14,7 @@ from tmkt.networks.resnet import PooledNorm, PreActivation, ResidualBlock, Stem
 from tmkt.networks.scnn import Hidden, PooledConv
 from tmkt.networks.sew_resnet import SewBlock, SpikingConv
 from tmkt.networks.vgg import Block
+from tmkt.nir.errors import kind
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
 from tmkt.nir.to_nir import flatten_node, metadata
@@ -96,7 +97,7 @@ class _Writer:
                 self.dense(f"{name}_synapse", block.linear, self.flatten(f"{name}_flatten", x)),
             )
         raise InputError(
-            f"network: {name} is a {type(block).__name__}, which has no form in NIR yet; train one"
+            f"network: {name} is {kind(block)}, which has no form in NIR yet; train one"
             " of the networks of tmkt"
         )
 

@@ -24,7 +24,7 @@ from tmkt.nir.currents import (
     pooled_spikes,
     synapses_of,
 )
-from tmkt.nir.errors import refuse
+from tmkt.nir.errors import kind, refuse
 from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool
 from tmkt.program.model import INPUT, Synapse
 
@@ -81,7 +81,7 @@ def lower(graph: OrderedGraph) -> list[FloatLayer]:
     elif not layers or last.name != layers[-1].name:
         raise refuse(
             last.name,
-            f"a {type(last.operation).__name__} is the last node",
+            f"{kind(last.operation)} is the last node",
             "an Affine or neurons",
             "end the network with one",
         )
@@ -101,7 +101,7 @@ def _of_spikes(node: Node, given: Spikes) -> Spikes | Current:
         return synapses_of(node, operation, given)
     raise refuse(
         node.name,
-        f"a {type(operation).__name__}",
+        kind(operation),
         "Conv2d, Affine, Linear, pools and neurons",
         "fold it into the weights",
     )

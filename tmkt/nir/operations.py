@@ -7,7 +7,7 @@ import numpy as np
 
 from tmkt.errors import InputError
 from tmkt.nir.conventions import Settled
-from tmkt.nir.errors import refuse, require
+from tmkt.nir.errors import kind, refuse, require
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import (
     Conv,
@@ -57,7 +57,7 @@ def operation(name: str, node: Any, shape: Shape, settled: Settled) -> tuple[Ope
         neuron, note = neurons(name, node, shape, settled)
         return neuron, shape, note
     raise InputError(
-        f"NIR graph, node {name!r}: is a {type(node).__name__}, known are {KNOWN}; export a network"
+        f"NIR graph, node {name!r}: is {kind(node)}, known are {KNOWN}; export a network"
         " made of those"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,28 @@ def wait_until_gone(folder: Path) -> None:
         time.sleep(0.1)
 
 
+FEED_AND_READ = """
+import numpy as np
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.io.source import RingBuffer
+
+if __name__ == "__main__":
+    frames = np.load("frames.npy")
+    depth = len(network.layers)
+    steps = frames.reshape(-1, *frames.shape[2:]).T.astype(np.int32)
+    source = RingBuffer(data=np.pad(steps, [(0, 0)] * 3 + [(0, depth)]))
+    source.s_out.connect(network.inp)
+    readout = []
+    for k in range(len(frames)):
+        condition = RunSteps(num_steps=T + (depth if k == 0 else 0))
+        network.run(condition=condition, run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        readout.append(network.layers[-1].neuron.v.get().reshape(-1))
+    network.stop()
+    np.save("readout.npy", np.stack(readout))
+"""
+
+
 class TestRealLava:
     pytestmark = real_lava
 
@@ -143,6 +166,32 @@ class TestRealLava:
         np.testing.assert_array_equal(
             np.load(tmp_path / "membrane.npy"), run_plain(program, frames)[0]
         )
+
+    @pytest.mark.parametrize("as_documented", [True, False])
+    def test_the_document_says_how_netx_must_load_the_file(
+        self, tmp_path: Path, as_documented: bool
+    ) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+        (loading,) = re.findall(r"```python\n(.*?hdf5\.Network.*?)```", page, re.S)
+        loading = loading.replace("bundles/nmnist/loihi.net", "loihi.net").replace(
+            "T = 10", "T = 6"
+        )
+        if not as_documented:
+            loading = re.sub(r"hdf5\.Network\(.*\)", 'hdf5.Network("loihi.net")', loading)
+        program = make_program(max_count=1)
+        write_lava(program, tmp_path / "loihi.net")
+        frames = make_frames(3, program)
+        np.save(tmp_path / "frames.npy", frames)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", loading + FEED_AND_READ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        readout = np.load(tmp_path / "readout.npy")
+        assert (readout == run_plain(program, frames)[0]).all() == as_documented
 
     def test_file_that_is_no_netx_file_is_refused_in_one_line(self, tmp_path: Path) -> None:
         bundle = make_bundle(tmp_path / "bundle", make_program())

@@ -19,6 +19,7 @@ from tmkt.datasets.types import Recording
 from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
+from tmkt.events.coverage import Extent
 from tmkt.files import writing
 from tmkt.program.model import Program
 
@@ -49,7 +50,9 @@ class Answers:
     """Answers to every sample, without the trace by layer and step.
 
     `predictions`, `spikes`, `synops` (synaptic operations) and `updates` (neuron updates) int64
-    [N]; `readout` [N, K]. `faults` and `seconds` (in the engine) are of all samples together.
+    [N]; `readout` [N, K]. `faults` and `seconds` (in the engine) are of all samples together, and
+    so are `layer_spikes`, by layer, and `input_spikes`: what the first layer was sent.
+    `extents`: one a recording, if these were read.
     """
 
     predictions: NDArray[np.int64]
@@ -59,6 +62,9 @@ class Answers:
     updates: NDArray[np.int64]
     faults: dict[str, int] | None
     seconds: float
+    layer_spikes: dict[str, int]
+    input_spikes: int
+    extents: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,11 +169,16 @@ def measure(
 def add_counts(parts: tuple[dict[str, int] | None, ...]) -> dict[str, int] | None:
     """Sum counters key by key; None if the engine keeps none."""
     known = [part for part in parts if part is not None]
-    return {key: sum(part[key] for part in known) for key in known[0]} if known else None
+    return sum_counts(known) if known else None
 
 
-def answers_of(m: Measurement) -> Answers:
-    """Reduce a measurement to what is kept.
+def sum_counts(parts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Sum counters key by key."""
+    return {key: sum(part[key] for part in parts) for key in parts[0]}
+
+
+def answers_of(m: Measurement, extents: Sequence[Extent] = ()) -> Answers:
+    """Reduce a measurement, of recordings of these extents, to what is kept.
 
     The traces of ten thousand samples would fill the memory.
     """
@@ -180,6 +191,10 @@ def answers_of(m: Measurement) -> Answers:
         updates=updates,
         faults=m.faults,
         seconds=m.seconds_per_sample * m.trace.samples,
+        layer_spikes={layer.name: int(layer.spikes.sum()) for layer in m.trace.layers},
+        # The first layer reads the input alone, and itself where it is recurrent.
+        input_spikes=int(m.trace.layers[0].source_spikes.sum()),
+        extents=tuple(extents),
     )
 
 
@@ -193,6 +208,9 @@ def join_answers(parts: Sequence[Answers]) -> Answers:
         **arrays,
         faults=add_counts(tuple(part.faults for part in parts)),
         seconds=sum(part.seconds for part in parts),
+        layer_spikes=sum_counts([part.layer_spikes for part in parts]),
+        input_spikes=sum(part.input_spikes for part in parts),
+        extents=tuple(extent for part in parts for extent in part.extents),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tmkt import __version__
 from tmkt.bundle import MANIFEST, Bundle, load, sha256
-from tmkt.datasets.reading import load_frames
+from tmkt.datasets.reading import load_binned
 from tmkt.datasets.types import Recording
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.types import Engine
@@ -96,14 +96,14 @@ def in_this_process(job: Job, shards: Sequence[Shard]) -> Iterator[tuple[int, An
 def run_shard(job: Job, shard: Shard) -> Answers:
     """Read, bin and run one shard, in batches of bounded memory.
 
-    Raises InputError as `load`, `open_engine` and `load_frames` do.
+    Raises InputError as `load`, `open_engine` and `load_binned` do.
     """
     bundle, engine = _open(job)
     size = batch_size(bundle.program, bundle.contract.bins)
     parts = []
     for begin in range(0, len(shard), size):
-        frames, _ = load_frames(shard[begin : begin + size], bundle.contract)
-        parts.append(answers_of(measure(bundle, engine, frames)))
+        binned = load_binned(shard[begin : begin + size], bundle.contract)
+        parts.append(answers_of(measure(bundle, engine, binned.frames), binned.extents))
     return join_answers(parts)
 
 

@@ -14,7 +14,7 @@ from tmkt.bundle import Bundle
 from tmkt.errors import InputError, nearest
 from tmkt.events.frames import InputContract
 from tmkt.program.lava_form import fits_netx
-from tmkt.program.model import Program
+from tmkt.program.model import INPUT, Program
 from tmkt.program.weight_grid import WeightGrid
 from tmkt.runs import MODEL, Run
 
@@ -47,6 +47,7 @@ def export_run(
     targets: Collection[str],
     bits: int | str | None,
     calibration: NDArray[np.uint8],
+    allow_silent: bool = False,
 ) -> Bundle:
     """Quantise a run's network and write a bundle: the program, and the files of `targets`
     ("all", or names of TARGETS).
@@ -61,8 +62,9 @@ def export_run(
     the program), network-float.onnx no currents, delays or loops (the engine float runs
     network.nir), integers.nir no delays by synapse.
 
-    InputError for a network that does not become integers, and where a package of the extra
-    `export` is missing. The same run gives the same bytes.
+    InputError for a network that does not become integers, for one that is dead from its first
+    layer on unless `allow_silent`, and where a package of the extra `export` is missing. The same
+    run gives the same bytes.
     """
     _check_targets(targets)
     try:
@@ -101,7 +103,28 @@ def export_run(
     }
     classes = [str(name) for name in run.info["classes"]]
     network = QuantisedNetwork(graph, program, contract, classes, origin, report)
+    if not allow_silent:
+        refuse_silent(network, run.path)
     return write_bundle(out, targets, network)
+
+
+def refuse_silent(network: QuantisedNetwork, source: Path) -> None:
+    """Raise InputError for a network of which nothing that reads the input fires on the calibration
+    recordings: its answers do not depend on them.
+    """
+    entries = {entry["layer"]: entry for entry in network.report}
+    first = [
+        layer
+        for layer in network.program.layers
+        if any(synapse.source == INPUT for synapse in layer.synapses)
+    ]
+    if all(layer.fires and entries[layer.name].get("spike_rate") == 0 for layer in first):
+        entry = entries[first[0].name]
+        raise InputError(
+            f"{source}: layer {first[0].name!r} is {entry['warning']}; expected spikes on the"
+            " calibration recordings, as nothing else reads the input; correct that, or export it"
+            " with --allow-silent"
+        )
 
 
 def write_bundle(out: Path, targets: Collection[str], network: QuantisedNetwork) -> Bundle:

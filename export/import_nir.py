@@ -12,7 +12,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
-from tmkt.export.export import QuantisedNetwork, write_bundle
+from tmkt.export.export import QuantisedNetwork, refuse_silent, write_bundle
 from tmkt.export.normalise import normalise
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import read_nir
@@ -81,12 +81,14 @@ def export_nir(
     dataset: str,
     classes: list[str],
     calibration: Calibration | None,
+    allow_silent: bool = False,
 ) -> Bundle:
     """Write a bundle of a network from elsewhere, with the names of a data set's classes.
 
     `bits` None takes the network's integers as they are. Otherwise it is quantised on
     `calibration`. The manifest lists the instances of that as those that the network has seen, so
-    that they are not tested. InputError for what a chip cannot hold.
+    that they are not tested. InputError for what a chip cannot hold, and for a network that is dead
+    from its first layer on unless `allow_silent`.
     """
     from tmkt.export.quantise.given_integers import take_integers
     from tmkt.export.quantise.quantise import quantise
@@ -125,4 +127,6 @@ def export_nir(
         "images_trained_on": {},
     }
     quantised = QuantisedNetwork(network.graph, program, contract, classes, origin, report)
+    if not allow_silent:
+        refuse_silent(quantised, network.path)
     return write_bundle(out, targets, quantised)

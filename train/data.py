@@ -19,7 +19,8 @@ from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
-from tmkt.recipe import Recipe
+from tmkt.events.coverage import Coverage, describe_cut
+from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.augment import warp
 from tmkt.train.encodings import encode_images
 from tmkt.train.methods.base import Batch
@@ -36,7 +37,8 @@ class TrainingData:
     [N]. There may be no validation recordings, and no images (None) where the method uses none.
     Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint
     protocol no image shows a thing whose recording is tested or validates. `trained_on` and
-    `validated_on` hold the instances of those recordings.
+    `validated_on` hold the instances of those recordings. `coverage`: how much of all recordings
+    the bins leave out; None where that is not known.
     """
 
     sensor: tuple[int, int]
@@ -51,6 +53,7 @@ class TrainingData:
     test_frames: Rows
     test_labels: NDArray[np.int64]
     images: StaticImages | None
+    coverage: Coverage | None = None
 
     @cached_property
     def places(self) -> Places:
@@ -78,6 +81,13 @@ class TrainingData:
             digest.update(f"{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.digest()
+
+    def describe_cut(self, data: DataRecipe) -> str | None:
+        """Say how much of the recordings the recipe's bins leave out; None for nothing."""
+        if self.coverage is None:
+            return None
+        options = ("--set data.bins=", "--set data.bin_us=")
+        return describe_cut(self.coverage, data.bins, data.bin_us, *options)
 
     def calibration(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Choose at most `most` training recordings for the quantiser: frames and labels.
@@ -111,7 +121,7 @@ def load_training_data(
     found = source.find_recordings(data)
     contract = input_contract(recipe.data, found)
     with _progress(len(found)) as progress:
-        frames = decoded_frames(found, recipe.data, contract, progress)
+        frames, coverage = decoded_frames(found, recipe.data, contract, progress)
     labels = np.array([recording.label for recording in found], np.int64)
     split = split_recordings(source, found, recipe.data, recipe.train.seed)
     _need_all(
@@ -158,6 +168,7 @@ def load_training_data(
         test_frames=test,
         test_labels=test_labels,
         images=images,
+        coverage=coverage,
     )
 
 

@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tmkt.networks import SpikingNetwork
-
-# Spikes per neuron and step. Our choice: trained layers lie between 0.05 and 0.25 (measured on
-# N-MNIST).
-SILENT, SATURATED = 0.001, 0.6
+from tmkt.program.health import SATURATED, SILENT
 
 
 class SpikeRates:

@@ -4,6 +4,7 @@ import json
 import platform
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
         "trained_on": source.trained_on,
         "validated_on": source.validated_on,
         "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
+        "outside_bins": None if source.coverage is None else asdict(source.coverage),
         "images": len(source.images) if source.images else 0,
         "images_trained_on": to_ranges(source.seen()),
         "test": test,

@@ -141,6 +141,8 @@ class _Training:
             with writing(self.out / RECIPE) as beside:
                 beside.write_text(dump_recipe(recipe), encoding="utf-8")
         self._prepare_method()
+        if (cut := self.source.describe_cut(recipe.data)) is not None:
+            self.report(cut)
         # The steps of a resumed epoch that were done before are not timed.
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
         with (

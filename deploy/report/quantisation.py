@@ -43,6 +43,13 @@ def answers(layers: list[dict[str, Any]]) -> str | None:
     last = layers[-1] if layers else {}
     if last.get("same_class") is None:
         return None
+    dead = [row["layer"] for row in layers if row.get("spike_rate") == 0]
+    if dead:
+        return (
+            f"On {last['calibration_recordings']} calibration recordings no neuron of layer"
+            f" {dead[0]} fires: that {percent(last['same_class'])} of the answers are the float"
+            " network's says nothing"
+        )
     line = (
         f"On {last['calibration_recordings']} calibration recordings: {percent(last['same_class'])}"
         " of the float network's answers"

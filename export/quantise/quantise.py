@@ -18,12 +18,18 @@ from tmkt.export.quantise.calibration import (
     run_layer,
     source_of,
 )
-from tmkt.export.quantise.report import describe_answers, describe_spikes, describe_weights
+from tmkt.export.quantise.report import (
+    add_cause,
+    describe_answers,
+    describe_spikes,
+    describe_weights,
+)
 from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Conv, Dense
 from tmkt.nir.lower import FloatLayer, lower
 from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.health import Activity
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.program.weight_grid import WeightGrid, bits_of, scale_bounds
 
@@ -92,6 +98,8 @@ def quantise(
     expected = network.run(frames)
     floats = source_of(frames, expected.spikes)
     own: dict[str, Bytes] = {}
+    rates: dict[str, float] = {}
+    activity = Activity(frames.shape[1], float((frames > 0).mean()), rates)
     layers, report = [], []
     membrane = np.zeros((len(frames), 1), np.int64)
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
@@ -104,6 +112,8 @@ def quantise(
         if layer.fires:
             own[layer.name] = run.spikes
             entry |= describe_spikes(expected.spikes[layer.name], run.spikes)
+            add_cause(entry, layer, activity)
+            rates[layer.name] = entry["spike_rate"]
         membrane = run.membrane
         layers.append(layer)
         report.append(entry)

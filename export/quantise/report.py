@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tmkt.nir.lower import FloatLayer
 from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.health import SILENT, Activity, cause_of_saturation, cause_of_silence
 from tmkt.program.model import Layer
 from tmkt.program.weight_grid import WeightGrid
 
@@ -83,6 +84,8 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
             f"dying: {100 * rate:.2g} % of neurons and steps spike, of {100 * wanted:.2g} % in the"
             " float network; use more bits or --finetune"
         )
+    elif rate < SILENT:
+        warning = f"silent: {100 * rate:.2g} % of neurons and steps spike"
     elif saturated > 0.5:
         warning = f"saturated: {100 * saturated:.0f} % of its neurons nearly always fire"
     return {
@@ -94,6 +97,17 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
         "saturated_neurons": saturated,
         "warning": warning,
     }
+
+
+def add_cause(entry: dict[str, Any], layer: Layer, activity: Activity) -> None:
+    """Add the likely cause to a layer's warning, where the float network is no better."""
+    warning = entry["warning"]
+    if warning is None:
+        return
+    if warning.startswith("saturated"):
+        entry["warning"] = f"{warning}; {cause_of_saturation(layer)}"
+    elif entry["spike_rate_float"] < SILENT:
+        entry["warning"] = f"{warning}; {cause_of_silence(layer, activity)}"
 
 
 def describe_answers(

@@ -131,7 +131,7 @@ def test_float_frames_are_tonics_frames_interpolated_by_torch(
     )
     found = dataset("ncaltech101").find_recordings(tmp_path)
     data = recipe(name="ncaltech101", height=size[0], width=size[1], frames="float")
-    frames = decoded_frames(found, data, input_contract(data, found))
+    frames = decoded_frames(found, data, input_contract(data, found)).frames
     assert frames.dtype == np.float32
     assert np.allclose(frames[0], expected.numpy(), atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_nomniglots_float_frames_are_divided_by_their_peak(tmp_path: Path) -> No
     write_nomniglot(tmp_path, {"dvs_background/Latin/character01": 683}, 2)
     found = dataset("nomniglot").find_recordings(tmp_path)
     data = recipe(name="nomniglot", height=252, width=252, frames="float", bins=3)
-    frames = decoded_frames(found, data, input_contract(data, found))
+    frames = decoded_frames(found, data, input_contract(data, found)).frames
     assert frames.max((3, 4)).tolist() == [[[1.0] * 2] * 3] * 2
 
 
@@ -210,7 +210,8 @@ def _ants(tmp_path: Path, each: int = 3) -> list[Recording]:
 def _decode(found: list[Recording], **values: object) -> tuple[np.ndarray, int]:
     """Frames, and how many recordings were read for them."""
     data, read = recipe(name="ncaltech101", **{"width": 24, "height": 24, **values}), []
-    return decoded_frames(found, data, input_contract(data, found), read.append), len(read)
+    decoded = decoded_frames(found, data, input_contract(data, found), read.append)
+    return decoded.frames, len(read)
 
 
 def test_large_sets_are_decoded_once(tmp_path: Path, kept: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,24 @@ def test_a_run_holds_what_the_next_stages_need(whole: Path) -> None:
     assert [row["step"] for row in rows] == [10, 20, 24]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert not [path for path in whole.rglob("*") if path.suffix in (".part", ".pt", ".pkl")]
+
+
+@pytest.mark.parametrize(("bin_us", "cut"), [(63200, False), (500, True)])
+def test_recordings_that_the_bins_cut_are_told_of(
+    digits: Path, tmp_path: Path, bin_us: int, cut: bool
+) -> None:
+    said: list[str] = []
+    recipe = _recipe(data={"bin_us": bin_us}, train={"steps": 1})
+    run = train(recipe, digits, None, tmp_path / "run", report=said.append)
+    lines = [line for line in said if "the bins leave out" in line]
+    outside = run.info["outside_bins"]
+    assert outside["recordings"] == 40
+    assert (outside["time_median"] > 0.9) == (outside["events_median"] > 0.9) == cut
+    assert len(lines) == cut
+    if cut:
+        assert lines[0].startswith("warning: the bins leave out 9")
+        assert "5 bins of 500 us are 0.0025 s" in lines[0]
+        assert re.search(r"--set data.bins=\d+ or --set data.bin_us=\d+ would cover all", lines[0])
 
 
 def test_the_same_command_twice_gives_the_same_bytes(

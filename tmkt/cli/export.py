@@ -91,6 +91,10 @@ def export(
     max_count: Annotated[
         int | None, _nir("--max-count", "Most events counted at a pixel in a step [1].")
     ] = None,
+    allow_silent: Annotated[
+        bool,
+        typer.Option("--allow-silent", help="Export a network that is dead from its first layer."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Quantise a network: write a bundle, the integer program and files for other programs."""
@@ -107,13 +111,13 @@ def export(
         bin_us=bin_us,
         max_count=max_count,
     )
-    reading = None
+    reading = cut = None
     if network.suffix == ".nir" or network.is_file():
         path = out or Path("bundles") / network.stem
         if finetune:
             raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
-        bundle, reading = run_nir_export(
-            network, path, target, None if bits == "none" else bits or "8", options
+        bundle, reading, cut = run_nir_export(
+            network, path, target, None if bits == "none" else bits or "8", options, allow_silent
         )
     else:
         if options.given or bits == "none":
@@ -135,13 +139,14 @@ def export(
                 True,
             )  # goes on where it was cut off
             network, bits = trained, None
-        bundle = run_export(network, path, target, bits)
+        bundle = run_export(network, path, target, bits, allow_silent)
     quantised = bundle.manifest["quantisation"]
-    for line in quantisation.warnings(quantised):
-        console.note(line)
+    warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:
         report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
         console.emit_json(report | ({"reading": reading} if reading else {}))
+        for line in warnings:
+            console.note(line)
         return
     print_export(network, path, bundle.manifest, reading)
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
@@ -149,4 +154,6 @@ def export(
             "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this"
             " network from the program"
         )
+    for line in warnings:
+        console.note(line)
     console.note(f"Next: tmkt parity {quote(str(path))} --data DIR")

@@ -1,8 +1,8 @@
 """tmkt export FILE.nir: a network of another framework."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmkt import console
 from tmkt.cli.steps import names, need_data
@@ -10,6 +10,7 @@ from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
+    from tmkt.events.coverage import Coverage
     from tmkt.events.frames import InputContract
     from tmkt.export.import_nir import Calibration
 
@@ -38,10 +39,26 @@ class NirOptions:
         ]
 
 
+class NirExport(NamedTuple):
+    """A bundle made of a .nir file, how the file was read, and how much of the calibration
+    recordings the bins cut (None: nothing).
+    """
+
+    bundle: "Bundle"
+    reading: dict[str, Any]
+    cut: str | None
+
+
 def run_nir_export(
-    path: Path, out: Path, target: str, bits: str | None, options: NirOptions
-) -> "tuple[Bundle, dict[str, Any]]":
-    """Export a .nir file; returns the bundle, and how the file was read, which is also printed."""
+    path: Path,
+    out: Path,
+    target: str,
+    bits: str | None,
+    options: NirOptions,
+    allow_silent: bool,
+) -> NirExport:
+    """Export a .nir file; how it was read is also printed."""
+    from tmkt.events.coverage import describe_cut
     from tmkt.events.frames import InputContract
     from tmkt.nir.conventions import Conventions
     from tmkt.readers import parse_sensor
@@ -59,7 +76,7 @@ def run_nir_export(
     network = import_nir_file(path, conventions, sensor)
     for note in network.notes:
         console.note(f"{path.name}: {note}")
-    reading = {
+    reading: dict[str, Any] = {
         "notes": list(network.notes),
         "nodes": [reading._asdict() for reading in network.readings],
     }
@@ -78,6 +95,11 @@ def run_nir_export(
             " --data DIR, or --bits none"
         )
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
+    calibration, cut = None, None
+    if bits is not None:
+        calibration, coverage = _calibration(options.data, name, classes, contract)
+        reading["outside_bins"] = asdict(coverage)
+        cut = describe_cut(coverage, contract.bins, contract.bin_us, "--bins ", "--bin-us ")
     bundle = export_nir(
         network,
         out,
@@ -86,9 +108,10 @@ def run_nir_export(
         contract=contract,
         dataset=name,
         classes=classes,
-        calibration=None if bits is None else _calibration(options.data, name, classes, contract),
+        calibration=calibration,
+        allow_silent=allow_silent,
     )
-    return bundle, reading
+    return NirExport(bundle, reading, cut)
 
 
 def _classes(name: str, data: Path | None) -> list[str]:
@@ -105,11 +128,14 @@ def _classes(name: str, data: Path | None) -> list[str]:
 
 def _calibration(
     data: Path | None, name: str, classes: list[str], contract: "InputContract"
-) -> "Calibration":
-    """Draw recordings of a data set, and read their frames."""
-    from tmkt.datasets.reading import load_frames
+) -> "tuple[Calibration, Coverage]":
+    """Draw recordings of a data set, and read their frames; also return how much of them the bins
+    leave out.
+    """
+    from tmkt.datasets.reading import load_binned
     from tmkt.datasets.registry import dataset
     from tmkt.datasets.splits import draw
+    from tmkt.events.coverage import coverage_of
     from tmkt.export.import_nir import Calibration
     from tmkt.runs import CALIBRATION_RECORDINGS
 
@@ -117,5 +143,6 @@ def _calibration(
         dataset(name, classes).find_recordings(need_data(data, "export")), CALIBRATION_RECORDINGS
     )
     with console.progress("calibrate") as update:
-        frames, _ = load_frames(chosen, contract, lambda done: update(done, len(chosen), None))
-    return Calibration(frames, sorted({recording.instance for recording in chosen}))
+        binned = load_binned(chosen, contract, lambda done: update(done, len(chosen), None))
+    calibration = Calibration(binned.frames, sorted({r.instance for r in chosen}))
+    return calibration, coverage_of(binned.extents, contract)

@@ -61,8 +61,10 @@ def evaluate(
     report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
     if json:
         console.emit_json(report)
-        return
-    print_evaluation(report)
+    else:
+        print_evaluation(report)
+    for line in report["warnings"]:
+        console.note(line)
 
 
 @app.command(

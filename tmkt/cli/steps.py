@@ -113,7 +113,9 @@ def run_qat(
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
 
 
-def run_export(run: Path, out: Path, target: str, bits: int | str | None) -> "Bundle":
+def run_export(
+    run: Path, out: Path, target: str, bits: int | str | None, allow_silent: bool = False
+) -> "Bundle":
     """Export a finished run to a bundle."""
     from tmkt.runs import load_run
 
@@ -124,7 +126,8 @@ def run_export(run: Path, out: Path, target: str, bits: int | str | None) -> "Bu
         raise InputError(
             f"export: {error.name} is not installed; pip install 'tmkt[export]'"
         ) from None
-    return export_run(opened, out, names(target), bits, opened.load_calibration())
+    calibration = opened.load_calibration()
+    return export_run(opened, out, names(target), bits, calibration, allow_silent)
 
 
 def open_bundle(
@@ -175,6 +178,7 @@ def run_evaluation(
 
     from tmkt.deploy.evaluate import evaluate, write_results
     from tmkt.deploy.shards import Runner, in_this_process, run_recordings
+    from tmkt.deploy.warnings import evaluation_warnings
 
     if results is not None:
         need_place(results)
@@ -203,6 +207,7 @@ def run_evaluation(
     return {
         **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
         "elapsed_s": elapsed,
+        **evaluation_warnings(bundle, answers),
     }
 
 

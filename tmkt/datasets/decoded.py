@@ -1,17 +1,18 @@
 """Frames of a whole data set for training: decoded once, then memory-mapped."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets.cache import cached
 from tmkt.datasets.float_frames import papers_frames
-from tmkt.datasets.reading import count_frames, read_recording
+from tmkt.datasets.reading import count_with_extent, read_recording
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
+from tmkt.events.coverage import Coverage, Extent, coverage_of
 from tmkt.events.frames import InputContract
 from tmkt.events.types import View
 from tmkt.recipe import DataRecipe
@@ -87,14 +88,23 @@ def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
     return network_sensor(data, source.view.size if source.view else None), len(source.classes)
 
 
+class Decoded(NamedTuple):
+    """Frames of recordings, [N, bins, 2, height, width], and how much of these the bins leave out;
+    None for float frames, whose bins cover each recording.
+    """
+
+    frames: NDArray[Any]
+    coverage: Coverage | None
+
+
 def decoded_frames(
     recordings: Sequence[Recording],
     data: DataRecipe,
     contract: InputContract,
     progress: Callable[[int], None] | None = None,
-) -> NDArray[Any]:
-    """Decode recordings into frames [N, bins, 2, height, width], in their order: uint8 counts, or
-    float32 where `data.frames` says so.
+) -> Decoded:
+    """Decode recordings into frames, in their order: uint8 counts, or float32 where `data.frames`
+    says so.
 
     Large sets come from the cache, memory-mapped and read-only. `progress` is told how many
     recordings are done, where they are decoded. Raises InputError for a recording that cannot be
@@ -103,10 +113,18 @@ def decoded_frames(
     if not recordings:
         raise InputError("no recordings to read, expected at least one; choose another --data")
     decode = _float_frames if data.frames == "float" else _count_frames
+    shape = (contract.bins, *contract.shape)
+    # The extents lie beside the frames, so that the cache keeps both.
+    row = np.dtype(
+        [
+            ("extent", np.int64, len(Extent._fields)),
+            ("frames", np.float32 if data.frames == "float" else np.uint8, shape),
+        ]
+    )
 
     def fill(out: NDArray[Any]) -> None:
         for i, recording in enumerate(recordings):
-            out[i] = decode(recording, data, contract)
+            out["frames"][i], out["extent"][i] = decode(recording, data, contract)
             if progress:
                 progress(i + 1)
 
@@ -117,14 +135,12 @@ def decoded_frames(
         "bin_us": contract.bin_us,
         "max_count": contract.max_count,
         "recordings": what,
+        "row": [list(shape), list(Extent._fields)],
     }
-    dtype = np.float32 if data.frames == "float" else np.uint8
-    return cached(
-        [r.path for r in recordings],
-        shaped_by,
-        (len(recordings), contract.bins, *contract.shape),
-        dtype,
-        fill,
+    rows = cached([r.path for r in recordings], shaped_by, (len(recordings),), row, fill)
+    extents = [Extent(*extent) for extent in rows["extent"].tolist()]
+    return Decoded(
+        rows["frames"], None if data.frames == "float" else coverage_of(extents, contract)
     )
 
 
@@ -132,15 +148,16 @@ def _count_frames(
     recording: Recording,
     data: DataRecipe,  # noqa: ARG001
     contract: InputContract,
-) -> NDArray[np.uint8]:
-    return count_frames(recording, contract)
+) -> tuple[NDArray[np.uint8], Extent]:
+    return count_with_extent(recording, contract)
 
 
 def _float_frames(
     recording: Recording, data: DataRecipe, contract: InputContract
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], Extent]:
     events = read_recording(recording, contract.sensor)
     view = recording.view or View(contract.sensor)
-    return papers_frames(
+    frames = papers_frames(
         events, view, contract.bins, contract.sensor, peak=data.name == "nomniglot"
     )
+    return frames, Extent(len(events), 0, int(events.t[-1] - events.t[0]))

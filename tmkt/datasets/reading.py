@@ -7,12 +7,14 @@ Recordings are read chunk by chunk, in bounded memory. Those that are needed who
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
+from tmkt.events.coverage import Extent, ExtentMeter
 from tmkt.events.frames import InputContract, chunks_to_frames, events_to_frames
 from tmkt.events.types import Events
 from tmkt.files import open_plain
@@ -124,10 +126,31 @@ def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.ui
 
     Raises InputError as `recording_chunks` does.
     """
-    view = recording.view
+    return count_with_extent(recording, contract)[0]
+
+
+def count_with_extent(
+    recording: Recording, contract: InputContract
+) -> tuple[NDArray[np.uint8], Extent]:
+    """Read a recording as `count_frames` does, and how much of it the bins leave out."""
+    view, meter = recording.view, ExtentMeter(contract)
+    chunks = meter.watch(recording_chunks(recording, contract.sensor))
     if view and view.fills:  # all events decide what is looked at
-        return events_to_frames(read_recording(recording, contract.sensor), contract, view)
-    return chunks_to_frames(recording_chunks(recording, contract.sensor), contract, view)
+        sensor = view.sensor
+        frames = events_to_frames(collect(chunks, sensor, recording.path), contract, view)
+    else:
+        frames = chunks_to_frames(chunks, contract, view)
+    return frames, meter.extent
+
+
+class Binned(NamedTuple):
+    """Recordings in bins: frames uint8 [N, bins, 2, height, width], labels int64 [N], and the
+    extent of each.
+    """
+
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    extents: list[Extent]
 
 
 def load_frames(
@@ -135,7 +158,17 @@ def load_frames(
     contract: InputContract,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read recordings and bin them: frames uint8 [N, bins, 2, height, width], labels int64 [N].
+    """Read frames and labels as `load_binned` does."""
+    binned = load_binned(recordings, contract, progress)
+    return binned.frames, binned.labels
+
+
+def load_binned(
+    recordings: Sequence[Recording],
+    contract: InputContract,
+    progress: Callable[[int], None] | None = None,
+) -> Binned:
+    """Read recordings and bin them.
 
     `progress` is called with the number of recordings done, after each. Raises InputError for an
     empty list and as `recording_chunks` does.
@@ -145,8 +178,11 @@ def load_frames(
             "no recordings to read, expected at least one; choose another --data or --split"
         )
     frames = np.empty((len(recordings), contract.bins, *contract.shape), np.uint8)
+    extents = []
     for i, recording in enumerate(recordings):
-        frames[i] = count_frames(recording, contract)
+        frames[i], extent = count_with_extent(recording, contract)
+        extents.append(extent)
         if progress:
             progress(i + 1)
-    return frames, np.array([recording.label for recording in recordings], np.int64)
+    labels = np.array([recording.label for recording in recordings], np.int64)
+    return Binned(frames, labels, extents)

@@ -77,6 +77,8 @@ def tune(
     source = without_test(
         load_training_data(base, data, static, METHODS[base.method.name].needs_images)
     )
+    if (cut := source.describe_cut(base.data)) is not None:
+        say(cut)
     text = recipe_path(search.recipe, RECIPES).read_bytes()
     meta = {
         "recipe (sha256)": hashlib.sha256(text).hexdigest(),

@@ -45,7 +45,7 @@ def test_a_network_that_is_dead_from_its_first_layer_is_refused(
     last = done.err.strip().splitlines()[-1]
     assert done.code == 2, done.err
     assert "layer 'lif1' is dead: no neuron ever fires; its" in last
-    assert "the time step (--dt) is too small" in last
+    assert "the time step (of a .nir file: --dt) is too small" in last
     assert "--allow-silent" in last
     assert not (tmp_path / "bundle").exists()
 
@@ -65,7 +65,7 @@ def test_it_is_exported_where_that_is_asked_for_and_praised_nowhere(
     last = done.err.strip().splitlines()[-1]
     assert done.code == 0, done.err
     assert "warning: layers lif1, lif2 are silent (0 % of neurons and steps spike in lif1)" in last
-    assert "the time step (--dt) is too small" in last
+    assert "the time step (of a .nir file: --dt) is too small" in last
 
 
 def test_a_layer_that_is_silent_behind_others_is_named_at_the_end(

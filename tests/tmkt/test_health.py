@@ -32,7 +32,7 @@ def test_nothing_is_said_where_all_is_well() -> None:
         (
             2,
             0.1,
-            "its time constant is 2048 steps, a recording has 10; likely the time step (--dt)",
+            "its time constant is 2048 steps, a recording has 10; likely the time step",
         ),
         (0, 0.1, "its membrane never leaks"),
         (2048, 0.1, "its inputs are too weak for its threshold; likely the scale of the input"),

@@ -10,6 +10,7 @@ from tmkt.program.model import INPUT, Layer, Program
 # N-MNIST).
 SILENT, SATURATED = 0.001, 0.6
 FORGETS = 0.9  # of a membrane in a step: such neurons hardly integrate
+TIME_STEP = "the time step (of a .nir file: --dt)"
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,17 @@ def cause_of_silence(layer: Layer, activity: Activity) -> str:
         return "nothing reaches it"
     if leak == 0:
         return (
-            "its membrane never leaks; likely the time step (--dt) is too small, its inputs count"
-            " whole (--inputs per-step), or its threshold is too high for the scale of the input"
+            f"its membrane never leaks; likely {TIME_STEP} is too small, its inputs count whole"
+            " (--inputs per-step), or its threshold is too high for the scale of the input"
         )
     if leak * activity.steps < 1:
         return (
             f"its time constant is {1 / leak:.0f} steps, a recording has {activity.steps}; likely"
-            " the time step (--dt) is too small"
+            f" {TIME_STEP} is too small"
         )
     return (
-        "its inputs are too weak for its threshold; likely the scale of the input (max_count), the"
-        " time step (--dt) or the threshold differs from training"
+        "its inputs are too weak for its threshold; likely the scale of the input (max_count),"
+        f" {TIME_STEP} or the threshold differs from training"
     )
 
 
@@ -82,11 +83,11 @@ def cause_of_saturation(layer: Layer) -> str:
     if FORGETS * DECAY_ONE < layer.voltage_decay < DECAY_ONE:
         return (
             f"its membrane loses {100 * layer.voltage_decay / DECAY_ONE:.0f} % in a step; likely"
-            " the time step (--dt) is too large"
+            f" {TIME_STEP} is too large"
         )
     return (
-        "its inputs are too strong for its threshold; likely the scale of the input (max_count,"
-        " --inputs), the time step (--dt) or the threshold differs from training"
+        "its inputs are too strong for its threshold; likely the scale of the input (max_count),"
+        f" {TIME_STEP} or the threshold differs from training"
     )
 
 

@@ -8,7 +8,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.onnx_graph import OnnxGraph, State, open_session
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.program.arithmetic import DECAY_ONE
-from tmkt.program.model import Program
+from tmkt.program.model import INPUT, Program
 
 
 class OnnxEngine(OnnxGraph):
@@ -39,12 +39,14 @@ class OnnxEngine(OnnxGraph):
 def _states(program: Program) -> dict[str, State]:
     """Return the states that the graph of a program carries (tmkt.export.targets.onnx)."""
     states = {}
+    sending = {INPUT, *(layer.name for layer in program.layers if layer.fires)}
     for layer in program.layers:
         states[f"{layer.name}.v"] = State(np.int32, layer.shape)
         if layer.current_decay != DECAY_ONE:
             states[f"{layer.name}.u"] = State(np.int32, layer.shape)
         for i, synapse in enumerate(layer.synapses):
-            if back := layer.steps_back(synapse):
+            back = layer.steps_back(synapse)
+            if back and synapse.source in sending:
                 source = program.shape_of(synapse.source)
                 states[f"{layer.name}.past_{i}"] = State(np.uint8, (back, *source))
     return states

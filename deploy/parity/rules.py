@@ -103,7 +103,8 @@ def _decayed(x: Any, decay: int | Integers, rounding: str) -> Any:
 def _bounded(x: Any, how: str) -> Any:
     if how == "saturates":
         return np.clip(x, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
-    if how == "wraps":  # once, as Lava does
+    if how == "wraps":  # once, as Lava does, in an int32
+        x = (x + 2**31) % 2**32 - 2**31
         return np.where(
             x > CURRENT_LIMIT,
             x - 2 * CURRENT_LIMIT,

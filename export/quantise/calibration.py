@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ ROWS = 8000  # of inputs of single neurons: what the statistics of a group are t
 BLOCK = 1152  # inputs whose joint statistics are taken: 128 channels of a 3x3 kernel
 _CHUNK_BYTES = 2**25  # of unrolled inputs at a time
 
-_wrap, _clip = inlined(arithmetic.wrap), inlined(arithmetic.clip)
+_to_word: Any = inlined(arithmetic.to_word)
+_wrap: Any = inlined(arithmetic.wrap)
+_clip: Any = inlined(arithmetic.clip)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def _step(sums, bias, keep_current, keep, threshold, u, v, fired):  # type: igno
     for n in range(sums.shape[0]):
         for i in range(sums.shape[1]):
             kept = np.trunc(u[n, i] * keep_current / DECAY_ONE)
-            current = _wrap(kept + STATE_ONE * sums[n, i])
+            current = _wrap(_to_word(kept + STATE_ONE * sums[n, i]))
             u[n, i] = current
             kept = np.trunc(v[n, i] * keep / DECAY_ONE)
             h = _clip(kept + current + STATE_ONE * bias[i])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tmkt.export.targets import c_templates as templates
 from tmkt.export.targets.c_layers import CLayer, SourceArray, is_delayed, layers_of, source_of
-from tmkt.export.targets.c_range import check_32_bits
+from tmkt.export.targets.c_range import may_leave_32_bits
 from tmkt.export.targets.c_synapses import synapse_function, table
 from tmkt.files import writing
 from tmkt.program.arithmetic import DECAY_ONE
@@ -27,8 +27,7 @@ def write_c(program: Program, path: Path) -> None:
     and spikes.
 
     C99 without undefined behaviour, whatever the input's bytes are; all intermediates stay in 32
-    bits. InputError for a program whose currents or pools do not. The same program gives the same
-    bytes.
+    bits. The same program gives the same bytes.
     """
     with writing(path) as beside, open(beside, "wb") as file:
         for text in _source(program):
@@ -89,9 +88,10 @@ def _members(layer: CLayer) -> str:
 def _source(program: Program) -> Iterator[str]:
     layers = layers_of(program)
     yield templates.HELPERS
+    if any(may_leave_32_bits(program, layer.layer) for layer in layers):
+        yield templates.ADDED
     step = []
     for layer in layers:
-        check_32_bits(program, layer.layer)
         before: list[str] = []  # calls of synapses, before the neurons' update and after it
         after: list[str] = []
         yield from table("int16_t", f"{layer.name}_bias", layer.layer.bias)
@@ -102,7 +102,7 @@ def _source(program: Program) -> Iterator[str]:
             recurrent = synapse.source == layer.layer.name
             calls = after if recurrent else before
             calls.append(_call(layer, source, synapse, f"{layer.name}_{first}"))
-        yield _update(layer)
+        yield _update(layer, may_leave_32_bits(program, layer.layer))
         step += _layer_step(layer, before, after)
     yield templates.RESET
     last = layers[-1]
@@ -156,12 +156,13 @@ def _call(layer: CLayer, source: SourceArray, synapse: Synapse, function: str) -
     return f"    {function}({source.expression}, state->sums);\n"
 
 
-def _update(layer: CLayer) -> str:
+def _update(layer: CLayer, wide: bool) -> str:
     name = layer.name
     current = f"sums[n] * {64 << layer.shift}"
     remembers = layer.layer.current_decay < DECAY_ONE
     if remembers:
-        current = f"{_kept(f'state->{name}.u[n]', layer.layer.current_decay)} + {current}"
+        kept = _kept(f"state->{name}.u[n]", layer.layer.current_decay)
+        current = f"added({kept}, {current})" if wide else f"{kept} + {current}"
     if layer.layer.fires:
         end = templates.FIRE.substitute(name=name, threshold=layer.layer.threshold << 6)
     else:

@@ -92,6 +92,16 @@ static void clear(int32_t *values, int32_t count)
 }
 """
 
+# Where a kept current and input may leave 32 bits (c_range.py).
+ADDED = """
+/* The sum wraps to 32 bits. */
+static int32_t added(int32_t x, int32_t y)
+{
+    const uint32_t sum = (uint32_t)x + (uint32_t)y;
+    return sum <= INT32_MAX ? (int32_t)sum : -1 - (int32_t)(UINT32_MAX - sum);
+}
+"""
+
 # Reads one site of a source into `value` and goes on to the next one where it is 0.
 READ = Template("""\
                 if (source[${at}] == 0)

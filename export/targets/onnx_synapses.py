@@ -8,7 +8,6 @@ from functools import reduce
 import numpy as np
 from onnx import TensorProto
 
-from tmkt.errors import InputError
 from tmkt.export.targets.onnx_parts import Graph, Nodes
 from tmkt.export.targets.shared_weights import first_equal_synapses
 from tmkt.program.arithmetic import MAX_ODD_WEIGHT, STATE_ONE
@@ -24,7 +23,7 @@ class SynapseGraph(Graph):
 
     def sums(self, layer: Layer, sources: dict[str, str], bias: str) -> str:
         """Add the sums over the layer's synapses of all steps, float32 [T, B, *shape], and a bias
-        (its name, or ""); recurrent synapses are left out.
+        (its name, or ""); left out are recurrent synapses, and those from layers that never fire.
         """
         add = self.main.add
         shape = self.over_steps(layer.shape)
@@ -34,15 +33,12 @@ class SynapseGraph(Graph):
             if synapse.source == layer.name or first[i] < i:
                 continue
             summed = [
-                sources.get(other.source, "")
+                sources[other.source]
                 for other, same in zip(layer.synapses, first, strict=True)
-                if same == i
+                if same == i and other.source in sources
             ]
-            if "" in summed:
-                raise InputError(
-                    f"layer {layer.name!r}: reads {synapse.source!r}, expected a layer that fires;"
-                    " remove that synapse"
-                )
+            if not summed:
+                continue
             if layer.steps_back(synapse):
                 a = self._late(layer, i)
                 total = add("Add", total, a) if total else a

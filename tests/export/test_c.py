@@ -22,7 +22,6 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.c import CEngine
 from tmkt.deploy.engines.types import EngineOutput
-from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.program.arithmetic import DECAY_ONE
@@ -208,16 +207,21 @@ def test_the_same_program_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_currents_that_could_leave_32_bits_are_refused(tmp_path: Path) -> None:
-    wide = Synapse("input", "dense", np.full((1, 33000), 254, np.int16))
-    readout = Layer("readout", (1,), (wide,), np.zeros(1, np.int32), 1, 0, 0, fires=False)
-    program = Program((1, 1, 33000), 1, (readout,), "membrane")
-    with pytest.raises(
-        InputError, match=r"layer 'readout': current memory \(decay 0\) with sums up to 8382000"
-    ):
-        write_c(program, tmp_path / "network.c")
-    assert not list(tmp_path.iterdir())
-    write_c(
-        replace(program, layers=(replace(readout, current_decay=DECAY_ONE),)),
-        tmp_path / "network.c",
+@pytest.mark.parametrize("current_decay", [0, 1, 4095, DECAY_ONE])
+@pytest.mark.usefixtures("strict")
+def test_a_current_beyond_24_bits_wraps_at_32_like_lavas(
+    tmp_path: Path, current_decay: int
+) -> None:
+    counts = Synapse("input", "dense", np.array([[254] * 64, [-254] * 64], np.int16))
+    readout = Layer(
+        "readout", (2,), (counts,), np.zeros(2, np.int32), 1, 900, current_decay, fires=False
     )
+    program = Program((1, 1, 64), 255, (readout,), "membrane")
+    frames = np.full((1, 40, 1, 1, 64), 255, np.uint8)
+    for steps in (1, 8, 9, 40):
+        expected, _, _ = run_plain(program, frames[:, :steps])
+        np.testing.assert_array_equal(
+            run_c(program, frames[:, :steps], tmp_path).readout, expected, err_msg=str(steps)
+        )
+    bounded = current_decay >= 4095  # it needs no helper for 32 bits, and gets none
+    assert ("added(" in (tmp_path / "network.c").read_text()) != bounded

@@ -174,6 +174,26 @@ def current_wrap() -> tuple[Program, Frames]:
     return Program((2, 4, 4), 255, (hidden, readout("dense1", 6)), "membrane"), frames
 
 
+def current_of_32_bits() -> tuple[Program, Frames]:
+    """Currents that grow beyond 24 bits after their one wrap, until 32 bits wrap as well: on both
+    sides, without a decay, with the smallest one and with a larger one.
+    """
+    shape = (1, 8, 8)
+    decays = [(4096, 0), (1000, 1), (0, 300), (4095, 40)]
+    layers: list[Layer] = []
+    for i, pair in enumerate(decays):
+        counted = weights(6, 64, largest=4)
+        counted[:4] += np.array([250, -250, 240, -246], np.int16)[:, None]
+        layer = quiet(dense(f"dense{i}", "input", counted, 131000, pair))
+        if layers:
+            before = Synapse(layers[-1].name, "dense", weights(6, 6))
+            layer = replace(layer, synapses=(*layer.synapses, before))
+        layers.append(layer)
+    frames = RNG.integers(200, 256, (2, 24, *shape)).astype(np.uint8)
+    frames[:, 12:20] = 0  # what the current keeps alone
+    return Program(shape, 255, tuple(layers), "spikes"), frames
+
+
 def geometry() -> tuple[Program, Frames]:
     """Rectangular kernels, strides, paddings, dilations, groups."""
     conv1 = conv(
@@ -441,6 +461,7 @@ CASES = {
     "several-inputs": several_inputs,
     "graded": graded,
     "odd-weights": odd_weights,
+    "current-32-bits": current_of_32_bits,
 }
 
 

@@ -24,6 +24,11 @@ def wrap24(x: Integers) -> Integers:
     return np.where(x > 2**23, x - 2**24, np.where(x <= -(2**23), x + 2**24, x))
 
 
+def wrap32(x: Integers) -> Integers:
+    """Wrap to an int32, in which Lava holds the current before and after its one wrap."""
+    return (x + 2**31) % 2**32 - 2**31
+
+
 def clip24(x: Integers) -> Integers:
     return np.clip(x, -(2**23) + 1, 2**23 - 1)
 
@@ -119,7 +124,7 @@ def run_plain(
                 state = states[layer.name]
                 bias = layer.bias.astype(np.int64).reshape(-1, *[1] * (len(layer.shape) - 1))
                 a = synaptic_sum(layer, past)
-                u = wrap24(tz(state["u"][n] * (4096 - layer.current_decay)) + (a << 6))
+                u = wrap24(wrap32(tz(state["u"][n] * (4096 - layer.current_decay)) + (a << 6)))
                 v = clip24(tz(state["v"][n] * (4096 - layer.voltage_decay)) + u + (bias << 6))
                 s = (v > (layer.threshold << 6)) if layer.fires else np.zeros(layer.shape, bool)
                 state["u"][n], state["v"][n] = u, np.where(s, 0, v)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from plain_program import clip24, tz, wrap24
+from plain_program import clip24, run_plain, tz, wrap24, wrap32
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
@@ -36,6 +36,7 @@ def test_its_functions_are_the_oracles(product: int, state: int) -> None:
     assert arithmetic.tz(product) == tz(np.array(product))
     for value in (state, 2**23, -(2**23), 2**23 - 1, 2**23 + 1, 1 - 2**23):
         assert arithmetic.wrap(value) == wrap24(np.array(value))
+        assert arithmetic.to_word(value << 7) == wrap32(np.array(value << 7))
         assert arithmetic.clip(value) == clip24(np.array(value))
 
 
@@ -49,24 +50,55 @@ def test_a_step_by_hand() -> None:
 
 
 @st.composite
-def one_layer(draw: st.DrawFn) -> tuple[Program, NDArray[np.uint8]]:
-    """A dense layer on few sites, and frames; the largest sums wrap the current."""
+def one_layer(
+    draw: st.DrawFn, sites: tuple[int, ...] = (1, 2, 3, 64)
+) -> tuple[Program, NDArray[np.uint8]]:
+    """A dense layer, and frames; the largest sums of 3 sites wrap the current at 24 bits, those of
+    64 sites at 32.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    sites, fires = draw(st.integers(1, 3)), draw(st.booleans())
+    inputs, fires = draw(st.sampled_from(sites)), draw(st.booleans())
     low, high = draw(st.sampled_from([BIAS_RANGE, (-20, 20), (0, 0)]))
     layer = Layer(
         "n",
         (NEURONS,),
-        (Synapse(INPUT, "dense", 2 * rng.integers(-127, 128, (NEURONS, sites), np.int16)),),
+        (Synapse(INPUT, "dense", _weights(rng, inputs)),),
         rng.integers(low, high + 1, NEURONS, np.int32),
         threshold=draw(st.one_of(st.integers(0, 2000), st.integers(0, MAX_THRESHOLD))),
         voltage_decay=draw(DECAYS),
         current_decay=draw(st.one_of(st.just(DECAY_ONE), DECAYS)),
         fires=fires,
     )
-    program = Program((1, 1, sites), 255, (layer,), "spikes" if fires else "membrane")
-    frames = rng.integers(0, draw(st.sampled_from([2, 256])), (1, STEPS, 1, 1, sites), np.uint8)
+    program = Program((1, 1, inputs), 255, (layer,), "spikes" if fires else "membrane")
+    frames = rng.integers(0, draw(st.sampled_from([2, 256])), (1, STEPS, 1, 1, inputs), np.uint8)
     return program, frames
+
+
+def _weights(rng: np.random.Generator, inputs: int) -> NDArray[np.int16]:
+    """Draw weights of both signs; two neurons have weights of one sign, for the largest sums."""
+    weights = 2 * rng.integers(-127, 128, (NEURONS, inputs), np.int16)
+    weights[0], weights[1] = np.abs(weights[0]), -np.abs(weights[1])
+    return weights
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_current_without_a_decay_wraps_at_32_bits(sign: int) -> None:
+    synapse = Synapse(INPUT, "dense", np.full((1, 64), 254 * sign, np.int16))
+    layer = Layer("n", (1,), (synapse,), np.zeros(1, np.int32), 0, 4096, 0, fires=False)
+    program = Program((1, 1, 64), 255, (layer,), "membrane")
+    frames = np.full((1, 9, 1, 1, 64), 255, np.uint8)
+    neuron, state = Neuron(0, 0, 4096, 0, fires=False), State()
+    for step in range(9):
+        state, _ = arithmetic.step(neuron, state, sign * 64 * 254 * 255)
+        # eight steps add 64 * 64 * 254 * 255 - 2^24 each; the ninth passes 2^31
+        assert state.membrane == (sign if step < 8 else -sign) * (2**23 - 1)
+    assert state.current == sign * (9 * 64 * 64 * 254 * 255 - 8 * 2**24 - 2**32 + 2**24)
+    for readout in (
+        Simulator(program, threads=1).run(frames).readout,
+        TorchEngine(program).run(frames).readout,
+        run_plain(program, frames)[0],
+    ):
+        assert readout.item() == state.membrane
 
 
 def by_arithmetic(
@@ -111,7 +143,7 @@ def test_simulator_torch_and_calibration_compute_the_contract(
 
 
 @settings(max_examples=100, deadline=None)
-@given(one_layer())
+@given(one_layer(sites=(1, 2, 3)))
 def test_training_on_integers_computes_the_contract(
     example: tuple[Program, NDArray[np.uint8]],
 ) -> None:

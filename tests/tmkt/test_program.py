@@ -97,6 +97,13 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
         )
 
 
+def far(size: tuple[int, int], **settings: Any) -> Program:
+    """Build a program of one convolution of one tap, from 4 x 4 pixels to a map of `size`."""
+    synapse = Synapse(INPUT, "conv", np.ones((1, 1, 1, 1), np.int16), **settings)
+    layer = Layer("a", (1, *size), (synapse,), np.zeros(1, np.int32), 0, 0)
+    return Program((1, 4, 4), 1, (layer,), "spikes")
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -150,6 +157,37 @@ def test_the_largest_sum_bounds_what_any_input_can_cause(program: Program) -> No
         (lambda: conv(dilation=(1, 0)), "conv settings"),
         (lambda: conv(padding=(-1, 1)), "conv settings"),
         (lambda: conv(stride=(1, 1, 1)), "synapse settings"),
+        (
+            lambda: far((1, 4), stride=(2**24 + 1, 1)),
+            "largest stride, padding or dilation: found 16777217, expected at most 16777216",
+        ),
+        (lambda: far((1, 4), padding=(2**31 - 1, 0), stride=(2**31, 1)), "found 2147483648"),
+        (lambda: far((4, 1), stride=(1, 2**63)), "found 9223372036854775808"),
+        (lambda: far((4, 4), dilation=(2**63, 1)), "found 9223372036854775808"),
+        (lambda: conv(weight=np.zeros((4, 1, 0, 3), np.int16)), "weight shape: .* no side of 0"),
+        (
+            lambda: dense(weight=np.zeros((3, 0), np.int16), pool=7),
+            "pool: found 7, expected one that fits into the source's shape",
+        ),
+        (
+            lambda: Program(
+                (1, 2**12, 2**12),
+                64,
+                (
+                    Layer(
+                        "b",
+                        (1,),
+                        (Synapse(INPUT, "dense", np.zeros((1, 1), np.int16), pool=2**12),),
+                        np.zeros(1, np.int32),
+                        0,
+                        0,
+                    ),
+                ),
+                "spikes",
+            ),
+            "counts summed by a pool: found 1073741824, expected at most 1073741823",
+        ),
+        (lambda: first(scale=2**31 + 1), "scale: found 2147483649"),
         (lambda: conv(stride=(1.0, 1)), "synapse settings"),
         (lambda: conv(pool=0), "pool"),
         (lambda: conv(pool=7), "shape"),
@@ -218,6 +256,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     for w in (-254, 254, -127, 127):
         conv(weight=np.full((4, 1, 3, 3), w, np.int16))
     first(shape=(4, 6, 4))  # cropped
+    far((3, 3), stride=(2**24, 2**24), padding=(2**24, 2**24), dilation=(2**24, 2**24))
     recurrent = temporal()
     assert largest_sum(recurrent, recurrent.layers[0]) == 18 + 120 * 2
     assert recurrent.layers[0].steps_back(recurrent.layers[0].synapses[1]) == MAX_DELAY + 1

@@ -16,9 +16,13 @@ DECAY_SHIFT = 12
 DECAY_ONE = 1 << DECAY_SHIFT
 
 # States have 24 bits. A current above its limit, or at or below its negative, wraps once by the
-# span: +2^23 stays, -2^23 wraps. A membrane saturates at plus and minus its limit.
+# span: +2^23 stays, -2^23 wraps. Lava holds it in an int32, so that its sum wraps to 32 bits first.
+# This matters only where a current has memory and sums above 2^18: one wrap then leaves more than
+# 24 bits, and the current may grow. A membrane saturates at plus and minus its limit.
 CURRENT_LIMIT = 2**23
 CURRENT_SPAN = 2**24
+WORD_LIMIT = 2**31
+WORD_SPAN = 2**32
 MEMBRANE_LIMIT = 2**23 - 1
 
 # Ranges of a program's integers.
@@ -28,6 +32,8 @@ MAX_THRESHOLD = 2**17 - 1
 BIAS_RANGE = (-4096, 4095)  # 13 bits
 MAX_COUNT = 255  # of the input, in one site and step
 MAX_DELAY = 62  # steps: Lava's netx clips to it (lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py)
+MAX_SCALE = 2**31  # of the weights; far above any that a quantiser chooses
+MAX_POOLED = 2**30 - 1  # sum over a pool's window: C holds twice as much in an int32
 MAX_SUM = 2**23  # Lava's convolution wraps its sum to 24 bits: every |a| must stay below
 
 
@@ -53,6 +59,15 @@ def tz(x: int) -> int:
     return x >> DECAY_SHIFT if x >= 0 else -(-x >> DECAY_SHIFT)
 
 
+def to_word(current: int) -> int:
+    """Wrap the sum of a kept current and synaptic input to 32 bits, as an int32 does."""
+    if current >= WORD_LIMIT:
+        return current - WORD_SPAN
+    if current < -WORD_LIMIT:
+        return current + WORD_SPAN
+    return current
+
+
 def wrap(current: int) -> int:
     """Wrap a current to 24 bits, once."""
     if current > CURRENT_LIMIT:
@@ -73,7 +88,7 @@ def step(neuron: Neuron, state: State, a: int) -> tuple[State, bool]:
     `a` is the sum over its synapses of weight times input, below MAX_SUM in absolute value.
     """
     kept_current = tz(state.current * (DECAY_ONE - neuron.current_decay))
-    current = wrap(kept_current + (a << STATE_SHIFT))
+    current = wrap(to_word(kept_current + (a << STATE_SHIFT)))
     kept_membrane = tz(state.membrane * (DECAY_ONE - neuron.voltage_decay))
     membrane = clip(kept_membrane + current + (neuron.bias << STATE_SHIFT))
     spikes = neuron.fires and membrane > neuron.threshold << STATE_SHIFT

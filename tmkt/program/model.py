@@ -20,14 +20,17 @@ from tmkt.program.arithmetic import (
     MAX_COUNT,
     MAX_DELAY,
     MAX_ODD_WEIGHT,
+    MAX_POOLED,
+    MAX_SCALE,
     MAX_SUM,
     MAX_THRESHOLD,
     MAX_WEIGHT,
 )
 
 INPUT = "input"
-# Neurons of a layer, and sites of the input. Our limit, far above any chip: a damaged file must not
-# ask for all memory.
+Shape = tuple[int, ...]
+# Of neurons of a layer, sites of the input, and positions in a stride, padding or dilation, which
+# must fit an int32. Our limit, far above any chip: a damaged file must not ask for all memory.
 MAX_NEURONS = 2**24
 
 
@@ -71,7 +74,7 @@ class Layer:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     synapses: tuple[Synapse, ...]
     bias: NDArray[np.int32]
     threshold: int
@@ -109,7 +112,7 @@ class Program:
     def __post_init__(self) -> None:
         check(self)
 
-    def shape_of(self, source: str) -> tuple[int, ...]:
+    def shape_of(self, source: str) -> Shape:
         """Return the shape of a layer by its name, or of the input."""
         if source == INPUT:
             return self.input_shape
@@ -121,18 +124,23 @@ class Program:
         return self.layers[-1].neurons
 
 
-def pooled(shape: tuple[int, ...], pool: int) -> tuple[int, ...]:
+def pooled(shape: Shape, pool: int) -> Shape:
     """Return the shape after summing pool x pool windows."""
     return shape if pool == 1 else (shape[0], shape[1] // pool, shape[2] // pool)
 
 
-def conv_shape(synapse: Synapse, source: tuple[int, ...]) -> tuple[int, int, int]:
+def conv_shape(synapse: Synapse, source: Shape) -> tuple[int, int, int]:
     """Return the output shape (C, H, W) of a convolution of `source`, before the layer's crop."""
     _, *size = pooled(source, synapse.pool)
     kernel = synapse.weight.shape[2:]
     settings = zip(size, synapse.padding, synapse.dilation, kernel, synapse.stride, strict=True)
     out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in settings]
     return (synapse.weight.shape[0], out[0], out[1])
+
+
+def largest_input(program: Program, synapse: Synapse) -> int:
+    """Return the most that one weight of a synapse can meet: a count, summed over its pool."""
+    return (program.max_count if synapse.source == INPUT else 1) * synapse.pool**2
 
 
 def largest_sum(program: Program, layer: Layer) -> int:
@@ -143,10 +151,9 @@ def largest_sum(program: Program, layer: Layer) -> int:
     """
     total = np.zeros(layer.bias.shape, np.int64)
     for synapse in layer.synapses:
-        most = (program.max_count if synapse.source == INPUT else 1) * synapse.pool**2
         w = np.abs(synapse.weight.astype(np.int64)).reshape(synapse.weight.shape[0], -1).sum(1)
         # a dense synapse has a row for every neuron of a channel
-        total += most * w.reshape(len(total), -1).max(1)
+        total += largest_input(program, synapse) * w.reshape(len(total), -1).max(1)
     return int(total.max(initial=0))
 
 
@@ -164,7 +171,7 @@ def check(program: Program) -> None:
     _require(ok, "input shape", program.input_shape, expected)
     ok = program.readout in ("membrane", "spikes")
     _require(ok, "readout", program.readout, "membrane or spikes")
-    known: dict[str, tuple[int, ...]] = {INPUT: program.input_shape}
+    known: dict[str, Shape] = {INPUT: program.input_shape}
     for layer in program.layers:
         name = f"layer {layer.name!r}"
         ok = layer.name not in known and "/" not in layer.name and layer.name != ""
@@ -174,6 +181,8 @@ def check(program: Program) -> None:
             _check_source(synapse, layer, name, known)
             source = layer.shape if synapse.source == layer.name else known[synapse.source]
             _check_synapse(synapse, name, source, layer.shape)
+            most, at = largest_input(program, synapse), f"{name} counts summed by a pool"
+            _require(most <= MAX_POOLED, at, most, f"at most {MAX_POOLED}")
         worst = largest_sum(program, layer)
         _require(worst < MAX_SUM, f"{name} largest sum of weights", worst, f"below {MAX_SUM}")
         known[layer.name] = layer.shape
@@ -194,7 +203,7 @@ def _whole(*values: object) -> bool:
     return all(type(value) is int for value in values)
 
 
-def _fits(shape: tuple[int, ...]) -> bool:
+def _fits(shape: Shape) -> bool:
     return _whole(*shape) and min(shape) > 0 and prod(shape) <= MAX_NEURONS
 
 
@@ -208,21 +217,20 @@ def _check_neurons(layer: Layer, name: str) -> None:
         ok = _whole(decay) and 0 <= decay <= DECAY_ONE
         _require(ok, f"{name} {what} decay", decay, f"0..{DECAY_ONE}")
     _require(type(layer.fires) is bool, f"{name} fires", layer.fires, "true or false")
-    ok = layer.scale is None or (_whole(layer.scale) and layer.scale > 0)
-    _require(ok, f"{name} scale", layer.scale, "null or a whole number above 0")
+    ok = layer.scale is None or (_whole(layer.scale) and 0 < layer.scale <= MAX_SCALE)
+    expected = f"null or a whole number above 0, at most {MAX_SCALE}"
+    _require(ok, f"{name} scale", layer.scale, expected)
     bias = layer.bias
     _require(bias.dtype == np.int32, f"{name} bias", bias.dtype, "int32")
-    ok = bias.shape == layer.shape[:1]
-    _require(ok, f"{name} bias shape", bias.shape, str(layer.shape[:1]))
+    shape = layer.shape[:1]
+    _require(bias.shape == shape, f"{name} bias shape", bias.shape, str(shape))
     found = low, high = int(bias.min(initial=0)), int(bias.max(initial=0))
     ok = low >= BIAS_RANGE[0] and high <= BIAS_RANGE[1]
     _require(ok, f"{name} bias", found, f"{BIAS_RANGE[0]}..{BIAS_RANGE[1]}")
     _require(len(layer.synapses) > 0, f"{name} synapses", "none", "at least one")
 
 
-def _check_source(
-    synapse: Synapse, layer: Layer, name: str, known: dict[str, tuple[int, ...]]
-) -> None:
+def _check_source(synapse: Synapse, layer: Layer, name: str, known: dict[str, Shape]) -> None:
     if synapse.source == layer.name:
         at = f"{name} synapse from itself"
         _require(synapse.kind == "dense", at, synapse.kind, "dense")
@@ -232,9 +240,7 @@ def _check_source(
     _require(synapse.source in known, f"{name} source", synapse.source, expected)
 
 
-def _check_synapse(
-    synapse: Synapse, name: str, source: tuple[int, ...], target: tuple[int, ...]
-) -> None:
+def _check_synapse(synapse: Synapse, name: str, source: Shape, target: Shape) -> None:
     w = synapse.weight
     _require(w.dtype == np.int16, f"{name} weights", w.dtype, "int16")
     high = int(np.abs(w.astype(np.int64)).max(initial=0))
@@ -246,17 +252,18 @@ def _check_synapse(
     ok = len(settings) == 8 and _whole(*settings)
     expected = "whole numbers, two each for stride, padding, dilation"
     _require(ok, f"{name} synapse settings", settings, expected)
+    at = f"{name} pool"
     ok = synapse.pool >= 1 and (synapse.pool == 1 or len(source) == 3)
-    _require(ok, f"{name} pool", synapse.pool, "1, or more on (C, H, W)")
+    _require(ok, at, synapse.pool, "1, or more on (C, H, W)")
+    ok = min(pooled(source, synapse.pool)) > 0
+    _require(ok, at, synapse.pool, f"one that fits into the source's shape {source}")
     if synapse.kind == "dense":
         _check_dense(synapse, name, pooled(source, synapse.pool), target)
     else:
         _check_conv(synapse, name, source, target)
 
 
-def _check_dense(
-    synapse: Synapse, name: str, source: tuple[int, ...], target: tuple[int, ...]
-) -> None:
+def _check_dense(synapse: Synapse, name: str, source: Shape, target: Shape) -> None:
     w, delays = synapse.weight, synapse.delays
     _require(w.ndim == 2, f"{name} weight shape", w.shape, "(N_out, N_in)")
     expected = (prod(target), prod(source))
@@ -270,9 +277,7 @@ def _check_dense(
     _require(longest <= MAX_DELAY, f"{name} longest delay", longest, f"0..{MAX_DELAY} steps")
 
 
-def _check_conv(
-    synapse: Synapse, name: str, source: tuple[int, ...], target: tuple[int, ...]
-) -> None:
+def _check_conv(synapse: Synapse, name: str, source: Shape, target: Shape) -> None:
     w, groups = synapse.weight, synapse.groups
     _require(synapse.kind == "conv", f"{name} synapse kind", synapse.kind, "conv or dense")
     expected = "none, as Lava delays dense synapses alone"
@@ -281,9 +286,13 @@ def _check_conv(
     _require(ok, f"{name} shapes", (w.shape, source, target), "conv on (C, H, W)")
     ok = groups >= 1 and min(*synapse.stride, *synapse.dilation) >= 1 and min(synapse.padding) >= 0
     _require(ok, f"{name} conv settings", synapse.stride, "positive")
+    _require(w.size > 0, f"{name} weight shape", w.shape, "no side of 0")
     ok = w.shape[0] == target[0] and w.shape[0] % groups == 0 and w.shape[1] * groups == source[0]
     _require(ok, f"{name} channels", w.shape, f"{source[0]} to {target[0]}")
     full = conv_shape(synapse, source)
     cropped = (full[1] - target[1], full[2] - target[2])
     _require(min(cropped) >= 0, f"{name} shape", target, f"at most {full}")
     _require(_fits(full), f"{name} convolution's own shape", full, f"at most {MAX_NEURONS} sites")
+    most = max(*synapse.stride, *synapse.padding, *synapse.dilation)
+    at = f"{name} largest stride, padding or dilation"
+    _require(most <= MAX_NEURONS, at, most, f"at most {MAX_NEURONS}")

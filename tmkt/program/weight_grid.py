@@ -3,7 +3,13 @@
 from dataclasses import dataclass, replace
 
 from tmkt.errors import InputError, nearest
-from tmkt.program.arithmetic import BIAS_RANGE, MAX_THRESHOLD, MEMBRANE_LIMIT, STATE_SHIFT
+from tmkt.program.arithmetic import (
+    BIAS_RANGE,
+    MAX_SCALE,
+    MAX_THRESHOLD,
+    MEMBRANE_LIMIT,
+    STATE_SHIFT,
+)
 
 BITS = range(2, 9)
 # membranes may grow to this many times the largest one seen on calibration before they clip
@@ -44,7 +50,7 @@ def scales_to_try(bits: int, largest_weight: float, most: float) -> list[WeightG
     while grid.step > 2 and grid.limit / largest_weight > most:
         grid = replace(grid, step=grid.step // 2)
     scales = dict.fromkeys(
-        int(min(factor * grid.limit / largest_weight, most, 2.0**31)) for factor in FACTORS
+        int(min(factor * grid.limit / largest_weight, most, MAX_SCALE)) for factor in FACTORS
     )
     return [replace(grid, scale=scale) for scale in scales if scale > 0]
 

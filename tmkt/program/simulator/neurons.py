@@ -91,6 +91,7 @@ def update(
             clips: Any = 0
             over: Any = 0
             for i in range(membrane.size):
+                # the cast is arithmetic.to_word
                 summed = np.int32(np.int32(current[i] * keep_u) + (a[i] << STATE_SHIFT))
                 wrapped = np.int32(_wrap(summed))
                 wraps += wrapped != summed

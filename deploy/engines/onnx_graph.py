@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.deploy.engines.onnx_file import read_onnx
 from tmkt.errors import InputError, one_line
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
@@ -20,20 +21,24 @@ class State(NamedTuple):
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
-    """Opens an ONNX file with that many threads, all cores unless told. InputError if ONNX Runtime
-    cannot load it.
+    """Open an ONNX file with that many threads, all cores unless told.
+
+    Raises InputError if it holds what our own graphs do not, or ONNX Runtime cannot load it.
     """
     import onnxruntime
 
+    content = read_onnx(path)
     options = onnxruntime.SessionOptions()
     # Its errors are raised and said in one line; it would print them, too.
     options.log_severity_level = 4
+    # It would take content that begins like its own format for that, which nothing here checks.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.intra_op_num_threads = threads or 0  # 0: as many as there are cores
     try:
         # Without enable_fallback=0 it prints to standard output when it fails, and tries the same
         # once more.
         return onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime has no common base class for its errors
         raise InputError(

@@ -25,8 +25,9 @@ OPERATORS = frozenset((
 MAX_FIELDS = 2**19  # of all messages: a hundred times those of an 18-layer network
 
 Message = Literal["model", "opset", "graph", "node", "attribute", "body", "tensor"]
-# What a field holds: a message, plain data, the name of an operator, or an operator's domain.
-Content = Message | Literal["data", "operator", "domain"]
+# What a field holds: a message, plain data, the name of an operator, an operator's domain, or the
+# length of a tensor's side. No side is 0: a Scan over [2^62, 0] would take no memory and not end.
+Content = Message | Literal["data", "operator", "domain", "side"]
 _GRAPH: dict[int, Content] = {1: "node", 2: "data", 5: "tensor", 11: "data", 12: "data"}
 _FIELDS: dict[Message, dict[int, Content]] = {
     # version, producer, graph, operator sets, metadata
@@ -40,7 +41,7 @@ _FIELDS: dict[Message, dict[int, Content]] = {
     # name, number, integer, graph, integers, type
     "attribute": {1: "data", 2: "data", 3: "data", 6: "body", 8: "data", 20: "data"},
     # sides, type, name, content
-    "tensor": {1: "data", 2: "data", 8: "data", 9: "data"},
+    "tensor": {1: "side", 2: "data", 8: "data", 9: "data"},
 }
 _FORBIDDEN = {
     ("model", 25): "functions of its own",
@@ -94,6 +95,10 @@ def _check(content: bytes) -> None:
                 raise ValueError(forbidden)
             if held == "data":
                 continue
+            if held == "side":
+                if wire != _VARINT or not any(byte & 127 for byte in value):
+                    raise ValueError("an empty tensor")
+                continue
             if wire != _LENGTH:
                 raise ValueError(f"wire type {wire} in field {number} of a {message}")
             if held == "operator":
@@ -119,7 +124,7 @@ def _shown(name: bytes) -> str:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield number, wire type and bytes of each field of a message; no bytes of a varint."""
+    """Yield number, wire type and bytes of each field of a message."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at, longest=5)
@@ -129,7 +134,6 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         start = at
         if wire == _VARINT:
             _, at = _varint(data, at, longest=10)
-            start = at
         elif wire == _LENGTH:
             size, start = _varint(data, at, longest=5)
             at = start + size

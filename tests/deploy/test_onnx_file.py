@@ -118,6 +118,15 @@ def sparse(model: Any) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [5]))
 
 
+def endless_scan(model: Any) -> None:
+    """A Scan of 2^62 steps over a tensor without content."""
+    empty = TensorProto(name="z", data_type=TensorProto.FLOAT, dims=[2**62, 0])
+    model.graph.initializer.append(empty)
+    values = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, [0])] for n in ("i", "o")]
+    step = helper.make_graph([helper.make_node("Identity", ["i"], ["o"])], "step", *values)
+    model.graph.node.append(helper.make_node("Scan", ["z"], ["y"], num_scan_inputs=1, body=step))
+
+
 def body(model: Any) -> Any:
     scan = next(node for node in model.graph.node if node.op_type == "Scan")
     return next(a.g for a in scan.attribute if a.name == "body")
@@ -136,6 +145,7 @@ FOREIGN: list[tuple[Callable[[Any], None], str]] = [
     (if_in_a_body, "the operator 'If' in the body of a Scan"),
     (graph_in_a_body, "a graph in the body of a Scan"),
     (sparse, "field 15 of a graph"),
+    (endless_scan, "an empty tensor"),
 ]
 
 

@@ -130,6 +130,7 @@ def test_the_same_export_twice_gives_the_same_bytes(
         "integers.nir",
         "loihi.net",
         "manifest.json",
+        "network-float.onnx",
         "network.c",
         "network.h",
         "network.nir",

@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
+from tmkt import console
+
 # A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C
 # need ears.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _notes_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test a console that shows notes, whatever a command set in another test."""
+    monkeypatch.setattr(console, "quiet", False)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +47,7 @@ class Done:
 
 
 def run_tmkt(*arguments: object, cwd: Path | None = None) -> Done:
-    """Runs the command line as a user does, in a process of its own."""
+    """Run the command line as a user does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "tmkt", *map(str, arguments)],
         capture_output=True,

@@ -104,11 +104,12 @@ def quantise(
     membrane = np.zeros((len(frames), 1), np.int64)
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
         integers = source_of(frames, own)
-        layer, grid, limited_by = _quantise_layer(
+        layer, grid, limited_by, correction = _quantise_layer(
             float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers
         )
         run = run_layer(layer, integers, len(frames), frames.shape[1])
         entry = describe_weights(float_layer, layer, grid, limited_by)
+        entry["bias_correction"] = correction
         if layer.fires:
             own[layer.name] = run.spikes
             entry |= describe_spikes(expected.spikes[layer.name], run.spikes)
@@ -153,10 +154,13 @@ def _quantise_layer(
     grids: Mapping[str, WeightGrid] | None,
     floats: Sources,
     integers: Sources,
-) -> tuple[Layer, WeightGrid, str]:
-    """Give a layer's integers, their grid, and what limited its scale: "weight", or one of
-    tmkt.program.weight_grid.scale_bounds. `floats` and `integers`: the float network's spikes, and
-    the integers' own.
+) -> tuple[Layer, WeightGrid, str, list[float]]:
+    """Give a layer's integers, their grid, what limited its scale, and the correction of its bias.
+
+    The limit is "weight", or one of tmkt.program.weight_grid.scale_bounds. The correction, one
+    number a bias, is that part of it which makes up for errors of the layers before: without it,
+    the layer is right on the float network's spikes. `floats` and `integers`: the float network's
+    spikes, and the integers' own.
     """
     shared = _shared(layer)
     statistics = [
@@ -183,7 +187,7 @@ def _quantise_layer(
             f" least 2; {way_out}"
         )
     scale = grid.scale
-    bias = layer.bias.copy()
+    bias, on_floats = layer.bias.copy(), layer.bias.copy()
     if not grids and layer.current_decay == 1:
         for (weight, synapses), rounded, known in zip(shared, weights, statistics, strict=True):
             means = [group.mean for group in known or []]
@@ -192,8 +196,11 @@ def _quantise_layer(
                 if any(synapse.source == layer.name for synapse in synapses)
                 else mean_inputs(synapses, weight.shape, layer.shape, integers)
             )
-            error = _mean_sums(weight, means) - _mean_sums(rounded / scale, own)
+            wanted, used = _mean_sums(weight, means), rounded / scale
+            error = wanted - _mean_sums(used, own)
             bias += error.reshape(len(bias), -1).mean(1)
+            error = wanted - _mean_sums(used, means)
+            on_floats += error.reshape(len(bias), -1).mean(1)
     in_synapses = {
         id(synapse): weight
         for (_, synapses), weight in zip(shared, weights, strict=True)
@@ -215,7 +222,8 @@ def _quantise_layer(
     bound_is_weight = int(most) == int(grid.limit / largest)
     step_is_reduced = not grids and grid.step < 2 ** (9 - bits)
     limited = (scale_is_bound and not bound_is_weight) or step_is_reduced
-    return quantised, grid, limited_by if limited else "weight"
+    correction = [round(float(value), 2) for value in quantised.bias - on_floats * scale]
+    return quantised, grid, limited_by if limited else "weight", correction
 
 
 def _shared(layer: FloatLayer) -> list[tuple[Doubles, list[Synapse]]]:

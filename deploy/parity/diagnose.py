@@ -5,17 +5,21 @@ rule that gives the engine's spikes is the likely cause. Because the inputs are 
 faults in other layers do not matter.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.parity.hypotheses import Hypothesis, hypotheses, other_decay, other_threshold
+from tmkt.deploy.parity.rounding import Rounding, allowance
 from tmkt.deploy.parity.rules import (
     Rule,
     arriving,
     bias_of,
+    float_rule_of,
     rule_of,
     run,
     run_stepwise,
@@ -36,19 +40,55 @@ class Evidence:
 
     The divergence to explain is in the first sample. `sources`: the layer's input of each sample,
     [T, *shape] by source name. `found`: spikes [T, neurons] of each sample, or the read-out
-    [neurons]. `exact`: the engine computes in integers. `unit`: factor that turns a read-out value
-    into a membrane (1 for an exact engine).
+    [neurons]. `rounding`: what the quantiser did, if the engine is the float network; None for an
+    engine that computes the program's integers. `unit`: factor that turns a read-out value into a
+    membrane (1 for an exact engine).
+
+    An exact engine's neurons are run freely. The float network's are reset by the spikes found, and
+    a membrane counts only if it is farther from the threshold than rounding can have moved it.
     """
 
     program: Program
     layer: Layer
     sources: list[dict[str, NDArray[np.uint8]]]
     found: list[NDArray[Any]]
-    exact: bool = True
+    rounding: Rounding | None = None
     unit: float = 1.0
+
+    @property
+    def exact(self) -> bool:
+        return self.rounding is None
+
+    @property
+    def right(self) -> Rule:
+        """Return the rule that the layer should follow in this engine."""
+        return rule_of(self.layer) if self.exact else float_rule_of(self.layer)
+
+    @property
+    def bias(self) -> NDArray[Any]:
+        """Return the bias that the layer should have in this engine, [neurons]."""
+        return bias_of(self.layer) if self.rounding is None else self.rounding.bias
+
+    @cached_property
+    def allowed(self) -> list[NDArray[np.float32]]:
+        """Return how far rounding may move the float network's membranes, [T, neurons] a sample."""
+        assert self.rounding is not None
+        return [
+            allowance(self.right, self.layer, self.rounding, sources, sums, self._resets(sample))
+            for sample, (sources, sums) in enumerate(zip(self.sources, self._own_sums, strict=True))
+        ]
+
+    @cached_property
+    def _own_sums(self) -> list[NDArray[np.int32]]:
+        return [synaptic_sums(self.layer, sources) for sources in self.sources]
+
+    def _resets(self, sample: int) -> NDArray[Any] | None:
+        return self.found[sample] if self.layer.fires and not self.exact else None
 
     def sums(self, layer: Layer, samples: int | None = None) -> list[NDArray[np.int32]]:
         """Return the synaptic sums [T, neurons] of `layer` (or a variant of it), by sample."""
+        if layer is self.layer:
+            return self._own_sums[:samples]
         return [synaptic_sums(layer, sources) for sources in self.sources[:samples]]
 
     def misses(
@@ -56,29 +96,42 @@ class Evidence:
     ) -> Any:
         """Return how far a rule is from what was found, one value for each of the rule's decays.
 
-        Counts the spikes or read-out values that differ; of an inexact engine's read-out, sums the
+        Counts the spikes or read-out values that differ; of the float network's read-out, sums the
         differences.
         """
-        found, bias = self.found[sample][..., neurons], bias_of(self.layer)[neurons]
-        stepwise = run_stepwise(rule, sums[:, neurons], bias)
         if self.layer.fires:
-            # The last steps of a layer that runs early need inputs beyond the sample.
-            known = len(sums) + min(0, rule.late + rule.all_late)
-            return sum(
-                (fired != found[t]).sum(-1) for t, (fired, _) in enumerate(stepwise) if t < known
-            )
-        for fired, membrane in stepwise:
+            return sum(each.sum(-1) for each in self._wrong(rule, sums, sample, neurons))
+        found = self.found[sample][..., neurons]
+        for fired, membrane in run_stepwise(rule, sums[:, neurons], self.bias[neurons]):
             last = np.where(fired, 0, membrane)
         gap = np.abs(last - found * self.unit)
-        return ((gap >= 1) if self.exact else gap).sum(-1)
+        if self.exact:
+            return (gap >= 1).sum(-1)
+        return np.maximum(gap - self.allowed[sample][-1, neurons], 0).sum(-1)
+
+    def wrong(self, rule: Rule, sums: NDArray[np.int32], sample: int) -> NDArray[np.bool_]:
+        """Return which spikes [T, neurons] of a sample a rule does not explain."""
+        return np.stack(list(self._wrong(rule, sums, sample, slice(None))))
+
+    def _wrong(
+        self, rule: Rule, sums: NDArray[np.int32], sample: int, neurons: Any
+    ) -> Iterator[NDArray[np.bool_]]:
+        found, resets = self.found[sample][:, neurons], self._resets(sample)
+        given = None if resets is None else resets[:, neurons]
+        # The last steps of a layer that runs early need inputs beyond the sample.
+        known = len(sums) + min(0, rule.late + rule.all_late)
+        steps = run_stepwise(rule, sums[:, neurons], self.bias[neurons], given)
+        for t, (fired, membrane) in zip(range(known), steps, strict=False):
+            differs = fired != found[t]
+            if not self.exact:
+                differs &= np.abs(membrane - rule.threshold) > self.allowed[sample][t, neurons]
+            yield differs
 
     def differing(self, rule: Rule, sums: NDArray[np.int32], sample: int) -> NDArray[np.int64]:
         """Return the neurons of a sample that the rule does not explain."""
         if not self.layer.fires:
             return np.arange(self.layer.neurons)
-        return np.flatnonzero(
-            (run(rule, sums, bias_of(self.layer))[0] != self.found[sample]).any(0)
-        )
+        return np.flatnonzero(self.wrong(rule, sums, sample).any(0))
 
 
 def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
@@ -97,7 +150,7 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
     - candidates: all hypotheses that give this neuron's spikes of the whole sample, best first,
       with what each leaves `unexplained`.
     """
-    layer, right, bias = evidence.layer, rule_of(evidence.layer), bias_of(evidence.layer)
+    layer, right, bias = evidence.layer, evidence.right, evidence.bias
     sums = evidence.sums(layer)
     base = sum(evidence.misses(right, s, i).item() for i, s in enumerate(sums))
     tried: list[tuple[float, Hypothesis]] = []
@@ -126,9 +179,9 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
     named = tried[0] if tried and tried[0][0] <= (1 - NAMED_FROM) * base else None
 
     def at(rule: Rule, a: NDArray[np.int32]) -> tuple[int, int]:
-        return int(arriving(rule, a, step)[neuron]), int(
-            run(rule, a[:, [neuron]], bias[[neuron]])[1][step, 0]
-        )
+        given = evidence.found[0][:, [neuron]] if layer.fires and not evidence.exact else None
+        membranes = run(rule, a[:, [neuron]], bias[[neuron]], given)[1]
+        return int(arriving(rule, a, step)[neuron]), round(float(membranes[step, 0]))
 
     incoming, membrane = at(right, sums[0])
     theirs = at(named[1].rule, evidence.sums(named[1].layer, 1)[0]) if named else (None, None)
@@ -152,7 +205,7 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
 
 def _all(evidence: Evidence, right: Rule, sums: list[NDArray[np.int32]]) -> list[Hypothesis]:
     """Return all hypotheses; those with a fitted number come last."""
-    found = list(hypotheses(evidence.program, evidence.layer, right))
+    found = list(hypotheses(evidence.program, evidence.layer, right, evidence.exact))
     fits = [_fit_decay(evidence, right, sums, which) for which in ("voltage", "current")]
     fits.append(
         _fit_threshold(evidence, right, sums) if evidence.layer.fires and evidence.exact else None
@@ -183,7 +236,8 @@ def _fit_decay(
         best = np.flatnonzero(misses == misses.min())
         best = best[:: max(1, len(best) // MOST_DECAYS)]
         decays, misses = decays[best], misses[best]
-        if getattr(right, f"{which}_decay") in decays:
+        nearest = np.abs(decays - getattr(right, f"{which}_decay")).min()
+        if nearest <= (0 if evidence.exact else 1):  # the quantiser rounds decays
             return None
         rule = replace(right, **{f"{which}_decay": int(decays[len(decays) // 2])})  # type: ignore[arg-type]
     return other_decay(evidence.layer, right, which, decays)
@@ -200,9 +254,7 @@ def _fit_threshold(
     none = (MAX_THRESHOLD << 6) + 1
     low, lowest_fired = 0, none
     for sample, found in enumerate(evidence.found):
-        for t, (_, membrane) in enumerate(
-            run_stepwise(right, sums[sample], bias_of(evidence.layer), found)
-        ):
+        for t, (_, membrane) in enumerate(run_stepwise(right, sums[sample], evidence.bias, found)):
             spiked = found[t] != 0
             low = max(low, int(membrane[~spiked].max(initial=0)))
             lowest_fired = min(lowest_fired, int(membrane[spiked].min(initial=none)))

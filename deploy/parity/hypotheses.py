@@ -26,39 +26,26 @@ class Hypothesis:
     layer: Layer
 
 
-def hypotheses(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesis]:
+def hypotheses(
+    program: Program, layer: Layer, rule: Rule, exact: bool = True
+) -> Iterator[Hypothesis]:
     """Yield the hypotheses without a fitted number, the most specific first.
 
-    The first wins where several explain the same.
+    The first wins where several explain the same. Not `exact`: the engine is the float network,
+    which neither rounds nor has limits, and may fire at the threshold; none of that is a fault.
     """
 
     def altered(cause: str, explanation: str, **fields: object) -> Hypothesis:
         return Hypothesis(cause, explanation, replace(rule, **fields), layer)  # type: ignore[arg-type]
 
-    if layer.fires:
+    if layer.fires and exact:
         yield altered(
             "threshold rule",
             "fires at the threshold (>=), not only above it (>)",
             at_threshold=True,
         )
-    yield altered("rounding", "decays round down (floor), not toward zero", rounding="floor")
-    yield altered(
-        "rounding", "decays round to the nearest integer, not toward zero", rounding="nearest"
-    )
-    yield altered(
-        "saturation",
-        "the membrane has no limit, expected saturation at +-(2^23 - 1)",
-        membrane="unbounded",
-    )
-    yield altered(
-        "saturation", "the membrane wraps at 24 bits, expected saturation", membrane="wraps"
-    )
-    yield altered(
-        "saturation", "the current has no limit, expected a wrap at 24 bits", current="unbounded"
-    )
-    yield altered(
-        "saturation", "the current saturates, expected a wrap at 24 bits", current="saturates"
-    )
+    if exact:
+        yield from _of_integers(altered)
     if layer.fires:
         yield altered(
             "reset",
@@ -89,6 +76,19 @@ def hypotheses(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesi
         )
     yield altered("bias", "the bias is not added", biased=False)
     yield from _reweighted(program, layer, rule)
+
+
+def _of_integers(altered: Callable[..., Hypothesis]) -> Iterator[Hypothesis]:
+    """Yield the hypotheses on rounding and on the limits of the state."""
+    for rounding, word in (("floor", "down (floor)"), ("nearest", "to the nearest integer")):
+        yield altered("rounding", f"decays round {word}, not toward zero", rounding=rounding)
+    for state, how, explanation in (
+        ("membrane", "unbounded", "has no limit, expected saturation at +-(2^23 - 1)"),
+        ("membrane", "wraps", "wraps at 24 bits, expected saturation"),
+        ("current", "unbounded", "has no limit, expected a wrap at 24 bits"),
+        ("current", "saturates", "saturates, expected a wrap at 24 bits"),
+    ):
+        yield altered("saturation", f"the {state} {explanation}", **{state: how})
 
 
 def _reweighted(program: Program, layer: Layer, rule: Rule) -> Iterator[Hypothesis]:

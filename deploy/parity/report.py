@@ -102,7 +102,8 @@ def parity(
             "parity: no engines to compare; choose from --engines simulator,onnx,lava,float"
         )
     program, expected = bundle.program, []
-    comparisons = [Comparison(open_engine(name, bundle, tell), program) for name in names]
+    entries = bundle.manifest["quantisation"]
+    comparisons = [Comparison(open_engine(name, bundle, tell), program, entries) for name in names]
     reference = open_engine(REFERENCE, bundle)
     for batch in batches(program, frames):
         size = batch.stop - batch.start

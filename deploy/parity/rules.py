@@ -6,7 +6,7 @@ their shared code must not hide here.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ class Rule:
 
     Decays may be arrays [D, 1], to run D rules at once. `threshold` is in units of the membrane (64
     times the layer's). `late`: steps by which the synapses' input comes too late (negative: too
-    early). `all_late`: steps by which the whole layer, with its bias, runs too late.
+    early). `all_late`: steps by which the whole layer, with its bias, runs too late. `rounding`
+    "none": decays are not rounded, as in the float network.
     """
 
     threshold: int
@@ -34,7 +35,7 @@ class Rule:
     current_decay: int | Integers
     fires: bool
     at_threshold: bool = False
-    rounding: Literal["zero", "floor", "nearest"] = "zero"
+    rounding: Literal["zero", "floor", "nearest", "none"] = "zero"
     reset: Literal["zero", "subtract", "none"] = "zero"
     membrane: Literal["saturates", "wraps", "unbounded"] = "saturates"
     current: Literal["saturates", "wraps", "unbounded"] = "wraps"
@@ -48,23 +49,30 @@ def rule_of(layer: Layer) -> Rule:
     return Rule(layer.threshold << 6, layer.voltage_decay, layer.current_decay, layer.fires)
 
 
+def float_rule_of(layer: Layer) -> Rule:
+    """Return the rule of a float network with the program's numbers: no rounding, no limits."""
+    return replace(rule_of(layer), rounding="none", membrane="unbounded", current="unbounded")
+
+
 def bias_of(layer: Layer) -> Integers:
     """Return the bias of every neuron, int64 [neurons], in C, H, W order."""
     return np.repeat(layer.bias.astype(np.int64), layer.neurons // len(layer.bias))
 
 
-def run(rule: Rule, sums: NDArray[Any], bias: Integers) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Run neurons with synaptic sums [T, N] and bias [N].
+def run(
+    rule: Rule, sums: NDArray[Any], bias: NDArray[Any], given: NDArray[Any] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Run neurons with synaptic sums [T, N] and bias [N]; `given` as in `run_stepwise`.
 
     Returns spikes and membranes before the reset, [T, N] each.
     """
-    every_step = run_stepwise(rule, sums, bias)
+    every_step = run_stepwise(rule, sums, bias, given)
     spikes, membranes = (np.stack(values) for values in zip(*every_step, strict=True))
     return spikes, membranes
 
 
 def run_stepwise(
-    rule: Rule, sums: NDArray[Any], bias: Integers, given: NDArray[Any] | None = None
+    rule: Rule, sums: NDArray[Any], bias: NDArray[Any], given: NDArray[Any] | None = None
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
     """Yield spikes and membranes before the reset of each step, [N] each.
 
@@ -77,7 +85,7 @@ def run_stepwise(
         biased = rule.biased and t - rule.all_late >= 0
         u = _bounded(_decayed(u, rule.current_decay, rule.rounding) + arrived, rule.current)
         h = _bounded(
-            _decayed(v, rule.voltage_decay, rule.rounding) + u + ((bias << 6) if biased else 0),
+            _decayed(v, rule.voltage_decay, rule.rounding) + u + (64 * bias if biased else 0),
             rule.membrane,
         )
         fired = (h >= rule.threshold if rule.at_threshold else h > rule.threshold) & rule.fires
@@ -95,6 +103,8 @@ def arriving(rule: Rule, sums: NDArray[Any], step: int) -> Integers:
 
 def _decayed(x: Any, decay: int | Integers, rounding: str) -> Any:
     product = x * (DECAY_ONE - decay)
+    if rounding == "none":
+        return product / DECAY_ONE
     if rounding == "zero":
         return np.sign(product) * (np.abs(product) >> 12)
     return (product + (DECAY_ONE // 2 if rounding == "nearest" else 0)) >> 12
@@ -124,14 +134,22 @@ def synaptic_sums(layer: Layer, sources: Mapping[str, NDArray[np.uint8]]) -> NDA
     for synapse in layer.synapses:
         if synapse.source not in sources:
             continue
-        sent = _pooled(sources[synapse.source], synapse.pool)
-        if synapse.source == layer.name:  # a layer hears itself one step later
-            sent = np.concatenate([np.zeros_like(sent[:1]), sent[:-1]])
+        sent = sent_to(layer, synapse, sources)
         if synapse.kind == "conv":
             total += _convolved(sent, synapse, layer.shape)
         else:
             _add_dense(total, sent.reshape(duration, -1), synapse)
     return total
+
+
+def sent_to(
+    layer: Layer, synapse: Synapse, sources: Mapping[str, NDArray[np.uint8]]
+) -> NDArray[np.float64]:
+    """Return what a synapse's weights act on, [T, *shape]: pooled, and a step late in a loop."""
+    sent = _pooled(sources[synapse.source], synapse.pool)
+    if synapse.source == layer.name:  # a layer hears itself one step later
+        sent = np.concatenate([np.zeros_like(sent[:1]), sent[:-1]])
+    return sent
 
 
 def _pooled(x: NDArray[np.uint8], pool: int) -> NDArray[np.float64]:
@@ -147,13 +165,7 @@ def _convolved(
     x: NDArray[np.float64], synapse: Synapse, shape: tuple[int, ...]
 ) -> NDArray[np.int32]:
     """Cross-correlate, step by step. float64 holds every sum of a program (below 2^23) exactly."""
-    (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
-    ky, kx = synapse.weight.shape[2:]
-    padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(
-        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
-    )
-    windows = windows[:, :, ::sy, ::sx, ::dy, ::dx][:, :, : shape[1], : shape[2]]
+    windows = windows_of(x, synapse, shape)
     weights = np.split(synapse.weight.astype(np.float64), synapse.groups)
     out = np.empty((len(x), *shape), np.int32)
     for t, step in enumerate(windows):
@@ -162,6 +174,19 @@ def _convolved(
             [np.tensordot(w, part, ((1, 2, 3), (0, 3, 4))) for w, part in parts]
         )
     return out.reshape(len(x), -1)
+
+
+def windows_of(
+    x: NDArray[np.float64], synapse: Synapse, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return what each position of a convolution sees, [T, channels, H, W, ky, kx]."""
+    (py, px), (sy, sx), (dy, dx) = synapse.padding, synapse.stride, synapse.dilation
+    ky, kx = synapse.weight.shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
+    )
+    return windows[:, :, ::sy, ::sx, ::dy, ::dx][:, :, : shape[1], : shape[2]]
 
 
 def _add_dense(total: NDArray[np.int32], sent: NDArray[np.float64], synapse: Synapse) -> None:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tmkt.console import joules, percent
+from tmkt.deploy.parity.verdict import verdicts
 from tmkt.deploy.report import plots, quantisation
 from tmkt.deploy.report.table import count
 from tmkt.deploy.report.tables import divergence, metric, tables
@@ -41,6 +42,7 @@ def environment() -> Environment:
         "energy_rows": energy_rows,
         "divergence": divergence,
         "quantisation": quantisation,
+        "verdicts": verdicts,
     }
     return env
 

@@ -339,6 +339,22 @@ def test_a_divergence_is_shown_with_its_place_and_by_layer(
     assert "✗ they do not" in text
 
 
+def test_integers_that_agree_are_not_blamed_for_the_float_network(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    report = json.loads(json.dumps(made[1]))
+    parity = report["parity"][0]
+    failures = ["float differs by more than rounding, first in layer conv1"]
+    others = [engine for engine in parity["engines"] if engine["exact"]]
+    floats = {**others[0], "name": "float", "exact": False, "failures": failures}
+    parity["engines"], parity["failures"] = [*others, floats], failures
+    write_page(tmp_path / "r.html", report, None)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "✓ they do" in text
+    assert "✗ they do not" not in text
+    assert "✗ beyond the limits" in text
+
+
 def test_the_largest_page_is_below_5_mb() -> None:
     plots_and_tables = 500_000
     assert packing.MOST_PACKED * 4 / 3 + MOST_EMBEDDED + plots_and_tables < 5_000_000

@@ -1,8 +1,10 @@
 """Terminal tables of a parity check."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tmkt.console import note, percent, say, table
+from tmkt.deploy.parity.verdict import verdicts
 
 MOST_CANDIDATES = 4  # causes that are shown for a first divergence
 
@@ -17,8 +19,6 @@ def print_parity(*reports: dict[str, Any]) -> None:
     rows = [
         _engine_row(engine, report["samples"]) for report in reports for engine in report["engines"]
     ]
-    failures = [failure for report in reports for failure in report["failures"]]
-    verdict = "FAILED: " + "; ".join(failures) if failures else "passed"
     columns = [
         "engine",
         "recordings",
@@ -28,7 +28,7 @@ def print_parity(*reports: dict[str, Any]) -> None:
         "spike mismatches",
         "membrane mismatches",
     ]
-    table(f"Parity with the {reports[0]['reference']}: {verdict}", columns, rows)
+    table(f"Parity with the {reports[0]['reference']}: {_verdict(reports)}", columns, rows)
     for engine in engines:
         if engine["first_divergence"]:
             _print_mismatches_by_layer(engine)
@@ -39,6 +39,20 @@ def print_parity(*reports: dict[str, Any]) -> None:
             "Beyond the chip's ranges while running: "
             + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in faults.items())
         )
+
+
+def _verdict(reports: Sequence[dict[str, Any]]) -> str:
+    """Say if the check passed; if not, for the integer engines and the float network apart."""
+    found = verdicts(reports)
+    if not any(verdict.failures for verdict in found):
+        return "passed"
+    parts = []
+    for verdict in found:
+        who = "integer engines" if verdict.exact else "float network"
+        passed = "agree" if verdict.exact else "within rounding"
+        failed = f"FAILED: {'; '.join(verdict.failures)}"
+        parts.append(f"{who} {failed if verdict.failures else passed}")
+    return "; ".join(parts)
 
 
 def _engine_row(engine: dict[str, Any], samples: int) -> list[object]:

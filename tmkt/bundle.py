@@ -15,7 +15,7 @@ from tmkt import __version__
 from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
 from tmkt.events.frames import InputContract
-from tmkt.files import read_text, writing_folder
+from tmkt.files import open_plain, read_text, writing_folder
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
@@ -86,7 +86,7 @@ class Bundle:
 
 def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

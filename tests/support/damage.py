@@ -1,8 +1,29 @@
 """Valid files, damaged: what a disk, a transfer or a stranger makes of them."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
+
+VALUE = re.compile(r"""-?\d[\d.e+-]*|"[^"\n]*"|\[[^][]*\]|true|false|null""")
+WRONG = (  # in place of a value of JSON, TOML or CSV
+    "9" * 400,
+    "-" + "9" * 5000,
+    "1e400",
+    "-1",
+    "0",
+    "1.5",
+    "nan",
+    "true",
+    "null",
+    '"x"',
+    '""',
+    "[]",
+    "{}",
+    "[" * 5000,
+    "[" * 3000 + "]" * 3000,
+    "\x1b[31m",
+)
 
 
 def damaged(content: bytes, count: int, seed: int = 0, where: int | None = None) -> Iterator[bytes]:
@@ -34,3 +55,16 @@ def damaged(content: bytes, count: int, seed: int = 0, where: int | None = None)
         if data.tobytes() != content:
             made += 1
             yield data.tobytes()
+
+
+def wrong_values(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+    """Give versions of a text file with one to three values of another kind or size."""
+    rng = np.random.default_rng(seed)
+    text = content.decode("utf-8")
+    places = [found.span() for found in VALUE.finditer(text)]
+    for _ in range(count if places else 0):
+        changed = text
+        for at in sorted(rng.integers(0, len(places), rng.integers(1, 4)), reverse=True):
+            begin, end = places[at]
+            changed = changed[:begin] + WRONG[rng.integers(0, len(WRONG))] + changed[end:]
+        yield changed.encode()

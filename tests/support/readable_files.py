@@ -22,6 +22,7 @@ from example_files import SENSOR, random_events, write_example
 from example_nir import affine, conv, flatten, graph, lif
 from PIL import Image
 
+from tmkt.deploy.energy.constants import DEVICES
 from tmkt.readers.detect import FORMATS
 from tmkt.recipe import dump_recipe, load_recipe
 from tmkt.train import RECIPES
@@ -40,6 +41,11 @@ class Readable:
     path: Path
     calls: tuple[Call, ...]
     share: int = OFTEN
+
+    @property
+    def text(self) -> bool:
+        """True for a file of text, whose values may be of a wrong kind."""
+        return self.path.suffix in (".toml", ".json", ".jsonl", ".csv")
 
 
 def readable_files(root: Path) -> list[Readable]:
@@ -141,6 +147,10 @@ def _networks(root: Path) -> Iterator[Readable]:
         ),
     )
     yield Readable("nir", path, (("tmkt", "fit", path), ("float", path)), share=OFTEN // 2)
+    device = root / "device.toml"
+    shutil.copy(DEVICES / "loihi2.toml", device)
+    fit = ("tmkt", "fit", path, "--device", device)
+    yield Readable("device", device, (fit,), share=OFTEN // 2)
 
 
 def _settings(root: Path) -> Iterator[Readable]:

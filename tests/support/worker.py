@@ -47,7 +47,7 @@ class Worker:
     """The process, which is started when it is needed and again after a crash or a hang."""
 
     def __init__(self, limit_s: float = 10) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, name: str, *arguments: object) -> Answer:
@@ -63,7 +63,7 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([name, *map(str, arguments)]) + "\n")
         self._process.stdin.flush()
-        line = self._answer(self._limit_s)
+        line = self._answer(self.limit_s)
         if line:
             return Answer(**json.loads(line))
         hung = line is None

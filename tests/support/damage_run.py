@@ -40,10 +40,9 @@ def read_damaged(
                 found.faults.append(f"{case.name}: the valid file is not read: {unread}")
                 continue
             count = max(1, round(files * case.share / shares))
-            wrong = count // 2 if case.text else 0
-            versions = chain(
-                damaged(content, count - wrong, seed), wrong_values(content, wrong, seed)
-            )
+            versions = damaged(content, count - count // 2 if case.text else count, seed)
+            if case.text:
+                versions = chain(versions, wrong_values(content, count // 2, seed))
             for i, data in enumerate(versions):
                 case.path.write_bytes(data)
                 _read(case, worker, f"{case.name} {seed} {i}", keep, found)

@@ -8,8 +8,8 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from tmkt.errors import InputError
 
@@ -27,7 +27,7 @@ def user_cache() -> Path | None:
         return None
 
 
-def open_plain(path: Path) -> IO[bytes]:
+def open_plain(path: Path) -> BufferedReader:
     """Open a file to read.
 
     Raises OSError for anything but a plain file: a pipe would be waited for, a device may not end.

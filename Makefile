@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib check lint types bench bench-json clean
+.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -80,6 +80,10 @@ test-evlib: $(READY) .venv-evlib/.ready
 	@$(PYTHON) -m venv .venv-evlib
 	@.venv-evlib/bin/pip install -q --disable-pip-version-check evlib==0.13.2 numpy==2.4.6 polars==2.1.0 pyarrow==26.0.1
 	@touch $@
+
+# Kills trainings, searches, exports, ... at every file operation, then at random times. About half an hour on two cores.
+test-kills: $(READY)
+	$(BIN)/python tests/kills/run.py --every --kills 300
 
 lint: $(READY)
 	$(BIN)/ruff check .

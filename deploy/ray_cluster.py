@@ -6,6 +6,7 @@ Bundle and recordings must be in the same folders on all machines.
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +34,8 @@ def on_ray(address: str) -> Runner:
         _connect(address)
         try:
             task = ray.remote(run_shard).options(num_cpus=1, max_retries=MOST_LOSSES - 1)
-            waiting = {task.remote(job, share): i for i, share in enumerate(shards)}
+            alone = replace(job, loaded=None)  # every machine reads its own folder
+            waiting = {task.remote(alone, share): i for i, share in enumerate(shards)}
             while waiting:
                 for done in ray.wait(list(waiting))[0]:
                     i = waiting.pop(done)

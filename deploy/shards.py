@@ -3,16 +3,17 @@
 The result of a shard does not depend on who runs it, so the results are the same bytes either way.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from tmkt import __version__
-from tmkt.bundle import MANIFEST, Bundle, load, sha256
+from tmkt.bundle import MANIFEST, Bundle, load
 from tmkt.datasets.reading import load_binned
 from tmkt.datasets.types import Recording
 from tmkt.deploy.engines.registry import open_engine
@@ -34,7 +35,8 @@ class Job:
 
     `threads`: threads of the engine, None for all cores. A worker checks `manifest_sha256` and
     `tmkt` (the version), so that no other bundle and no other program answers on another machine.
-    `contract`: how recordings are binned.
+    `contract`: how recordings are binned. `loaded`: the bundle itself, in the process that has it:
+    it may be replaced on disk.
     """
 
     bundle: Path
@@ -43,6 +45,7 @@ class Job:
     threads: int | None
     contract: InputContract
     tmkt: str = __version__
+    loaded: Bundle | None = field(default=None, compare=False, repr=False)
 
 
 # Yields (index, answers) of every shard once, in any order.
@@ -73,7 +76,8 @@ def run_recordings(
             " classes; choose the data it was made for"
         )
     path = bundle.path.absolute()  # a worker may have another working folder
-    job = Job(path, sha256(path / MANIFEST), engine, threads, bundle.contract)
+    digest = hashlib.sha256(bundle.contents[MANIFEST]).hexdigest()
+    job = Job(path, digest, engine, threads, bundle.contract, loaded=bundle)
     absolute = [replace(r, path=r.path.absolute()) for r in recordings]
     shards = [tuple(absolute[i : i + SHARD_SIZE]) for i in range(0, len(absolute), SHARD_SIZE)]
     parts: dict[int, Answers] = {}
@@ -118,8 +122,8 @@ def _open(job: Job) -> tuple[Bundle, Engine]:
             f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every"
             " machine"
         )
-    bundle = load(job.bundle)
-    if sha256(job.bundle / MANIFEST) != job.manifest_sha256:
+    bundle = job.loaded or load(job.bundle)
+    if hashlib.sha256(bundle.contents[MANIFEST]).hexdigest() != job.manifest_sha256:
         raise InputError(
             f"{job.bundle}: is another bundle for this worker; give every machine the same folder"
         )

@@ -4,7 +4,7 @@ specifies it.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -16,18 +16,21 @@ from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
 from tmkt.events.frames import InputContract
 from tmkt.files import open_plain, read_text, writing_folder
+from tmkt.parts import put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
 FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
+MOST_READINGS = 10  # of a bundle that is replaced again and again
 MANIFEST = "manifest.json"
 PROGRAM = "program.safetensors"
 LAVA = "loihi.net"
 NIR, NIR_INTEGERS = "network.nir", "integers.nir"
 ONNX, ONNX_FLOAT = "network.onnx", "network-float.onnx"
 C_SOURCE, C_HEADER = "network.c", "network.h"
+FILES = (PROGRAM, LAVA, NIR, NIR_INTEGERS, ONNX, ONNX_FLOAT, C_SOURCE, C_HEADER)
 
 
 class _Part(BaseModel):
@@ -66,22 +69,27 @@ class _Manifest(_Part):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle: its folder, its manifest (a plain dictionary), its contract and program."""
+    """A checked bundle: its folder, its manifest (a plain dictionary), its contract and program.
+
+    `contents` holds the bytes of all files as they were checked: whatever happens to the folder
+    later, they are what runs.
+    """
 
     path: Path
     manifest: dict[str, Any]
     contract: InputContract
     program: Program
+    contents: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def classes(self) -> list[str]:
         return list(self.manifest["classes"])
 
-    def file(self, name: str) -> Path:
-        """Give the path of one of the bundle's files; InputError if the export left it out."""
+    def read(self, name: str) -> bytes:
+        """Give the content of one of the bundle's files; InputError if the export left it out."""
         if name not in self.manifest["files"]:
             raise InputError(f"{self.path}: holds no {name}; export again with --target all")
-        return self.path / name
+        return self.contents[name]
 
 
 def sha256(path: Path) -> str:
@@ -131,8 +139,31 @@ def load(path: Path) -> Bundle:
     """Read and check a bundle: format and version, every file's presence, size and hash, the
     program's shapes and ranges, then the contract.
 
-    InputError at the first thing that is not as it should be; nothing has run by then.
+    A bundle that is replaced while it is read is read again; a bundle that a killed export moved
+    away is put back. InputError at the first thing that is not as it should be; nothing has run by
+    then.
     """
+    for _ in range(MOST_READINGS):
+        put_back(path)
+        before = _identity(path)
+        try:
+            return _load(path)
+        except InputError:
+            if _identity(path) == before:
+                raise
+    return _load(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell a folder from the one that replaces it; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _load(path: Path) -> Bundle:
     if not (path / MANIFEST).is_file():
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
         raise InputError(
@@ -140,6 +171,7 @@ def load(path: Path) -> Bundle:
         )
     try:
         text = read_text(path / MANIFEST)
+        contents = {MANIFEST: text.encode()}
         manifest = json.loads(text)
         if manifest["format"] != FORMAT:
             raise InputError(
@@ -155,7 +187,7 @@ def load(path: Path) -> Bundle:
         if PROGRAM not in checked.files:
             raise ValueError(f"lists no {PROGRAM}")
         for name, entry in checked.files.items():
-            _check_file(path / name, name, entry.bytes, entry.sha256)
+            contents[name] = _read_file(path / name, name, entry)
     except ValidationError as error:
         raise InputError(
             f"{path / MANIFEST}: damaged, {explain(error)}; export the network again"
@@ -166,7 +198,7 @@ def load(path: Path) -> Bundle:
             " network again"
         ) from None
     contract = InputContract(**checked.input.model_dump())
-    program = program_file.load(path / PROGRAM)
+    program = program_file.from_bytes(contents[PROGRAM], path / PROGRAM)
     if (
         program.input_shape != contract.shape
         or program.max_count != contract.max_count
@@ -176,7 +208,7 @@ def load(path: Path) -> Bundle:
         raise InputError(
             f"{path}: the manifest's input {found} do not fit the program; export the network again"
         )
-    return Bundle(path, manifest, contract, program)
+    return Bundle(path, manifest, contract, program, contents)
 
 
 def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: int | None) -> Bundle:
@@ -205,15 +237,18 @@ def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: in
     return replace(bundle, contract=contract)
 
 
-def _check_file(path: Path, name: str, size: int, digest: str) -> None:
+def _read_file(path: Path, name: str, entry: _File) -> bytes:
+    """Read a file that the manifest lists; InputError if it has other bytes."""
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise InputError(
             f"{path}: a bundle's file name must not leave its folder; export the network again"
         )
     if not path.is_file():
         raise InputError(f"{path}: missing from the bundle; export the network again")
-    if path.stat().st_size != size or sha256(path) != digest:
+    content = path.read_bytes() if path.stat().st_size == entry.bytes else b""
+    if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
         raise InputError(
             f"{path}: differs from what was exported (size or SHA-256 do not match the manifest);"
             " export the network again"
         )
+    return content

@@ -1,7 +1,6 @@
 """The run: the folder that a training writes."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -29,6 +28,7 @@ TEACHER = "teacher.safetensors"
 TEACHER_CHECKPOINT = "teacher-checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+LOCK = ".lock"  # of the process that trains there
 
 # The most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
 CALIBRATION_RECORDINGS = 100
@@ -149,18 +149,6 @@ def load_run(path: Path) -> Run:
             f"{path / INFO}: damaged ({type(error).__name__}: {str(error)[:100]}); train again"
         ) from None
     return Run(path, recipe, info)
-
-
-def forget_run(path: Path) -> None:
-    """Remove the run at `path`, if there is one; InputError for a folder that is not a run."""
-    if not path.exists():
-        return
-    if not (path / RECIPE).is_file():
-        raise InputError(
-            f"{path}: exists and holds no {RECIPE}, so it is not a run and is not removed; choose"
-            " another --out"
-        )
-    shutil.rmtree(path)
 
 
 def load_run_recipe(path: Path) -> Recipe:

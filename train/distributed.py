@@ -6,7 +6,7 @@ are added in one sum after the backward pass: that is simple, and the order of s
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -63,6 +63,20 @@ def barrier() -> None:
     """Wait until all processes have arrived here."""
     if world_size() > 1:
         dist.barrier()
+
+
+def by_the_first(work: Callable[[], object]) -> None:
+    """Let process 0 do something. Its InputError is raised in all processes."""
+    failed: list[str | None] = [None]
+    if rank() == 0:
+        try:
+            work()
+        except InputError as error:
+            failed = [str(error)]
+    if world_size() > 1:
+        dist.broadcast_object_list(failed, device=local_device())
+    if failed[0] is not None:
+        raise InputError(failed[0])
 
 
 def check_batch_size(batch: int) -> None:

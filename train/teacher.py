@@ -89,6 +89,7 @@ def prepare_teacher(recipe: MethodRecipe, setting: Setting, classes: int) -> Tea
                 f"{kept}: was made with other recordings or images; resume with the same --data and"
                 " --static"
             )
+        (setting.folder / TEACHER_CHECKPOINT).unlink(missing_ok=True)  # of a process killed here
         return Teacher(_network(kept, tensors).to(setting.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from tmkt.train.methods.base import Method, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.qat.training import calibration_source, check_same_data, start_on_integers
-from tmkt.train.run_folder import finish_run, open_run, remove_started
+from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import deterministic, is_out_of_memory, note_interrupts
 from tmkt.train.step import Learner, StepResult, train_step
 
@@ -71,11 +71,14 @@ def train(
 
     Ctrl-C or SIGTERM ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What
     fails before the first checkpoint leaves no run behind. Raises InputError for bad input, for an
-    `out` that is taken and for a disk that cannot be written; Diverged, an InputError, with the
-    step and the layer where NaN or Inf appears; MemoryError where memory runs out.
+    `out` that is taken or where another process trains, and for a disk that cannot be written;
+    Diverged, an InputError, with the step and the layer where NaN or Inf appears; MemoryError where
+    memory runs out.
     """
     device = distributed.local_device()
-    with distributed.process_group(device):
+    with distributed.process_group(device), ExitStack() as held:
+        distributed.by_the_first(lambda: held.enter_context(hold_run(out)))
+        began = not (out / RECIPE).is_file()
         finished = open_run(recipe, out, resume)
         distributed.barrier()
         if finished:
@@ -91,7 +94,7 @@ def train(
                 return training.run(progress or (lambda *_: None), report or (lambda _: None))
         except BaseException as error:
             learned = (CHECKPOINT, TEACHER, TEACHER_CHECKPOINT)
-            if not any((out / name).is_file() for name in learned):
+            if began and not any((out / name).is_file() for name in learned):
                 remove_started(out)  # the place is free for another try
             if is_out_of_memory(error) and not isinstance(error, MemoryError):
                 raise MemoryError from error

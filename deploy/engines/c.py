@@ -70,7 +70,8 @@ class CEngine:
     exact = True
 
     def __init__(self, bundle: Bundle) -> None:
-        self.source, header = bundle.file(bundles.C_SOURCE), bundle.file(bundles.C_HEADER)
+        self.source = bundle.path / bundles.C_SOURCE
+        files = {name: bundle.read(name) for name in (bundles.C_SOURCE, bundles.C_HEADER)}
         self.program = bundle.program
         cc = compiler()
         if cc is None:
@@ -78,8 +79,8 @@ class CEngine:
         try:
             folder = Path(tempfile.mkdtemp(prefix="tmkt-c-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            for path in (self.source, header):
-                shutil.copy(path, folder)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
             sizes = ", ".join(str(layer.neurons) for layer in bundle.program.layers)
             (folder / "main.c").write_text(_DRIVER.replace("SIZES", sizes), encoding="ascii")
             self._binary = folder / "network"

@@ -1,6 +1,8 @@
 """The unquantised network: what the integers are measured against."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -48,8 +50,8 @@ class FloatEngine:
 
 
 def _open_onnx(bundle: Bundle, threads: int | None) -> Run:
-    path = bundle.file(bundles.ONNX_FLOAT)
-    session = open_session(path, threads)
+    path = bundle.path / bundles.ONNX_FLOAT
+    session = open_session(bundle.read(bundles.ONNX_FLOAT), path, threads)
     declared = {node.name: node.shape for node in session.get_outputs()}
     spikes = {}
     for layer in bundle.program.layers:
@@ -84,7 +86,11 @@ def _open_nir(bundle: Bundle) -> Run:
             f"engine 'float': needs {error.name}, which is not installed; run: pip install"
             " 'tmkt[export]'"
         ) from None
-    network = FloatNetwork.load(bundle.file(bundles.NIR))
+    content = bundle.read(bundles.NIR)
+    with TemporaryDirectory(prefix="tmkt-nir-") as folder:  # libhdf5 reads files
+        copy = Path(folder) / bundles.NIR
+        copy.write_bytes(content)
+        network = FloatNetwork.load(copy, bundle.path / bundles.NIR)
 
     def run(frames: NDArray[np.uint8]) -> tuple[NDArray[Any], dict[str, NDArray[np.uint8]]]:
         parts = [

@@ -61,7 +61,8 @@ class LavaEngine:
 
     def __init__(self, bundle: Bundle, progress: Callable[[int], None] | None = None) -> None:
         self.graph = bundles.LAVA not in bundle.manifest["files"] and not fits_netx(bundle.program)
-        self.net = bundle.file(bundles.PROGRAM if self.graph else bundles.LAVA).resolve()
+        name = bundles.PROGRAM if self.graph else bundles.LAVA
+        self.net, self.content = bundle.path / name, bundle.read(name)
         self.program = bundle.program
         self.progress = progress
 
@@ -72,7 +73,6 @@ class LavaEngine:
         """
         samples, steps = frames.shape[:2]
         layers = self.program.layers
-        self._check_net()
         spikes = {
             layer.name: np.zeros((samples, steps, *layer.shape), np.uint8)
             for layer in layers
@@ -108,18 +108,21 @@ class LavaEngine:
             spikes[layers[-1].name].reshape(samples, steps, -1).sum(1, dtype=np.int64), spikes
         )
 
-    def _check_net(self) -> None:
-        """Check the netx file, which may be damaged: Lava itself checks nothing."""
+    def _write_net(self, folder: Path) -> Path:
+        """Write the file for Lava, and check netx files: Lava itself checks nothing."""
+        net = folder / self.net.name
+        net.write_bytes(self.content)
         if self.graph:
-            return
+            return net
         try:
-            check_hdf5(self.net, MAX_NET_BYTES)
+            check_hdf5(net, MAX_NET_BYTES)
         except (OSError, ValueError) as error:
             what = one_line(error, 150)
             raise InputError(
                 f"{self.net}: Lava cannot run it ({type(error).__name__}: {what}); export the"
                 " network again"
             ) from None
+        return net
 
     def _run_job(self, folder: Path, frames: NDArray[np.uint8], done: int) -> None:
         late = {
@@ -129,7 +132,7 @@ class LavaEngine:
             if layer.steps_back(synapse)
         }
         job = {
-            "net": str(self.net),
+            "net": str(self._write_net(folder)),
             "samples": frames.shape[0],
             "steps": frames.shape[1],
             "input_shape": self.program.input_shape,

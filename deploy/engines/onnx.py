@@ -21,9 +21,9 @@ class OnnxEngine(OnnxGraph):
     exact = True
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        path, program = bundle.file(bundles.ONNX), bundle.program
+        path, program = bundle.path / bundles.ONNX, bundle.program
         spikes = {layer.name: layer.shape for layer in program.layers if layer.fires}
-        session = open_session(path, threads)
+        session = open_session(bundle.read(bundles.ONNX), path, threads)
         super().__init__(path, session, _states(program), spikes, program.classes)
         self._program = program
 

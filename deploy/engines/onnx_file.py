@@ -63,9 +63,11 @@ class _Part(NamedTuple):
     in_body: bool
 
 
-def read_onnx(path: Path) -> bytes:
-    """Read an ONNX file. Raises InputError if it holds anything that our own graphs do not hold."""
-    content = path.read_bytes()
+def check_onnx(content: bytes, path: Path) -> None:
+    """Check an ONNX file that was read from `path`.
+
+    Raises InputError if it holds anything that our own graphs do not hold.
+    """
     try:
         _check(content)
     except _DamagedError as error:
@@ -76,7 +78,6 @@ def read_onnx(path: Path) -> bytes:
         raise InputError(
             f"{path}: found {error}, expected only what tmkt writes; export the network again"
         ) from None
-    return content
 
 
 def _check(content: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.engines.onnx_file import read_onnx
+from tmkt.deploy.engines.onnx_file import check_onnx
 from tmkt.errors import InputError, one_line
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
@@ -20,14 +20,14 @@ class State(NamedTuple):
     shape: tuple[int, ...]
 
 
-def open_session(path: Path, threads: int | None = None) -> Any:
-    """Open an ONNX file with that many threads, all cores unless told.
+def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
+    """Open an ONNX file that was read from `path`, with that many threads, all cores unless told.
 
     Raises InputError if it holds what our own graphs do not, or ONNX Runtime cannot load it.
     """
     import onnxruntime
 
-    content = read_onnx(path)
+    check_onnx(content, path)
     options = onnxruntime.SessionOptions()
     # Its errors are raised and said in one line; it would print them, too.
     options.log_severity_level = 4

@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ folder, engine, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 opened, frames = bundle.load(folder / 'bundle'), np.load(folder / 'frames.npy')
 refused = 0
 for path in sorted((folder / 'damaged').iterdir()):
-    (opened.path / name).write_bytes(path.read_bytes())
+    opened.contents[name] = path.read_bytes()
     try:
         with np.errstate(all='ignore'):
             open_engine(engine, opened, threads=1).run(frames)
@@ -136,9 +138,8 @@ def test_lava_ends_on_a_damaged_netx_file(bundle: Bundle) -> None:
     write_lava(bundle.program, bundle.path / bundles.LAVA)
     sound = (bundle.path / bundles.LAVA).read_bytes()
     manifest = {**bundle.manifest, "files": {**bundle.manifest["files"], bundles.LAVA: {}}}
-    engine = LavaEngine(Bundle(bundle.path, manifest, bundle.contract, bundle.program))
     refusals = []
     for content in damaged(sound, 6, seed=3):
-        (bundle.path / bundles.LAVA).write_bytes(content)
-        refusals.append(refusal(lambda: engine.run(example_frames(1))))
+        engine = LavaEngine(replace(bundle, manifest=manifest, contents={bundles.LAVA: content}))
+        refusals.append(refusal(partial(engine.run, example_frames(1))))
     assert_lines(refusals, 1)

@@ -195,8 +195,7 @@ class TestRealLava:
 
     def test_file_that_is_no_netx_file_is_refused_in_one_line(self, tmp_path: Path) -> None:
         bundle = make_bundle(tmp_path / "bundle", make_program())
-        net = bundle.path / bundles.LAVA
-        net.write_bytes(net.read_bytes()[:200])
+        bundle.contents[bundles.LAVA] = bundle.contents[bundles.LAVA][:200]
         with pytest.raises(
             InputError,
             match=r"loihi\.net: Lava cannot run it \(OSError: .*\); export the network again",
@@ -217,6 +216,7 @@ class TestRealLava:
             ),
             bundle.path / bundles.LAVA,
         )
+        bundle.contents[bundles.LAVA] = (bundle.path / bundles.LAVA).read_bytes()
         with pytest.raises(
             InputError,
             match=(

@@ -16,7 +16,7 @@ from random_programs import programs
 
 from tmkt import bundle as bundles
 from tmkt.deploy.engines import onnx_file
-from tmkt.deploy.engines.onnx_file import read_onnx
+from tmkt.deploy.engines.onnx_file import check_onnx
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx import write_onnx
@@ -29,7 +29,7 @@ SECRET = np.array([11, 22, 33, 44], np.int32)
 @pytest.mark.parametrize(("engine", "name"), ENGINES)
 def test_the_exported_files_are_let_through(tmp_path: Path, engine: str, name: str) -> None:
     bundle = write_example(tmp_path / "b", example_parts(), files=[name])
-    assert read_onnx(bundle.path / name) == (bundle.path / name).read_bytes()
+    check_onnx(bundle.read(name), bundle.path / name)
     open_engine(engine, bundle).run(example_frames(1))
 
 
@@ -39,7 +39,7 @@ def test_the_exported_files_are_let_through(tmp_path: Path, engine: str, name: s
 @given(program=programs(temporal=True))
 def test_every_program_has_a_file_that_is_let_through(tmp_path: Path, program: Program) -> None:
     write_onnx(program, tmp_path / "network.onnx")
-    read_onnx(tmp_path / "network.onnx")
+    check_onnx((tmp_path / "network.onnx").read_bytes(), tmp_path / "network.onnx")
 
 
 def outside(name: str = "t") -> Any:
@@ -205,7 +205,7 @@ def varint(value: int) -> bytes:
 def test_what_is_no_message_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "n.onnx").write_bytes(content)
     with pytest.raises(InputError, match=f"cannot load it .no ONNX file: {found}"):
-        read_onnx(tmp_path / "n.onnx")
+        check_onnx((tmp_path / "n.onnx").read_bytes(), tmp_path / "n.onnx")
 
 
 def test_a_graph_that_is_a_number_and_a_file_of_too_many_fields_are_refused(
@@ -213,8 +213,8 @@ def test_a_graph_that_is_a_number_and_a_file_of_too_many_fields_are_refused(
 ) -> None:
     (tmp_path / "n.onnx").write_bytes(b"\x38\x01")
     with pytest.raises(InputError, match="found wire type 0 in field 7 of a model"):
-        read_onnx(tmp_path / "n.onnx")
+        check_onnx((tmp_path / "n.onnx").read_bytes(), tmp_path / "n.onnx")
     monkeypatch.setattr(onnx_file, "MAX_FIELDS", 10)
     (tmp_path / "n.onnx").write_bytes(b"\x08\x01" * 11)
     with pytest.raises(InputError, match="found more than 10 fields"):
-        read_onnx(tmp_path / "n.onnx")
+        check_onnx((tmp_path / "n.onnx").read_bytes(), tmp_path / "n.onnx")

@@ -50,10 +50,10 @@ def write(program: Program, folder: Path) -> tuple[Path, Path]:
 
 
 def run_c(program: Program, frames: Any, folder: Path) -> EngineOutput:
-    write(program, folder)
+    contents = {path.name: path.read_bytes() for path in write(program, folder)}
     files: dict[str, Any] = {bundles.C_SOURCE: {}, bundles.C_HEADER: {}}
     contract = InputContract(program.input_shape[1:], frames.shape[1], 1000, program.max_count)
-    return CEngine(Bundle(folder, {"files": files}, contract, program)).run(frames)
+    return CEngine(Bundle(folder, {"files": files}, contract, program, contents)).run(frames)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

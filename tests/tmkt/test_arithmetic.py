@@ -200,8 +200,9 @@ def test_the_exported_c_computes_the_contract(
     write_c(program, tmp_path / bundles.C_SOURCE)
     write_c_header(program, tmp_path / bundles.C_HEADER)
     files = {bundles.C_SOURCE: "", bundles.C_HEADER: ""}
+    contents = {name: (tmp_path / name).read_bytes() for name in files}
     contract = InputContract((1, frames.shape[-1]), STEPS, 1000, 255)
-    found = CEngine(Bundle(tmp_path, {"files": files}, contract, program)).run(frames)
+    found = CEngine(Bundle(tmp_path, {"files": files}, contract, program, contents)).run(frames)
     spikes, membranes = by_arithmetic(program, frames)
     if layer.fires:
         np.testing.assert_array_equal(found.spikes["n"][0], spikes)

@@ -1,6 +1,10 @@
 """A bundle is whole or it is refused."""
 
+import hashlib
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +73,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert bundle.contract == CONTRACT
     assert bundle.classes == ["a", "b"]
     assert bundle.manifest["origin"]["dataset"] == "nmnist"
-    assert bundle.file(bundles.NIR).read_bytes() == b"content of network.nir"
+    assert bundle.read(bundles.NIR) == b"content of network.nir"
     np.testing.assert_array_equal(
         bundle.program.layers[0].synapses[0].weight, example_program().layers[0].synapses[0].weight
     )
@@ -244,7 +248,7 @@ def test_no_bundle_says_how_to_make_one(tmp_path: Path, make: Callable[[Path], o
 
 def test_a_file_that_was_left_out_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no loihi\.net"):
-        write(tmp_path / "b").file(bundles.LAVA)
+        write(tmp_path / "b").read(bundles.LAVA)
 
 
 def test_a_writer_that_fails_leaves_no_bundle_and_keeps_the_old_one(tmp_path: Path) -> None:
@@ -268,3 +272,50 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not replaced"):
         write(tmp_path / "b")
     assert (tmp_path / "b" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_bundle_is_what_was_read_whatever_happens_to_its_folder(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "b")
+    shutil.rmtree(tmp_path / "b")
+    assert bundle.read(bundles.NIR) == b"content of network.nir"
+    assert hashlib.sha256(bundle.contents[bundles.MANIFEST]).hexdigest()
+
+
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """Replace it by two others in turn, as quick as can be, while this process reads it."""
+    for name in ("a", "b", "c"):
+        folder = write(tmp_path / name).path
+        (folder / bundles.NIR).write_bytes(name.encode() * 1000)
+        rehash(folder, bundles.NIR)
+    code = """
+import sys
+from pathlib import Path
+a, b, c, seconds = *map(Path, sys.argv[1:4]), 3
+import time
+from tmkt.files import writing_folder
+contents = [{p.name: p.read_bytes() for p in folder.iterdir()} for folder in (b, c)]
+end, turn = time.monotonic() + seconds, 0
+print("here", flush=True)
+while time.monotonic() < end:
+    with writing_folder(a, "manifest.json") as folder:
+        for name, content in contents[turn % 2].items():
+            (folder / name).write_bytes(content)
+    turn += 1
+"""
+    command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in "abc")]
+    found = set()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        while process.poll() is None:
+            found.add(bundles.load(tmp_path / "a").read(bundles.NIR)[:1])
+    assert process.returncode == 0
+    assert found >= {b"b", b"c"}
+
+
+def test_a_bundle_that_a_killed_export_moved_away_is_put_back(tmp_path: Path) -> None:
+    folder = write(tmp_path / "b").path
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    folder.rename(tmp_path / f".b.{dead.pid}.old")
+    assert bundles.load(folder).read(bundles.NIR) == b"content of network.nir"

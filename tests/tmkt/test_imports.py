@@ -25,11 +25,12 @@ MODULES = {
 }
 
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
-GROUND = {"errors", "console", "files", "toml", "kernels", "hdf5"}
+GROUND = {"errors", "console", "parts", "files", "toml", "kernels", "hdf5"}
 MAY_IMPORT = {
     "errors": set(),
     "console": {"errors"},
-    "files": {"errors"},
+    "parts": {"console", "errors"},
+    "files": {"errors", "parts"},
     "toml": {"errors", "files"},
     "kernels": {"console", "files"},
     "hdf5": {"errors"},

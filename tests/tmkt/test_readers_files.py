@@ -1,5 +1,7 @@
 """Whole recordings: real ones, conversions through every format, and pieces of any size."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +193,38 @@ def test_large_ecf_chunks_are_read_in_bounded_pieces(tmp_path: Path) -> None:
     events = random_events(5000)
     write_ecf(tmp_path / "a.h5", events, chunk=5000)
     assert max(len(chunk) for chunk in open_events(tmp_path / "a.h5", chunk=100)) <= 101
+
+
+# In a process of its own: it would end by a segmentation fault.
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from tmkt.errors import InputError
+from tmkt.events.types import Events
+from tmkt.readers.writers import write_events
+out, rng, n = Path(sys.argv[1]), np.random.default_rng(0), 200_000
+def chunks():
+    for begin in range(0, n, 50_000):
+        t = begin + np.arange(50_000)
+        x, y = rng.integers(0, 34, (2, t.size)).astype(np.uint16)
+        yield Events(t, x, y, (x % 2).astype(np.uint8), (34, 34))
+for most in (0, 1, 600, 3000, 10_000, 100_000, 200_000, 300_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, -1))
+    try:
+        write_events(chunks(), out, "hdf5", (34, 34))
+    except InputError as error:
+        assert "cannot be written (File too large)" in str(error), error
+    else:
+        assert out.stat().st_size <= most
+    print(out.exists(), *out.parent.iterdir())
+"""
+
+
+def test_an_hdf5_recording_that_does_not_fit_on_the_disk_is_one_line(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "a.h5")], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr[-500:]
+    assert process.stdout.splitlines() == ["False"] * 8
+    assert process.stderr == ""

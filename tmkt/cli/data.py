@@ -11,6 +11,7 @@ import typer
 from tmkt import console
 from tmkt.cli import datasets
 from tmkt.cli.options import JsonOption, need_choice
+from tmkt.cli.places import ForceOption, need_recording_place
 from tmkt.cli.tables.datasets import print_recording
 from tmkt.errors import InputError
 
@@ -129,6 +130,7 @@ def data_convert(
     layout: LayoutOption = None,
     disorder: DisorderOption = "drop",
     repair: RepairOption = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording in another format: the same events without impossible ones, which are
@@ -137,6 +139,7 @@ def data_convert(
     from tmkt.readers.writers import format_to_write, write_events
 
     target = format_to_write(out, to)
+    need_recording_place(out, force)
     with closing(
         _open(
             file,
@@ -180,10 +183,13 @@ def data_simulate(
         int, typer.Option("--per-class", min=1, max=170, help="Recordings per digit.")
     ] = 50,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Record scikit-learn's handwritten digits with the event-camera simulation."""
-    from tmkt.datasets.digits import simulate_digits
+    from tmkt.datasets.digits import check_replaced, simulate_digits
 
+    if not force:
+        check_replaced(out, per_class, seed)
     with console.progress("simulate") as update:
         simulate_digits(out, per_class, seed, lambda done: update(done, 10 * per_class, None))
     console.note(f"Next: tmkt train digits --data {quote(str(out))}")

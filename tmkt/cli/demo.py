@@ -36,22 +36,24 @@ def demo(
     download, under 3 minutes.
     """
     from tmkt.bundle import LAVA, NIR, ONNX
-    from tmkt.datasets.digits import DEMO_PER_CLASS, simulate_digits
+    from tmkt.datasets.digits import DEMO_PER_CLASS, check_replaced, simulate_digits
     from tmkt.deploy.engines.lava import INSTALL_HINT, installed
     from tmkt.deploy.report.gather import Wanted
     from tmkt.recipe import load_recipe
-    from tmkt.runs import forget_run
     from tmkt.train import RECIPES
+    from tmkt.train.run_folder import forget_run
 
     data, run_path, bundle_path = out / "data", out / "run", out / "bundle"
     console.note("1/6 Event recordings of handwritten digits, by the event-camera simulation")
+    check_replaced(data, DEMO_PER_CLASS, 0)
     with console.progress("simulate") as update:
         simulate_digits(
             data, DEMO_PER_CLASS, 0, lambda done: update(done, 10 * DEMO_PER_CLASS, None)
         )
     console.note("2/6 Training with TMKT: a few recordings per class, and images of other digits")
-    forget_run(run_path)
-    run = run_training(load_recipe("digits", RECIPES), data, None, run_path, resume=False)
+    recipe = load_recipe("digits", RECIPES)
+    forget_run(run_path, recipe)
+    run = run_training(recipe, data, None, run_path, resume=False)
     console.note("3/6 Export: 8-bit integers, and files for Lava, NIR and ONNX")
     opened = run_export(run.path, bundle_path, "all", 8)
     samples = read_samples(

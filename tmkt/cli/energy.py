@@ -15,7 +15,8 @@ from tmkt.cli.options import (
     MaxCountOption,
     SplitOption,
 )
-from tmkt.cli.steps import compare_energy, need_place, open_bundle, read_recordings, run_energy
+from tmkt.cli.places import need_place
+from tmkt.cli.steps import compare_energy, open_bundle, read_recordings, run_energy
 from tmkt.cli.tables.energy import print_energy, print_energy_comparison
 from tmkt.errors import InputError
 

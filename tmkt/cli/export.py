@@ -9,6 +9,7 @@ import typer
 from tmkt import console
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
+from tmkt.cli.places import ForceOption
 from tmkt.cli.steps import run_export, run_qat
 from tmkt.cli.tables.export import print_export
 from tmkt.deploy.report import quantisation
@@ -95,6 +96,7 @@ def export(
         bool,
         typer.Option("--allow-silent", help="Export a network that is dead from its first layer."),
     ] = False,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Quantise a network: write a bundle, the integer program and files for other programs."""
@@ -117,7 +119,13 @@ def export(
         if finetune:
             raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
         bundle, reading, cut = run_nir_export(
-            network, path, target, None if bits == "none" else bits or "8", options, allow_silent
+            network,
+            path,
+            target,
+            None if bits == "none" else bits or "8",
+            options,
+            allow_silent=allow_silent,
+            force=force,
         )
     else:
         if options.given or bits == "none":
@@ -139,7 +147,7 @@ def export(
                 True,
             )  # goes on where it was cut off
             network, bits = trained, None
-        bundle = run_export(network, path, target, bits, allow_silent)
+        bundle = run_export(network, path, target, bits, allow_silent=allow_silent, force=force)
     quantised = bundle.manifest["quantisation"]
     warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmkt import console
+from tmkt.cli.places import need_bundle_place
 from tmkt.cli.steps import names, need_data
 from tmkt.errors import InputError
 
@@ -55,7 +56,9 @@ def run_nir_export(
     target: str,
     bits: str | None,
     options: NirOptions,
+    *,
     allow_silent: bool,
+    force: bool = False,
 ) -> NirExport:
     """Export a .nir file; how it was read is also printed."""
     from tmkt.events.coverage import describe_cut
@@ -89,6 +92,7 @@ def run_nir_export(
         network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1
     )
     name = options.dataset or "folders"
+    need_bundle_place(out, name, of_run=False, force=force)
     if bits is not None and options.data is None:
         raise InputError(
             f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add"

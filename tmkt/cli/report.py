@@ -10,7 +10,8 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, SplitOption
-from tmkt.cli.steps import choose_recordings, names, need_data, need_place, open_bundle, run_export
+from tmkt.cli.places import ForceOption, need_page_place
+from tmkt.cli.steps import choose_recordings, names, need_data, open_bundle, run_export
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write all that is known of a run or a bundle as one page to look at: no server, no network.
@@ -82,7 +84,7 @@ def report(
     from tmkt.deploy.energy.report import check_device
     from tmkt.deploy.report.gather import Wanted
 
-    need_place(out)
+    need_page_place(out, force)
     wanted = Wanted(names(engines), tuple(dict.fromkeys(device or DEVICES)))
     for name in wanted.devices:
         check_device(name)

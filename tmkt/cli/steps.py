@@ -7,7 +7,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tmkt import console
+from tmkt.cli.places import need_bundle_place, need_place
 from tmkt.errors import InputError
+from tmkt.parts import put_back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,7 @@ def need_data(data: Path | None, command: str) -> Path:
             f"{command}: no --data given, expected the folder of the event recordings; add"
             " --data DIR"
         )
+    put_back(data)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder, expected the event recordings; check --data")
     return data
@@ -114,12 +117,19 @@ def run_qat(
 
 
 def run_export(
-    run: Path, out: Path, target: str, bits: int | str | None, allow_silent: bool = False
+    run: Path,
+    out: Path,
+    target: str,
+    bits: int | str | None,
+    *,
+    allow_silent: bool = False,
+    force: bool = False,
 ) -> "Bundle":
     """Export a finished run to a bundle."""
     from tmkt.runs import load_run
 
     opened = load_run(run)
+    need_bundle_place(out, opened.recipe.data.name, of_run=True, force=force)
     try:
         from tmkt.export.export import export_run
     except ModuleNotFoundError as error:
@@ -209,22 +219,6 @@ def run_evaluation(
         "elapsed_s": elapsed,
         **evaluation_warnings(bundle, answers),
     }
-
-
-def need_place(path: Path) -> None:
-    """Raise InputError before the work if a file cannot be written to `path`."""
-    from tempfile import TemporaryFile
-
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected the name of a file to write; add one")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another"
-            " place"
-        ) from None
 
 
 def run_parity(

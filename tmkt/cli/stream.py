@@ -9,7 +9,8 @@ import typer
 
 from tmkt import console
 from tmkt.cli.option_groups import with_option_groups
-from tmkt.cli.steps import need_place, open_bundle
+from tmkt.cli.places import need_place
+from tmkt.cli.steps import open_bundle
 from tmkt.cli.stream_options import (
     EngineOptions,
     InputOptions,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,56 @@ def simulate_digits(
     of this kind. Raises InputError for more digits than there are.
     """
     images = load_images()
+    names = _names(images, per_class, seed)
+    camera = Camera()
+    with writing_folder(folder, MARKER) as part:
+        made = json.dumps(_settings(per_class, seed), indent=1)
+        (part / MARKER).write_text(made + "\n", encoding="utf-8")
+        for done, (name, index) in enumerate(names.items(), 1):
+            events = record(images.images[index], (seed, index), camera)
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_bin(events, path).tobytes())
+            if progress:
+                progress(done)
+
+
+def check_replaced(folder: Path, per_class: int, seed: int) -> None:
+    """Raise InputError if a simulation of these settings would replace anything that it does not
+    make again.
+    """
+    if not (folder / MARKER).is_file():
+        return  # a folder of another kind is never replaced
+    try:
+        before = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        before = None
+    names = {MARKER, *_names(load_images(), per_class, seed)}
+    there = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
+    extra = next((p for p in there if p.relative_to(folder).as_posix() not in names), None)
+    if before != json.loads(json.dumps(_settings(per_class, seed))):
+        found = f"recordings that were made with other settings ({MARKER})"
+    elif extra is not None:
+        found = f"{extra.relative_to(folder).as_posix()!r}, which the simulation does not make"
+    else:
+        return
+    raise InputError(
+        f"{folder}: holds {found}; choose another folder, or replace all of it with: tmkt data"
+        " simulate --force"
+    )
+
+
+def _settings(per_class: int, seed: int) -> dict[str, Any]:
+    return {
+        "images": "scikit-learn digits",
+        "per_class": per_class,
+        "seed": seed,
+        "camera": asdict(Camera()),
+    }
+
+
+def _names(images: StaticImages, per_class: int, seed: int) -> dict[str, int]:
+    """Draw the digits: their indices by the names of their files."""
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for digit in range(10):
@@ -73,22 +124,7 @@ def simulate_digits(
                 f" {digit}; ask for 1..{len(of_class)}"
             )
         chosen += sorted(rng.choice(of_class, per_class, replace=False).tolist())
-    camera = Camera()
-    with writing_folder(folder, MARKER) as part:
-        made = {
-            "images": "scikit-learn digits",
-            "per_class": per_class,
-            "seed": seed,
-            "camera": asdict(camera),
-        }
-        (part / MARKER).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-        for done, index in enumerate(chosen, 1):
-            events = record(images.images[index], (seed, index), camera)
-            path = part / "Train" / str(images.labels[index]) / f"{index + 1:05d}.bin"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode_bin(events, path).tobytes())
-            if progress:
-                progress(done)
+    return {f"Train/{images.labels[index]}/{index + 1:05d}.bin": index for index in chosen}
 
 
 def find_recordings(root: Path) -> list[Recording]:

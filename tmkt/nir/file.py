@@ -27,16 +27,17 @@ def import_nir() -> Any:
     return nir
 
 
-def read_nir(path: Path) -> "nir.NIRGraph":
+def read_nir(path: Path, named: Path | None = None) -> "nir.NIRGraph":
     """Read a .nir file. InputError if it is missing, not NIR, of a newer version than the nir
-    package, or larger than MAX_FILE_BYTES.
+    package, or larger than MAX_FILE_BYTES; it names `named`, if the file is a copy of that.
     """
     nir = import_nir()
     import h5py
 
+    named = named or path
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a .nir file; check its name")
-    bad = f"{path}: not a readable NIR file"
+        raise InputError(f"{named}: no such file, expected a .nir file; check its name")
+    bad = f"{named}: not a readable NIR file"
     try:
         unpacked = EQUAL_BYTES + BYTES_A_BYTE * path.stat().st_size
         check_hdf5(path, min(MAX_FILE_BYTES, unpacked))
@@ -44,7 +45,7 @@ def read_nir(path: Path) -> "nir.NIRGraph":
             version = file["version"][()].decode("utf8") if "version" in file else "1"
             if _numbers(version) > _numbers(nir.version):
                 raise InputError(
-                    f"{path}: written by nir {version}, expected at most {nir.version}, which is"
+                    f"{named}: written by nir {version}, expected at most {nir.version}, which is"
                     " installed; pip install --upgrade nir"
                 )
         # nir's own check is wrong for grouped convolutions and for kernels that are not square

@@ -69,11 +69,12 @@ class FloatNetwork:
         self.layers = spiking(self.graph.nodes)
 
     @classmethod
-    def load(cls, path: Path) -> "FloatNetwork":
-        """Read a .nir file. InputError where nir is not installed, or for a graph that cannot be
-        run.
+    def load(cls, path: Path, named: Path | None = None) -> "FloatNetwork":
+        """Read a .nir file; `named`: the file that it is a copy of, for messages.
+
+        InputError where nir is not installed, or for a graph that cannot be run.
         """
-        return cls(read_nir(path))
+        return cls(read_nir(path, named))
 
     def run(self, frames: NDArray[np.uint8]) -> FloatOutput:
         """Run frames uint8 [N, T, C, H, W]; every sample starts from zero states."""

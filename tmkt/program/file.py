@@ -44,18 +44,27 @@ def save(program: Program, path: Path) -> None:
 
 def load(path: Path) -> Program:
     """Read and check a program. Raises InputError for a missing, damaged or newer file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            graph = json.loads((file.metadata() or {})["program"])
-            _check_version(graph["version"], path)
-            layers = tuple(_layer(file, entry) for entry in graph["layers"])
-            return Program(
-                tuple(graph["input_shape"]), graph["max_count"], layers, graph["readout"]
-            )
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; export the network again") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return from_bytes(content, path)
+
+
+def from_bytes(content: bytes, path: Path) -> Program:
+    """Check a program whose file was read. InputError, which names `path`, if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as tensors_of
+
+    try:
+        tensors = tensors_of(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        graph = json.loads(header["__metadata__"]["program"])
+        _check_version(graph["version"], path)
+        layers = tuple(_layer(tensors, entry) for entry in graph["layers"])
+        return Program(tuple(graph["input_shape"]), graph["max_count"], layers, graph["readout"])
     except (
         SafetensorError,
         OSError,
@@ -65,10 +74,14 @@ def load(path: Path) -> Program:
         AttributeError,
         RecursionError,
     ) as error:
-        raise InputError(
-            f"{path}: not a readable program ({type(error).__name__}: {str(error)[:100]}); export"
-            " the network again"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: not a readable program ({type(error).__name__}: {str(error)[:100]}); export the"
+        " network again"
+    )
 
 
 def _check_version(version: Any, path: Path) -> None:
@@ -80,15 +93,15 @@ def _check_version(version: Any, path: Path) -> None:
         raise ValueError(f"version {version}")
 
 
-def _layer(file: Any, entry: dict[str, Any]) -> Layer:
+def _layer(tensors: dict[str, NDArray[Any]], entry: dict[str, Any]) -> Layer:
     settings = dict(entry)
     synapses = []
     for i, s in enumerate(settings.pop("synapses")):
         at = f"{entry['name']}/{i}"
-        delays = file.get_tensor(f"{at}/delays") if s.pop("delays", False) else None
-        weight = file.get_tensor(f"{at}/weight")
+        delays = tensors[f"{at}/delays"] if s.pop("delays", False) else None
+        weight = tensors[f"{at}/weight"]
         synapses.append(Synapse(**_tuples(s), weight=weight, delays=delays))
-    bias = file.get_tensor(f"{entry['name']}/bias")
+    bias = tensors[f"{entry['name']}/bias"]
     return Layer(**_tuples(settings), synapses=tuple(synapses), bias=bias)
 
 

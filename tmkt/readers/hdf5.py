@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from numpy.typing import NDArray
-
 from tmkt.errors import InputError, one_line
-from tmkt.events.types import Events
 from tmkt.hdf5 import check_heaps
 from tmkt.readers.columns import LARGEST_ITEM, check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
-from tmkt.readers.files import Input, Opened, Writer, report_damage
+from tmkt.readers.files import Input, Opened, report_damage
 from tmkt.readers.source import Raw
 
 ECF = 0x8ECF  # the filter's number
@@ -63,7 +60,7 @@ def open_hdf5(source: Input) -> Opened:
 
     Raises InputError if there is none, and if h5py or a filter of the file is missing.
     """
-    h5py = _h5py(source.name)
+    h5py = import_h5py(source.name)
     try:
         file = h5py.File(source.file, "r")
         columns = _find(h5py, file, source.name)
@@ -125,7 +122,7 @@ def _offset_us(file: Any, name: str) -> int:
     return int(offset[()].item())
 
 
-def _h5py(name: str) -> Any:
+def import_h5py(name: str) -> Any:
     try:
         import h5py
     except ImportError:
@@ -241,47 +238,3 @@ def _read_ecf(source: Input, table: Any, total: int) -> Iterator[Raw]:
             source.counters.bad_records += most
             continue
         yield raw.first(most)  # the last chunk is padded
-
-
-class Hdf5Writer(Writer):
-    """Writer of DSEC's columns, compressed with gzip.
-
-    t has 64 bits; the sensor is stored as attributes of the root.
-    """
-
-    CHUNK = 65536
-
-    def __init__(self, file: IO[bytes], name: str, sensor: tuple[int, int]) -> None:
-        super().__init__(file, name, sensor)
-        self._hdf5 = _h5py(name).File(file, "w", libver="earliest", track_order=False)
-        self._hdf5.attrs["height"], self._hdf5.attrs["width"] = sensor
-        self._columns = {
-            key: self._hdf5.create_dataset(
-                f"events/{key}",
-                (0,),
-                dtype,
-                maxshape=(None,),
-                chunks=(self.CHUNK,),
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-                track_times=False,
-            )
-            for key, dtype in (("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1"))
-        }
-
-    def write(self, events: Events) -> None:
-        """Append a chunk."""
-        columns: tuple[NDArray[Any], ...] = (events.t, events.x, events.y, events.p)
-        for column, values in zip(self._columns.values(), columns, strict=True):
-            start = column.shape[0]
-            column.resize(start + len(values), axis=0)
-            column[start:] = values
-
-    def finish(self) -> None:
-        """Write everything that HDF5 still holds back."""
-        self._hdf5.close()
-
-    def close(self) -> None:
-        """Close the file for HDF5 unless it is closed."""
-        self._hdf5.close()

@@ -14,7 +14,7 @@ from tmkt.readers.event_stream import EventStreamWriter
 from tmkt.readers.evt2 import Evt2Writer
 from tmkt.readers.evt3 import Evt3Writer
 from tmkt.readers.files import Writer
-from tmkt.readers.hdf5 import Hdf5Writer
+from tmkt.readers.hdf5_writer import Hdf5Writer
 from tmkt.readers.numpy_files import NpzWriter
 
 WRITERS: dict[str, type[Writer]] = {

@@ -1,6 +1,5 @@
 """Quantisation-aware training: continue a finished run with integers in the forward pass."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tmkt.bundle import sha256
 from tmkt.datasets.decoded import Rows
 from tmkt.datasets.splits import from_ranges, to_ranges
 from tmkt.errors import InputError
+from tmkt.files import copy
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, with_settings
 from tmkt.runs import CHECKPOINT, MODEL, TEACHER, Run
@@ -80,7 +80,7 @@ class IntegerTraining(Method):
         if self.method is None:
             return
         if (self.start.path / TEACHER).is_file() and not (setting.folder / TEACHER).is_file():
-            shutil.copyfile(self.start.path / TEACHER, setting.folder / TEACHER)
+            copy(self.start.path / TEACHER, setting.folder / TEACHER)
         self.method.prepare(setting)
 
     def losses(

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tmkt.errors import InputError
+from tmkt.train.lock import Locked, locked
 
 JOURNAL, WORKERS, CLAIM, TRIALS = "journal.log", "workers", "claim.lock", "trials"
 INDEX, WORKER = "index", "worker"  # of a trial: its place in the search and its process
-POLL_S = 0.05
 
 
 class Storage:
@@ -74,7 +73,7 @@ class Storage:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Hold the right to take a trial; wait for the other processes' claims to end."""
-        with _lock(self.folder / CLAIM):
+        with locked(self.folder / CLAIM):
             yield
 
     @contextmanager
@@ -84,7 +83,7 @@ class Storage:
         place.parent.mkdir(exist_ok=True)
         with ExitStack() as held:
             with self.claimed():  # nobody looks at the file before it is locked
-                held.enter_context(_lock(place))
+                held.enter_context(locked(place))
             try:
                 yield
             finally:
@@ -165,31 +164,9 @@ def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with _lock(path, wait=False):
+        with locked(path, wait=False):
             pass
-    except Timeout:
+    except Locked:
         return True
     path.unlink(missing_ok=True)
     return False
-
-
-@contextmanager
-def _lock(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a file. Without `wait`, raise Timeout if another process has it.
-
-    The system releases it when the process ends, however it ends.
-    """
-    lock = FileLock(path, fallback_to_soft=False, poll_interval=POLL_S)
-    try:
-        lock.acquire(blocking=wait)
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, Timeout):
-            raise
-        raise InputError(
-            f"{path.parent}: its file system has no locks ({error}), expected one that has; choose"
-            " another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

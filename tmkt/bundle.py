@@ -4,6 +4,7 @@ specifies it.
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -16,14 +17,14 @@ from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
 from tmkt.events.frames import InputContract
 from tmkt.files import open_plain, read_text, writing_folder
-from tmkt.parts import put_back
+from tmkt.parts import is_replaced, put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
 FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
-MOST_READINGS = 10  # of a bundle that is replaced again and again
+LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 MANIFEST = "manifest.json"
 PROGRAM = "program.safetensors"
 LAVA = "loihi.net"
@@ -143,15 +144,16 @@ def load(path: Path) -> Bundle:
     away is put back. InputError at the first thing that is not as it should be; nothing has run by
     then.
     """
-    for _ in range(MOST_READINGS):
+    end = time.monotonic() + LONGEST_READING_S
+    while True:
         put_back(path)
         before = _identity(path)
         try:
             return _load(path)
         except InputError:
-            if _identity(path) == before:
+            changed = _identity(path) != before or (before is None and is_replaced(path))
+            if not changed or time.monotonic() > end:
                 raise
-    return _load(path)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ def put_back(path: Path) -> None:
     path = Path(os.path.realpath(path))
     end = time.monotonic() + REPLACING_S
     while not path.exists():
-        aside = [part for part in _parts(path.parent) if part.name == path.name and part.is_old]
+        aside = _aside(path)
         if not aside:
             return
         late = time.monotonic() > end
@@ -47,6 +47,16 @@ def put_back(path: Path) -> None:
         if late:
             return
         time.sleep(0.01)
+
+
+def is_replaced(path: Path) -> bool:
+    """Tell whether a process is replacing the folder at `path`, or has just done so."""
+    path = Path(os.path.realpath(path))
+    return path.exists() or bool(_aside(path)) or path.exists()
+
+
+def _aside(path: Path) -> "list[_Part]":
+    return [part for part in _parts(path.parent) if part.name == path.name and part.is_old]
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:

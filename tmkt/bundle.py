@@ -169,7 +169,8 @@ def _load(path: Path) -> Bundle:
     if not (path / MANIFEST).is_file():
         kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
         raise InputError(
-            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out {quote(str(path))}"
+            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out"
+            f" {quote(str(path))}"
         )
     try:
         text = read_text(path / MANIFEST)

@@ -23,6 +23,7 @@ from tmkt.program.model import Program
 
 FORMAT = "tmkt-bundle"
 FORMAT_VERSION = 1
+MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 MANIFEST = "manifest.json"
@@ -189,6 +190,12 @@ def _load(path: Path) -> Bundle:
         checked = _Manifest.model_validate_json(text)
         if PROGRAM not in checked.files:
             raise ValueError(f"lists no {PROGRAM}")
+        total = sum(entry.bytes for entry in checked.files.values())
+        if total > MAX_BYTES:
+            raise InputError(
+                f"{path / MANIFEST}: files of {total} bytes, expected at most {MAX_BYTES}, all of"
+                " which are read into memory; export the network again"
+            )
         for name, entry in checked.files.items():
             contents[name] = _read_file(path / name, name, entry)
     except ValidationError as error:

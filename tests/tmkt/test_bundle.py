@@ -319,3 +319,12 @@ def test_a_bundle_that_a_killed_export_moved_away_is_put_back(tmp_path: Path) ->
     dead.wait()
     folder.rename(tmp_path / f".b.{dead.pid}.old")
     assert bundles.load(folder).read(bundles.NIR) == b"content of network.nir"
+
+
+def test_a_bundle_that_is_too_large_for_memory_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "b").path
+    with (folder / bundles.NIR).open("r+b") as file:
+        file.truncate(2 * bundles.MAX_BYTES)  # takes no room on the disk
+    edit(folder, lambda m: m["files"][bundles.NIR].update(bytes=2 * bundles.MAX_BYTES))
+    with pytest.raises(InputError, match="expected at most 1073741824"):
+        bundles.load(folder)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from tmkt.errors import InputError
 from tmkt.parts import forget_part, part_path, put_back, remove_leftovers

@@ -130,12 +130,13 @@ def load_run(path: Path) -> Run:
     if not (path / RECIPE).is_file():
         found = "holds no recipe.toml" if path.exists() else "no such folder"
         raise InputError(
-            f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out {quote(str(path))}"
+            f"{path}: {found}, expected a run; make one with: tmkt train RECIPE --out"
+            f" {quote(str(path))}"
         )
     if not (path / INFO).is_file() or not (path / MODEL).is_file():
         raise InputError(
-            f"{path}: this training is not finished; finish it with: tmkt train ... --out {quote(str(path))}"
-            " --resume"
+            f"{path}: this training is not finished; finish it with: tmkt train ... --out"
+            f" {quote(str(path))} --resume"
         )
     recipe = load_run_recipe(path)
     try:

@@ -122,8 +122,8 @@ class RuleOptions:
                 chosen = choose_margin(bundle.program, frames, labels, self.accuracy, self.hold)
                 margin = chosen.margin
                 console.note(
-                    f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on (or calibrated on)"
-                    f" {console.percent(chosen.decided)} decided,"
+                    f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on (or"
+                    f" calibrated on) {console.percent(chosen.decided)} decided,"
                     f" {console.percent(chosen.accuracy)} of these right; recordings that are new"
                     " are right less often"
                 )

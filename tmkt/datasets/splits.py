@@ -95,8 +95,9 @@ def choose(
 ) -> list[Recording]:
     """Choose the recordings of a split, in order of instance.
 
-    "train": the instance's recording was trained or calibrated on. "test": neither its recording nor its image
-    (`images`) was. "all": every recording. Raises InputError for another name and if there is none.
+    "train": the instance's recording was trained or calibrated on. "test": neither its recording
+    nor its image (`images`) was. "all": every recording. Raises InputError for another name and if
+    there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:

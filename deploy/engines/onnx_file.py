@@ -52,7 +52,7 @@ _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
 class _DamagedError(ValueError):
-    """What is read is no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 class _Part(NamedTuple):

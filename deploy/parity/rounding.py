@@ -26,7 +26,7 @@ MOST_ERROR = 0.9  # of the weights, relative: of 2 bits, and where the manifest 
 
 @dataclass(frozen=True)
 class Rounding:
-    """What the quantiser did to a layer, in units of its weights.
+    """Changes that the quantiser made to a layer, in units of its weights.
 
     `bias` [neurons]: the bias that is right on the float network's spikes. `bias_error` [neurons]:
     how far it may be from that; not 0 if the manifest does not say. `weight_error`: root mean

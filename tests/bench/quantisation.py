@@ -1,4 +1,4 @@
-"""What quantisation costs: accuracy and spikes of finished runs at several widths, post-training
+"""Cost of quantisation: accuracy and spikes of finished runs at several widths, post-training
 and trained on integers, on their test recordings.
 
 python tests/bench/quantisation.py runs/nmnist-{0,1,2,3,4} --data ../shared/data/nmnist --static

@@ -1,4 +1,4 @@
-"""How the benchmarks measure and what they print: tables for people, or one JSON line a comparison
+"""Measuring and printing of benchmarks: tables for people, or one JSON line a comparison
 (`--json`).
 
 Contestants take turns, round after round, and each figure is the median over the rounds: a machine

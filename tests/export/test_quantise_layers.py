@@ -1,4 +1,4 @@
-"""What the quantiser does with each layer: its statistics, its rounding, its scale, and what it
+"""Tests of the quantiser by layer: its statistics, its rounding, its scale, and what it
 reports.
 """
 

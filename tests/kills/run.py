@@ -46,7 +46,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: killed, with an error, or well; after so many file operations."""
+    """The end of a process: killed, with an error, or well; after so many file operations."""
 
     killed: bool
     error: str

@@ -1,4 +1,4 @@
-"""What the kills meet: small trainings, a search, an export, a simulation, the cache."""
+"""Scenarios for kills: small trainings, a search, an export, a simulation, the cache."""
 
 import ctypes
 import os

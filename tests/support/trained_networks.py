@@ -28,7 +28,7 @@ Parts = tuple[Any, Program, list[dict[str, Any]]]  # NIR graph, program, quantis
 
 @dataclass(frozen=True)
 class Trained:
-    """What a network is trained with. `tau` in steps; None: neurons without leak (nir.IF)."""
+    """Settings of a training. `tau` in steps; None: neurons without leak (nir.IF)."""
 
     seed: int
     width: int = 4

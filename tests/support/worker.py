@@ -29,7 +29,7 @@ PEAK = "VmHWM:"  # a line of /proc/self/status
 
 @dataclass(frozen=True)
 class Answer:
-    """How a call ended: "done", "refused" (one line), "traceback", "crash" or "hang"."""
+    """The end of a call: "done", "refused" (one line), "traceback", "crash" or "hang"."""
 
     ended: str
     text: str  # the last line that was printed, or a traceback

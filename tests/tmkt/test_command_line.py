@@ -1,4 +1,4 @@
-"""What every command has in common: help, suggestions, loudness, completion. Run in this process,
+"""Tests of what all commands share: help, suggestions, loudness, completion. Run in this process,
 so that all of them together take a second.
 """
 

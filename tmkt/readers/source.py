@@ -92,7 +92,9 @@ class Counters:
     def advice(self) -> str:
         """Name the option to check; "" where none can be the cause of what was dropped."""
         others = (self.bad_polarity, self.negative_time, self.backward - self.clamped)
-        if self.outside_sensor > max(*others, self.outliers, self.bad_records):
+        if self.outside_sensor and self.outside_sensor >= max(
+            *others, self.outliers, self.bad_records
+        ):
             return "check --sensor"
         return ""
 

@@ -10,8 +10,10 @@ import typer
 
 from tmkt import console
 from tmkt.cli import datasets
-from tmkt.cli.options import JsonOption, need_choice
+from tmkt.cli.option_groups import with_option_groups
+from tmkt.cli.options import JsonOption
 from tmkt.cli.places import ForceOption, need_recording_place
+from tmkt.cli.reader_options import ReaderOptions
 from tmkt.cli.tables.datasets import print_recording
 from tmkt.errors import InputError
 
@@ -24,54 +26,12 @@ app = typer.Typer(
 )
 datasets.register(app)
 
-SensorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False
-    ),
-]
-FormatOption = Annotated[
-    str | None,
-    typer.Option("--format", help="Of the file to read [told by its content].", show_default=False),
-]
-StreamOption = Annotated[
-    int, typer.Option("--stream", min=0, help="Which event stream of an AEDAT4 file.")
-]
-UnitOption = Annotated[
-    str | None,
-    typer.Option(
-        "--time-unit",
-        help="Of stamps in NumPy, MATLAB and HDF5 files: s, ms, us or ns [us, if integers].",
-        show_default=False,
-    ),
-]
-LayoutOption = Annotated[
-    str | None,
-    typer.Option(
-        "--layout",
-        help="Of AEDAT 1 and 2 addresses: dvs128, davis240 or davis346 [as the header says].",
-        show_default=False,
-    ),
-]
-DisorderOption = Annotated[
-    str,
-    typer.Option("--disorder", help="Stamps that go back: drop, clamp to the one before, or fail."),
-]
-RepairOption = Annotated[
-    bool, typer.Option("--repair", help="Take what is left of a damaged file.")
-]
-
 
 @app.command("info", epilog="Example: tmkt data info recording.aedat4")
+@with_option_groups
 def data_info(
     file: Annotated[Path, typer.Argument(help="A recording of any format that is read.")],
-    sensor: SensorOption = None,
-    format: FormatOption = None,
-    stream: StreamOption = 0,
-    time_unit: UnitOption = None,
-    layout: LayoutOption = None,
-    disorder: DisorderOption = "drop",
-    repair: RepairOption = False,
+    reading: ReaderOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a recording holds: format, sensor, duration, rates, and what is wrong with it."""
@@ -79,18 +39,7 @@ def data_info(
     from tmkt.readers.statistics import Statistics
 
     statistics, damage = Statistics(), None
-    with closing(
-        _open(
-            file,
-            sensor=sensor,
-            format=format,
-            stream=stream,
-            time_unit=time_unit,
-            layout=layout,
-            disorder=disorder,
-            repair=repair,
-        )
-    ) as source:
+    with closing(reading.open(file)) as source:
         try:
             chunks = source.chunks(source.sensor or (LARGEST_SIDE, LARGEST_SIDE))
             for events in _show_progress(chunks, source, "info"):
@@ -108,6 +57,7 @@ def data_info(
 
 
 @app.command("convert", epilog="Example: tmkt data convert recording.aedat4 recording.npz")
+@with_option_groups
 def data_convert(
     file: Annotated[Path, typer.Argument(help="A recording of any format that is read.")],
     out: Annotated[
@@ -116,6 +66,7 @@ def data_convert(
             help="File to write: .bin, .aedat, .dat, .es, .h5, .npz; .raw with --to evt2 or evt3."
         ),
     ],
+    *,
     to: Annotated[
         str | None,
         typer.Option("--to", help="Format to write [told by the ending].", show_default=False),
@@ -123,13 +74,7 @@ def data_convert(
     from_zero: Annotated[
         bool, typer.Option("--from-zero", help="Count time from the first event.")
     ] = False,
-    sensor: SensorOption = None,
-    format: FormatOption = None,
-    stream: StreamOption = 0,
-    time_unit: UnitOption = None,
-    layout: LayoutOption = None,
-    disorder: DisorderOption = "drop",
-    repair: RepairOption = False,
+    reading: ReaderOptions,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,18 +85,7 @@ def data_convert(
 
     target = format_to_write(out, to)
     need_recording_place(out, force)
-    with closing(
-        _open(
-            file,
-            sensor=sensor,
-            format=format,
-            stream=stream,
-            time_unit=time_unit,
-            layout=layout,
-            disorder=disorder,
-            repair=repair,
-        )
-    ) as source:
+    with closing(reading.open(file)) as source:
         chunks = iter(source)
         assert source.sensor is not None
         chunks = _show_progress(_from_zero(chunks) if from_zero else chunks, source, "convert")
@@ -193,34 +127,6 @@ def data_simulate(
     with console.progress("simulate") as update:
         simulate_digits(out, per_class, seed, lambda done: update(done, 10 * per_class, None))
     console.note(f"Next: tmkt train digits --data {quote(str(out))}")
-
-
-def _open(
-    file: Path,
-    *,
-    sensor: str | None,
-    format: str | None,
-    stream: int,
-    time_unit: str | None,
-    layout: str | None,
-    disorder: str,
-    repair: bool,
-) -> "FileSource":
-    from tmkt.readers import open_events, parse_sensor
-
-    need_choice("--disorder", disorder, ["drop", "clamp", "fail"])
-    if time_unit is not None:
-        need_choice("--time-unit", time_unit, ["s", "ms", "us", "ns"])
-    return open_events(
-        file,
-        sensor=parse_sensor(sensor) if sensor else None,
-        format=format,
-        stream=stream,
-        time_unit=time_unit,  # type: ignore[arg-type]
-        layout=layout,
-        disorder=disorder,  # type: ignore[arg-type]
-        repair=repair,
-    )
 
 
 def _show_progress(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import JsonOption
+from tmkt.cli.options import JsonOption, StaticOption
 from tmkt.cli.tables.datasets import print_data_check, print_data_sets
 
 
@@ -57,9 +57,7 @@ def data_check(
             "--name", help="Which data set it is (tmkt data list) [found out].", show_default=False
         ),
     ] = None,
-    static: Annotated[
-        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
-    ] = None,
+    static: StaticOption = None,
     protocol: Annotated[
         str,
         typer.Option(

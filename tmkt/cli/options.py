@@ -10,6 +10,15 @@ from tmkt.errors import InputError, nearest
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)
 ]
+StaticOption = Annotated[
+    Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
+    ),
+]
 SplitOption = Annotated[
     str,
     typer.Option(

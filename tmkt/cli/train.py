@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, recipe_names
+from tmkt.cli.options import DataOption, SettingsOption, StaticOption, recipe_names
 from tmkt.cli.steps import need_data, run_qat, run_training
 from tmkt.cli.tables.recipes import print_recipes
 
@@ -32,19 +32,12 @@ def train(
         ),
     ],
     data: DataOption = None,
-    static: Annotated[
-        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
-    ] = None,
+    static: StaticOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     qat: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, recipe_names
+from tmkt.cli.options import DataOption, JsonOption, SettingsOption, StaticOption, recipe_names
 from tmkt.cli.steps import need_data
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
@@ -32,9 +32,7 @@ def tune(
         ),
     ],
     data: DataOption = None,
-    static: Annotated[
-        Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
-    ] = None,
+    static: StaticOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the search [runs/RECIPE-tune].", show_default=False),
@@ -50,12 +48,7 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     trials: Annotated[
         int,
         typer.Option(

@@ -208,4 +208,20 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
+        "machine": {
+            "processor": _processor(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
     }
+
+
+def _processor() -> str | None:
+    """Name the processor, which decides the last bits of a training; None where the system does not
+    tell.
+    """
+    with suppress(OSError):  # only Linux has the file
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None

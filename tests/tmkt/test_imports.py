@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "networks": {*GROUND, "recipe"},
     "bundle": {*GROUND, "events", "datasets", "program"},
     "runs": {*GROUND, "datasets", "networks", "recipe"},
+    "zoo": {*GROUND, "networks", "recipe", "runs"},
 }
 # The command line imports stages inside its commands. `from tmkt import load` hands on names of
 # tmkt.deploy.api, which is loaded when one of them is first asked for.
@@ -53,7 +54,13 @@ HANDS_ON = "tmkt"
 
 # Where torch may be imported besides train/ and export/. The torch engine is imported only where
 # it is chosen.
-WITH_TORCH = ("tmkt.networks", "tmkt.runs", "tmkt.nir.from_network", "tmkt.deploy.engines.torch")
+WITH_TORCH = (
+    "tmkt.networks",
+    "tmkt.runs",
+    "tmkt.zoo.backbone",
+    "tmkt.nir.from_network",
+    "tmkt.deploy.engines.torch",
+)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -120,6 +127,20 @@ def test_every_package_is_installed() -> None:
     )
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     assert packages <= listed
+
+
+def test_every_file_that_is_read_from_a_package_is_installed() -> None:
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    data = settings["tool"]["setuptools"]["package-data"]
+    folders = {"tmkt": ROOT / "tmkt", **{f"tmkt.{stage}": ROOT / stage for stage in STAGES}}
+    for package in settings["tool"]["setuptools"]["packages"]:
+        top = next(name for name in reversed(folders) if within(package, (name,)))
+        folder = folders[top].joinpath(*package.removeprefix(top).strip(".").split("."))
+        files = {p.name for p in folder.iterdir() if p.is_file() and p.suffix != ".py"}
+        listed = {path.name for glob in data.get(package, []) for path in folder.glob(glob)}
+        assert files <= listed, f"{package}: package-data lacks {files - listed}"
 
 
 def test_running_a_bundle_does_not_load_torch() -> None:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.datasets.reading import load_frames
-from tmkt.datasets.registry import dataset
-from tmkt.datasets.splits import choose, draw, from_ranges
+from tmkt.datasets.seen import recordings_of
 from tmkt.deploy.energy import report as energy_report
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.types import EngineOutput
@@ -104,11 +103,7 @@ def read_recordings(
     `split`: "test", recordings that were not trained on; "train", those that were; "all". `limit`:
     at most so many, the same ones every time. Raises InputError if there are none.
     """
-    origin = bundle.manifest["origin"]
-    found = dataset(origin["dataset"], bundle.classes).find_recordings(Path(data))
-    chosen = draw(
-        choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit
-    )
+    chosen = recordings_of(bundle.manifest, Path(data), split, limit)
     frames, labels = load_frames(chosen, bundle.contract)
     return Recordings(
         frames, labels, tuple("/".join(recording.path.parts[-3:]) for recording in chosen)

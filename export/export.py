@@ -99,6 +99,11 @@ def export_run(
         "recipe": run.recipe.model_dump(),
         "trained_on": list(run.info["trained_on"]),
         "images_trained_on": dict(run.info["images_trained_on"]),
+        **{
+            key: run.info[key]
+            for key in ("validated_on", "frames_seen")
+            if "frames_seen" in run.info
+        },
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
     classes = [str(name) for name in run.info["classes"]]

@@ -56,6 +56,9 @@ class _Origin(_Part):
     dataset: str
     trained_on: list[str]
     images_trained_on: Ranges
+    # of "folders": other recordings that were seen, and digests of all (tmkt.datasets.seen)
+    validated_on: list[str] | None = None
+    frames_seen: list[str] | None = None
 
 
 class _Manifest(_Part):

@@ -37,6 +37,7 @@ CALIBRATION_RECORDINGS = 100
 class _Test(BaseModel):
     samples: int
     accuracy: float | None
+    classes: list[str] | None = None  # that were tested, where these are not all
 
 
 class _Grid(BaseModel):
@@ -54,6 +55,7 @@ class _Info(BaseModel):
     classes: list[str] = Field(min_length=1)
     trained_on: list[str]
     images_trained_on: Ranges
+    frames_seen: list[str] | None = None  # of "folders": digests (tmkt.datasets.seen)
     test: _Test
     quantisation: dict[str, _Grid] | None = (
         None  # of a run that was trained on integers: each layer's

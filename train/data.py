@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmkt import console
+from tmkt.datasets import folders
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.registry import dataset
+from tmkt.datasets.seen import digest_of
 from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
@@ -38,7 +40,8 @@ class TrainingData:
     Frames may lie on disk: an index or a slice of them is an array. Under the instance-disjoint
     protocol no image shows a thing whose recording is tested or validates. `trained_on` and
     `validated_on` hold the instances of those recordings. `coverage`: how much of all recordings
-    the bins leave out; None where that is not known.
+    the bins leave out; None where that is not known. `frames_seen`: digests of the recordings that
+    train or validate, of "folders" alone, whose names do not tell them from other folders'.
     """
 
     sensor: tuple[int, int]
@@ -54,6 +57,7 @@ class TrainingData:
     test_labels: NDArray[np.int64]
     images: StaticImages | None
     coverage: Coverage | None = None
+    frames_seen: list[str] | None = None
 
     @cached_property
     def places(self) -> Places:
@@ -107,23 +111,30 @@ class TrainingData:
 
 
 def load_training_data(
-    recipe: Recipe, data: Path, static: Path | None, needs_images: bool
+    recipe: Recipe,
+    data: Path,
+    static: Path | None,
+    needs_images: bool,
+    test: Path | None = None,
 ) -> TrainingData:
     """Read all recordings of `data` and the images of `static`, split as the recipe says.
 
-    `train.seed` draws the split. All recordings are decoded first, with a progress bar, so that a
-    damaged file shows at once. Raises InputError for a file that cannot be read, for too few
-    recordings of a class and for a class without images.
+    With `test`, all recordings of that folder are tested, which may lack classes, and those of
+    `data` train. `train.seed` draws the split. All recordings are decoded first, with a progress
+    bar, so that a damaged file shows at once. Raises InputError for a file that cannot be read, for
+    too few recordings of a class and for a class without images.
     """
     source = dataset(recipe.data.name)
     classes = source.class_names(data)
-    source = dataset(recipe.data.name, classes)
+    source = dataset(recipe.data.name, classes, recipe.data.camera)
     found = source.find_recordings(data)
-    contract = input_contract(recipe.data, found)
-    with _progress(len(found)) as progress:
-        frames, coverage = decoded_frames(found, recipe.data, contract, progress)
-    labels = np.array([recording.label for recording in found], np.int64)
-    split = split_recordings(source, found, recipe.data, recipe.train.seed)
+    tested = None if test is None else source.find_recordings(test)
+    split = split_recordings(source, found, recipe.data, recipe.train.seed, tested)
+    every = [*found, *(tested or [])]
+    contract = input_contract(recipe.data, every)
+    with _progress(len(every)) as progress:
+        frames, coverage = decoded_frames(every, recipe.data, contract, progress)
+    labels = np.array([recording.label for recording in every], np.int64)
     _need_all(
         classes,
         {recording.label for recording in split.train},
@@ -143,7 +154,7 @@ def load_training_data(
             set(images.labels.tolist()),
             f"{static or source.name}: leaves, without those that are tested, no image of class",
         )
-    at = {recording: i for i, recording in enumerate(found)}
+    at = {recording: i for i, recording in enumerate(every)}
 
     def rows(part: Sequence[Recording]) -> tuple[Rows, NDArray[np.int64]]:
         index = np.array([at[recording] for recording in part], np.int64)
@@ -152,9 +163,18 @@ def load_training_data(
     def instances(part: Sequence[Recording]) -> list[str]:
         return sorted({recording.instance for recording in part})
 
-    (train, train_labels), (validation, validation_labels), (test, test_labels) = map(
+    (train, train_labels), (validation, validation_labels), (test_frames, test_labels) = map(
         rows, (split.train, split.validation, split.test)
     )
+    seen = None
+    if source.name == folders.NAME and recipe.data.frames == "counts":
+        seen = sorted({digest_of(frames) for part in (train, validation) for frames in part.each()})
+        again = sum(digest_of(frames) in seen for frames in test_frames.each())
+        if again:
+            console.note(
+                f"warning: {again} of {len(test_frames)} recordings to test show the network the"
+                " same as one that is trained on; remove them, or they count as known"
+            )
     return TrainingData(
         sensor=contract.sensor,
         classes=classes,
@@ -165,10 +185,11 @@ def load_training_data(
         validation_frames=validation,
         validation_labels=validation_labels,
         validated_on=instances(split.validation),
-        test_frames=test,
+        test_frames=test_frames,
         test_labels=test_labels,
         images=images,
         coverage=coverage,
+        frames_seen=seen,
     )
 
 

@@ -191,6 +191,9 @@ def finish_run(
 
 def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[str, Any]:
     """Collect the contents of run.json."""
+    tested = sorted(set(source.test_labels.tolist()))
+    if len(source.test_labels) and len(tested) < len(source.classes):
+        test = {**test, "classes": [source.classes[label] for label in tested]}
     return {
         "dataset": recipe.data.name,
         "sensor": list(source.sensor),
@@ -198,6 +201,7 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
         "protocol": source.protocol,
         "trained_on": source.trained_on,
         "validated_on": source.validated_on,
+        **({} if source.frames_seen is None else {"frames_seen": source.frames_seen}),
         "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
         "outside_bins": None if source.coverage is None else asdict(source.coverage),
         "images": len(source.images) if source.images else 0,

@@ -47,11 +47,13 @@ def train(
     progress: Progress | None = None,
     report: Report | None = None,
     start: Run | None = None,
+    test: Path | None = None,
 ) -> Run:
     """Train a network as `recipe` says and write the run to `out`.
 
     `data` is the folder of the recordings, or what was read of it before; `static` is the folder of
-    the images. With `resume` an unfinished run of the same recipe and data goes on, a finished one
+    the images; `test` is that of the recordings to test, where they are not a part of `data`. With
+    `resume` an unfinished run of the same recipe and data goes on, a finished one
     is given back as it is, and where there is no run training starts. `start` is the run that
     training on integers goes on from (recipe.qat): it may do so without `data`, on the calibration
     recordings. torchrun may start several processes: each computes its shard of every batch, and
@@ -86,7 +88,7 @@ def train(
         try:
             distributed.check_batch_size(recipe.train.batch)
             with deterministic(recipe.train.threads):
-                source = _read_source(recipe, data, static, start)
+                source = _read_source(recipe, data, static, start, test)
                 net, method = _make_network(recipe, source, start, data is not None)
                 net.to(device)
                 method.to(device)
@@ -229,7 +231,11 @@ class _Training:
 
 
 def _read_source(
-    recipe: Recipe, data: Path | TrainingData | None, static: Path | None, start: Run | None
+    recipe: Recipe,
+    data: Path | TrainingData | None,
+    static: Path | None,
+    start: Run | None,
+    test: Path | None,
 ) -> TrainingData:
     if start is None and recipe.qat.bits:
         found = f"qat.bits = {recipe.qat.bits!r}"
@@ -243,7 +249,8 @@ def _read_source(
         if start is None:
             raise InputError("train: no folder of recordings; give one")
         return calibration_source(start)
-    source = load_training_data(recipe, data, static, METHODS[recipe.method.name].needs_images)
+    needs_images = METHODS[recipe.method.name].needs_images
+    source = load_training_data(recipe, data, static, needs_images, test)
     if start is not None:
         check_same_data(source, start, data)
     return source

@@ -110,15 +110,15 @@ def _run_network(path: Path) -> "Network":
 
 
 def _recipe_network(name: str) -> "Network":
-    from tmkt.recipe import load_recipe
+    from tmkt.recipe import load_paths, load_recipe
     from tmkt.train import RECIPES
 
-    return _untrained(load_recipe(name, RECIPES))
+    return _untrained(load_recipe(name, RECIPES), load_paths(name, RECIPES).data)
 
 
-def _untrained(recipe: "Recipe") -> "Network":
+def _untrained(recipe: "Recipe", data: Path | None = None) -> "Network":
     from tmkt.datasets.decoded import known_shape
     from tmkt.deploy.fit.network import from_recipe
 
-    sensor, classes = known_shape(recipe.data)
+    sensor, classes = known_shape(recipe.data, data)
     return from_recipe(recipe.network, (2, *sensor), classes)

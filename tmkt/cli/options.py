@@ -19,6 +19,14 @@ SettingsOption = Annotated[
         "--set", help="section.key=value, over the recipe's; repeatable.", show_default=False
     ),
 ]
+TestOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--test",
+        help="Folder of the recordings to test on, as of another session.",
+        show_default=False,
+    ),
+]
 SplitOption = Annotated[
     str,
     typer.Option(

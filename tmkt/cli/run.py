@@ -58,7 +58,15 @@ def evaluate(
     opened = open_bundle(bundle, bins, bin_us, max_count)
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
     report = run_evaluation(opened, engine, recordings, ray, results)
-    report = {**report, "split": split, "bundle": str(bundle), "classes": opened.classes}
+    labels = {recording.label for recording in recordings}
+    tested = [name for label, name in enumerate(opened.classes) if label in labels]
+    report = {
+        **report,
+        "split": split,
+        "bundle": str(bundle),
+        "classes": opened.classes,
+        "classes_tested": tested,
+    }
     if json:
         console.emit_json(report)
     else:

@@ -38,12 +38,26 @@ def need_data(data: Path | None, command: str) -> Path:
     return data
 
 
+def need_test(test: Path | None) -> Path | None:
+    """Return the folder of the recordings to test on, if one is given; InputError if missing."""
+    if test is not None and not test.is_dir():
+        raise InputError(f"{test}: no such folder, expected recordings to test on; check --test")
+    return test
+
+
 def run_training(
-    recipe: Any, data: Path | None, static: Path | None, out: Path, resume: bool, start: Any = None
+    recipe: Any,
+    data: Path | None,
+    static: Path | None,
+    out: Path,
+    resume: bool,
+    start: Any = None,
+    test: Path | None = None,
 ) -> Any:
     """Train with a progress bar, and say what Ctrl-C leaves.
 
-    `start`: the run that training on integers continues.
+    `start`: the run that training on integers continues. `test`: the folder of the recordings to
+    test on, where it is another than `data`.
     """
     from tmkt.runs import CHECKPOINT, INFO
 
@@ -69,6 +83,7 @@ def run_training(
                 progress=show,
                 report=console.note,
                 start=start,
+                test=test,
             )
     except KeyboardInterrupt:
         if not (out / CHECKPOINT).is_file():
@@ -78,15 +93,18 @@ def run_training(
         raise SystemExit(130) from None
     if finished:
         console.note(f"{out}: this training was finished before; nothing was trained now")
-    test = run.info["test"]
-    if test["samples"]:
+    tested = run.info["test"]
+    if tested["samples"]:
         kind = "Float network" if start is None else "Integers"
         before = (
             "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
         )
+        only = ""
+        if (names := tested.get("classes")) is not None:
+            only = f" (only {', '.join(names)}, of {len(run.info['classes'])} classes)"
         console.note(
-            f"{kind} on {test['samples']} recordings that were not trained on:"
-            f" {console.percent(test['accuracy'])}{before}"
+            f"{kind} on {tested['samples']} recordings that were not trained on{only}:"
+            f" {console.percent(tested['accuracy'])}{before}"
         )
     return run
 
@@ -99,6 +117,7 @@ def run_qat(
     static: Path | None,
     out: Path,
     resume: bool,
+    test: Path | None = None,
 ) -> None:
     """Train a finished run on integers, into `out`.
 
@@ -113,7 +132,7 @@ def run_qat(
         raise InputError(
             f"train: {error.name} is not installed; pip install 'tmkt[train]'"
         ) from None
-    run_training(qat_recipe(start, bits, settings), data, static, out, resume, start)
+    run_training(qat_recipe(start, bits, settings), data, static, out, resume, start, test)
 
 
 def run_export(
@@ -153,16 +172,9 @@ def choose_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "list[Recording]":
     """List the recordings of a split of the bundle's data set, without reading them."""
-    from tmkt.datasets.registry import dataset
-    from tmkt.datasets.splits import choose, draw, from_ranges
+    from tmkt.datasets.seen import recordings_of
 
-    origin = bundle.manifest["origin"]
-    found = dataset(origin["dataset"], bundle.manifest["classes"]).find_recordings(
-        need_data(data, command)
-    )
-    return draw(
-        choose(found, split, origin["trained_on"], from_ranges(origin["images_trained_on"])), limit
-    )
+    return recordings_of(bundle.manifest, need_data(data, command), split, limit)
 
 
 def read_recordings(

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, SettingsOption, StaticOption, recipe_names
-from tmkt.cli.steps import need_data, run_qat, run_training
+from tmkt.cli.options import DataOption, SettingsOption, StaticOption, TestOption, recipe_names
+from tmkt.cli.steps import need_data, need_test, run_qat, run_training
 from tmkt.cli.tables.recipes import print_recipes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -33,6 +33,7 @@ def train(
     ],
     data: DataOption = None,
     static: StaticOption = None,
+    test: TestOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder to write the run to [runs/RECIPE].", show_default=False),
@@ -49,15 +50,25 @@ def train(
     """Train a network: a run with its weights, metrics and recipe."""
     if qat is not None:
         path = out or Path("runs") / f"{Path(recipe).resolve().name}-qat"
-        run_qat(Path(recipe), qat, settings, need_data(data, "train"), static, path, resume)
+        run_qat(
+            Path(recipe),
+            qat,
+            settings,
+            need_data(data, "train"),
+            static,
+            path,
+            resume,
+            need_test(test),
+        )
         _note_export(path)
         return
-    from tmkt.recipe import load_recipe
+    from tmkt.recipe import load_paths, load_recipe
     from tmkt.train import RECIPES
 
-    chosen = load_recipe(recipe, RECIPES, settings)
+    chosen, paths = load_recipe(recipe, RECIPES, settings), load_paths(recipe, RECIPES)
     path = out or Path("runs") / Path(recipe).stem
-    run_training(chosen, need_data(data, "train"), static, path, resume)
+    folder, tested = need_data(data or paths.data, "train"), need_test(test or paths.test)
+    run_training(chosen, folder, static or paths.static, path, resume, test=tested)
     _note_export(path)
 
 

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, SettingsOption, StaticOption, recipe_names
-from tmkt.cli.steps import need_data
+from tmkt.cli.options import (
+    DataOption,
+    JsonOption,
+    SettingsOption,
+    StaticOption,
+    TestOption,
+    recipe_names,
+)
+from tmkt.cli.steps import need_data, need_test
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
 
@@ -33,6 +40,7 @@ def tune(
     ],
     data: DataOption = None,
     static: StaticOption = None,
+    test: TestOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the search [runs/RECIPE-tune].", show_default=False),
@@ -67,7 +75,12 @@ def tune(
     recordings are not used. The same command continues a search that was stopped, and joins one
     that is running: start it once for each processor or machine that sees the folder.
     """
-    folder = need_data(data, "tune")
+    from tmkt.recipe import load_paths
+    from tmkt.train import RECIPES
+
+    paths = load_paths(recipe, RECIPES)
+    folder, static = need_data(data or paths.data, "tune"), static or paths.static
+    tested = need_test(test or paths.test)
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
     try:
         from tmkt.train.tune.search import tune as run_tune
@@ -82,6 +95,7 @@ def tune(
         static,
         path,
         console.note,
+        tested,
     )
     if found.interrupted:
         console.error(
@@ -99,7 +113,8 @@ def tune(
         console.emit_json(_report(recipe, path, found))
     else:
         print_search(path, found)
-    folders = ["--data", str(data), *(["--static", str(static)] if static else [])]
+    folders = ["--data", str(folder), *(["--static", str(static)] if static else [])]
+    folders += ["--test", str(tested)] if tested else []
     again = ["tmkt", "train", str(path / BEST), *folders, "--out", str(path / "best")]
     console.note(f"Plot: {path / PLOT}. Next: {shlex.join(again)}")
 

@@ -1,6 +1,7 @@
 """Frames of a whole data set for training: decoded once, then memory-mapped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,10 @@ class Rows:
 
     def __getitem__(self, rows: slice | NDArray[np.int64] | list[int]) -> NDArray[Any]:
         return np.asarray(self._array[self._index[rows]])
+
+    def each(self) -> Iterator[NDArray[Any]]:
+        """Read the rows one by one."""
+        return (np.asarray(self._array[i]) for i in self._index)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -74,16 +79,20 @@ def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int,
     return sensor
 
 
-def known_shape(data: DataRecipe) -> tuple[tuple[int, int], int]:
-    """Give the network's sensor (height, width) and number of classes without the data at hand.
+def known_shape(data: DataRecipe, root: Path | None = None) -> tuple[tuple[int, int], int]:
+    """Give the network's sensor (height, width) and number of classes without reading recordings.
 
-    Raises InputError where only the data tells.
+    `root` is the folder of a user's own, whose classes and camera only it tells. Raises InputError
+    where it is needed.
     """
-    source = dataset(data.name)
+    source = dataset(data.name, camera=data.camera)
+    if not source.classes and root is not None:
+        found = source.find_recordings(root)
+        return input_contract(data, found).sensor, len(source.class_names(root))
     if not source.classes:
         raise InputError(
             f"data set {data.name!r}: its folders decide the number of classes; train first, then"
-            " give the run"
+            " give the run, or name the folder in the recipe: [paths] data"
         )
     return network_sensor(data, source.view.size if source.view else None), len(source.classes)
 

@@ -2,7 +2,8 @@
 
 "instance-disjoint" is ours and the default: no thing that is tested is seen in training, neither in
 another recording nor as an image. "paper" is a data set's published split. Where that one leaks, as
-N-Caltech101's does, results by it compare with papers and nothing else.
+N-Caltech101's does, results by it compare with papers and nothing else. "test-folder" is that of a
+training that was given the recordings to test in a folder of their own, as of another session.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from tmkt.datasets.splits import few_shot, groups, without_instances
 from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
+
+TEST_FOLDER = "test-folder"
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,22 @@ class Split:
 
 
 def split_recordings(
-    source: Dataset, recordings: Sequence[Recording], data: DataRecipe, seed: int
+    source: Dataset,
+    recordings: Sequence[Recording],
+    data: DataRecipe,
+    seed: int,
+    tested: Sequence[Recording] | None = None,
 ) -> Split:
-    """Split the recordings of a data set as a recipe says.
+    """Split the recordings of a data set as a recipe says; `tested` come from a folder of their
+    own and are all tested.
 
     The draw depends on the instances and the seed alone. The validation part is taken from what is
     left beside the shots, or else from what would be trained on; never from a published test part.
     Raises InputError where a part would have nothing of a class, and for "paper" where no split is
     published.
     """
+    if tested is not None:
+        return _with_test_folder(recordings, tested, data, seed)
     if data.protocol == "paper":
         if source.paper is None:
             raise InputError(
@@ -79,9 +89,36 @@ def split_recordings(
     )
 
 
+def _with_test_folder(
+    recordings: Sequence[Recording], tested: Sequence[Recording], data: DataRecipe, seed: int
+) -> Split:
+    """Train on all recordings, or on the recipe's shots of each class, and test all of `tested`."""
+    if data.protocol == "paper":
+        raise InputError(
+            "data.protocol = 'paper': a published split says what is tested, expected no folder to"
+            " test on; leave out --test or the key"
+        )
+    twice = {r.path.resolve() for r in recordings} & {r.path.resolve() for r in tested}
+    if twice:
+        raise InputError(
+            f"{min(twice)}: is trained on and tested, expected recordings apart; give --data and"
+            " --test folders that share none"
+        )
+    train, rest = in_order(recordings), None
+    if data.shots:
+        train, rest = few_shot(recordings, data.shots, seed, left=0)
+    if rest:
+        _, validation = _take_validation(rest, data.validation, seed)
+    else:
+        train, validation = _take_validation(train, data.validation, seed)
+    test = in_order(tested)
+    barred = {r.instance for r in (*test, *validation)}
+    return Split(TEST_FOLDER, train, validation, test, None, barred)
+
+
 def check_paired(source: Dataset, protocol: str) -> None:
     """Raise InputError where it is not known which images show what is tested."""
-    if protocol == "instance-disjoint" and not source.paired:
+    if protocol != "paper" and not source.paired:
         raise InputError(
             f"{source.title}: which images were recorded is not published, so images of tested"
             " things cannot be left out; train on recordings alone, or name the leak:"

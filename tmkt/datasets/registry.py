@@ -30,14 +30,17 @@ _SETS = {
 NAMES = (*_SETS, folders.NAME)
 
 
-def dataset(name: str, classes: Sequence[str] = ()) -> Dataset:
+def dataset(
+    name: str, classes: Sequence[str] = (), camera: tuple[int, int] | None = None
+) -> Dataset:
     """Give the data set called `name`, one of NAMES; InputError for any other.
 
-    `classes` are those of "folders" where they are known already.
+    `classes` are those of "folders" where they are known already, `camera` its (height, width)
+    where the recordings do not say it.
     """
     if name not in NAMES:
         raise InputError(
             f"data set {name!r}: not known, expected one of"
             f" {', '.join(NAMES)}{nearest(name, list(NAMES))}"
         )
-    return folders.folders(tuple(classes)) if name == folders.NAME else _SETS[name]
+    return folders.folders(tuple(classes), camera) if name == folders.NAME else _SETS[name]

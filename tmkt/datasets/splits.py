@@ -52,18 +52,18 @@ def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
 
 
 def few_shot(
-    recordings: Sequence[Recording], shots: int, seed: int
+    recordings: Sequence[Recording], shots: int, seed: int, left: int = 1
 ) -> tuple[list[Recording], list[Recording]]:
     """Draw `shots` instances of every class to train on; all others are tested.
 
     Gives (train, test), each in order of instance. All recordings of a drawn instance are trained
     on. The draw depends on the instances and the seed alone. Raises InputError where a class would
-    have nothing left to test.
+    have fewer than `left` instances left to test.
     """
     rng = np.random.default_rng(seed)
     drawn: set[str] = set()
     for what, instances in groups(recordings):
-        if len(instances) <= shots:
+        if len(instances) < shots + left:
             raise InputError(
                 f"{what}: {len(instances)} recorded instances, expected more than the {shots} to"
                 " train on, so that one is left to test; give more recordings or lower data.shots"
@@ -92,12 +92,13 @@ def choose(
     split: str,
     trained_on: Collection[str],
     images: Collection[str] = (),
+    others: Collection[Recording] = (),
 ) -> list[Recording]:
     """Choose the recordings of a split, in order of instance.
 
     "train": the instance's recording was trained or calibrated on. "test": neither its recording
-    nor its image (`images`) was. "all": every recording. Raises InputError for another name and if
-    there is none.
+    nor its image (`images`) was. "all": every recording. `others` are known not to be what was
+    trained on, though it has their name. Raises InputError for another name and if there is none.
     """
     splits = ["test", "train", "all"]
     if split not in splits:
@@ -108,10 +109,15 @@ def choose(
     ordered = in_order(recordings)
     if split == "all":
         return ordered
+    apart = set(others)
     chosen = [
         r
         for r in ordered
-        if (r.instance in recorded if split == "train" else r.instance not in seen)
+        if (
+            r.instance in recorded and r not in apart
+            if split == "train"
+            else r.instance not in seen or r in apart
+        )
     ]
     if not chosen:
         why = (

@@ -7,6 +7,7 @@ from tmkt.recipe.file import (
     recipe_path,
     with_settings,
 )
+from tmkt.recipe.paths import RecipePaths, load_paths
 from tmkt.recipe.schema import (
     DataRecipe,
     MethodRecipe,
@@ -24,9 +25,11 @@ __all__ = [
     "NetworkRecipe",
     "QatRecipe",
     "Recipe",
+    "RecipePaths",
     "StaticRecipe",
     "TrainRecipe",
     "dump_recipe",
+    "load_paths",
     "load_recipe",
     "parse_recipe",
     "recipe_keys",

@@ -12,6 +12,8 @@ from tmkt.recipe.old_keys import SENSOR, renew_override, renewed
 from tmkt.recipe.schema import Recipe, recipe_keys
 from tmkt.toml import load_toml, parse_toml
 
+SECTION_OF_PATHS = "paths"  # read by tmkt.recipe.paths
+
 
 def recipe_path(name: str, folder: Path) -> Path:
     """Give a recipe's path: `name` itself if it ends in .toml, else that of `name` in `folder`."""
@@ -24,6 +26,16 @@ def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> 
     Raises InputError for an unknown recipe or key (naming the nearest known one) and for a value
     out of range.
     """
+    values = read_values(name, folder)
+    values.pop(SECTION_OF_PATHS, None)
+    return with_settings(values, overrides, f"recipe {name!r}")
+
+
+def read_values(name: str, folder: Path) -> dict[str, Any]:
+    """Read a recipe (see `recipe_path`) as nested dictionaries, unchecked.
+
+    Raises InputError for an unknown recipe and for a file that is not valid TOML.
+    """
     path = recipe_path(name, folder)
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.toml"))
@@ -31,10 +43,9 @@ def load_recipe(name: str, folder: Path, overrides: list[str] | None = None) -> 
             f"recipe {name!r}: not found, known are {', '.join(known)}{nearest(name, known)}"
         )
     try:
-        values = load_toml(path)
+        return load_toml(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid TOML ({error}); mend it") from None
-    return with_settings(values, overrides, f"recipe {name!r}")
 
 
 def with_settings(values: dict[str, Any], overrides: list[str] | None, where: str) -> Recipe:
@@ -87,6 +98,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if key.strip() == SENSOR:
         values.setdefault(section, {}).update(renew_override(value, override))
         return
+    if section == SECTION_OF_PATHS:
+        raise InputError(
+            f"--set {override!r}: folders are given as options; use --data, --static or --test"
+        )
     if key.strip() not in recipe_keys():
         raise InputError(
             f"--set {override!r}: unknown key {key.strip()!r}"

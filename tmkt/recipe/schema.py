@@ -28,6 +28,9 @@ class DataRecipe(_Section):
     height: int = Field(default=0, ge=0, le=4096)
     # another way to say it: the recordings' width and height divided by this
     downsample: int = Field(default=1, ge=1, le=4096)
+    # of "folders": the camera's size, where neither its files nor a camera.toml say it
+    camera_width: int = Field(default=0, ge=0, le=4096)
+    camera_height: int = Field(default=0, ge=0, le=4096)
     # "float": the papers' interpolated frames, which no chip takes
     frames: Literal["counts", "float"] = "counts"
     bins: int = Field(default=10, ge=1, le=1000)
@@ -40,11 +43,26 @@ class DataRecipe(_Section):
         """(height, width) of the network's input; None where the recordings decide."""
         return (self.height, self.width) if self.width else None
 
+    @property
+    def camera(self) -> tuple[int, int] | None:
+        """(height, width) of the camera where the recipe says it; None where the files do."""
+        return (self.camera_height, self.camera_width) if self.camera_width else None
+
     @model_validator(mode="after")
     def _consistent(self) -> "DataRecipe":
         if bool(self.width) != bool(self.height):
             raise ValueError(
                 f"width is {self.width} and height {self.height}; give both of them or neither"
+            )
+        if bool(self.camera_width) != bool(self.camera_height):
+            raise ValueError(
+                f"camera_width is {self.camera_width} and camera_height {self.camera_height}; give"
+                " both of them or neither"
+            )
+        if self.camera_width and self.name != "folders":
+            raise ValueError(
+                f"camera_width and camera_height are for data.name = folders, the camera of"
+                f" {self.name} is known; leave them out"
             )
         if self.width and self.downsample > 1:
             raise ValueError("width and height say the same as downsample; give them or downsample")

@@ -39,13 +39,19 @@ class Found:
 
 
 def tune(
-    search: Search, data: Path, static: Path | None, out: Path, report: Report | None = None
+    search: Search,
+    data: Path,
+    static: Path | None,
+    out: Path,
+    report: Report | None = None,
+    test: Path | None = None,
 ) -> Found:
     """Search until `search.trials` trials have ended; write best.toml, trials.csv and tune.svg to
     `out`.
 
     A trial is a training on the recipe's training recordings, judged by its accuracy on the
-    validation recordings. Test recordings are withheld: no network meets them. A trial whose
+    validation recordings. Test recordings are withheld: no network meets them (`test`: their
+    folder, where they are not a part of `data`). A trial whose
     accuracy falls behind the median of the others, at the same share of its training, is ended
     early.
 
@@ -73,9 +79,9 @@ def tune(
         "Searched: "
         + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items())
     )
-    plan = Plan(search, base, settings, space, data, static)
+    plan = Plan(search, base, settings, space, data, static, test)
     source = without_test(
-        load_training_data(base, data, static, METHODS[base.method.name].needs_images)
+        load_training_data(base, data, static, METHODS[base.method.name].needs_images, test)
     )
     if (cut := source.describe_cut(base.data)) is not None:
         say(cut)

@@ -55,6 +55,7 @@ class Plan:
     space: Space
     data: Path
     static: Path | None
+    test: Path | None
 
     def recipe(self, folder: Path, settings: dict[str, str]) -> Recipe:
         """Return the recipe in the search's folder with a trial's values."""
@@ -215,7 +216,9 @@ class TrialRunner:
         wanted = _recordings_of(recipe)
         if wanted != self.source_of:
             self.source = without_test(
-                load_training_data(recipe, self.plan.data, self.plan.static, wanted[1])
+                load_training_data(
+                    recipe, self.plan.data, self.plan.static, wanted[1], self.plan.test
+                )
             )
             self.source_of = wanted
         return self.source

@@ -15,6 +15,8 @@ def print_evaluation(report: dict[str, Any]) -> None:
         ["neuron updates a recording", f"{report['neuron_updates_per_sample']:,.0f}"],
         ["time a recording", f"{1e3 * report['seconds_per_sample']:.3g} ms"],
     ]
+    if len(tested := report["classes_tested"]) < len(report["classes"]):
+        rows.insert(1, ["classes among them", f"{', '.join(tested)} (of {len(report['classes'])})"])
     rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
     table(f"{report['bundle']} on {report['engine']}", ["", "value"], rows)
     classes = report["classes"]

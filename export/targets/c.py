@@ -3,6 +3,7 @@ floating point. docs/c.md.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tmkt.export.targets import c_templates as templates
@@ -12,6 +13,40 @@ from tmkt.export.targets.c_synapses import synapse_function, table
 from tmkt.files import writing
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import Program, Synapse
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory that the C of a program takes: its state, and its constants (one byte a weight, one a
+    delay where a synapse has any, two a bias). The program's own instructions are not counted.
+    """
+
+    ram_bytes: int
+    flash_bytes: int
+
+
+def memory_of(program: Program) -> Memory:
+    """Count the memory that `network.h` states."""
+    layers = layers_of(program)
+    synapses = [synapse for layer in layers for synapse in layer.distinct]
+    weights = sum(synapse.weight.size for synapse in synapses)
+    delays = sum(synapse.weight.size for synapse in synapses if is_delayed(synapse))
+    biases = sum(len(layer.bias) for layer in program.layers)
+    shared, counts = _shared(layers), _counts(program)
+    return Memory(
+        ram_bytes=4 * (shared + counts) + sum(layer.state_bytes for layer in layers),
+        flash_bytes=weights + delays + 2 * biases,
+    )
+
+
+def _shared(layers: list[CLayer]) -> int:
+    """Count the sums of a step, for which all layers without a ring of sums share one room."""
+    return max((layer.layer.neurons for layer in layers if not layer.slots), default=0)
+
+
+def _counts(program: Program) -> int:
+    """Count the counters of a read-out by spikes."""
+    return program.classes if program.readout == "spikes" else 0
 
 
 def write_c_header(program: Program, path: Path) -> None:
@@ -38,11 +73,7 @@ def _header(program: Program) -> str:
     layers = layers_of(program)
     synapses = [synapse for layer in layers for synapse in layer.distinct]
     weights = sum(synapse.weight.size for synapse in synapses)
-    delays = sum(synapse.weight.size for synapse in synapses if is_delayed(synapse))
-    biases = sum(len(layer.bias) for layer in program.layers)
-    # Layers without a ring of sums share this room for the sums of a step.
-    shared = max((layer.layer.neurons for layer in layers if not layer.slots), default=0)
-    counts = program.classes if program.readout == "spikes" else 0
+    memory, shared, counts = memory_of(program), _shared(layers), _counts(program)
     state = [_members(layer) for layer in layers]
     if shared:
         state.append(f"    int32_t sums[{shared}]; /* of the layer at work */\n")
@@ -57,8 +88,8 @@ def _header(program: Program) -> str:
         layers=len(layers),
         neurons=sum(layer.neurons for layer in program.layers),
         weights=weights,
-        ram=4 * (shared + counts) + sum(layer.state_bytes for layer in layers),
-        flash=weights + delays + 2 * biases,
+        ram=memory.ram_bytes,
+        flash=memory.flash_bytes,
         channels=channels,
         height=height,
         width=width,

@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from tmkt import cli
+from tmkt.cli.tables.zoo import print_card, print_zoo
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import NetworkRecipe
 from tmkt.zoo.backbone import BLOCKS, load_backbone
-from tmkt.zoo.card import MAX_WEIGHT_BYTES, ZOO, load_card, names
+from tmkt.zoo.card import MAX_ZOO_BYTES, ZOO, Card, load_card, names
 
 NETWORK = NetworkRecipe(channels=[3, 4], strides=[2, 1], pools=[1, 2])
 SHA = "0" * 64
@@ -82,6 +84,7 @@ def card_of(content: bytes) -> dict[str, Any]:
                 }
             ],
             "flash_bytes": 500,
+            "head_flash_bytes": 90,
             "ram_bytes": 900,
         },
         "limits": ["has seen ten photographs"],
@@ -183,7 +186,7 @@ def test_a_network_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
         lambda c: c.clear(),
         lambda c: c.update(version=2),
         lambda c: c.update(surprise=1),
-        lambda c: c["weights"].update(bytes=MAX_WEIGHT_BYTES + 1),
+        lambda c: c["weights"].update(bytes=MAX_ZOO_BYTES + 1),
         lambda c: c["weights"].update(sha256="abc"),
         lambda c: c["held_out"].update(accuracy=1.5),
         lambda c: c["network"].update(strides=[1]),
@@ -208,7 +211,40 @@ def test_a_card_that_is_no_card_is_refused(zoo: Path, content: bytes) -> None:
         load_card("tiny", zoo)
 
 
+def test_the_table_and_the_card_fit_80_columns(
+    zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = load_card("tiny", zoo).model_copy(update={"name": "backbone-s"})
+    print_zoo([card])
+    print_card(card)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for said in (
+        "50.0 %",  # held out
+        "4 cores on one chip, 1 of them for the head",
+        "x             does not fit",
+        "unknown, AVX2, Linux x86_64",
+        "1 µJ (1 µJ to 2 µJ) by davies2018 for loihi1",
+        "has seen ten photographs",
+        "CC BY 4.0",
+        card.weights.sha256,
+    ):
+        assert said in shown
+
+
+def test_the_commands_show_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app(["zoo", "list", "--json"], standalone_mode=False)
+    cards = json.loads(capsys.readouterr().out)["backbones"]
+    assert [card["name"] for card in cards] == names()
+    for card in cards:
+        cli.app(["zoo", "show", card["name"], "--json"], standalone_mode=False)
+        shown = capsys.readouterr().out
+        assert Card.model_validate_json(shown).model_dump() == card
+    with pytest.raises(InputError, match="unknown"):
+        cli.app(["zoo", "show", "no-such-backbone"], standalone_mode=False)
+
+
 def test_what_ships_is_whole_and_small() -> None:
     for name in names():
         load_backbone(name)
-    assert sum(path.stat().st_size for path in ZOO.glob("*.safetensors")) <= 3_000_000
+    assert sum(path.stat().st_size for path in ZOO.glob("*.safetensors")) <= MAX_ZOO_BYTES

@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 
 from tmkt import __version__, console
-from tmkt.cli import data, demo, doctor, energy, export, fit, report, run, send, stream, train, tune
+from tmkt.cli import (
+    data,
+    demo,
+    doctor,
+    energy,
+    export,
+    fit,
+    report,
+    run,
+    send,
+    stream,
+    train,
+    tune,
+    zoo,
+)
 from tmkt.errors import InputError, nearest
 
 app = typer.Typer(
@@ -31,6 +45,7 @@ app = typer.Typer(
 for group in (train, tune, export, run, fit, energy, stream, report, demo, doctor):
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
+app.add_typer(zoo.app, name="zoo")
 data.app.add_typer(send.app)
 app.add_typer(data.app, name="data")
 

@@ -15,7 +15,7 @@ from tmkt.recipe import NetworkRecipe
 ZOO = Path(__file__).parent  # cards and weights lie beside the code
 CARD, WEIGHTS = ".json", ".safetensors"  # what follows a backbone's name
 MAX_CARD_BYTES = 2**18  # ours: a card has 5 kB
-MAX_WEIGHT_BYTES = 2**22  # of one backbone; all that ship have 3 MB
+MAX_ZOO_BYTES = 3_000_000  # of all weights that ship; ours, so that the package stays small
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -42,7 +42,7 @@ class Weights(_Part):
     """The file of the weights. `parameters`: of the blocks, without running statistics."""
 
     sha256: Sha256
-    bytes: Annotated[int, Field(ge=1, le=MAX_WEIGHT_BYTES)]
+    bytes: Annotated[int, Field(ge=1, le=MAX_ZOO_BYTES)]
     parameters: Positive
 
 
@@ -91,8 +91,8 @@ class HeldOut(_Part):
 
 
 class Chip(_Part):
-    """Placement on one kind of chip. `cores` and `chips` are None where it does not fit;
-    `head_cores` of the cores hold the head.
+    """Placement on one kind of chip. `fits`: on a single one. `head_cores` of the `cores` hold the
+    head. None where a layer fits no core.
     """
 
     device: str
@@ -116,7 +116,8 @@ class Cost(_Part):
     """Costs of the integer program with the head of the pre-training.
 
     Synaptic operations, spikes and energy are means over so many `recordings`: the calibration
-    frames of the run. `flash_bytes` and `ram_bytes` are those of the C export.
+    frames of the run. `flash_bytes` (constants) and `ram_bytes` are those of the C export;
+    `head_flash_bytes` of the constants are the head's.
     """
 
     bits: Annotated[int, Field(ge=2, le=8)]
@@ -129,6 +130,7 @@ class Cost(_Part):
     chips: list[Chip]
     energy: list[Energy]
     flash_bytes: Positive
+    head_flash_bytes: Positive
     ram_bytes: Positive
 
 

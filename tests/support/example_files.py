@@ -68,6 +68,8 @@ def write_example(format: str, path: Path, events: Events) -> Path:
         path.write_bytes(aedat3(events))
     elif format == "aedat4":
         path.write_bytes(aedat4({0: [events]}))
+    elif format == "evt21":
+        path.write_bytes(evt21(events))
     elif format == "mat":
         with path.open("wb") as file:
             savemat(file, mat_columns(events), do_compression=True)
@@ -98,6 +100,25 @@ def aedat1(events: Events) -> bytes:
         struct.pack(">HI", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t)
         for t, x, y, p in rows([events])
     )
+
+
+def evt21(events: Events, legacy: bool = False, said: bool = True) -> bytes:
+    """Encode words of 32 pixels; `legacy`: the half with the kind first; `said`: in the header."""
+    height, width = events.sensor
+    order = f"endianness={'legacy' if legacy else 'little'};" if said else ""
+    data = f"% evt 2.1\n% format EVT21;{order}height={height};width={width}\n% end\n".encode()
+    high, words = -1, []
+    last = (-1, -1, -1, -1)
+    for t, x, y, p in rows([events]):
+        if t >> 6 != high:
+            high = t >> 6
+            words.append([8 << 28 | high, 0])
+        now = (t, x >> 5, y, p)
+        if now != last or words[-1][1] >> (x & 31):  # masks go from left to right
+            words.append([p << 28 | (t & 63) << 22 | (x & ~31) << 11 | y, 0])
+        words[-1][1] |= 1 << (x & 31)
+        last = now
+    return data + b"".join(struct.pack("<II", *(word if legacy else word[::-1])) for word in words)
 
 
 def aedat3(events: Events) -> bytes:

@@ -29,7 +29,7 @@ from tmkt.train import RECIPES
 
 Call = tuple[Any, ...]
 SENSORS = {"aedat1": (128, 128), "aedat2": (180, 240), "aedat3": (128, 128)}
-SUFFIXES = {"atis": "bin", "hdf5": "h5", "ecf": "h5", "evt2": "raw", "evt3": "raw"}
+SUFFIXES = {"atis": "bin", "hdf5": "h5", "ecf": "h5", "evt2": "raw", "evt21": "raw", "evt3": "raw"}
 OFTEN, SELDOM = 20, 1  # damaged files of a case, in relation to others: by how long a call takes
 
 

@@ -90,7 +90,7 @@ def test_names_state_the_order_and_comments_are_passed_over() -> None:
 
 def test_a_decimal_point_means_seconds_and_minus_one_means_off() -> None:
     got, _ = read(b"1600000000.123456999 1 2 1\n1600000000.5 3 4 -1\n1600000007. 5 6 1\n")
-    assert got.t.tolist() == [1_600_000_000_123_456, 1_600_000_000_500_000, 1_600_000_007_000_000]
+    assert got.t.tolist() == [1_600_000_000_123_457, 1_600_000_000_500_000, 1_600_000_007_000_000]
     assert got.p.tolist() == [1, 0, 1]
 
 

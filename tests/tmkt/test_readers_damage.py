@@ -80,6 +80,7 @@ def test_a_recording_cut_at_any_byte_gives_its_first_events_or_one_line(
                 "hdf5",
                 "ecf",
                 "aedat4",
+                "csv",
             )  # whose ends hold no events
             assert found[1].dropped == 0
             if format in RECORDS:

@@ -9,6 +9,7 @@ import pytest
 from example_files import (
     SENSOR,
     ecf_chunk,
+    evt21,
     mat_columns,
     opened,
     random_events,
@@ -58,6 +59,37 @@ def test_evt2_joins_high_and_low_stamps_and_counts_what_comes_before_the_first(
 def test_evt2_goes_on_where_its_clock_of_34_bits_runs_over(tmp_path: Path) -> None:
     found, source = read_bytes(tmp_path / "a.raw", evt2((8, 2**28 - 1), (1, 0), (8, 0), (1, 0)))
     assert ([row[0] for row in found], source.counters.wraps) == ([2**34 - 64, 2**34], 1)
+
+
+EVT21 = b"% evt 2.1\n% format EVT21;endianness=little;height=320;width=320\n% end\n"
+
+
+def test_evt21_masks_are_pixels_from_x_on_at_one_stamp(tmp_path: Path) -> None:
+    words = [
+        (1 << 60, 1),  # before the first full stamp
+        (8 << 60 | 2 << 32, 0),  # 2 * 64 us
+        (1 << 60 | 3 << 54 | 64 << 43 | 200 << 32, 1 << 31 | 0b101),
+        (0xA << 60 | 1 << 32, 0),
+        (4 << 54 | 288 << 43 | 7 << 32, 1 << 31),
+        (0xE << 60, 5),
+        (0x7 << 60, 0),
+    ]
+    data = EVT21 + b"".join(struct.pack("<Q", word | mask) for word, mask in words)
+    found, source = read_bytes(tmp_path / "a.raw", data)
+    assert found == [(131, x, 200, 1) for x in (64, 66, 95)] + [(132, 319, 7, 0)]
+    assert (source.counters.bad_records, source.sensor) == (2, (320, 320))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("said", [False, True])
+def test_evt21_halves_of_words_come_in_either_order(
+    tmp_path: Path, legacy: bool, said: bool
+) -> None:
+    events = random_events(700, step_us=30)
+    (tmp_path / "a.raw").write_bytes(evt21(events, legacy, said))
+    source = open_events(tmp_path / "a.raw")
+    assert rows(source) == rows([events])
+    assert len(source.notes) == (not said)
 
 
 def evt3(*words: tuple[int, int]) -> bytes:
@@ -144,7 +176,7 @@ def test_prophesee_sensors_are_known_by_size_plugin_or_system(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"% evt 2.1\n", "encoded as EVT2.1"),
+        (b"% evt 2.1\n% endianness big\n", "words are big-endian"),
         (b"% format EVT4;height=720;width=1280\n", "encoded as EVT4"),
         (b"#!AER-DAT3.0\r\n", "expected #!AER-DAT3.1"),
         (b"Event Stream\2\0\0\2" + bytes(4), "ATIS events"),

@@ -12,12 +12,15 @@ from tmkt.readers.dat import TYPES, open_dat
 from tmkt.readers.event_stream import open_event_stream
 from tmkt.readers.evt2 import open_evt2
 from tmkt.readers.evt3 import open_evt3
+from tmkt.readers.evt21 import open_evt21
 from tmkt.readers.files import Opener
 from tmkt.readers.hdf5 import open_hdf5
 from tmkt.readers.mat import MAGIC as MAT_MAGIC
 from tmkt.readers.mat import open_mat
 from tmkt.readers.numpy_files import open_npy, open_npz
 from tmkt.readers.prophesee import encoding, read_header
+from tmkt.readers.text import open_text
+from tmkt.readers.text_layout import looks_like_text
 
 HEAD = 65536  # bytes that decide
 
@@ -27,6 +30,7 @@ FORMATS: dict[str, Opener] = {
     "aedat3": open_aedat3,
     "aedat4": open_aedat4,
     "evt2": open_evt2,
+    "evt21": open_evt21,
     "evt3": open_evt3,
     "dat": open_dat,
     "npz": open_npz,
@@ -34,6 +38,7 @@ FORMATS: dict[str, Opener] = {
     "hdf5": open_hdf5,
     "mat": open_mat,
     "es": open_event_stream,
+    "csv": open_text,
 }
 MAGIC = {
     b"#!AER-DAT1": "aedat2",
@@ -59,6 +64,8 @@ def detect(head: bytes, path: Path) -> str:
             return format
     if head.startswith(b"PK\3\4") and b".npy" in head[:300]:
         return "npz"
+    if looks_like_text(head):
+        return "csv"
     if head.startswith(b"% ") and (name := _prophesee(head, path)):
         return name
     if looks_like_atis(head) or (path.suffix == ".bin" and len(head) < TINY):
@@ -75,9 +82,10 @@ def _prophesee(head: bytes, path: Path) -> str | None:
     if words is None:
         kind = file.read(2)
         return "dat" if len(kind) == 2 and kind[0] in TYPES and kind[1] == 8 else None
-    if words not in ("EVT2", "EVT3"):
+    words = words.replace(".", "")
+    if words not in ("EVT2", "EVT21", "EVT3"):
         raise InputError(
-            f"{path}: events are encoded as {words}, expected EVT2 or EVT3; convert the file with"
-            " Metavision"
+            f"{path}: events are encoded as {words}, expected EVT2, EVT2.1 or EVT3; convert the"
+            " file with Metavision"
         )
     return words.lower()

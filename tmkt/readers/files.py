@@ -22,11 +22,12 @@ class Options:
     sensor: tuple[int, int] | None = None  # (height, width); a file's own goes before it
     chunk: int = 65536  # events
     stream: int = 0  # index among the file's event streams
-    # of stamps in .npz, .npy, .mat and HDF5 files; None: microseconds, and stamps that are no
-    # integers are refused but in .mat files
+    # of stamps in .npz, .npy, .mat, HDF5 and text files; None: microseconds, and stamps that are no
+    # integers are refused but in .mat files; text says itself whether it has seconds
     time_unit: TimeUnit | None = None
     # of AEDAT 1 and 2 addresses: a key of aedat2.LAYOUTS; None: the header tells, or DVS128
     layout: str | None = None
+    columns: tuple[str, ...] | None = None  # of text, in order; None: the first lines tell
     repair: bool = False  # take what is left of a damaged file
 
 

@@ -18,6 +18,7 @@ def open_events(
     stream: int = 0,
     time_unit: TimeUnit | None = None,
     layout: str | None = None,
+    columns: tuple[str, ...] | None = None,
     repair: bool = False,
     format: str | None = None,
 ) -> FileSource:
@@ -29,8 +30,9 @@ def open_events(
     - `chunk`: most events a chunk; the events do not depend on it.
     - `disorder`: what happens to stamps that go back.
     - `stream`: index among the event streams of an AEDAT4 file.
-    - `time_unit`: of stamps in .npz, .npy, .mat and HDF5 files.
+    - `time_unit`: of stamps in .npz, .npy, .mat, HDF5 and text files.
     - `layout`: of the addresses in AEDAT 1 and 2 files that name no chip.
+    - `columns`: of text files, in order, as ("t", "x", "y", "p").
     - `repair`: take what is left of a damaged file.
     - `format`: a key of FORMATS, which overrules detection.
 
@@ -64,6 +66,7 @@ def open_events(
             stream=stream,
             time_unit=time_unit,
             layout=layout,
+            columns=columns,
             repair=repair,
         )
         source = Input(file, str(path), options, Counters())

@@ -1,4 +1,4 @@
-"""The text header of Prophesee's RAW (EVT2, EVT3) and DAT files.
+"""The text header of Prophesee's RAW (EVT2, EVT2.1, EVT3) and DAT files.
 
 It has lines `% key value`. Some writers close it with `% end`; older ones do not, and the first
 byte of data may be a `%`: a line counts only if it is `%`, a space and printable text.
@@ -45,7 +45,7 @@ def read_header(file: IO[bytes], name: str) -> dict[str, str]:
 
 
 def encoding(header: dict[str, str]) -> str | None:
-    """Give a RAW file's "EVT2", "EVT3", "EVT2.1", ...; None for a DAT file, which names none."""
+    """Give a RAW file's "EVT2", "EVT21" or "EVT2.1", ...; None for a DAT file, which names none."""
     if "format" in header:
         return header["format"].partition(";")[0].strip().upper()
     if "evt" in header:
@@ -53,9 +53,19 @@ def encoding(header: dict[str, str]) -> str | None:
     return None
 
 
+def _format_options(header: dict[str, str]) -> dict[str, str]:
+    """Give what stands behind the format's name, as in "EVT3;height=720;width=1280"."""
+    return dict(part.split("=", 1) for part in header.get("format", "").split(";") if "=" in part)
+
+
+def stated(header: dict[str, str], key: str) -> str:
+    """Give a value that stands behind the format's name or in a line of its own; "" if neither."""
+    return _format_options(header).get(key, header.get(key, "")).strip()
+
+
 def sensor_of(header: dict[str, str]) -> tuple[int, int] | None:
     """Give (height, width) by the header's size, else by the camera's name."""
-    sizes = dict(part.split("=", 1) for part in header.get("format", "").split(";") if "=" in part)
+    sizes = _format_options(header)
     width, _, height = header.get("geometry", "").partition("x")
     for h, w in (
         (sizes.get("height", ""), sizes.get("width", "")),

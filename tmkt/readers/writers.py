@@ -16,6 +16,7 @@ from tmkt.readers.evt3 import Evt3Writer
 from tmkt.readers.files import Writer
 from tmkt.readers.hdf5_writer import Hdf5Writer
 from tmkt.readers.numpy_files import NpzWriter
+from tmkt.readers.text_writer import TextWriter
 
 WRITERS: dict[str, type[Writer]] = {
     "atis": AtisWriter,
@@ -26,6 +27,7 @@ WRITERS: dict[str, type[Writer]] = {
     "npz": NpzWriter,
     "hdf5": Hdf5Writer,
     "es": EventStreamWriter,
+    "csv": TextWriter,
 }
 SUFFIXES = {
     ".bin": "atis",
@@ -35,6 +37,8 @@ SUFFIXES = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
     ".es": "es",
+    ".csv": "csv",
+    ".txt": "csv",
 }
 
 

@@ -60,14 +60,14 @@ def opened(path: Path, layout: str | None = None) -> FileSource:
 
 def write_example(format: str, path: Path, events: Events) -> Path:
     """Write events in any format that is read: by our writer, or plainly if we have none."""
-    if format in WRITERS:
+    if format == "aedat4":  # with streams beside the events
+        path.write_bytes(aedat4({0: [events]}))
+    elif format in WRITERS:
         write_events([events], path, format, events.sensor)
     elif format == "aedat1":
         path.write_bytes(aedat1(events))
     elif format == "aedat3":
         path.write_bytes(aedat3(events))
-    elif format == "aedat4":
-        path.write_bytes(aedat4({0: [events]}))
     elif format == "evt21":
         path.write_bytes(evt21(events))
     elif format == "mat":

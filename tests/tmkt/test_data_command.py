@@ -87,8 +87,8 @@ def test_wrong_use_is_one_line_and_leaves_nothing_behind(tmkt: Any, tmp_path: Pa
     for arguments, message in (
         (("convert", tmp_path / "a.bin", tmp_path / "out/b.npz"), "expected --sensor WIDTHxHEIGHT"),
         (
-            ("convert", tmp_path / "a.bin", tmp_path / "out/b.aedat4", "--sensor", "120x100"),
-            ".aedat4 cannot be written",
+            ("convert", tmp_path / "a.bin", tmp_path / "out/b.npy", "--sensor", "120x100"),
+            ".npy cannot be written",
         ),
         (
             ("convert", tmp_path / "a.bin", tmp_path / "out/b.npz", "--sensor", "60x100"),

@@ -165,7 +165,7 @@ def test_the_format_to_write_is_told_by_name_or_ending() -> None:
     assert format_to_write(Path("a.H5"), None) == "hdf5"
     assert format_to_write(Path("a.raw"), "evt3") == "evt3"
     for name, asked, found in (
-        ("a.aedat4", None, "aedat4 cannot be written"),
+        ("a.npy", None, "npy cannot be written"),
         ("a.raw", None, "says no format"),
         ("a.bin", "npy", "npy cannot"),
     ):

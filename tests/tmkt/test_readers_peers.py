@@ -16,6 +16,7 @@ import pytest
 from example_files import aedat4, random_events, rows, write_ecf, write_example
 
 from tmkt.readers import open_events
+from tmkt.readers.writers import write_events
 
 EVLIB = os.environ.get("TMKT_EVLIB_PYTHON")
 needs_evlib = pytest.mark.skipif(
@@ -64,6 +65,15 @@ def test_aedat_reads_the_same_events_with_every_compression(
         )
     )
     assert same_as_aedat(tmp_path / "a.aedat4") == 310
+
+
+def test_aedat_reads_the_same_events_from_what_we_write(tmp_path: Path) -> None:
+    events = random_events(20_000, (480, 640))
+    events = replace(events, t=events.t + 1_631_717_222_000_000)
+    write_events([events, random_events(0)], tmp_path / "a.aedat4", "aedat4", events.sensor)
+    assert same_as_aedat(tmp_path / "a.aedat4") == 20_000
+    info = aedat.Decoder(tmp_path / "a.aedat4").id_to_stream()[0]
+    assert (info["type"], info["width"], info["height"]) == ("events", 640, 480)
 
 
 def same_as_evt3(path: Path) -> int:

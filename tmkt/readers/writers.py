@@ -8,6 +8,7 @@ from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.files import writing
 from tmkt.readers.aedat2 import Aedat2Writer
+from tmkt.readers.aedat4_writer import Aedat4Writer
 from tmkt.readers.atis import AtisWriter
 from tmkt.readers.dat import DatWriter
 from tmkt.readers.event_stream import EventStreamWriter
@@ -21,6 +22,7 @@ from tmkt.readers.text_writer import TextWriter
 WRITERS: dict[str, type[Writer]] = {
     "atis": AtisWriter,
     "aedat2": Aedat2Writer,
+    "aedat4": Aedat4Writer,
     "evt2": Evt2Writer,
     "evt3": Evt3Writer,
     "dat": DatWriter,
@@ -32,6 +34,7 @@ WRITERS: dict[str, type[Writer]] = {
 SUFFIXES = {
     ".bin": "atis",
     ".aedat": "aedat2",
+    ".aedat4": "aedat4",
     ".dat": "dat",
     ".npz": "npz",
     ".h5": "hdf5",
@@ -50,7 +53,7 @@ def format_to_write(path: Path, asked: str | None) -> str:
     name = asked or SUFFIXES.get(path.suffix.lower())
     if name in WRITERS:
         return name
-    if name is not None or path.suffix.lower() in (".aedat4", ".npy"):
+    if name is not None or path.suffix.lower() == ".npy":
         found = f"{name or path.suffix.lower()} cannot be written"
     else:
         found = "the name's ending says no format"

@@ -15,7 +15,7 @@ from tmkt.deploy.engines.onnx_graph import (
     OnnxGraph,
     State,
     misfit,
-    open_session,
+    open_file,
 )
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError
@@ -50,20 +50,18 @@ class FloatEngine:
 
 
 def _open_onnx(bundle: Bundle, threads: int | None) -> Run:
-    path = bundle.path / bundles.ONNX_FLOAT
-    session = open_session(bundle.read(bundles.ONNX_FLOAT), path, threads)
-    declared = {node.name: node.shape for node in session.get_outputs()}
+    file = open_file(bundle, bundles.ONNX_FLOAT, threads)
+    declared = {node.name: node.shape for node in file.session.get_outputs()}
     spikes = {}
     for layer in bundle.program.layers:
         if layer.fires:
             shape = tuple(declared.get(f"{layer.name}.spikes", ())[2:])
             if not _crops_to(shape, layer):
-                raise misfit(path, session)
+                raise misfit(file)
             spikes[layer.name] = shape
-    classes = bundle.program.classes
     states = {f"{name}.v": State(np.float32, shape) for name, shape in spikes.items()}
-    states["readout.sum"] = State(np.float32, (classes,))
-    graph = OnnxGraph(path, session, states, spikes, classes)
+    states["readout.sum"] = State(np.float32, (bundle.program.classes,))
+    graph = OnnxGraph(file, states, spikes)
     return graph.run_from_zero
 
 

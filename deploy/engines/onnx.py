@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines.onnx_graph import OnnxGraph, State, open_session
+from tmkt.deploy.engines.onnx_graph import OnnxGraph, State, open_file
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import INPUT, Program
@@ -21,10 +21,9 @@ class OnnxEngine(OnnxGraph):
     exact = True
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        path, program = bundle.path / bundles.ONNX, bundle.program
+        program = bundle.program
         spikes = {layer.name: layer.shape for layer in program.layers if layer.fires}
-        session = open_session(bundle.read(bundles.ONNX), path, threads)
-        super().__init__(path, session, _states(program), spikes, program.classes)
+        super().__init__(open_file(bundle, bundles.ONNX, threads), _states(program), spikes)
         self._program = program
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:

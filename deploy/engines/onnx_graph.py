@@ -1,14 +1,19 @@
 """An ONNX graph of a bundle that carries its states, run by ONNX Runtime on the processor."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.bundle import Bundle
 from tmkt.deploy.engines.onnx_file import check_onnx
+from tmkt.deploy.engines.onnx_read import Graph
+from tmkt.deploy.engines.onnx_work import check_work
 from tmkt.errors import InputError, one_line
+from tmkt.program.model import Program
 
 SAMPLES_AT_ONCE = 16  # more made no run faster (measured), and memory grows with it
 
@@ -20,14 +25,36 @@ class State(NamedTuple):
     shape: tuple[int, ...]
 
 
-def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
-    """Open an ONNX file that was read from `path`, with that many threads, all cores unless told.
+@dataclass
+class OpenFile:
+    """An ONNX file of a bundle in a session of ONNX Runtime."""
 
-    Raises InputError if it holds what our own graphs do not, or ONNX Runtime cannot load it.
+    path: Path
+    session: Any
+    graph: Graph
+    program: Program
+    steps: int
+
+    def check_steps(self, steps: int) -> None:
+        """Check the work of a run of so many steps, unless longer ones have been checked."""
+        if steps > self.steps:
+            check_work(self.graph, self.program, steps, SAMPLES_AT_ONCE, self.path)
+            self.steps = steps
+
+
+def open_file(bundle: Bundle, name: str, threads: int | None = None) -> OpenFile:
+    """Open one of a bundle's ONNX files, with that many threads, all cores unless told.
+
+    Raises InputError if it holds what our own graphs do not, if it is more work than the program
+    allows, or if ONNX Runtime cannot load it.
     """
     import onnxruntime
 
-    check_onnx(content, path)
+    content, path = bundle.read(name), bundle.path / name
+    file = OpenFile(path, None, check_onnx(content, path), bundle.program, 0)
+    if file.graph.inputs.get("x", [])[2:] != list(bundle.program.input_shape):
+        raise misfit(file)
+    file.check_steps(bundle.contract.bins)
     options = onnxruntime.SessionOptions()
     # Its errors are raised and said in one line; it would print them, too.
     options.log_severity_level = 4
@@ -37,7 +64,7 @@ def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
     try:
         # Without enable_fallback=0 it prints to standard output when it fails, and tries the same
         # once more.
-        return onnxruntime.InferenceSession(
+        file.session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime has no common base class for its errors
@@ -45,6 +72,7 @@ def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
             f"{path}: ONNX Runtime cannot load it ({one_line(error, 150)}); export the"
             " network again"
         ) from None
+    return file
 
 
 class OnnxGraph:
@@ -54,22 +82,20 @@ class OnnxGraph:
 
     def __init__(
         self,
-        path: Path,
-        session: Any,
+        file: OpenFile,
         states: Mapping[str, State],
         spikes: Mapping[str, tuple[int, ...]],
-        classes: int,
     ) -> None:
         """`states` and `spikes` (shapes by layer): what the program says that the graph has.
         InputError where it has something else.
         """
-        self._path, self._session = path, session
-        self._states, self._spikes, self._classes = dict(states), dict(spikes), classes
+        self._file, self._path, self._session = file, file.path, file.session
+        self._states, self._spikes = dict(states), dict(spikes)
         self._outputs = ["readout", *(f"{name}.spikes" for name in self._spikes)]
-        inputs = {node.name for node in session.get_inputs()}
-        outputs = {node.name for node in session.get_outputs()}
+        inputs = {node.name for node in self._session.get_inputs()}
+        outputs = {node.name for node in self._session.get_outputs()}
         if inputs != {"x", *self._states} or not outputs.issuperset(self._outputs):
-            raise misfit(path, session)
+            raise misfit(file)
 
     def run_from_zero(
         self, frames: NDArray[np.uint8]
@@ -79,6 +105,7 @@ class OnnxGraph:
 
         InputError where ONNX Runtime fails, or the file gives something else than it declares.
         """
+        self._file.check_steps(frames.shape[1])
         parts = [
             self._run(frames[i : i + SAMPLES_AT_ONCE])
             for i in range(0, len(frames), SAMPLES_AT_ONCE)
@@ -101,7 +128,7 @@ class OnnxGraph:
                 " network again"
             ) from None
         shapes = [
-            (samples, self._classes),
+            (samples, self._file.program.classes),
             *((steps, samples, *shape) for shape in self._spikes.values()),
         ]
         if [out.shape for out in (readout, *spikes)] != shapes:
@@ -112,9 +139,10 @@ class OnnxGraph:
         return [readout, *(np.ascontiguousarray(s.swapaxes(0, 1)) for s in spikes)]
 
 
-def misfit(path: Path, session: Any) -> InputError:
+def misfit(file: OpenFile) -> InputError:
     """Return the error for a graph of another network than the bundle's program."""
-    inputs = sorted(node.name for node in session.get_inputs())
+    inputs = sorted(file.graph.inputs)
     return InputError(
-        f"{path}: its inputs {inputs} and outputs do not fit the program; export the network again"
+        f"{file.path}: its inputs {inputs} and outputs do not fit the program; export the"
+        " network again"
     )

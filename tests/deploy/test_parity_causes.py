@@ -31,8 +31,8 @@ from random_programs import frames_for, programs
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.engines import onnx_file
 from tmkt.deploy.engines.lava import installed
+from tmkt.deploy.engines.onnx_shapes import RULES
 from tmkt.deploy.parity.diagnose import Evidence, diagnose
 from tmkt.deploy.parity.report import parity
 from tmkt.deploy.parity.rules import bias_of, rule_of, run, synaptic_sums
@@ -45,7 +45,8 @@ from tmkt.program.model import Program
 @pytest.fixture(autouse=True)
 def planted_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let operators through that faults are made of, and our own graphs do not hold."""
-    monkeypatch.setattr(onnx_file, "OPERATORS", onnx_file.OPERATORS | {b"Floor", b"Mod"})
+    monkeypatch.setitem(RULES, "Floor", RULES["Round"])
+    monkeypatch.setitem(RULES, "Mod", RULES["Add"])
 
 
 def write(path: Path, program: Program, **writers: Any) -> Bundle:

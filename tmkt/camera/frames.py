@@ -11,7 +11,7 @@ it will meet (domain randomisation).
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.camera.path import draw_paths
+from tmkt.camera.path import OBJECT, draw_kinds, draw_poses
 from tmkt.camera.pixels import Common, Drawn, watch_batch
 from tmkt.camera.screen import shown_size
 from tmkt.errors import InputError
@@ -29,8 +29,8 @@ def simulate_frames(
     camera: StaticRecipe,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Record images uint8 [B, h, w] (0 = dark, as is everything beside an image): counts uint8 [B,
-    bins, 2, H, W].
+    """Record images uint8 [B, h, w] (0 = dark, as is everything beside an image but an object's
+    background): counts uint8 [B, bins, 2, H, W].
 
     An image is shown in the sensor's middle, at `shown_size`, moved by `moves` float64 [B, 2, 3].
     A move takes (x, y, 1) in pixels from the sensor's middle to the (x, y) where the image would
@@ -50,16 +50,24 @@ def simulate_frames(
     bin_of = np.minimum((times - step_us / 2) // contract.bin_us, contract.bins - 1).astype(
         np.int64
     )
-    paths = draw_paths(camera, times, batch, rng)
+    kinds = draw_kinds(camera, batch, rng)
+    speeds = _draw_speeds(camera, batch, rng)
+    poses = draw_poses(camera, times * speeds[:, None], kinds, contract.sensor, rng)
     thresholds = camera.threshold * (1.0 + camera.threshold_spread * rng.uniform(-1.0, 1.0, batch))
     inverted = _draw_kind(camera.polarity, "inverted", batch, rng)
     negative = _draw_kind(camera.shown, "negative", batch, rng)
     seeds = rng.integers(0, 2**64, batch, np.uint64)
-    image_size = (images.shape[1], images.shape[2])
+    backgrounds, greys = _draw_backgrounds(kinds, rng)
+    waits = np.ceil(camera.refractory_us / (step_us * speeds)).astype(np.int64) - 1
     drawn = Drawn(
-        places=_places(moves, image_size, contract.sensor),
-        paths=paths,
+        kinds=kinds,
+        poses=poses,
+        places=_places(moves, (images.shape[1], images.shape[2]), contract.sensor),
+        backgrounds=backgrounds,
+        greys=greys,
         thresholds=thresholds,
+        wait_steps=np.clip(waits, 0, MOST_STEPS),
+        noise=camera.noise_hz * contract.bin_us * 1e-6 * speeds,
         inverted=inverted,
         negative=negative,
         seeds=seeds,
@@ -68,13 +76,12 @@ def simulate_frames(
         dark=camera.dark,
         pixel_spread=camera.pixel_spread,
         drop=camera.drop,
-        wait_steps=max(-(-camera.refractory_us // step_us) - 1, 0),
-        noise=camera.noise_hz * contract.bin_us * 1e-6,
         noise_on=camera.noise_on,
         max_count=contract.max_count,
     )
+    shown = np.ascontiguousarray(_with_contrast(images, camera, rng))
     out = np.zeros((batch, contract.bins, *contract.shape), np.uint8)
-    watch_batch(np.ascontiguousarray(images), drawn, common, bin_of, out)
+    watch_batch(shown, drawn, common, bin_of, out)
     return out
 
 
@@ -83,6 +90,46 @@ def _draw_kind(said: str, one: str, batch: int, rng: np.random.Generator) -> NDA
     if said == "random":
         return rng.integers(0, 2, batch)
     return np.full(batch, int(said == one), np.int64)
+
+
+def _draw_speeds(camera: StaticRecipe, batch: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw how many times faster than the recipe says each recording is: log-uniform, [batch]."""
+    if not camera.speed_spread:
+        return np.ones(batch)
+    octaves = np.log2(1.0 + camera.speed_spread)
+    return np.exp2(rng.uniform(-octaves, octaves, batch))
+
+
+def _draw_backgrounds(
+    kinds: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Draw what is behind objects: the index of another image of the batch, or -1, and the grey
+    that is there in its place, uniform in [0, 1). Half of the backgrounds are grey (ours), all of
+    them where the batch has no other image.
+    """
+    batch = len(kinds)
+    if not (kinds == OBJECT).any():
+        return np.full(batch, -1), np.zeros(batch)
+    greys = rng.uniform(0.0, 1.0, batch)
+    others = (np.arange(batch) + rng.integers(1, max(batch, 2), batch)) % batch
+    even = rng.integers(0, 2, batch).astype(bool) | (batch == 1)
+    return np.where(even, -1, others), greys
+
+
+def _with_contrast(
+    images: NDArray[np.uint8], camera: StaticRecipe, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Multiply each image's differences from its mean by a factor of its own, uniform within the
+    camera's spread of 1; what is then below 0 or above 255 is clipped.
+    """
+    if not camera.contrast_spread:
+        return images
+    factors = 1.0 + camera.contrast_spread * rng.uniform(-1.0, 1.0, (len(images), 1, 1))
+    means = images.mean((1, 2), keepdims=True)
+    out: NDArray[np.uint8] = np.clip(np.rint(means + factors * (images - means)), 0, 255).astype(
+        np.uint8
+    )
+    return out
 
 
 def _places(
@@ -97,4 +144,4 @@ def _places(
     places: NDArray[np.float64] = swapped * per_pixel[:, None]
     sensor_middle, image_middle = (np.array(size) / 2 - 0.5 for size in (sensor, image))
     places[:, :, 2] += image_middle - places[:, :, :2] @ sensor_middle
-    return places
+    return np.ascontiguousarray(places)  # one layout for every batch: kernels compile once

@@ -10,6 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.camera.light import (
+    Scene,
+    light_background,
+    light_canvas,
+    light_image,
+    see_moving,
+    see_shifted,
+)
+from tmkt.camera.path import OBJECT, SACCADES
 from tmkt.camera.random import normal, uniform
 from tmkt.kernels import kernel
 
@@ -22,13 +31,22 @@ _NONE = np.uint64(0)
 class Drawn(NamedTuple):
     """Cameras of a batch, one for each recording.
 
-    `places` [B, 2, 3] take (y, x, 1) on the sensor to (y, x) on the image, `paths` [B, steps, 2]
-    are the image's positions (y, x) in pixels. `inverted` and `negative` are 0 or 1.
+    `kinds` [B] say what moves, `poses` [B, steps, 4] how: the image's (y, x) in pixels, angle and
+    size (tmkt/camera/path.py). `places` [B, 2, 3] take (y, x, 1) on the sensor to (y, x) on the
+    unmoved image. Behind an object is image `backgrounds` [B] of the batch, or, where it is
+    negative, an even light `greys` [B] (0 to 1). `wait_steps` [B]: steps for which a pixel sleeps
+    after an event. `noise` [B]: background events of a pixel in a bin. `inverted` and `negative`
+    are 0 or 1.
     """
 
+    kinds: NDArray[np.int64]
+    poses: NDArray[np.float64]
     places: NDArray[np.float64]
-    paths: NDArray[np.float64]
+    backgrounds: NDArray[np.int64]
+    greys: NDArray[np.float64]
     thresholds: NDArray[np.float64]
+    wait_steps: NDArray[np.int64]
+    noise: NDArray[np.float64]
     inverted: NDArray[np.int64]
     negative: NDArray[np.int64]
     seeds: NDArray[np.uint64]
@@ -37,15 +55,12 @@ class Drawn(NamedTuple):
 class Common(NamedTuple):
     """Properties that all cameras of a batch share; the recipe's `static` section explains them.
 
-    `wait_steps`: steps for which a pixel sleeps after an event. `noise`: background events of a
-    pixel in a bin. `max_count`: a bin counts no more events of a pixel.
+    `max_count`: a bin counts no more events of a pixel.
     """
 
     dark: float
     pixel_spread: float
     drop: float
-    wait_steps: int
-    noise: float
     noise_on: float
     max_count: int
 
@@ -63,66 +78,57 @@ def watch_batch(
     `bin_of` [steps] is the bin of each step.
     """
     batch, _, _, height, width = out.shape
-    margin = math.ceil(np.abs(drawn.paths).max()) + 1
+    furthest = 0.0
+    for i in range(batch):
+        if drawn.kinds[i] == SACCADES:
+            furthest = max(furthest, np.abs(drawn.poses[i, :, :2]).max())
+    margin = math.ceil(furthest) + 1
     canvas = np.empty((height + 2 * margin, width + 2 * margin), np.float32)
+    bordered = np.empty((images.shape[1] + 3, images.shape[2] + 3), np.float32)
+    still = np.empty((height, width), np.float32)
     for i in range(batch):
         state = drawn.seeds[i : i + 1].copy()
-        place = drawn.places[i].copy()
-        for axis in range(2):  # from the canvas's corner, not the sensor's
-            place[axis, 2] -= margin * (place[axis, 0] + place[axis, 1])
-        _light_canvas(images[i], place, common.dark, drawn.negative[i], canvas)
+        place, negative = drawn.places[i].copy(), drawn.negative[i]
+        light, beside = canvas, np.float32((1.0 if negative else 0.0) + common.dark)
+        if drawn.kinds[i] == SACCADES:
+            for axis in range(2):  # from the canvas's corner, not the sensor's
+                place[axis, 2] -= margin * (place[axis, 0] + place[axis, 1])
+            light_canvas(images[i], place, common.dark, negative, canvas)
+        else:
+            light = bordered
+            light_image(images[i], common.dark, negative, bordered)
+        still[:] = beside
+        if drawn.kinds[i] == OBJECT:
+            if drawn.backgrounds[i] >= 0:
+                light_background(images[drawn.backgrounds[i]], common.dark, negative, still)
+            else:
+                still[:] = np.float32(drawn.greys[i] + common.dark)
         _watch(
-            canvas=canvas,
-            path=drawn.paths[i],
+            scene=Scene(
+                kind=drawn.kinds[i],
+                light=light,
+                still=still.reshape(-1),
+                place=place,
+                poses=drawn.poses[i],
+            ),
             bin_of=bin_of,
             threshold=drawn.thresholds[i],
+            wait_steps=drawn.wait_steps[i],
             inverted=drawn.inverted[i],
             common=common,
             state=state,
             out=out[i],
         )
-        if common.noise > 0.0:
-            _add_noise(common, state, out[i])
-
-
-@kernel
-def _light_canvas(
-    image: NDArray[np.uint8],
-    place: NDArray[np.float64],
-    dark: float,
-    negative: int,
-    canvas: NDArray[np.float32],
-) -> None:
-    """Compute the light that `canvas` gets from the image or its negative, bilinear.
-
-    `place` takes (y, x) on the canvas to (y, x) on the image.
-    """
-    rows, columns = image.shape
-    for r in range(canvas.shape[0]):
-        for c in range(canvas.shape[1]):
-            y = place[0, 0] * r + place[0, 1] * c + place[0, 2]
-            x = place[1, 0] * r + place[1, 1] * c + place[1, 2]
-            value = 0.0
-            if -1.0 < y < rows and -1.0 < x < columns:
-                top, left = math.floor(y), math.floor(x)
-                fy, fx = y - top, x - left
-                for i in range(2):
-                    for j in range(2):
-                        if 0 <= top + i < rows and 0 <= left + j < columns:
-                            value += (
-                                (fy if i else 1.0 - fy)
-                                * (fx if j else 1.0 - fx)
-                                * image[top + i, left + j]
-                            )
-            canvas[r, c] = np.float32((1.0 - value / 255.0 if negative else value / 255.0) + dark)
+        if drawn.noise[i] > 0.0:
+            _add_noise(drawn.noise[i], common, state, out[i])
 
 
 @kernel
 def _watch(
-    canvas: NDArray[np.float32],
-    path: NDArray[np.float64],
+    scene: Scene,
     bin_of: NDArray[np.int64],
     threshold: float,
+    wait_steps: int,
     inverted: int,
     common: Common,
     state: NDArray[np.uint64],
@@ -130,14 +136,13 @@ def _watch(
 ) -> None:
     """Count the events of one recording into `out` [bins, 2, height, width].
 
-    All pixel arrays are flat and as wide as the canvas, so that one loop without slices runs over
+    All pixel arrays are flat and as wide as what is seen, so that one loop without slices runs over
     the whole image.
     """
-    pixel_spread, drop, wait_steps = common.pixel_spread, common.drop, common.wait_steps
-    max_count = common.max_count
+    pixel_spread, drop, max_count = common.pixel_spread, common.drop, common.max_count
     height, width = out.shape[2:]
-    margin, stride = (canvas.shape[0] - height) // 2, canvas.shape[1]
-    light = canvas.reshape(-1)
+    margin = (scene.light.shape[0] - height) // 2
+    stride = scene.light.shape[1] if scene.kind == SACCADES else width
     size = (height - 1) * stride + width
     factor, low, high = (
         np.ones(size, np.float32),
@@ -147,22 +152,11 @@ def _watch(
     now, wait, asleep = np.empty(size, np.float32), np.zeros(size, np.int32), 0
     due = np.zeros(-(-size // 8) * 8, np.uint8)
     due_by_eight = due.view(np.uint64)
-    for step in range(len(path)):
-        # the image's move by +y shows on a pixel what lay at -y
-        y, x = margin - path[step, 0], margin - path[step, 1]
-        top, left = math.floor(y), math.floor(x)
-        fy, fx = y - top, x - left
-        a, b = np.float32((1.0 - fy) * (1.0 - fx)), np.float32((1.0 - fy) * fx)
-        c, d = np.float32(fy * (1.0 - fx)), np.float32(fy * fx)
-        corner = top * stride + left
-        upper, upper_next, lower, lower_next = (
-            light[corner:],
-            light[corner + 1 :],
-            light[corner + stride :],
-            light[corner + stride + 1 :],
-        )
-        for k in range(size):
-            now[k] = a * upper[k] + b * upper_next[k] + c * lower[k] + d * lower_next[k]
+    for step in range(len(scene.poses)):
+        if scene.kind == SACCADES:
+            see_shifted(scene.light, margin, scene.poses[step], now)
+        else:
+            see_moving(scene, step, now, width)
         if step == 0:
             for row in range(height):
                 for k in range(row * stride, row * stride + width):
@@ -205,15 +199,17 @@ def _watch(
 
 
 @kernel
-def _add_noise(common: Common, state: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
-    """Add background events to `out` [bins, 2, height, width]."""
+def _add_noise(
+    noise: float, common: Common, state: NDArray[np.uint64], out: NDArray[np.uint8]
+) -> None:
+    """Add `noise` background events a pixel and bin to `out` [bins, 2, height, width]."""
     bins, _, height, width = out.shape
     size = height * width
-    at = -math.log(1.0 - uniform(state)) / common.noise
+    at = -math.log(1.0 - uniform(state)) / noise
     while at < bins * size:
         b, pixel = int(at) // size, int(at) % size
         p = int(uniform(state) < common.noise_on)
         row, column = pixel // width, pixel % width
         if out[b, p, row, column] < common.max_count:
             out[b, p, row, column] += 1
-        at -= math.log(1.0 - uniform(state)) / common.noise
+        at -= math.log(1.0 - uniform(state)) / noise

@@ -132,6 +132,21 @@ class StaticRecipe(_Section):
     shown: Literal["positive", "negative", "random"] = "random"
     # light of a black screen, relative to that of a white image
     dark: float = Field(default=0.3, gt=0.0, le=10.0)
+    # what moves: the camera in three saccades, the whole image ("drift"), or an "object" cut out of
+    # it before a still background; "random" draws one of the three for each recording
+    path: Literal["saccades", "drift", "object", "random"] = "saccades"
+    # drift, object: speed in the sensor's pixels a second, in any direction
+    speed_px_s: float = Field(default=50.0, ge=0.0, le=100_000.0)
+    # drift, object: up to so many degrees a second, to either side
+    rotation_deg_s: float = Field(default=60.0, ge=0.0, le=100_000.0)
+    # drift, object: up to so much larger or smaller a second (change of the size's logarithm)
+    zoom_per_s: float = Field(default=0.5, ge=0.0, le=1000.0)
+    # object: smallest size, relative to the image's; drawn from there to 1
+    object_least_size: float = Field(default=0.5, gt=0.0, le=1.0)
+    # all that a recording does in time is up to 1 + so much times faster or slower
+    speed_spread: float = Field(default=0.0, ge=0.0, le=15.0)
+    # of the image's contrast: up to so much more or less, relative
+    contrast_spread: float = Field(default=0.0, ge=0.0, le=1.0)
     # height and base of the triangle that the camera's saccades make
     amplitude_px: float = Field(default=5.0, ge=0.0, le=1000.0)
     # of the two, each by itself: relative

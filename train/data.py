@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from tmkt import console
 from tmkt.datasets import folders
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
-from tmkt.datasets.protocols import check_paired, split_recordings
+from tmkt.datasets.protocols import Split, check_paired, split_recordings
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.seen import digest_of
 from tmkt.datasets.types import Recording, StaticImages
@@ -26,6 +26,7 @@ from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.augment import warp
 from tmkt.train.encodings import encode_images
 from tmkt.train.methods.base import Batch
+from tmkt.train.start import seen_by_init
 
 HASHED_AT_ONCE = 256  # rows
 Places = dict[int, NDArray[np.int64]]
@@ -42,6 +43,7 @@ class TrainingData:
     `validated_on` hold the instances of those recordings. `coverage`: how much of all recordings
     the bins leave out; None where that is not known. `frames_seen`: digests of the recordings that
     train or validate, of "folders" alone, whose names do not tell them from other folders'.
+    `seen_before`: the instances that the network has seen which the training starts from.
     """
 
     sensor: tuple[int, int]
@@ -58,6 +60,7 @@ class TrainingData:
     images: StaticImages | None
     coverage: Coverage | None = None
     frames_seen: list[str] | None = None
+    seen_before: set[str] = field(default_factory=set)
 
     @cached_property
     def places(self) -> Places:
@@ -105,9 +108,10 @@ class TrainingData:
     def seen(self) -> set[str]:
         """Collect the instances besides `trained_on` that must not be tested.
 
-        They are those of the images and of the recordings that validated.
+        They are those of the images, of the recordings that validated, and those seen before.
         """
-        return {*(self.images.instances if self.images else ()), *self.validated_on}
+        shown = self.images.instances if self.images else ()
+        return {*shown, *self.validated_on, *self.seen_before}
 
 
 def load_training_data(
@@ -135,6 +139,8 @@ def load_training_data(
     with _progress(len(every)) as progress:
         frames, coverage = decoded_frames(every, recipe.data, contract, progress)
     labels = np.array([recording.label for recording in every], np.int64)
+    known, seen_before = seen_by_init(recipe, every)
+    split = _without_tests(split, known, recipe)
     _need_all(
         classes,
         {recording.label for recording in split.train},
@@ -190,7 +196,25 @@ def load_training_data(
         images=images,
         coverage=coverage,
         frames_seen=seen,
+        seen_before=seen_before,
     )
+
+
+def _without_tests(split: Split, known: set[Recording], recipe: Recipe) -> Split:
+    """Take recordings that a network has seen before out of its test and validation; a note says
+    so.
+    """
+    validation, test = (
+        [recording for recording in part if recording not in known]
+        for part in (split.validation, split.test)
+    )
+    left_out = len(split.test) - len(test)
+    if left_out:
+        console.note(
+            f"{left_out} of {len(split.test)} test recordings are not tested: train.init ="
+            f" {recipe.train.init!r} has seen them"
+        )
+    return replace(split, validation=validation, test=test)
 
 
 @contextmanager

@@ -206,6 +206,7 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
         "outside_bins": None if source.coverage is None else asdict(source.coverage),
         "images": len(source.images) if source.images else 0,
         "images_trained_on": to_ranges(source.seen()),
+        **_started_from(recipe),
         "test": test,
         "versions": {
             "tmkt": __version__,
@@ -229,3 +230,10 @@ def _processor() -> str | None:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or None
+
+
+def _started_from(recipe: Recipe) -> dict[str, Any]:
+    """Name the network that a training started from, and its hash; nothing without one."""
+    if not recipe.train.init:
+        return {}
+    return {"init": {"name": recipe.train.init, "sha256": recipe.train.init_sha256}}

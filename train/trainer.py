@@ -22,11 +22,12 @@ from tmkt.train.health import SpikeRates, count_spikes, warnings
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import measure
 from tmkt.train.methods.base import Method, Setting
-from tmkt.train.methods.registry import METHODS
+from tmkt.train.methods.registry import METHODS, learns_from_images
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.qat.training import calibration_source, check_same_data, start_on_integers
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import deterministic, is_out_of_memory, note_interrupts
+from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.step import Learner, StepResult, train_step
 
 LOG_EVERY = 10  # steps
@@ -78,6 +79,8 @@ def train(
     memory runs out.
     """
     device = distributed.local_device()
+    if backbone := load_init(recipe):
+        recipe = with_init(recipe, backbone)
     with distributed.process_group(device), ExitStack() as held:
         distributed.by_the_first(lambda: held.enter_context(hold_run(out)))
         began = not (out / RECIPE).is_file()
@@ -90,6 +93,8 @@ def train(
             with deterministic(recipe.train.threads):
                 source = _read_source(recipe, data, static, start, test)
                 net, method = _make_network(recipe, source, start, data is not None)
+                if backbone is not None:
+                    load_blocks(net, backbone, recipe.train)
                 net.to(device)
                 method.to(device)
                 training = _Training(recipe, source, out, net=net, method=method, start=start)
@@ -249,8 +254,8 @@ def _read_source(
         if start is None:
             raise InputError("train: no folder of recordings; give one")
         return calibration_source(start)
-    needs_images = METHODS[recipe.method.name].needs_images
-    source = load_training_data(recipe, data, static, needs_images, test)
+    with_images = learns_from_images(recipe, static)
+    source = load_training_data(recipe, data, static, with_images, test)
     if start is not None:
         check_same_data(source, start, data)
     return source

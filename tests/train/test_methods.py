@@ -128,7 +128,9 @@ def test_every_method_learns_real_recordings_and_images(
     assert found[-1] < found[0]
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(METHODS) if METHODS[name].needs_images])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(METHODS) if METHODS[name].images == "needed"]
+)
 def test_a_method_with_a_static_source_says_so_where_there_is_none(
     name: str, tmp_path: Path
 ) -> None:

@@ -120,5 +120,10 @@ def _untrained(recipe: "Recipe", data: Path | None = None) -> "Network":
     from tmkt.datasets.decoded import known_shape
     from tmkt.deploy.fit.network import from_recipe
 
+    if recipe.network.name == "init":
+        from tmkt.train.start import load_init, with_init
+
+        if backbone := load_init(recipe):
+            recipe = with_init(recipe, backbone)
     sensor, classes = known_shape(recipe.data, data)
     return from_recipe(recipe.network, (2, *sensor), classes)

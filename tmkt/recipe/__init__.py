@@ -15,9 +15,9 @@ from tmkt.recipe.schema import (
     QatRecipe,
     Recipe,
     StaticRecipe,
-    TrainRecipe,
     recipe_keys,
 )
+from tmkt.recipe.train import TrainRecipe
 
 __all__ = [
     "DataRecipe",

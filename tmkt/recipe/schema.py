@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from tmkt.recipe.section import Section
+from tmkt.recipe.train import TrainRecipe
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """Recordings and images, their split, and the frames that a recording becomes
     (docs/datasets.md).
     """
@@ -79,18 +78,19 @@ class DataRecipe(_Section):
         return self
 
 
-class NetworkRecipe(_Section):
+class NetworkRecipe(Section):
     """Network to train.
 
     "small" is a chain with one entry a block in `channels`, `strides` and `pools` (1 = no pooling).
     The others are fixed, except that the `channels` of sew-resnet18's four stages may differ from
-    64, 128, 256 and 512.
+    64, 128, 256 and 512. "init" stands for the network that train.init names, until a training
+    puts that in.
     """
 
-    name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn"] = "small"
-    channels: list[Annotated[int, Field(ge=1, le=4096)]] = []
-    strides: list[Annotated[int, Field(ge=1)]] = []
-    pools: list[Annotated[int, Field(ge=1)]] = []
+    name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn", "init"] = "small"
+    channels: list[Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=list)
+    strides: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    pools: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
     tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
     threshold: float = Field(default=0.5, gt=0.0)
     # surrogate gradient; "triangle" is Knowledge Transfer's, "rectangle" that of its SCNN
@@ -102,7 +102,10 @@ class NetworkRecipe(_Section):
             f"channels, strides and pools have {len(self.channels)}, {len(self.strides)} and"
             f" {len(self.pools)} entries"
         )
-        if self.name == "small":
+        if self.name == "init":
+            if self != NetworkRecipe.model_construct(name="init"):
+                raise ValueError("init takes the whole network of train.init; leave the others out")
+        elif self.name == "small":
             equally_many = len(self.channels) == len(self.strides) == len(self.pools)
             if not (equally_many and self.channels):
                 raise ValueError(f"{given}; a small network needs equally many, and one at least")
@@ -113,7 +116,7 @@ class NetworkRecipe(_Section):
         return self
 
 
-class StaticRecipe(_Section):
+class StaticRecipe(Section):
     """Encoding of images: "grey", the same still frame at every step, or "simulated", the events of
     a moving camera.
 
@@ -179,7 +182,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-class MethodRecipe(_Section):
+class MethodRecipe(Section):
     """Training method. Each method uses some of the keys (docs/methods.md)."""
 
     name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only"]
@@ -240,29 +243,7 @@ class MethodRecipe(_Section):
         return self
 
 
-class TrainRecipe(_Section):
-    """Optimisation and augmentation."""
-
-    steps: int = Field(ge=1, le=10**7)
-    batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
-    learning_rate: float = Field(default=5e-3, gt=0.0)
-    weight_decay: float = Field(default=0.01, ge=0.0)
-    warmup_steps: int = Field(default=20, ge=0, le=10**7)
-    # decay of averaged weights, which are then measured and deployed; 0: the last weights
-    ema: float = Field(default=0.0, ge=0.0, lt=1.0)
-    # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
-    precision: Literal["fp32", "bf16"] = "fp32"
-    # activations are computed again in the backward pass: less memory, a third more time
-    recompute: bool = False
-    shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
-    rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
-    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    # part of the recipe, because the last bits of sums depend on it
-    threads: int = Field(default=2, ge=1, le=256)
-
-
-class QatRecipe(_Section):
+class QatRecipe(Section):
     """Training on integers, which goes on from a finished run: `tmkt train RUN --qat BITS`
     (docs/quantisation.md).
     """
@@ -275,11 +256,11 @@ class QatRecipe(_Section):
     transfer: float = Field(default=0.3, ge=0.0)  # weight of the method's own loss
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A recipe: everything that decides one training."""
 
     data: DataRecipe
-    network: NetworkRecipe
+    network: NetworkRecipe = NetworkRecipe(name="init")
     static: StaticRecipe = StaticRecipe()
     method: MethodRecipe
     train: TrainRecipe
@@ -287,6 +268,10 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
+        if self.network.name == "init" and not self.train.init:
+            raise ValueError(
+                "no [network] section and no train.init to take the network from; give one of them"
+            )
         if self.method.teacher and self.static.encoding != "grey":
             raise ValueError(
                 "method.teacher was trained on images and sees images; set static.encoding=grey, or"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -75,11 +76,11 @@ class Setting:
 class Method(nn.Module):
     """A training method: its own parts, which are not deployed, and its losses on a batch.
 
-    It is made for a network on sequences of `steps` frames. `needs_images` tells whether it uses a
-    static source.
+    It is made for a network on sequences of `steps` frames. `images` tells whether it learns from a
+    static source; "optional": where one is given.
     """
 
-    needs_images: bool = True
+    images: Literal["needed", "optional", "none"] = "needed"
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:  # noqa: ARG002
         super().__init__()

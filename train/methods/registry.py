@@ -3,6 +3,9 @@
 A new method is entered here, and its name in tmkt/recipe.py.
 """
 
+from pathlib import Path
+
+from tmkt.recipe import Recipe
 from tmkt.train.methods.base import Method
 from tmkt.train.methods.ckd import CrossKnowledgeDistillation
 from tmkt.train.methods.finetune import Finetune
@@ -21,3 +24,9 @@ METHODS: dict[str, type[Method]] = {
     "joint": Joint,
     "mix": Mix,
 }
+
+
+def learns_from_images(recipe: Recipe, static: Path | None) -> bool:
+    """Tell whether a training reads images; `static` is the folder of them that is given."""
+    images = METHODS[recipe.method.name].images
+    return images == "needed" or (images == "optional" and static is not None)

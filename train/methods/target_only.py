@@ -10,7 +10,7 @@ from tmkt.train.objectives import classification
 class TargetOnly(Method):
     """Classification of the event stream, without images."""
 
-    needs_images = False
+    images = "none"
 
     def losses(
         self,

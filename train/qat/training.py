@@ -13,7 +13,7 @@ from tmkt.datasets.splits import from_ranges, to_ranges
 from tmkt.errors import InputError
 from tmkt.files import copy
 from tmkt.networks import SpikingNetwork
-from tmkt.recipe import Recipe, with_settings
+from tmkt.recipe import Recipe, TrainRecipe, with_settings
 from tmkt.runs import CHECKPOINT, MODEL, TEACHER, Run
 from tmkt.train.checkpoint import load_module
 from tmkt.train.data import TrainingData
@@ -23,6 +23,8 @@ from tmkt.train.methods.registry import METHODS
 from tmkt.train.objectives import distillation
 from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
 
+# keys of the recipe that are about another start than the run's own
+STARTING = ("init", "init_sha256", "init_statistics", "freeze", "head_steps", "layer_decay")
 FINISHED = 1.0 - 1e-9  # progress of a method whose schedule is over
 
 
@@ -42,10 +44,11 @@ def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Reci
         "ema": 0.0,
         "weight_decay": 0.0,
         "precision": "fp32",
+        **{key: TrainRecipe.model_fields[key].default for key in STARTING},
     }
     values["qat"] = {"bits": bits, "start_sha256": sha256(start.path / MODEL)}
     for setting in settings or []:
-        if setting.strip().startswith(("data.", "network.", "train.seed")):
+        if setting.strip().startswith(("data.", "network.", "train.seed", "train.init")):
             found = f"--set {setting!r}"
             raise InputError(
                 f"{found}: decides the split or the network, which are those of {start.path}; leave"

@@ -12,7 +12,7 @@ from tmkt.files import writing
 from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
 from tmkt.train.data import load_training_data
-from tmkt.train.methods.registry import METHODS
+from tmkt.train.methods.registry import learns_from_images
 from tmkt.train.runtime import note_interrupts
 from tmkt.train.tune.results import Outcome, outcomes, ranked, write_results
 from tmkt.train.tune.space import Space, default_searches, described, ends, parse_search
@@ -81,7 +81,7 @@ def tune(
     )
     plan = Plan(search, base, settings, space, data, static, test)
     source = without_test(
-        load_training_data(base, data, static, METHODS[base.method.name].needs_images, test)
+        load_training_data(base, data, static, learns_from_images(base, static), test)
     )
     if (cut := source.describe_cut(base.data)) is not None:
         say(cut)

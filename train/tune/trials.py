@@ -16,7 +16,7 @@ from tmkt.errors import Diverged, InputError
 from tmkt.recipe import DataRecipe, Recipe, load_recipe
 from tmkt.train import RECIPES
 from tmkt.train.data import TrainingData, load_training_data
-from tmkt.train.methods.registry import METHODS
+from tmkt.train.methods.registry import learns_from_images
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import LOOKS, outcomes, ranked
 from tmkt.train.tune.space import Space, setting
@@ -83,7 +83,7 @@ class TrialRunner:
         """`source`: the base recipe's recordings; `stopped`: whether Ctrl-C was pressed."""
         self.plan, self.search = plan, plan.search
         self.storage, self.say, self.stopped = storage, say, stopped
-        self.source, self.source_of = source, _recordings_of(plan.base)
+        self.source, self.source_of = source, _recordings_of(plan.base, plan.static)
         self.begin, self.ended_before = time.monotonic(), len(storage.ended())
 
     def until_done(self) -> bool:
@@ -213,7 +213,7 @@ class TrialRunner:
 
         Those of the trial before are used again if they are the same.
         """
-        wanted = _recordings_of(recipe)
+        wanted = _recordings_of(recipe, self.plan.static)
         if wanted != self.source_of:
             self.source = without_test(
                 load_training_data(
@@ -224,9 +224,11 @@ class TrialRunner:
         return self.source
 
 
-def _recordings_of(recipe: Recipe) -> tuple[DataRecipe, bool]:
-    """Return what decides the recordings of a recipe: its data, and whether it needs images."""
-    return recipe.data, METHODS[recipe.method.name].needs_images
+def _recordings_of(recipe: Recipe, static: Path | None) -> tuple[DataRecipe, bool, str]:
+    """Return what decides the recordings of a recipe: its data, whether it learns from images, and
+    the network that it starts from.
+    """
+    return recipe.data, learns_from_images(recipe, static), recipe.train.init
 
 
 def without_test(source: TrainingData) -> TrainingData:

@@ -1,0 +1,72 @@
+"""The section `train` of a recipe: where a training starts, optimisation, augmentation."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tmkt.recipe.section import Section
+
+
+class TrainRecipe(Section):
+    """Start, optimisation and augmentation (docs/training.md)."""
+
+    # the blocks' weights: those of a finished run (its folder); empty: random ones
+    init: str = ""
+    init_sha256: str = ""  # of the run's weights; where it is given, others are refused
+    # batch norm statistics of the first step: the run's, those of the training recordings, or n /
+    # (n + statistics_prior) of these with n recordings
+    init_statistics: Literal["keep", "estimate", "blend"] = "keep"
+    statistics_prior: float = Field(default=20.0, gt=0.0, le=1e9)  # recordings
+    freeze: bool = False  # the head alone learns, on features that are computed once
+    # so many of the first steps are as with `freeze`; then everything learns
+    head_steps: int = Field(default=0, ge=0, le=10**7)
+    # learning rate of a block, relative to that of the block behind it; the head's is whole
+    layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
+    steps: int = Field(ge=1, le=10**7)
+    batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
+    learning_rate: float = Field(default=5e-3, gt=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    warmup_steps: int = Field(default=20, ge=0, le=10**7)
+    # decay of averaged weights, which are then measured and deployed; 0: the last weights
+    ema: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
+    precision: Literal["fp32", "bf16"] = "fp32"
+    # activations are computed again in the backward pass: less memory, a third more time
+    recompute: bool = False
+    shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
+    rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
+    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    # part of the recipe, because the last bits of sums depend on it
+    threads: int = Field(default=2, ge=1, le=256)
+
+    @property
+    def frozen_steps(self) -> int:
+        """Number of the first steps in which the head alone learns."""
+        return self.steps if self.freeze else self.head_steps
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainRecipe":
+        needing = {
+            "init_sha256": self.init_sha256 != "",
+            "init_statistics": self.init_statistics != "keep",
+            "freeze": self.freeze,
+            "head_steps": self.head_steps > 0,
+        }
+        for key, given in needing.items():
+            if given and not self.init:
+                raise ValueError(
+                    f"{key} = {getattr(self, key)!r} is for a network that starts from a trained"
+                    " one; set init, or leave it out"
+                )
+        if self.freeze and self.head_steps:
+            raise ValueError(
+                f"freeze leaves no step for all weights, but head_steps = {self.head_steps}; give"
+                " one of them"
+            )
+        if self.head_steps > self.steps:
+            raise ValueError(
+                f"head_steps = {self.head_steps}: more than the {self.steps} steps of the training;"
+                " lower it, or set freeze"
+            )
+        return self

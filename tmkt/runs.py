@@ -33,6 +33,9 @@ LOCK = ".lock"  # of the process that trains there
 # The most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
 CALIBRATION_RECORDINGS = 100
 
+# Said of a test where no recordings were tested
+SIMULATED = "simulated from held-out images"
+
 
 class _Test(BaseModel):
     samples: int

@@ -1,4 +1,4 @@
-"""Augmentation: one shift, rotation and zoom for each sample, the same at all its time steps."""
+"""Augmentation: a shift, rotation, zoom and mirroring of each sample, the same at all its steps."""
 
 import numpy as np
 import torch
@@ -10,11 +10,13 @@ from tmkt.recipe import TrainRecipe
 
 
 def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw for each sample a shift in pixels, a rotation in degrees and a relative zoom.
+    """Draw for each sample a shift in pixels, a rotation in degrees, a relative zoom and whether it
+    is mirrored.
 
-    All are uniform within the recipe's `shift`, `rotation` and `zoom` (the ranges are ours). Gives
-    float64 [batch, 2, 3], which maps a pixel (x, y, 1) of the moved frame to the (x, y) that it
-    comes from, both in pixels from the frame's middle.
+    The first three are uniform within the recipe's `shift`, `rotation` and `zoom` (the ranges are
+    ours); each sample is mirrored with probability `flip`. Gives float64 [batch, 2, 3], which maps
+    a pixel (x, y, 1) of the moved frame to the (x, y) that it comes from, both in pixels from the
+    frame's middle.
     """
     shift = rng.uniform(-recipe.shift, recipe.shift, (batch, 2))
     angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation, batch))
@@ -23,6 +25,8 @@ def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDA
     moves: NDArray[np.float64] = np.stack(
         [np.stack([cos, -sin, shift[:, 0]], 1), np.stack([sin, cos, shift[:, 1]], 1)], 1
     )
+    if recipe.flip:  # drawn last and only then: without it the numbers of older runs stay the same
+        moves[rng.random(batch) < recipe.flip, 0] *= -1.0
     return moves
 
 

@@ -44,6 +44,9 @@ class TrainingData:
     the bins leave out; None where that is not known. `frames_seen`: digests of the recordings that
     train or validate, of "folders" alone, whose names do not tell them from other folders'.
     `seen_before`: the instances that the network has seen which the training starts from.
+    `simulated`: where images alone are trained on, there are no `frames` to train on, those that
+    validate and test are simulated recordings of images, and these are some of training images,
+    with their labels, for the quantiser.
     """
 
     sensor: tuple[int, int]
@@ -61,6 +64,12 @@ class TrainingData:
     coverage: Coverage | None = None
     frames_seen: list[str] | None = None
     seen_before: set[str] = field(default_factory=set)
+    simulated: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Number of recordings, or else of images, that an epoch passes over."""
+        return len(self.frames) or len(self.images or ())
 
     @cached_property
     def places(self) -> Places:
@@ -101,8 +110,10 @@ class TrainingData:
 
         They are spread over all recordings, since these are in order of instance, perhaps of class.
         """
-        count = min(most, len(self.frames))
-        chosen = np.arange(count) * len(self.frames) // max(count, 1)
+        if self.simulated is not None:
+            frames, labels = self.simulated
+            return frames[:most], labels[:most]
+        chosen = spread(len(self.frames), most)
         return self.frames[chosen], self.labels[chosen]
 
     def seen(self) -> set[str]:
@@ -136,8 +147,10 @@ def load_training_data(
     split = split_recordings(source, found, recipe.data, recipe.train.seed, tested)
     every = [*found, *(tested or [])]
     contract = input_contract(recipe.data, every)
-    with _progress(len(every)) as progress:
-        frames, coverage = decoded_frames(every, recipe.data, contract, progress)
+    with lazy_progress("read recordings") as show:
+        frames, coverage = decoded_frames(
+            every, recipe.data, contract, lambda done: show(done, len(every))
+        )
     labels = np.array([recording.label for recording in every], np.int64)
     known, seen_before = seen_by_init(recipe, every)
     split = _without_tests(split, known, recipe)
@@ -217,15 +230,21 @@ def _without_tests(split: Split, known: set[Recording], recipe: Recipe) -> Split
     return replace(split, validation=validation, test=test)
 
 
+def spread(of: int, most: int) -> NDArray[np.int64]:
+    """Choose at most `most` of so many places, spread over all of them."""
+    count = min(most, of)
+    return np.arange(count) * of // max(count, 1)
+
+
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar from the first recording that is decoded on: none if all come from the cache."""
+def lazy_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar (done, total) from the first call on: none where all comes from the cache."""
     with ExitStack() as shown:
         bars: list[console.Progress] = []
 
-        def progress(done: int) -> None:
+        def progress(done: int, total: int) -> None:
             if not bars:
-                bars.append(shown.enter_context(console.progress("read recordings")))
+                bars.append(shown.enter_context(console.progress(what)))
             bars[0](done, total, None)
 
         yield progress
@@ -245,22 +264,25 @@ def draw_batch(
 ) -> Batch:
     """Draw a step's batch: as many samples of each class, each with a recording and an image.
 
-    Both are drawn at random among those of the class, and each is warped by itself. Pairing by
+    Where images alone are trained on, each has an image. All are drawn at random among those of
+    the class, and each is warped by itself. Pairing by
     class alone is Knowledge Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether
     they pair instances.
     """
-    classes, size = np.array(list(data.places)), recipe.train.batch
+    classes, size = np.array(list(data.places or data.image_places)), recipe.train.batch
     rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
     labels = np.concatenate(rounds)[:size]
-    events = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(
-        device, torch.float32
-    )
-    events = (
-        warp(events.flatten(1, 2), recipe.train, rng, "nearest")
-        .unflatten(1, (recipe.data.bins, 2))
-        .transpose(0, 1)
-        .contiguous()
-    )
+    events: Tensor | None = None
+    if len(data.frames):
+        frames = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(
+            device, torch.float32
+        )
+        events = (
+            warp(frames.flatten(1, 2), recipe.train, rng, "nearest")
+            .unflatten(1, (recipe.data.bins, 2))
+            .transpose(0, 1)
+            .contiguous()
+        )
     images: Tensor | None = None
     if data.images is not None:
         chosen = data.images.images[_one_of_each(labels, data.image_places, rng)]

@@ -97,9 +97,10 @@ def shard(batch: Batch) -> Batch:
     images = batch.images
     if images is not None:
         images = images[:, mine] if images.dim() == 5 else images[mine]
-    return replace(
-        batch, events=batch.events[:, mine].contiguous(), images=images, labels=batch.labels[mine]
-    )
+    recordings = batch.recordings
+    if recordings is not None:
+        recordings = recordings[:, mine].contiguous()
+    return replace(batch, recordings=recordings, images=images, labels=batch.labels[mine])
 
 
 class ShardGenerator(np.random.Generator):

@@ -3,6 +3,8 @@
 Either the same grey frame at every time step, or the events of a simulated camera.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from tmkt.events.frames import InputContract
 from tmkt.recipe import Recipe, StaticRecipe, TrainRecipe
 from tmkt.train.augment import draw_moves, warp
 
+AT_ONCE = 100  # images before the camera, between two looks at the progress
+
 
 def encode_images(
     images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator
@@ -26,8 +30,32 @@ def encode_images(
     """
     if recipe.static.encoding == "grey":
         return warp(grey_frames(torch.from_numpy(images), sensor), recipe.train, rng, "bilinear")
-    contract = InputContract(sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
-    return simulated_frames(images, contract, recipe.static, recipe.train, rng)
+    return simulated_frames(images, _contract(recipe, sensor), recipe.static, recipe.train, rng)
+
+
+def record_images(
+    images: NDArray[np.uint8],
+    recipe: Recipe,
+    sensor: tuple[int, int],
+    rng: np.random.Generator,
+    progress: Callable[[int], None],
+) -> NDArray[np.uint8]:
+    """Record images uint8 [N, h, w], each by a simulated camera of its own, without augmentation.
+
+    Gives counts uint8 [N, T, 2, H, W]. `progress` is told how many images are recorded.
+    """
+    contract = _contract(recipe, sensor)
+    out = np.empty((len(images), contract.bins, *contract.shape), np.uint8)
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE]
+        unmoved = np.tile(np.eye(2, 3), (len(part), 1, 1))
+        out[start : start + AT_ONCE] = simulate_frames(part, unmoved, contract, recipe.static, rng)
+        progress(start + len(part))
+    return out
+
+
+def _contract(recipe: Recipe, sensor: tuple[int, int]) -> InputContract:
+    return InputContract(sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
 
 
 def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:

@@ -76,10 +76,10 @@ def gradients_finite(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def first_layer_with_nan(net: SpikingNetwork, events: Tensor) -> str:
+def first_layer_with_nan(net: SpikingNetwork, frames: Tensor) -> str:
     """Find the first layer with NaN or Inf in its weights, output or gradients.
 
-    First in the order of a forward pass on `events`. The output of the network would not show it: a
+    First in the order of a forward pass on `frames`. The output of the network would not show it: a
     membrane that is NaN never spikes.
     """
     found: list[str] = []
@@ -101,7 +101,7 @@ def first_layer_with_nan(net: SpikingNetwork, events: Tensor) -> str:
             return f"the weights of {name}"
     modules = {name: module for name, module in net.named_modules() if not any(module.children())}
     hooks = [module.register_forward_hook(check(name)) for name, module in modules.items()]
-    net.eval()(events)
+    net.eval()(frames)
     for hook in hooks:
         hook.remove()
     if found:

@@ -17,6 +17,7 @@ def classification(
     labels: Tensor,
     form: Literal["mean", "tet"] = "mean",
     step_weights: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Compute the classification loss of `logits` [T, B, classes] against `labels` [B].
 
@@ -25,12 +26,19 @@ def classification(
     CKD do not say. "tet" is the mean over the steps of (1 - TET_SHARE) * cross-entropy + TET_SHARE
     * squared distance to TET_TARGET, each step by itself, weighted by `step_weights` [T] where
     given (temporal efficient training, arXiv 2202.11946, as Knowledge Transfer computes it).
+    `smoothing` is the share of a label that all classes have in equal parts (label smoothing,
+    Szegedy et al. 2016, arXiv 1512.00567).
     """
     if form == "mean":
-        return F.cross_entropy(logits.mean(0), labels)
+        return F.cross_entropy(logits.mean(0), labels, label_smoothing=smoothing)
     steps, batch = logits.shape[:2]
     entropy = (
-        F.cross_entropy(logits.flatten(0, 1), labels.repeat(steps), reduction="none")
+        F.cross_entropy(
+            logits.flatten(0, 1),
+            labels.repeat(steps),
+            reduction="none",
+            label_smoothing=smoothing,
+        )
         .view(steps, batch)
         .mean(1)
     )

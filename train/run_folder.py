@@ -28,6 +28,7 @@ from tmkt.runs import (
     METRICS,
     MODEL,
     RECIPE,
+    SIMULATED,
     TENSORBOARD,
     Run,
     load_run,
@@ -175,6 +176,8 @@ def finish_run(
     integers went on from.
     """
     test = measure(net, source.test_frames, source.test_labels)
+    if source.simulated is not None:
+        test["recordings"] = SIMULATED
     info = run_info(recipe, source, test)
     if start is None:
         frames, labels = source.calibration(CALIBRATION_RECORDINGS)

@@ -31,8 +31,8 @@ class Learner:
 class StepResult:
     """The outcome of a step.
 
-    `metrics` holds the losses, the accuracy on the batch's events and the learning rate. `stop`
-    tells that some process was asked to stop.
+    `metrics` holds the losses, the accuracy on the batch's deployed stream and the learning rate.
+    `stop` tells that some process was asked to stop.
     """
 
     metrics: dict[str, float]
@@ -75,7 +75,7 @@ def train_step(
 def _check_finite(learner: Learner, batch: Batch, step: int, loss: float) -> None:
     if math.isfinite(loss) and gradients_finite(learner.net) and gradients_finite(learner.method):
         return
-    where = first_layer_with_nan(learner.net, batch.events)
+    where = first_layer_with_nan(learner.net, batch.deployed)
     raise Diverged(
         f"training diverged at step {step + 1} (loss {loss:.3g}, first NaN or Inf in {where});"
         f" lower train.learning_rate = {learner.recipe.learning_rate}"

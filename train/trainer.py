@@ -17,16 +17,17 @@ from tmkt.runs import CHECKPOINT, RECIPE, TEACHER, TEACHER_CHECKPOINT, Run, load
 from tmkt.train import distributed
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from tmkt.train.data import TrainingData, draw_batch, load_training_data
+from tmkt.train.data import TrainingData, draw_batch
 from tmkt.train.health import SpikeRates, count_spikes, warnings
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import measure
 from tmkt.train.methods.base import Method, Setting
-from tmkt.train.methods.registry import METHODS, learns_from_images
+from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.qat.training import calibration_source, check_same_data, start_on_integers
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import deterministic, is_out_of_memory, note_interrupts
+from tmkt.train.source import load_source
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.step import Learner, StepResult, train_step
 
@@ -52,18 +53,19 @@ def train(
 ) -> Run:
     """Train a network as `recipe` says and write the run to `out`.
 
-    `data` is the folder of the recordings, or what was read of it before; `static` is the folder of
-    the images; `test` is that of the recordings to test, where they are not a part of `data`. With
-    `resume` an unfinished run of the same recipe and data goes on, a finished one
-    is given back as it is, and where there is no run training starts. `start` is the run that
-    training on integers goes on from (recipe.qat): it may do so without `data`, on the calibration
-    recordings. torchrun may start several processes: each computes its shard of every batch, and
-    the first one writes the run.
+    `data` is the folder of the recordings, or what was read of it before, None for a method that
+    needs none; `static` is the folder of the images; `test` is that of the recordings to test,
+    where they are not a part of `data`. With `resume` an unfinished run of the same recipe and data
+    goes on, a finished one is given back as it is, and where there is no run training starts.
+    `start` is the run that training on integers goes on from (recipe.qat): it may do so without
+    data, on the calibration recordings. torchrun may start several processes: each computes its
+    shard of every batch, and the first one writes the run.
 
     `progress` is called after each step with the steps done, their total and the step's metrics, at
     the end of an epoch also `validation` (the accuracy) and `validation_loss`; what it raises ends
     the training. `report` is called with a line after each epoch and with warnings. An epoch is one
-    pass over the training recordings, or a twentieth of all steps if that is longer.
+    pass over the training recordings, or over the images where these are all, or a twentieth of all
+    steps if that is longer.
 
     The randomness of a step derives from (seed, step) alone. So on a CPU a training that was killed
     and resumed ends with the same weights, bit for bit, as one that ran through, and equal calls
@@ -134,7 +136,7 @@ class _Training:
         self.means = EpochMeans()
         self.state = TrainingState(modules, optimizer, source.fingerprint(), self.means)
         self.epoch_steps = max(
-            -(-len(source.frames) // recipe.train.batch), -(-recipe.train.steps // MOST_EPOCHS)
+            -(-source.samples // recipe.train.batch), -(-recipe.train.steps // MOST_EPOCHS)
         )
 
     def run(self, progress: Progress, report: Report) -> Run:
@@ -250,14 +252,12 @@ def _read_source(
         )
     if isinstance(data, TrainingData):
         return data
-    if data is None:
-        if start is None:
-            raise InputError("train: no folder of recordings; give one")
+    images_alone = not METHODS[recipe.method.name].needs_recordings and static is not None
+    if start is not None and data is None and not images_alone:
         return calibration_source(start)
-    with_images = learns_from_images(recipe, static)
-    source = load_training_data(recipe, data, static, with_images, test)
+    source = load_source(recipe, data, static, test)
     if start is not None:
-        check_same_data(source, start, data)
+        check_same_data(source, start, data or static)
     return source
 
 
@@ -268,6 +268,6 @@ def _make_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         if start is not None:
-            return start_on_integers(recipe, start, with_data)
+            return start_on_integers(recipe, start, with_data or source.simulated is not None)
         net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes))
         return net, METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)

@@ -43,3 +43,17 @@ def test_rotation_turns_without_shear_on_a_sensor_that_is_not_square() -> None:
         disc, STILL.model_copy(update={"rotation": 90.0}), np.random.default_rng(0), "nearest"
     )
     assert float((warped != disc).float().mean()) < 0.02  # a disc stays a disc
+
+
+def test_flipped_samples_are_mirrored_left_for_right_and_nothing_else_is_drawn_otherwise() -> None:
+    frames = torch.rand(64, 1, 10, 16)
+    rng = np.random.default_rng(0)
+    flipped = warp(frames, STILL.model_copy(update={"flip": 0.5}), rng, "nearest")
+    mirrored = (flipped == frames.flip(3)).flatten(1).all(1)
+    same = (flipped == frames).flatten(1).all(1)
+    assert (mirrored ^ same).all()
+    assert 16 < int(mirrored.sum()) < 48
+    moved = warp(frames, TrainRecipe(steps=1), np.random.default_rng(1), "bilinear")
+    both = TrainRecipe(steps=1, flip=1.0)
+    again = warp(frames.flip(3), both, np.random.default_rng(1), "bilinear")
+    assert torch.allclose(again, moved, atol=1e-4)

@@ -343,7 +343,7 @@ def test_ckd_distils_what_its_teacher_says_of_the_images(tmp_path: Path) -> None
 
 def test_ckd_gives_a_replaced_sample_the_label_of_what_replaces_it(tmp_path: Path) -> None:
     batch = replace(
-        _batch(), events=_batch().events * 0 + torch.arange(8).view(1, 8, 1, 1, 1) / 8
+        _batch(), recordings=_batch().events * 0 + torch.arange(8).view(1, 8, 1, 1, 1) / 8
     )  # every recording tells which it is
     net = _network()
     method = _method(

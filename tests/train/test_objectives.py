@@ -65,6 +65,18 @@ def test_both_forms_of_classification_are_those_of_their_definitions(
     assert float(classification(given_, right, "tet")) == pytest.approx(
         float(classification(given_, right, "tet", torch.ones(steps)))
     )
+    smoothed = np.full((batch, classes), 0.2 / classes)
+    smoothed[one_of_each, labels] += 0.8
+    by_definition = -(smoothed * np.log(_softmax(logits.mean(0)))).sum(1).mean()
+    found = classification(given_, right, smoothing=0.2)
+    assert float(found) == pytest.approx(by_definition, abs=1e-9)
+    each = [classification(given_[t : t + 1], right, "tet", smoothing=0.2) for t in range(steps)]
+    assert float(classification(given_, right, "tet", smoothing=0.2)) == pytest.approx(
+        float(torch.stack(each).mean()), abs=1e-9
+    )
+    squared = 0.001 * ((logits[0] - 0.5) ** 2).mean()
+    alone = float(classification(given_[:1], right, smoothing=0.2))
+    assert float(each[0]) == pytest.approx(0.999 * alone + squared, abs=1e-9)
 
 
 @settings(max_examples=25, deadline=None)

@@ -45,6 +45,15 @@ def need_test(test: Path | None) -> Path | None:
     return test
 
 
+def need_data_of(recipe: Any, data: Path | None, command: str) -> Path | None:
+    """Do as `need_data`; but return None for a recipe that learns from images alone, if none is
+    given.
+    """
+    if recipe.data.images_alone and data is None:
+        return None
+    return need_data(data, command)
+
+
 def run_training(
     recipe: Any,
     data: Path | None,
@@ -88,7 +97,7 @@ def run_training(
     except KeyboardInterrupt:
         if not (out / CHECKPOINT).is_file():
             raise
-        again = "the same command" if data is None else "the same command and --resume"
+        again = "the same command" if resume else "the same command and --resume"
         console.error(f"interrupted; {out} keeps what was learned, go on with {again}")
         raise SystemExit(130) from None
     if finished:
@@ -99,9 +108,9 @@ def run_training(
         before = (
             "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
         )
-        only = ""
+        only = f", {tested['recordings']}" if "recordings" in tested else ""
         if (names := tested.get("classes")) is not None:
-            only = f" (only {', '.join(names)}, of {len(run.info['classes'])} classes)"
+            only += f" (only {', '.join(names)}, of {len(run.info['classes'])} classes)"
         console.note(
             f"{kind} on {tested['samples']} recordings that were not trained on{only}:"
             f" {console.percent(tested['accuracy'])}{before}"

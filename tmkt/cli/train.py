@@ -8,7 +8,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import DataOption, SettingsOption, StaticOption, TestOption, recipe_names
-from tmkt.cli.steps import need_data, need_test, run_qat, run_training
+from tmkt.cli.steps import need_data_of, need_test, run_qat, run_training
 from tmkt.cli.tables.recipes import print_recipes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -49,12 +49,14 @@ def train(
 ) -> None:
     """Train a network: a run with its weights, metrics and recipe."""
     if qat is not None:
+        from tmkt.runs import load_run
+
         path = out or Path("runs") / f"{Path(recipe).resolve().name}-qat"
         run_qat(
             Path(recipe),
             qat,
             settings,
-            need_data(data, "train"),
+            need_data_of(load_run(Path(recipe)).recipe, data, "train"),
             static,
             path,
             resume,
@@ -67,7 +69,10 @@ def train(
 
     chosen, paths = load_recipe(recipe, RECIPES, settings), load_paths(recipe, RECIPES)
     path = out or Path("runs") / Path(recipe).stem
-    folder, tested = need_data(data or paths.data, "train"), need_test(test or paths.test)
+    folder, tested = (
+        need_data_of(chosen, data or paths.data, "train"),
+        need_test(test or paths.test),
+    )
     run_training(chosen, folder, static or paths.static, path, resume, test=tested)
     _note_export(path)
 

@@ -15,7 +15,7 @@ from tmkt.cli.options import (
     TestOption,
     recipe_names,
 )
-from tmkt.cli.steps import need_data, need_test
+from tmkt.cli.steps import need_data_of, need_test
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
 
@@ -75,11 +75,11 @@ def tune(
     recordings are not used. The same command continues a search that was stopped, and joins one
     that is running: start it once for each processor or machine that sees the folder.
     """
-    from tmkt.recipe import load_paths
+    from tmkt.recipe import load_paths, load_recipe
     from tmkt.train import RECIPES
 
-    paths = load_paths(recipe, RECIPES)
-    folder, static = need_data(data or paths.data, "tune"), static or paths.static
+    paths, base = load_paths(recipe, RECIPES), load_recipe(recipe, RECIPES, settings)
+    folder, static = need_data_of(base, data or paths.data, "tune"), static or paths.static
     tested = need_test(test or paths.test)
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
     try:
@@ -113,8 +113,8 @@ def tune(
         console.emit_json(_report(recipe, path, found))
     else:
         print_search(path, found)
-    folders = ["--data", str(folder), *(["--static", str(static)] if static else [])]
-    folders += ["--test", str(tested)] if tested else []
+    given = {"--data": folder, "--static": static, "--test": tested}
+    folders = [word for key, path in given.items() if path for word in (key, str(path))]
     again = ["tmkt", "train", str(path / BEST), *folders, "--out", str(path / "best")]
     console.note(f"Plot: {path / PLOT}. Next: {shlex.join(again)}")
 

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,17 @@ BROKEN = (  # raised by Pillow for damaged files
 )
 
 
-def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_images(
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.uint8]:
     """Read image files as values uint8 [N, h, w], resized to `size` (height, width); those of many
     files are kept in the cache.
 
     As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored,
-    then the value channel of HSV, which is max(R, G, B). Grey images are their own value. Raises
+    then the value channel of HSV, which is max(R, G, B). Grey images are their own value.
+    `progress` is told how many images of how many are read, where they are not cached. Raises
     InputError for files that are no images: all are tried, and counted.
     """
 
@@ -49,6 +54,8 @@ def read_images(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint
                 out[i] = read_value(path, size)
             except InputError as error:
                 errors.append(error)
+            if progress:
+                progress(i + 1, len(paths))
         if errors:
             others = [str(error).partition(": ")[0] for error in errors[1:4]]
             raise InputError(

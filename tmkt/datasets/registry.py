@@ -8,6 +8,7 @@ from tmkt.datasets import (
     digits,
     dvsgesture,
     folders,
+    image_folders,
     ncaltech101,
     nmnist,
     nomniglot,
@@ -27,7 +28,8 @@ _SETS = {
         dvsgesture.DATASET,
     )
 }
-NAMES = (*_SETS, folders.NAME)
+_BY_FOLDERS = {folders.NAME: folders.folders, image_folders.NAME: image_folders.image_folders}
+NAMES = (*_SETS, *_BY_FOLDERS)
 
 
 def dataset(
@@ -35,12 +37,12 @@ def dataset(
 ) -> Dataset:
     """Give the data set called `name`, one of NAMES; InputError for any other.
 
-    `classes` are those of "folders" where they are known already, `camera` its (height, width)
-    where the recordings do not say it.
+    `classes` are those of "folders" and "images" where they are known already, `camera` its
+    (height, width) where the recordings do not say it.
     """
     if name not in NAMES:
         raise InputError(
             f"data set {name!r}: not known, expected one of"
             f" {', '.join(NAMES)}{nearest(name, list(NAMES))}"
         )
-    return folders.folders(tuple(classes), camera) if name == folders.NAME else _SETS[name]
+    return _BY_FOLDERS[name](tuple(classes), camera) if name in _BY_FOLDERS else _SETS[name]

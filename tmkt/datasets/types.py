@@ -74,13 +74,13 @@ class PublishedSplit(NamedTuple):
 class Dataset:
     """A data set by name.
 
-    `classes` are the names in the order of the labels; empty for "folders", whose classes
-    `find_classes` finds. `view` is the part of the camera's pixels that recordings show; None for
-    "folders", whose files say it. `find_recordings` gives all recordings under a root, in order of
-    instance. `load_images` is None for a set of events alone. All of them raise InputError where
-    they do not find what they look for. `paired`: it is known which image and which recording show
-    one thing; without that, no split of both can be instance-disjoint. `paper` is the published
-    split, None where there is none.
+    `classes` are the names in the order of the labels; empty for "folders" and "images", whose
+    classes `find_classes` finds. `view` is the part of the camera's pixels that recordings show;
+    None for these two, whose files say it. `find_recordings` gives all recordings under a root, in
+    order of instance. `load_images` is None for a set of events alone. All of them raise InputError
+    where they do not find what they look for. `paired`: it is known which image and which recording
+    show one thing; without that, no split of both can be instance-disjoint. `paper` is the
+    published split, None where there is none.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Dataset:
     find_classes: Callable[[Path], tuple[str, ...]] | None = None
 
     def class_names(self, root: Path) -> tuple[str, ...]:
-        """Give the names of the classes, for "folders" as they are found in `root`."""
+        """Give the names of the classes; for "folders" and "images" as they are found in `root`."""
         return self.find_classes(root) if self.find_classes and not self.classes else self.classes
 
 

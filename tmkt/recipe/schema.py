@@ -36,6 +36,17 @@ class DataRecipe(Section):
     # "float" frames have their bins of equal length over the recording instead
     bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(default=1, ge=1, le=255)
+    # images: classes (folders) that are not used
+    leave_out: list[str] = Field(default_factory=list)
+    # images: so many of the others, drawn by train.seed; 0: all
+    classes_used: int = Field(default=0, ge=0)
+    # images: share of each class's training images that is used; the tested ones stay the same
+    images_share: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    @property
+    def images_alone(self) -> bool:
+        """Whether the data set is one of images without recordings."""
+        return self.name == "images"
 
     @property
     def sensor(self) -> tuple[int, int] | None:
@@ -75,7 +86,27 @@ class DataRecipe(Section):
                 f"validation is {self.validation}, expected a share below 1 or a whole number of"
                 " instances a class"
             )
+        self._check_images()
         return self
+
+    def _check_images(self) -> None:
+        if not self.images_alone:
+            if self.leave_out or self.classes_used or self.images_share < 1.0:
+                raise ValueError(
+                    "leave_out, classes_used and images_share are for data set images; leave them"
+                    " out"
+                )
+            return
+        if not self.width:
+            raise ValueError(
+                "data set images has no camera that says the size of the network's input; set"
+                " data.width and data.height"
+            )
+        if self.shots or self.protocol == "paper" or self.downsample > 1:
+            raise ValueError(
+                "shots, downsample and protocol = paper are for recordings, which data set images"
+                " has not; leave them out"
+            )
 
 
 class NetworkRecipe(Section):
@@ -185,9 +216,11 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 class MethodRecipe(Section):
     """Training method. Each method uses some of the keys (docs/methods.md)."""
 
-    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only"]
+    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only", "static-only"]
     # classification loss: of the logits' mean over time, or of each step by itself
     loss: Literal["mean", "tet"] = "mean"
+    # share of each sample's label that all classes have in equal parts
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     # 2: the static stream has a head of its own, which is not deployed
     heads: Literal[1, 2] = 1
     # deployed batch norm statistics: of the events alone, or of both streams
@@ -281,6 +314,22 @@ class Recipe(Section):
             raise ValueError(
                 "a simulated camera gives counts, data.frames = float does not; set"
                 " data.frames=counts or static.encoding=grey"
+            )
+        if self.data.images_alone != (self.method.name == "static-only"):
+            raise ValueError(
+                f"method {self.method.name} with data set {self.data.name}: static-only learns from"
+                " images alone, and only data set images has nothing else; set"
+                " method.name=static-only with data.name=images, or neither"
+            )
+        if self.data.images_alone and self.static.encoding != "simulated":
+            raise ValueError(
+                "method static-only is tested on recordings by the simulated camera; set"
+                " static.encoding=simulated"
+            )
+        if self.data.images_alone and self.train.init:
+            raise ValueError(
+                "method static-only trains the networks that others start from; leave"
+                " train.init out"
             )
         return self
 

@@ -36,6 +36,8 @@ class TrainRecipe(Section):
     shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
     rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
     zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
+    # share of the samples that are mirrored, left for right
+    flip: float = Field(default=0.0, ge=0.0, le=1.0)
     seed: int = Field(default=0, ge=0, lt=2**63)
     # part of the recipe, because the last bits of sums depend on it
     threads: int = Field(default=2, ge=1, le=256)

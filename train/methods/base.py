@@ -12,26 +12,39 @@ from torch import Tensor, nn
 
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import MethodRecipe
+from tmkt.train.objectives import classification
 
 
 @dataclass(frozen=True)
 class Batch:
     """The samples of one step, paired by class.
 
-    `events` is float [T, B, 2, H, W], `labels` [B]. `images`, the static source, is float
-    [B, 2, H, W] (still frames), [T, B, 2, H, W] (simulated recordings) or None; `static` and
-    `stills` give it in one form.
+    `recordings`, the event stream, is float [T, B, 2, H, W], `labels` [B]. `images`, the static
+    source, is float [B, 2, H, W] (still frames) or [T, B, 2, H, W] (simulated recordings); `static`
+    and `stills` give it in one form. One of the two may be None: its stream raises ValueError then.
     """
 
-    events: Tensor
+    recordings: Tensor | None
     images: Tensor | None
     labels: Tensor
+
+    @property
+    def events(self) -> Tensor:
+        """The event stream [T, B, 2, H, W]."""
+        if self.recordings is None:
+            raise ValueError("this method needs recordings beside the images")
+        return self.recordings
+
+    @property
+    def deployed(self) -> Tensor:
+        """The stream that is deployed: that of events, or the static one where that is all."""
+        return self.static if self.recordings is None else self.recordings
 
     @property
     def static(self) -> Tensor:
         """The static source as a stream [T, B, 2, H, W]; still frames repeat without a copy."""
         images = self._images()
-        return images.expand(len(self.events), *images.shape) if images.dim() == 4 else images
+        return images if images.dim() == 5 else images.expand(len(self.events), *images.shape)
 
     @property
     def stills(self) -> Tensor:
@@ -50,7 +63,7 @@ class Losses:
     """The losses of a step.
 
     `total`, the weighted sum, is minimised; `parts` are unweighted. `logits` [T, B, classes] are
-    those of the event stream.
+    those of the deployed stream.
     """
 
     total: Tensor
@@ -77,14 +90,23 @@ class Method(nn.Module):
     """A training method: its own parts, which are not deployed, and its losses on a batch.
 
     It is made for a network on sequences of `steps` frames. `images` tells whether it learns from a
-    static source; "optional": where one is given.
+    static source; "optional": where one is given. `needs_recordings`: whether it learns from an
+    event stream.
     """
 
     images: Literal["needed", "optional", "none"] = "needed"
+    needs_recordings: bool = True
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:  # noqa: ARG002
         super().__init__()
         self.recipe = recipe
+
+    def classify(
+        self, logits: Tensor, labels: Tensor, step_weights: Tensor | None = None
+    ) -> Tensor:
+        """Compute the classification loss that the recipe says, as `classification` does."""
+        recipe = self.recipe
+        return classification(logits, labels, recipe.loss, step_weights, recipe.label_smoothing)
 
     def prepare(self, setting: Setting) -> None:
         """Prepare before the first step of a training, or of its continuation.

@@ -4,7 +4,6 @@ import numpy as np
 
 from tmkt.networks import SpikingNetwork
 from tmkt.train.methods.base import Batch, Losses, Method
-from tmkt.train.objectives import classification
 
 
 class Finetune(Method):
@@ -30,5 +29,5 @@ class Finetune(Method):
             else ("events", batch.events)
         )
         output = net(stream)
-        loss = classification(output.logits, batch.labels, self.recipe.loss)
+        loss = self.classify(output.logits, batch.labels)
         return Losses(loss, {name: loss}, output.logits)

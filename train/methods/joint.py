@@ -5,7 +5,6 @@ import numpy as np
 from tmkt.networks import SpikingNetwork
 from tmkt.train.methods.base import Batch, Losses, weighted
 from tmkt.train.methods.two_streams import TwoStreams
-from tmkt.train.objectives import classification
 
 
 class Joint(TwoStreams):
@@ -23,9 +22,8 @@ class Joint(TwoStreams):
         progress: float,  # noqa: ARG002
     ) -> Losses:
         source, target = self.outputs(net, batch.static, batch.events)
-        loss = self.recipe.loss
         parts = {
-            "static": classification(source.logits, batch.labels, loss),
-            "events": classification(target.logits, batch.labels, loss),
+            "static": self.classify(source.logits, batch.labels),
+            "events": self.classify(target.logits, batch.labels),
         }
         return Losses(weighted(parts, {}), parts, target.logits)

@@ -5,7 +5,6 @@ import torch
 
 from tmkt.networks import SpikingNetwork
 from tmkt.train.methods.base import Batch, Losses, Method
-from tmkt.train.objectives import classification
 
 
 class Mix(Method):
@@ -26,5 +25,5 @@ class Mix(Method):
         """Compute the loss of the mixed batch; `logits` are those of the whole batch."""
         real = round(self.recipe.real_share * len(batch.labels))
         output = net(torch.cat([batch.events[:, :real], batch.static[:, real:]], dim=1))
-        loss = classification(output.logits, batch.labels, self.recipe.loss)
+        loss = self.classify(output.logits, batch.labels)
         return Losses(loss, {"mixed": loss}, output.logits)

@@ -12,6 +12,7 @@ from tmkt.train.methods.finetune import Finetune
 from tmkt.train.methods.joint import Joint
 from tmkt.train.methods.kt import KnowledgeTransfer
 from tmkt.train.methods.mix import Mix
+from tmkt.train.methods.static_only import StaticOnly
 from tmkt.train.methods.target_only import TargetOnly
 from tmkt.train.methods.tmkt import Tmkt
 
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "tmkt": Tmkt,
     "joint": Joint,
     "mix": Mix,
+    "static-only": StaticOnly,
 }
 
 

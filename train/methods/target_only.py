@@ -4,7 +4,6 @@ import numpy as np
 
 from tmkt.networks import SpikingNetwork
 from tmkt.train.methods.base import Batch, Losses, Method
-from tmkt.train.objectives import classification
 
 
 class TargetOnly(Method):
@@ -20,5 +19,5 @@ class TargetOnly(Method):
         progress: float,  # noqa: ARG002
     ) -> Losses:
         output = net(batch.events)
-        loss = classification(output.logits, batch.labels, self.recipe.loss)
+        loss = self.classify(output.logits, batch.labels)
         return Losses(loss, {"events": loss}, output.logits)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tmkt.networks import NetworkOutput, SpikingNetwork
 from tmkt.recipe import MethodRecipe
 from tmkt.train.methods.base import Method, without_running_statistics
-from tmkt.train.objectives import StepWeights, alignment, classification
+from tmkt.train.objectives import StepWeights, alignment
 
 
 class TwoStreams(Method):
@@ -60,10 +60,10 @@ class TwoStreams(Method):
         coefficients = self.step_weights() if self.step_weights is not None else None
         rest = None if coefficients is None else 1.0 - coefficients
         parts = {
-            "static": classification(
-                source.logits, labels if source_labels is None else source_labels, self.recipe.loss
+            "static": self.classify(
+                source.logits, labels if source_labels is None else source_labels
             ),
-            "events": classification(target.logits, labels, self.recipe.loss, rest),
+            "events": self.classify(target.logits, labels, rest),
         }
         if self.recipe.alignment:
             parts["alignment"] = alignment(source.membrane, target.membrane, coefficients)

@@ -65,9 +65,9 @@ def qat_recipe(start: Run, bits: str, settings: list[str] | None = None) -> Reci
 class IntegerTraining(Method):
     """The losses of training on integers: those of the run's method, and distillation.
 
-    L = transfer * L_method + distillation * KL(float logits, integer logits) on events. Without
-    data the second part alone is left: it needs the calibration recordings, not their labels. The
-    schedule of the method is over: it computes what it did at its end.
+    L = transfer * L_method + distillation * KL(float logits, integer logits), on the deployed
+    stream. Without data the second part alone is left: it needs the calibration recordings, not
+    their labels. The schedule of the method is over: it computes what it did at its end.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class IntegerTraining(Method):
         progress: float,  # noqa: ARG002
     ) -> Losses:
         with torch.no_grad():
-            wanted = self.float_network[0](batch.events).logits.mean(0)
+            wanted = self.float_network[0](batch.deployed).logits.mean(0)
         parts: dict[str, Tensor] = {}
         logits = None
         if self.method is not None:
@@ -104,7 +104,7 @@ class IntegerTraining(Method):
             }
             logits = found.logits if "events" in found.parts else None
         if logits is None:
-            logits = net(batch.events).logits
+            logits = net(batch.deployed).logits
         parts["float"] = distillation(logits.mean(0), wanted, 1.0)
         weights = {"method": self.qat.transfer, "float": self.qat.distillation}
         return Losses(
@@ -169,13 +169,18 @@ def calibration_source(start: Run) -> TrainingData:
     )
 
 
-def check_same_data(source: TrainingData, start: Run, data: Path) -> None:
-    """Raise InputError if a folder's split gives other recordings than `start` was trained on.
+def check_same_data(source: TrainingData, start: Run, folder: Path | None) -> None:
+    """Raise InputError if a folder's split gives other recordings than `start` was trained on, or
+    other images where it was trained on images alone.
 
     `start` may have been tested on those.
     """
-    if source.trained_on != start.info["trained_on"]:
-        found = f"{data}: its training recordings are others than those of {start.path}"
+    what = "recordings" if source.simulated is None else "images"
+    same = source.trained_on == start.info["trained_on"]
+    if source.simulated is not None:
+        same = to_ranges(source.seen()) == start.info["images_trained_on"]
+    if not same:
+        found = f"{folder}: its training {what} are others than those of {start.path}"
         raise InputError(f"{found}, expected the same; give the folder that the run was trained on")
 
 

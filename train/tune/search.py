@@ -11,9 +11,8 @@ from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
-from tmkt.train.data import load_training_data
-from tmkt.train.methods.registry import learns_from_images
 from tmkt.train.runtime import note_interrupts
+from tmkt.train.source import load_source
 from tmkt.train.tune.results import Outcome, outcomes, ranked, write_results
 from tmkt.train.tune.space import Space, default_searches, described, ends, parse_search
 from tmkt.train.tune.storage import open_storage
@@ -40,7 +39,7 @@ class Found:
 
 def tune(
     search: Search,
-    data: Path,
+    data: Path | None,
     static: Path | None,
     out: Path,
     report: Report | None = None,
@@ -80,9 +79,7 @@ def tune(
         + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items())
     )
     plan = Plan(search, base, settings, space, data, static, test)
-    source = without_test(
-        load_training_data(base, data, static, learns_from_images(base, static), test)
-    )
+    source = without_test(load_source(base, data, static, test))
     if (cut := source.describe_cut(base.data)) is not None:
         say(cut)
     text = recipe_path(search.recipe, RECIPES).read_bytes()

@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 from tmkt import console
 from tmkt.datasets.decoded import Rows
 from tmkt.errors import Diverged, InputError
-from tmkt.recipe import DataRecipe, Recipe, load_recipe
+from tmkt.recipe import DataRecipe, Recipe, StaticRecipe, load_recipe
 from tmkt.train import RECIPES
-from tmkt.train.data import TrainingData, load_training_data
-from tmkt.train.methods.registry import learns_from_images
+from tmkt.train.data import TrainingData
+from tmkt.train.methods.registry import METHODS, learns_from_images
+from tmkt.train.source import load_source
 from tmkt.train.trainer import train
 from tmkt.train.tune.results import LOOKS, outcomes, ranked
 from tmkt.train.tune.space import Space, setting
@@ -53,7 +54,7 @@ class Plan:
     base: Recipe
     settings: list[str]
     space: Space
-    data: Path
+    data: Path | None
     static: Path | None
     test: Path | None
 
@@ -216,19 +217,20 @@ class TrialRunner:
         wanted = _recordings_of(recipe, self.plan.static)
         if wanted != self.source_of:
             self.source = without_test(
-                load_training_data(
-                    recipe, self.plan.data, self.plan.static, wanted[1], self.plan.test
-                )
+                load_source(recipe, self.plan.data, self.plan.static, self.plan.test)
             )
             self.source_of = wanted
         return self.source
 
 
-def _recordings_of(recipe: Recipe, static: Path | None) -> tuple[DataRecipe, bool, str]:
-    """Return what decides the recordings of a recipe: its data, whether it learns from images, and
-    the network that it starts from.
+def _recordings_of(
+    recipe: Recipe, static: Path | None
+) -> tuple[DataRecipe, bool, str, StaticRecipe | None]:
+    """Return what decides the recordings of a recipe: its data, whether it learns from images, the
+    network that it starts from, and the camera where that makes the recordings.
     """
-    return recipe.data, learns_from_images(recipe, static), recipe.train.init
+    camera = None if METHODS[recipe.method.name].needs_recordings else recipe.static
+    return recipe.data, learns_from_images(recipe, static), recipe.train.init, camera
 
 
 def without_test(source: TrainingData) -> TrainingData:

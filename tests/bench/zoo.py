@@ -10,13 +10,13 @@ run. Equal runs give equal bytes.
 
 import argparse
 import hashlib
+import json
 import re
 import sys
 from pathlib import Path
 from shlex import join
 from tempfile import TemporaryDirectory
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
 
@@ -158,9 +158,13 @@ def fingerprint(run: Run) -> str:
 
 
 def command_of(recipe: Recipe, folder: str) -> str:
-    """Write the command that trains a recipe: that of tmkt which is nearest, and what differs."""
+    """Write the command that trains a recipe: the nearest of its data set, and what differs."""
     known = {path.stem: load_recipe(path.stem, RECIPES) for path in sorted(RECIPES.glob("*.toml"))}
-    differing = {name: changes(near, recipe) for name, near in known.items()}
+    differing = {
+        name: changes(near, recipe)
+        for name, near in known.items()
+        if near.data.name == recipe.data.name
+    }
     nearest = min(differing, key=lambda name: len(differing[name]))
     settings = [word for change in differing[nearest] for word in ("--set", change)]
     return join(
@@ -172,7 +176,7 @@ def changes(near: Recipe, recipe: Recipe) -> list[str]:
     """List the settings, "section.key=value", that make `near` the recipe."""
     before = near.model_dump()
     return [
-        f"{section}.{key}={tomli_w.dumps({'v': value}).removeprefix('v = ').strip()}"
+        f"{section}.{key}={json.dumps(value)}"  # JSON's numbers, strings and lists are TOML's
         for section, values in recipe.model_dump().items()
         for key, value in values.items()
         if before[section][key] != value

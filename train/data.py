@@ -74,12 +74,12 @@ class TrainingData:
     @cached_property
     def places(self) -> Places:
         """Indices of each class in `labels`; every batch needs them."""
-        return _places(self.labels)
+        return places_of(self.labels)
 
     @cached_property
     def image_places(self) -> Places:
         """Indices of each class in the labels of the images; empty without images."""
-        return _places(self.images.labels) if self.images else {}
+        return places_of(self.images.labels) if self.images else {}
 
     def fingerprint(self) -> bytes:
         """Hash all that training sees: a resumed training must go on with the same data."""
@@ -214,19 +214,12 @@ def load_training_data(
 
 
 def _without_tests(split: Split, known: set[Recording], recipe: Recipe) -> Split:
-    """Take recordings that a network has seen before out of its test and validation; a note says
-    so.
-    """
+    """Take recordings that a network has seen before out of its validation and test."""
     validation, test = (
         [recording for recording in part if recording not in known]
         for part in (split.validation, split.test)
     )
-    left_out = len(split.test) - len(test)
-    if left_out:
-        console.note(
-            f"{left_out} of {len(split.test)} test recordings are not tested: train.init ="
-            f" {recipe.train.init!r} has seen them"
-        )
+    note_left_out(recipe, len(split.test), len(test))
     return replace(split, validation=validation, test=test)
 
 
@@ -234,6 +227,15 @@ def spread(of: int, most: int) -> NDArray[np.int64]:
     """Choose at most `most` of so many places, spread over all of them."""
     count = min(most, of)
     return np.arange(count) * of // max(count, 1)
+
+
+def note_left_out(recipe: Recipe, before: int, left: int) -> None:
+    """Note that of so many samples to test only some are `left`, which train.init has not seen."""
+    if left < before:
+        console.note(
+            f"{before - left} of {before} test recordings are left out: train.init ="
+            f" {recipe.train.init!r} has seen what they show"
+        )
 
 
 @contextmanager
@@ -269,12 +271,10 @@ def draw_batch(
     class alone is Knowledge Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether
     they pair instances.
     """
-    classes, size = np.array(list(data.places or data.image_places)), recipe.train.batch
-    rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
-    labels = np.concatenate(rounds)[:size]
+    labels = draw_labels(data.places or data.image_places, recipe.train.batch, rng)
     events: Tensor | None = None
     if len(data.frames):
-        frames = torch.from_numpy(data.frames[_one_of_each(labels, data.places, rng)]).to(
+        frames = torch.from_numpy(data.frames[one_of_each(labels, data.places, rng)]).to(
             device, torch.float32
         )
         events = (
@@ -285,16 +285,24 @@ def draw_batch(
         )
     images: Tensor | None = None
     if data.images is not None:
-        chosen = data.images.images[_one_of_each(labels, data.image_places, rng)]
+        chosen = data.images.images[one_of_each(labels, data.image_places, rng)]
         images = encode_images(chosen, recipe, data.sensor, rng).to(device)
     return Batch(events, images, torch.from_numpy(labels).to(device))
 
 
-def _places(labels: NDArray[np.int64]) -> Places:
+def draw_labels(places: Places, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the classes of a batch: each as often as the others, up to one."""
+    classes = np.array(list(places))
+    rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
+    return np.concatenate(rounds)[:size]
+
+
+def places_of(labels: NDArray[np.int64]) -> Places:
+    """Find the indices of each class in labels int64 [N]."""
     return {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
 
 
-def _one_of_each(
+def one_of_each(
     wanted: NDArray[np.int64], places: Places, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw for each wanted label one of its places at random."""

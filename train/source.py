@@ -14,13 +14,15 @@ from tmkt.datasets.image_folders import (
     split_images,
 )
 from tmkt.datasets.images import need_folder
+from tmkt.datasets.splits import leave_out
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.runs import CALIBRATION_RECORDINGS
-from tmkt.train.data import TrainingData, lazy_progress, load_training_data, spread
+from tmkt.train.data import TrainingData, lazy_progress, load_training_data, note_left_out, spread
 from tmkt.train.encodings import record_images
 from tmkt.train.methods.registry import METHODS, learns_from_images
+from tmkt.train.start import seen_by_init
 
 
 def load_source(
@@ -63,6 +65,9 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
     with lazy_progress("read images") as show:
         images = load_images(classes, root, sensor, show)
     train, validation, test = split_images(images, classes, recipe.data, seed)
+    _, seen_before = seen_by_init(recipe, [])
+    note_left_out(recipe, len(test), len(leave_out(test, seen_before)))
+    validation, test = (leave_out(part, seen_before) for part in (validation, test))
     quantiser = spread(len(train), CALIBRATION_RECORDINGS)
     shown = [validation.images, test.images, train.images[quantiser]]
     recorded: list[NDArray[np.uint8]] = []
@@ -93,6 +98,7 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
         test_labels=test.labels,
         images=train,
         simulated=(calibration, train.labels[quantiser]),
+        seen_before=seen_before,
     )
 
 

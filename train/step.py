@@ -13,7 +13,7 @@ from tmkt.train import distributed
 from tmkt.train.health import first_layer_with_nan, gradients_finite
 from tmkt.train.measure import accuracy
 from tmkt.train.methods.base import Batch, Method
-from tmkt.train.optimiser import learning_rate
+from tmkt.train.optimiser import learning_rate, set_rate
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def train_step(
         shard_rng = distributed.ShardGenerator(rng.bit_generator)
         losses = learner.method.losses(learner.net, batch, shard_rng, step / recipe.steps)
     rate = learning_rate(step, recipe)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
     distributed.average_gradients(

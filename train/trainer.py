@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tmkt.train import distributed
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from tmkt.train.data import TrainingData, draw_batch
+from tmkt.train.frozen import FeatureBank, Head, check_frozen, fill_bank
 from tmkt.train.health import SpikeRates, count_spikes, warnings
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
 from tmkt.train.measure import measure
@@ -29,6 +31,7 @@ from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import deterministic, is_out_of_memory, note_interrupts
 from tmkt.train.source import load_source
 from tmkt.train.start import load_blocks, load_init, with_init
+from tmkt.train.statistics import set_statistics
 from tmkt.train.step import Learner, StepResult, train_step
 
 LOG_EVERY = 10  # steps
@@ -83,6 +86,7 @@ def train(
     device = distributed.local_device()
     if backbone := load_init(recipe):
         recipe = with_init(recipe, backbone)
+    check_frozen(recipe)
     with distributed.process_group(device), ExitStack() as held:
         distributed.by_the_first(lambda: held.enter_context(hold_run(out)))
         began = not (out / RECIPE).is_file()
@@ -98,6 +102,7 @@ def train(
                 if backbone is not None:
                     load_blocks(net, backbone, recipe.train)
                 net.to(device)
+                set_statistics(net, source, recipe, device)
                 method.to(device)
                 training = _Training(recipe, source, out, net=net, method=method, start=start)
                 return training.run(progress or (lambda *_: None), report or (lambda _: None))
@@ -131,8 +136,9 @@ class _Training:
         self.averaged = net
         if recipe.train.ema:
             self.averaged = modules["averaged"] = average_of(net)
-        optimizer = make_optimizer([*net.parameters(), *method.parameters()], recipe.train)
+        optimizer = make_optimizer(net, method, recipe.train)
         self.learner = Learner(net, method, optimizer, recipe.train, self.device)
+        self.head = replace(self.learner, net=Head(net))
         self.means = EpochMeans()
         self.state = TrainingState(modules, optimizer, source.fingerprint(), self.means)
         self.epoch_steps = max(
@@ -153,8 +159,11 @@ class _Training:
             with writing(self.out / RECIPE) as beside:
                 beside.write_text(dump_recipe(recipe), encoding="utf-8")
         self._prepare_method()
+        self.bank = self._fill_bank() if start < recipe.train.frozen_steps else None
         if (cut := self.source.describe_cut(recipe.data)) is not None:
             self.report(cut)
+        if METHODS[recipe.method.name].images == "optional" and self.source.images is None:
+            self.report(f"No images (--static): {recipe.method.name} learns from recordings alone")
         # The steps of a resumed epoch that were done before are not timed.
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
         with (
@@ -200,8 +209,17 @@ class _Training:
                 self.method.prepare(setting)
             distributed.barrier()
 
+    def _fill_bank(self) -> FeatureBank:
+        """Compute the features that the head learns from, as long as it learns alone."""
+        bank = fill_bank(self.learner, self.source, self.recipe)
+        self.report(bank.describe(self.recipe.train))
+        return bank
+
     def _step(self, step: int, stop: bool) -> StepResult:
         rng = np.random.default_rng([self.recipe.train.seed, step])
+        if self.bank is not None and step < self.recipe.train.frozen_steps:
+            batch = distributed.shard(self.bank.draw(self.recipe.train.batch, rng))
+            return train_step(self.head, batch, step, rng, stop)
         self.net.train()
         batch = distributed.shard(draw_batch(self.source, self.recipe, rng, self.device))
         return train_step(self.learner, batch, step, rng, stop)
@@ -218,7 +236,8 @@ class _Training:
             measured = measure(self.averaged, frames, labels)
             row["validation"] = measured["accuracy"]
             validation = {"validation": measured["accuracy"], "validation_loss": measured["loss"]}
-        rates = spikes.rates()
+        # While the head learns alone, the rates are those of its bank.
+        rates = spikes.rates() or (self.bank.spike_rates if self.bank else {})
         if log is not None:
             epoch = -(-done // self.epoch_steps)
             log.epoch(epoch, done, row, rates)

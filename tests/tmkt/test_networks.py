@@ -239,3 +239,12 @@ def test_a_strided_1x1_convolution_of_few_channels_trains() -> None:
     )
     for _ in range(5):  # oneDNN's own backward pass would end the process
         convolve(conv, x).sum().backward()
+
+
+def test_batch_norm_without_running_statistics_normalises_by_its_batch_in_evaluation_too() -> None:
+    norm = BatchNorm(3).eval()
+    norm.track_running_stats = False
+    x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 5.0 + 2.0
+    y = norm(x)
+    torch.testing.assert_close(y, BatchNorm(3).train()(x))
+    assert torch.equal(norm.running_mean, torch.zeros(3))

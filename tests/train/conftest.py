@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from example_backbone import tiny_recipe
 
 from tmkt.datasets.digits import simulate_digits
+from tmkt.train.trainer import train
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,3 +24,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
     simulate_digits(folder, 4, 0)
     return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run to start from, on one recording a class."""
+    out = tmp_path_factory.mktemp("runs") / "backbone"
+    train(tiny_recipe(network={}), digits, None, out)
+    return out

@@ -5,40 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from example_backbone import tiny_recipe
 from safetensors.torch import load_file, save_file
 
 from tmkt.datasets.splits import from_ranges
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
-from tmkt.recipe import Recipe, parse_recipe
 from tmkt.runs import MODEL, load_run
 from tmkt.train.qat.training import qat_recipe
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.trainer import train
 from tmkt.zoo.backbone import backbone_of
-
-NETWORK = {"channels": [4, 8], "strides": [2, 1], "pools": [2, 2], "surrogate": "triangle"}
-TINY: dict[str, dict[str, Any]] = {
-    "data": {"name": "digits", "shots": 1, "bins": 4, "bin_us": 79000},
-    "method": {"name": "target-only"},
-    "train": {"steps": 2, "batch": 10, "warmup_steps": 0, "threads": 1},
-}
-
-
-def _recipe(init: Path | str, **changes: dict[str, Any]) -> Recipe:
-    values = {section: {**TINY[section], **changes.get(section, {})} for section in TINY}
-    values["train"] = {"init": str(init), **values["train"]}
-    if "network" in changes:
-        values["network"] = {**NETWORK, **changes["network"]}
-    return parse_recipe(values, "test")
-
-
-@pytest.fixture(scope="module")
-def backbone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a run to start from, on one recording a class."""
-    out = tmp_path_factory.mktemp("runs") / "backbone"
-    train(_recipe("", network={}), digits, None, out)
-    return out
 
 
 def _blocks(path: Path) -> dict[str, torch.Tensor]:
@@ -53,7 +30,9 @@ def test_a_training_starts_with_the_blocks_of_a_run_and_a_head_of_its_own(
     for seed, values in seeded.items():
         # The input's size, its time and the method may differ.
         data = {"bins": 3, "width": 30, "height": 32}
-        run = train(_recipe(backbone, train=values, data=data), digits, None, tmp_path / str(seed))
+        run = train(
+            tiny_recipe(backbone, train=values, data=data), digits, None, tmp_path / str(seed)
+        )
         assert run.recipe.network == load_run(backbone).recipe.network
         assert run.info["init"] == {
             "name": str(backbone),
@@ -84,7 +63,7 @@ def test_another_network_than_that_of_the_start_is_refused(
     digits: Path, backbone: Path, tmp_path: Path, network: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint) as raised:
-        train(_recipe(backbone, network=network), digits, None, tmp_path / "run")
+        train(tiny_recipe(backbone, network=network), digits, None, tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
 
@@ -93,8 +72,8 @@ def test_a_block_that_depends_on_the_inputs_size_is_refused_for_another_size(
     digits: Path, tmp_path: Path
 ) -> None:
     scnn = {"name": "scnn", "channels": [], "strides": [], "pools": []}
-    train(_recipe("", network=scnn, train={"steps": 1}), digits, None, tmp_path / "scnn")
-    recipe = _recipe(tmp_path / "scnn", data={"width": 28, "height": 28}, train={"steps": 1})
+    train(tiny_recipe("", network=scnn, train={"steps": 1}), digits, None, tmp_path / "scnn")
+    recipe = tiny_recipe(tmp_path / "scnn", data={"width": 28, "height": 28}, train={"steps": 1})
     with pytest.raises(
         InputError, match=r"blocks.2.linear.weight is 300x1000, for inputs of 34x34, .* 300x640"
     ):
@@ -119,7 +98,7 @@ def test_keys_that_contradict_each_other_are_refused(
     if "train" in changes and "network" not in changes:
         changes = {**changes, "network": {}}
     with pytest.raises(InputError, match=complaint):
-        _recipe("", **changes)
+        tiny_recipe("", **changes)
 
 
 def test_a_training_is_not_resumed_from_other_weights(
@@ -134,7 +113,7 @@ def test_a_training_is_not_resumed_from_other_weights(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    recipe = _recipe(start, train={"steps": 51})
+    recipe = tiny_recipe(start, train={"steps": 51})
     with pytest.raises(KeyboardInterrupt):
         train(recipe, digits, None, tmp_path / "run", progress=lambda n, *_: n == 50 and stop())
     tensors = load_file(start / MODEL)
@@ -142,7 +121,7 @@ def test_a_training_is_not_resumed_from_other_weights(
     save_file(tensors, start / MODEL)
     with pytest.raises(InputError, match=r"was trained with train.init_sha256 = "):
         train(recipe, digits, None, tmp_path / "run", resume=True)
-    known = _recipe(start, train={"init_sha256": backbone_of(load_run(backbone)).sha256})
+    known = tiny_recipe(start, train={"init_sha256": backbone_of(load_run(backbone)).sha256})
     with pytest.raises(InputError, match=r"its weights have SHA-256 .*, expected .* says"):
         load_init(known)
 
@@ -151,25 +130,25 @@ def test_what_is_no_run_is_no_start(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"train.init = '.*nothing': neither the folder of a .* run"
     ):
-        load_init(_recipe(tmp_path / "nothing"))
+        load_init(tiny_recipe(tmp_path / "nothing"))
 
 
 def test_what_the_start_was_trained_on_is_not_tested(
     digits: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = set(load_run(backbone).info["trained_on"])
-    run = train(_recipe(backbone, train={"seed": 3}), digits, None, tmp_path / "run")
+    run = train(tiny_recipe(backbone, train={"seed": 3}), digits, None, tmp_path / "run")
     own = set(run.info["trained_on"])
     assert seen - own, "the seed draws the same recordings"
     assert run.info["recordings"]["test"] == 40 - len(seen | own)
     assert from_ranges(run.info["images_trained_on"]) == seen
-    assert f"{len(seen - own)} of 30 test recordings are not tested" in capsys.readouterr().err
+    assert f"{len(seen - own)} of 30 test recordings are left out" in capsys.readouterr().err
 
 
 def test_training_on_integers_goes_on_from_the_run_alone(
     digits: Path, backbone: Path, tmp_path: Path
 ) -> None:
-    run = train(_recipe(backbone), digits, None, tmp_path / "run")
+    run = train(tiny_recipe(backbone), digits, None, tmp_path / "run")
     recipe = qat_recipe(run, "4", ["train.steps=1"])
     assert (recipe.train.init, recipe.network) == ("", run.recipe.network)
     integers = train(recipe, None, None, tmp_path / "integers", start=run)
@@ -179,7 +158,7 @@ def test_training_on_integers_goes_on_from_the_run_alone(
 
 
 def test_blocks_are_loaded_and_nothing_else(backbone: Path) -> None:
-    recipe = _recipe(backbone)
+    recipe = tiny_recipe(backbone)
     found = load_init(recipe)
     assert found is not None
     net = SpikingNetwork(with_init(recipe, found).network, (2, 20, 20), 3)

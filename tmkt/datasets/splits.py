@@ -77,12 +77,18 @@ def few_shot(
 
 def without_instances(images: StaticImages, instances: set[str]) -> StaticImages:
     """Leave out the images that show any of `instances`; InputError if no image is left."""
-    keep = np.array([instance not in instances for instance in images.instances], np.bool_)
-    if not keep.any():
+    left = leave_out(images, instances)
+    if not len(left):
         raise InputError(
             f"static images: all {len(images)} show something that is tested, expected others; give"
             " more images"
         )
+    return left
+
+
+def leave_out(images: StaticImages, instances: set[str]) -> StaticImages:
+    """Leave out the images that show any of `instances`; there may be none left."""
+    keep = np.array([instance not in instances for instance in images.instances], np.bool_)
     kept = tuple(instance for instance, k in zip(images.instances, keep, strict=True) if k)
     return StaticImages(images.images[keep], images.labels[keep], kept)
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce  # the one that gradients pass through
+from torch.nn import functional as F
 
 from tmkt.networks.global_batch import many_processes
 
@@ -26,6 +27,12 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [N, C, H, W] over N, H and W."""
+        if self.uses_batch and not self.training and not many_processes():
+            # torch's would take the running statistics in evaluation mode all the same
+            by_batch: Tensor = F.batch_norm(
+                x, None, None, self.weight, self.bias, training=True, eps=self.eps
+            )
+            return by_batch
         if not (self.uses_batch and many_processes()):
             normalised: Tensor = super().forward(x)
             return normalised

@@ -216,7 +216,9 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 class MethodRecipe(Section):
     """Training method. Each method uses some of the keys (docs/methods.md)."""
 
-    name: Literal["tmkt", "kt", "ckd", "joint", "mix", "finetune", "target-only", "static-only"]
+    name: Literal[
+        "tmkt", "kt", "ckd", "joint", "mix", "adapt", "finetune", "target-only", "static-only"
+    ]
     # classification loss: of the logits' mean over time, or of each step by itself
     loss: Literal["mean", "tet"] = "mean"
     # share of each sample's label that all classes have in equal parts
@@ -234,7 +236,7 @@ class MethodRecipe(Section):
     mix_ratio_end: float = Field(default=0.3, ge=0.0, le=1.0)
     modality_guidance: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MAG
     ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
-    # mix: share of a batch that are recordings, the rest are images
+    # mix, adapt: share of a batch that are recordings, the rest are images
     real_share: float = Field(default=0.25, ge=0.0, le=1.0)
     # finetune: share of the steps that learn from images
     pretrain_share: float = Field(default=0.5, gt=0.0, lt=1.0)

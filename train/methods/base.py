@@ -1,7 +1,7 @@
 """Interface of a training method: its own parts, and its losses on a batch."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -91,11 +91,13 @@ class Method(nn.Module):
 
     It is made for a network on sequences of `steps` frames. `images` tells whether it learns from a
     static source; "optional": where one is given. `needs_recordings`: whether it learns from an
-    event stream.
+    event stream. `learns_from_features`: its losses need no more of a network than the head and its
+    input, so that they can teach the head of a frozen one.
     """
 
     images: Literal["needed", "optional", "none"] = "needed"
     needs_recordings: bool = True
+    learns_from_features: bool = False
 
     def __init__(self, recipe: MethodRecipe, net: SpikingNetwork, steps: int) -> None:  # noqa: ARG002
         super().__init__()
@@ -113,6 +115,10 @@ class Method(nn.Module):
 
         Keep in the run's folder what takes long.
         """
+
+    def around_images(self, net: SpikingNetwork) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Give the context in which the network sees the static source by itself."""
+        return nullcontext()
 
     def losses(
         self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float

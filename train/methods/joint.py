@@ -14,6 +14,8 @@ class Joint(TwoStreams):
     those methods.
     """
 
+    learns_from_features = True
+
     def losses(
         self,
         net: SpikingNetwork,

@@ -15,6 +15,8 @@ class Mix(Method):
     learns from images alone.
     """
 
+    learns_from_features = True
+
     def losses(
         self,
         net: SpikingNetwork,

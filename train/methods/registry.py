@@ -6,6 +6,7 @@ A new method is entered here, and its name in tmkt/recipe.py.
 from pathlib import Path
 
 from tmkt.recipe import Recipe
+from tmkt.train.methods.adapt import Adapt
 from tmkt.train.methods.base import Method
 from tmkt.train.methods.ckd import CrossKnowledgeDistillation
 from tmkt.train.methods.finetune import Finetune
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "tmkt": Tmkt,
     "joint": Joint,
     "mix": Mix,
+    "adapt": Adapt,
     "static-only": StaticOnly,
 }
 

@@ -11,6 +11,7 @@ class StaticOnly(Method):
 
     images = "needed"
     needs_recordings = False
+    learns_from_features = True
 
     def losses(
         self,

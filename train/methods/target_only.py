@@ -10,6 +10,7 @@ class TargetOnly(Method):
     """Classification of the event stream, without images."""
 
     images = "none"
+    learns_from_features = True
 
     def losses(
         self,

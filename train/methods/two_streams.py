@@ -3,7 +3,7 @@
 Two passes through one network, classification of both, alignment.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
@@ -37,13 +37,16 @@ class TwoStreams(Method):
 
         The static stream's logits come from its own head where it has one.
         """
-        with (
-            without_running_statistics(net) if self.recipe.statistics == "apart" else nullcontext()
-        ):
+        with self.around_images(net):
             source = net(static)
         if self.static_head is not None:
             source = source._replace(logits=self.static_head(source.features))
         return source, net(events)
+
+    def around_images(self, net: SpikingNetwork) -> AbstractContextManager[None]:
+        """Keep the static stream out of the deployed statistics where these are kept apart."""
+        apart = self.recipe.statistics == "apart"
+        return without_running_statistics(net) if apart else nullcontext()
 
     def shared_parts(
         self,

@@ -33,7 +33,12 @@ WEIGHTS = {
     "kt": ("alignment",),
     "ckd": ("alignment", "distillation"),
 }
-SHARES = {"tmkt": "mix_ratio", "mix": "real_share", "finetune": "pretrain_share"}
+SHARES = {
+    "tmkt": "mix_ratio",
+    "mix": "real_share",
+    "adapt": "real_share",
+    "finetune": "pretrain_share",
+}
 
 
 def default_searches(recipe: Recipe) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe, load_recipe, parse_recipe
 from tmkt.train import RECIPES
-from tmkt.train.encodings import encode_images, grey_frames
+from tmkt.train.encodings import encode_images, grey_frames, record_images
 
 SENSOR = (34, 34)
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
@@ -45,6 +45,19 @@ def test_what_an_image_becomes_is_decided_by_the_generator_alone(encoding: str) 
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_objects_of_images_in_order_of_class_stand_before_images_of_other_classes() -> None:
+    """Black objects are seen before a grey or a bright image, and not before a black one."""
+    images = np.repeat(np.array([0, 255], np.uint8), 100)[:, None, None] + np.zeros(
+        (200, 28, 28), np.uint8
+    )
+    quiet = {"shown": "positive", "noise_hz": 0.0, "path": "object", "encoding": "simulated"}
+    done: list[int] = []
+    found = record_images(images, _recipe(**quiet), SENSOR, np.random.default_rng(0), done.append)
+    assert done == [100, 200]
+    unseen = (found[:100].sum((1, 2, 3, 4)) == 0).mean()
+    assert 0.1 < unseen < 0.4  # a quarter; a half if all backgrounds were of the same class
 
 
 def test_simulated_events_are_moved_by_the_augmentation_as_grey_frames_are() -> None:

@@ -43,17 +43,12 @@ def image(events: Events) -> Image.Image:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    for path in sorted(options.data.glob("*.bin")):
+def make_clips(data: Path, out: Path) -> None:
+    """Write the clips and images of all recordings in `data`."""
+    for path in sorted(data.glob("*.bin")):
         events = read_bin(path, SENSOR)
         events = between(events, int(events.t[0]), int(events.t[-1]) + 1)
-        clips, images = options.out / "events" / path.stem, options.out / "images" / path.stem
+        clips, images = out / "events" / path.stem, out / "images" / path.stem
         for folder in (clips, images):
             folder.mkdir(parents=True, exist_ok=True)
         for start_us in range(0, IMAGES_US - IMAGE_US + 1, IMAGE_STEP_US):
@@ -65,9 +60,17 @@ def main() -> None:
                 between(events, start_us, start_us + CLIP_US),
                 clips / f"clip-{start_us // 1000:04d}ms.bin",
             )
-    (options.out / "events" / "camera.toml").write_text(
-        "width = 128\nheight = 128\n", encoding="utf-8"
+    (out / "events" / "camera.toml").write_text("width = 128\nheight = 128\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    make_clips(options.data, options.out)
 
 
 if __name__ == "__main__":

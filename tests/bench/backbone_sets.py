@@ -1,0 +1,170 @@
+"""The sets of the backbone's benchmark: where their recordings and images lie, how they become
+frames, how they are split.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from gesture_clips import make_clips
+
+from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
+from tmkt.datasets.folders import folders
+from tmkt.datasets.types import Recording
+from tmkt.recipe import DataRecipe, Recipe
+from tmkt.train.data import TrainingData, load_training_data
+
+CLIPS = Path(__file__).parents[2] / "build" / "gesture-clips"
+OBJECTS = ("box", "mouse", "scissors")  # those of BioLab's that both sessions show
+
+
+@dataclass(frozen=True)
+class Few:
+    """A set with few recordings.
+
+    `shots`: recordings a class to train on, 0 for all. `figure`: what of a result is shown, since
+    classes may be tested with unequal numbers of recordings. `load` gives the data of a recipe
+    whose seed draws the recordings, from the folder of all sets.
+    """
+
+    name: str
+    recipe: str
+    settings: list[str]
+    shots: tuple[int, ...]
+    images: bool
+    figure: str
+    load: Callable[[Path, Recipe, int, bool], TrainingData]
+
+
+def _with_shots(recipe: Recipe, shots: int) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"shots": shots})})
+
+
+def _loader(events: str, images: str) -> Callable[[Path, Recipe, int, bool], TrainingData]:
+    def load(shared: Path, recipe: Recipe, shots: int, with_images: bool) -> TrainingData:
+        return load_training_data(
+            _with_shots(recipe, shots), shared / events, shared / images, with_images
+        )
+
+    return load
+
+
+def _gestures(shared: Path, recipe: Recipe, shots: int, with_images: bool) -> TrainingData:
+    if not CLIPS.is_dir():
+        make_clips(shared / "dvsgesture", CLIPS)
+    return _loader("events", "images")(CLIPS, recipe, shots, with_images)
+
+
+def _sessions(train: str, test: str) -> Callable[[Path, Recipe, int, bool], TrainingData]:
+    """Load BioLab's objects: trained in one session, tested in the other.
+
+    Slices of one session are not independent, so none of the trained session is tested.
+    """
+
+    def load(shared: Path, recipe: Recipe, shots: int, with_images: bool) -> TrainingData:
+        assert not with_images
+        frames, labels, names = _slices(shared / "biolab" / "events" / train, recipe.data)
+        test_frames, test_labels, _ = _slices(shared / "biolab" / "events" / test, recipe.data)
+        rng = np.random.default_rng(recipe.train.seed)
+        of_class = [np.flatnonzero(labels == label) for label in range(len(OBJECTS))]
+        drawn = [rng.choice(one, shots or len(one), replace=False) for one in of_class]
+        chosen = np.sort(np.concatenate(drawn))
+        none = np.array([], np.int64)
+        return TrainingData(
+            sensor=(frames.shape[3], frames.shape[4]),
+            classes=OBJECTS,
+            protocol="other session",
+            frames=Rows(frames, chosen),
+            labels=labels[chosen],
+            trained_on=[names[i] for i in chosen],
+            validation_frames=Rows(frames, none),
+            validation_labels=labels[none],
+            validated_on=[],
+            test_frames=Rows(test_frames, np.arange(len(test_labels))),
+            test_labels=test_labels,
+            images=None,
+        )
+
+    return load
+
+
+def _slices(root: Path, data: DataRecipe) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read frames, labels and names of a session's slices."""
+    found = [
+        replace(one, label=OBJECTS.index(one.path.parent.name))
+        for one in folders(()).find_recordings(root)
+        if one.path.parent.name in OBJECTS
+    ]
+    frames, _ = decoded_frames(found, data, input_contract(data, found), lambda _: None)
+    return frames, _labels(found), [one.instance for one in found]
+
+
+def _labels(recordings: Sequence[Recording]) -> np.ndarray:
+    return np.array([one.label for one in recordings], np.int64)
+
+
+# The recipe is nmnist-fewshot-sim for its camera; budget and augmentation are nmnist-fewshot's.
+BUDGET = [
+    "train.steps=200",
+    "train.batch=24",
+    "train.threads=1",
+    "train.ema=0.0",
+    "train.learning_rate=5e-3",
+    "train.shift=3",
+    "train.rotation=10.0",
+    "train.zoom=0.1",
+]
+NETWORK = ["network.channels=[24,48,96,128]"]
+FOLDERS = ["data.name=folders", "data.bins=10", "data.width=0", "data.height=0", "data.shots=1"]
+
+SETS = {
+    one.name: one
+    for one in (
+        Few(
+            "nmnist",
+            "nmnist-fewshot-sim",
+            [*BUDGET, *NETWORK],
+            (1, 5, 20),
+            images=True,
+            figure="accuracy",
+            load=_loader("nmnist", "mnist"),
+        ),
+        Few(
+            "pokerdvs",
+            "nmnist-fewshot-sim",
+            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=2500"],
+            (1, 2, 5),
+            images=True,
+            figure="accuracy",
+            load=_loader("pokerdvs/events", "pokerdvs/images"),
+        ),
+        Few(
+            "biolab-s1-s0",
+            "nmnist-fewshot-sim",
+            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
+            (1, 5, 20, 0),
+            images=False,
+            figure="recall",
+            load=_sessions("s1", "s0"),
+        ),
+        Few(
+            "biolab-s0-s1",
+            "nmnist-fewshot-sim",
+            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
+            (1, 5, 20, 0),
+            images=False,
+            figure="recall",
+            load=_sessions("s0", "s1"),
+        ),
+        Few(
+            "gestures",
+            "nmnist-fewshot-sim",
+            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=5000", "data.downsample=4"],
+            (1,),
+            images=True,
+            figure="accuracy",
+            load=_gestures,
+        ),
+    )
+}

@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "readers": {*GROUND, "events"},
     "camera": {*GROUND, "events", "recipe"},
     "datasets": {*GROUND, "events", "readers", "camera", "recipe"},
+    "proposal": {*GROUND, "events", "readers", "datasets", "recipe"},
     "program": GROUND,
     "nir": {*GROUND, "program", "networks"},
     "networks": {*GROUND, "recipe"},

@@ -21,6 +21,7 @@ from tmkt.cli import (
     energy,
     export,
     fit,
+    init,
     report,
     run,
     send,
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (train, tune, export, run, fit, energy, stream, report, demo, doctor):
+for group in (init, train, tune, export, run, fit, energy, stream, report, demo, doctor):
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
 app.add_typer(zoo.app, name="zoo")

@@ -76,7 +76,7 @@ def check_data(
     missing = [name for label, name in enumerate(names) if not of_recordings[label]]
     unmatched = [name for label, name in enumerate(names) if images and not of_images[label]]
     conflicts = _conflicts(recordings, images)
-    duplicates = _duplicates(recordings)
+    duplicates = duplicate_files([r.path for r in recordings])
     problems += [f"{len(missing)} classes have no recordings"] if missing else []
     problems += [f"{len(unmatched)} classes have no images"] if unmatched else []
     problems += (
@@ -159,10 +159,10 @@ def _conflicts(recordings: Sequence[Recording], images: StaticImages | None) -> 
     return sorted({r.instance for r in recordings if label_of.get(r.instance, r.label) != r.label})
 
 
-def _duplicates(recordings: Sequence[Recording]) -> list[list[str]]:
-    """Find pairs of files with the same content. Unreadable files are left to `_corrupt`."""
+def duplicate_files(files: Sequence[Path]) -> list[list[str]]:
+    """Find pairs of files with the same content."""
     by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in sorted({r.path for r in recordings}):
+    for path in sorted(set(files)):
         if path.is_file():
             by_size[path.stat().st_size].append(path)
     found = []

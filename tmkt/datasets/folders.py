@@ -7,7 +7,7 @@ Recordings are of one camera: where their files do not say its size, `camera.tom
 classes does, as `width = 640` and `height = 480`, or the recipe.
 """
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +191,12 @@ def said_sensor(root: Path, first: Path) -> tuple[int, int] | None:
     return source.sensor
 
 
+@cache
+def _note_once(text: str) -> None:
+    """Print a note; a command that finds the recordings again does not repeat it."""
+    console.note(text)
+
+
 def _read_camera(path: Path) -> tuple[int, int]:
     try:
         said = load_toml(path)
@@ -200,7 +206,7 @@ def _read_camera(path: Path) -> tuple[int, int]:
         ) from None
     if isinstance(said.get("sensor"), str) and not {"width", "height"} & set(said):
         height, width = parse_sensor(said["sensor"])
-        console.note(
+        _note_once(
             f"{path}: sensor = {said['sensor']!r} is from before 0.2; write width = {width} and"
             f" height = {height}"
         )

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,26 @@ def read_images(
     return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
 
 
+class ImageFacts(NamedTuple):
+    """An image's (height, width) in pixels; `grey`: without colour."""
+
+    size: tuple[int, int]
+    grey: bool
+
+
 def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Read one image's values, uint8 `size`; InputError for a file that is no PNG, JPEG or BMP."""
+    values, facts = _read(path, size)
+    return values if facts.grey else values.max(axis=2)
+
+
+def look_at_image(path: Path) -> ImageFacts:
+    """Decode one image and give its size and kind; InputError as `read_value`."""
+    return _read(path, (1, 1))[1]
+
+
+def _read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
+    """Read an image resized to `size`: [h, w] where it is grey, else [h, w, 3]."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -96,8 +114,7 @@ def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise InputError(
             f"{path}: cannot be read ({one_line(error)}); fetch it again or remove it"
         ) from None
-    values = np.asarray(pixels, np.uint8)
-    return values if grey else values.max(axis=2)
+    return np.asarray(pixels, np.uint8), ImageFacts((height, width), grey)
 
 
 def need_size(size: tuple[int, int] | None, name: str) -> tuple[int, int]:

@@ -89,7 +89,7 @@ def describe_cut(
     if worst == 0:
         return None
     longest = coverage.longest_us
-    ways = [f"{bin_us_option}{_rounded_up(longest // bins + 1)}"]
+    ways = [f"{bin_us_option}{rounded_up(longest // bins + 1)}"]
     if longest // bin_us + 1 <= MOST_BINS:
         ways.insert(0, f"{bins_option}{longest // bin_us + 1}")
     return (
@@ -102,7 +102,7 @@ def describe_cut(
     )
 
 
-def _rounded_up(number: int) -> int:
+def rounded_up(number: int) -> int:
     """Round up to three digits."""
     unit: int = 10 ** max(0, int(log10(number)) - 2)
     return ceil(number / unit) * unit

@@ -1,0 +1,1 @@
+"""A recipe proposed for a folder of recordings: looked at, decided, written with its reasons."""

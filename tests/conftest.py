@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,10 @@ from tmkt import console
 # need ears.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A shell may export its width; tests that want one set it.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,18 @@ The tables of each subject are in tmkt/cli/tables.
 """
 
 import json
+import os
 import re
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[..., None]
+UNITS = {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12}
 quiet = False  # results and errors only
 command_line = False  # True where people read the notes: set by the command line
 # What a terminal obeys instead of showing it: control characters, and marks that turn text around.
@@ -34,9 +38,30 @@ def note(message: str) -> None:
         print(printable(message), file=sys.stderr, flush=True)
 
 
-def say(line: str) -> None:
-    """Print a line of a result on standard output."""
-    print(printable(line), flush=True)
+def say(line: str, indent: int = 0) -> None:
+    """Print a line of a result on standard output, wrapped between words on a terminal.
+
+    `indent`: blanks before the line; lines that continue it have two more.
+    """
+    text = " " * indent + printable(line)
+    begin = len(text) - len(text.lstrip())
+    for part in wrapped(text, begin + 2):
+        print(part, flush=True)
+
+
+def wrapped(text: str, hanging: int) -> list[str]:
+    """Break text between words where the terminal ends; not where nobody looks at one."""
+    wide = terminal_width()
+    if wide is None or len(text) <= wide:
+        return [text]
+    return textwrap.wrap(
+        text,
+        wide,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 def emit_json(report: dict[str, Any], indent: int | None = 1) -> None:
@@ -44,25 +69,14 @@ def emit_json(report: dict[str, Any], indent: int | None = 1) -> None:
     print(json.dumps(report, indent=indent), flush=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Print a table on standard output: numbers aligned right, None as a dash."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that results are shown on; None where there is none.
 
-    out = Table(title=Text(printable(title)), title_justify="left")
-    for i, column in enumerate(columns):
-        numeric = all(
-            row[i] is None or isinstance(row[i], int | float) or str(row[i])[:1].isdigit()
-            for row in rows
-        )
-        heading = Text(printable(column))
-        out.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        # Text, so that the brackets of "tmkt[lava]" are no markup
-        out.add_row(*(Text("-" if cell is None else printable(str(cell))) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False, markup=False).print(out)
+    $COLUMNS decides where it is set.
+    """
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return shutil.get_terminal_size().columns
+    return None
 
 
 @contextmanager
@@ -145,16 +159,20 @@ def joules(value: float | None) -> str | None:
     """Format joules with a prefix and three digits: "175 µJ"."""
     if value is None:
         return None
-    for unit, factor in (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9)):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value / 1e-12:.3g} pJ"
+    unit = next((unit for unit, factor in UNITS.items() if value >= factor), "pJ")
+    return f"{value / UNITS[unit]:.3g} {unit}"
 
 
 def joules_with_interval(figures: dict[str, Any]) -> str:
-    """Format an energy {energy_j, low_j, high_j}: "1.2 µJ (1 µJ to 2 µJ)"."""
-    energy, low, high = (joules(figures[key]) for key in ("energy_j", "low_j", "high_j"))
-    return f"{energy} ({low} to {high})"
+    """Format an energy {energy_j, low_j, high_j} in one unit: "172 µJ (168-1,950)"."""
+    shown = str(joules(figures["energy_j"]))
+    unit = shown.split()[1]
+    low, high = (_three_digits(figures[key] / UNITS[unit]) for key in ("low_j", "high_j"))
+    return f"{shown} ({low}-{high})"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def watts(value: float | None) -> str | None:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt import console
+from tmkt.cli.tables.table import table
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.delivery import deliver
 from tmkt.program.simulator.synapses import Shape, groups_of
@@ -48,7 +48,7 @@ def main() -> None:
                     f"{dense_s / event_s:.2f}",
                 ]
             )
-    console.table(
+    table(
         f"3x3 convolution of {SIZE}x{SIZE} sites, ms a step",
         ["channels", "spikes a site", "as chosen", "dense", "dense / chosen"],
         rows,

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from lines import add, results, spread
 
-from tmkt import console
+from tmkt.cli.tables.table import table
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import load_recipe
@@ -204,7 +204,7 @@ def show(options: argparse.Namespace) -> None:
     columns = ["variant"]
     for k in shots:
         columns += [f"k={k}, %"] + ([f"- {options.against}"] if options.against else [])
-    console.table(
+    table(
         "Accuracy on recordings that were not trained on, mean ± sd of seeds",
         [*columns, "CPU ms a step", "spikes"],
         rows,

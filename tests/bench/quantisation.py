@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from lines import add, results, spread
 
-from tmkt import console
+from tmkt.cli.tables.table import table
 from tmkt.datasets.reading import load_frames
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.splits import choose, from_ranges
@@ -134,7 +134,7 @@ def show(lines: list[dict[str, Any]]) -> None:
             ]
         )
     columns = ["", "bits", "accuracy, %", "mean ± sd", "points lost", "spikes, % more"]
-    console.table(f"{len(exact)} runs, {lines[0]['samples']} test recordings each", columns, rows)
+    table(f"{len(exact)} runs, {lines[0]['samples']} test recordings each", columns, rows)
 
 
 def main() -> None:

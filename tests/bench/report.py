@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tmkt import console
+from tmkt.cli.tables.table import table as print_table
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def show(tables: Iterable[Table], as_json: bool) -> None:
                 }
                 print(json.dumps(line), flush=True)
         else:
-            console.table(table.title, list(table.columns), [list(row) for row in table.rows])
+            print_table(table.title, list(table.columns), [list(row) for row in table.rows])
             for note in table.notes:
                 console.note(note)
             sys.stdout.flush()

@@ -10,6 +10,7 @@ import pytest
 
 from tmkt.bundle import load
 from tmkt.cli.tables.energy import print_energy
+from tmkt.console import joules
 from tmkt.deploy.energy import plot
 from tmkt.deploy.energy.compare import resampled
 from tmkt.deploy.energy.measure import measure_onnx
@@ -118,13 +119,18 @@ def test_the_table_shows_where_and_when_energy_goes_and_what_was_measured(
         "reason": None,
     }
     measured |= {"includes": ["processor packages"], "excludes": ["memory chips"], "source": "RAPL"}
-    print_energy({**report, "measured": measured})
+    print_energy({**report, "measured": measured}, receipts=True)
     out = capsys.readouterr().out
-    assert all(f"\nBy {of} " in out for of in ("layer", "class", "step"))
+    assert all(f"\nBy {of}\n" in out for of in ("layer", "class", "step"))
     assert "onnx: 10 mJ an inference above idle (8 mJ to 12 mJ), idle 20 W" in out
     assert "leaves out: memory chips" in out
+    first = report["estimates"][0]
+    chip, left_out, *second = out.splitlines()[-4:]
+    assert chip.startswith(f"loihi1: {joules(first['energy_j'])} an inference (")
+    assert left_out == f"  leaves out: {'; '.join(first['excludes'])}"
+    assert second[0].startswith("loihi2: ")
     many = [{**e, "steps": e["steps"] * 41} for e in report["estimates"]]
-    print_energy({**report, "estimates": many})
+    print_energy({**report, "estimates": many}, receipts=True)
     assert (
         f"By step: {41 * report['steps']} of them, see --csv or --json" in capsys.readouterr().out
     )
@@ -159,6 +165,7 @@ def test_two_bundles_are_compared_over_the_same_recordings(
         assert c["excludes"]
     table = tmkt("energy", pipeline.bundle, other, *arguments)
     assert "ratio (95 % over recordings)" in table.out
+    assert f"loihi1: {other} takes " in table.out
     assert "leaves out" in table.out
 
 

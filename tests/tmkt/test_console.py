@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from tmkt import console
+from tmkt.cli.tables.table import table
 
 EVIL = "a\x1b[31m\x9bb\x07\n\u202ec\x7f"
 SHOWN = r"a\x1b[31m\x9bb\x07\n\u202ec\x7f"
 
 
 def test_brackets_in_a_table_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    console.table("[title]", ["what"], [["pip install 'tmkt[lava]'"], [None]])
+    table("[title]", ["what"], [["pip install 'tmkt[lava]'"], [None]])
     shown = capsys.readouterr().out
     assert "pip install 'tmkt[lava]'" in shown
     assert "[title]" in shown
@@ -37,7 +38,7 @@ def test_control_characters_are_shown_and_never_sent_to_a_terminal(
     console.error(EVIL)
     console.note(EVIL)
     console.say(EVIL)
-    console.table(EVIL, [EVIL], [[EVIL]])
+    table(EVIL, [EVIL], [[EVIL]])
     out, err = capsys.readouterr()
     assert err == f"tmkt: {SHOWN.replace(chr(92) + 'n', ' ')}\n{SHOWN}\n"
     assert out.count(SHOWN) == 4

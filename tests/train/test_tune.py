@@ -324,7 +324,7 @@ def test_the_table_has_the_best_trials_first(
     shown = [
         int(found[1])
         for line in capsys.readouterr().out.splitlines()
-        if (found := re.match(r"│ +(\d+) │", line))
+        if (found := re.match(r" *(\d+) │", line))
     ]
     assert shown == [o.index + 1 for o in whole[1].best]
 

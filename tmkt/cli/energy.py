@@ -67,6 +67,15 @@ def energy(
             "--measure", help="Also measure the ONNX file on this machine's processor: 20 s."
         ),
     ] = False,
+    receipts: Annotated[
+        bool,
+        typer.Option(
+            "--receipts",
+            help=(
+                "Print what each figure includes, leaves out and rests on, also by class and step."
+            ),
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Estimate the energy of an inference from counted spikes, with interval, inclusions and
@@ -94,7 +103,7 @@ def energy(
         if json:
             console.emit_json(report)
         else:
-            print_energy_comparison(report)
+            print_energy_comparison(report, receipts)
         return
     for path in (csv, plot):
         if path is not None:
@@ -122,4 +131,4 @@ def energy(
     if json:
         console.emit_json(report)
     else:
-        print_energy(report)
+        print_energy(report, receipts)

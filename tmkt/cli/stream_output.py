@@ -14,8 +14,8 @@ from tmkt.cli.tables.stream import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
     from tmkt.deploy.stream.decision import Decision
 
@@ -117,7 +117,7 @@ class LiveTable:
             cells = zip(DECISION_COLUMNS, row, strict=True)
             console.say("  ".join(f"{name} {cell}" for name, cell in cells))
 
-    def _table(self) -> "Table":
+    def _table(self) -> "Group":
         return decision_table(self._title, list(self._rows))
 
     def _stop(self) -> None:

@@ -2,38 +2,24 @@
 
 from typing import Any
 
-from tmkt.console import note, percent, say, table
+from tmkt.cli.tables.table import table
+from tmkt.console import note, percent, say
 
 MOST_FINDINGS = 10  # of each kind
 
 
 def print_data_sets(found: list[dict[str, Any]]) -> None:
     """Print the known data sets and where they were found."""
-    rows: list[list[object]] = []
-    for entry in found:
-        recordings = "; ".join(
-            f"{f['path']} ({f['recordings']} recordings)" for f in entry["recordings"]
-        )
-        images = "; ".join(entry["images"])
-        rows.append(
-            [
-                entry["name"],
-                entry["title"],
-                entry["classes"],
-                ", ".join(entry["protocols"]),
-                recordings or None,
-                images or None,
-            ]
-        )
-    columns = [
-        "name",
-        "recordings and images",
-        "classes",
-        "protocols",
-        "found recordings",
-        "found images",
+    rows: list[list[object]] = [
+        [entry["name"], entry["title"], entry["classes"], ", ".join(entry["protocols"])]
+        for entry in found
     ]
-    table("Data sets", columns, rows)
+    table("Data sets", ["name", "recordings and images", "classes", "splits"], rows)
+    for entry in found:
+        for place in entry["recordings"]:
+            say(f"{entry['name']}: {place['recordings']:,} recordings in {place['path']}")
+        for images in entry["images"]:
+            say(f"{entry['name']}: images in {images}")
 
 
 def print_data_check(report: dict[str, Any]) -> None:
@@ -45,18 +31,21 @@ def print_data_check(report: dict[str, Any]) -> None:
     table(f"{report['title']} in {report['root']}", ["class", "recordings", "images"], rows)
     keys = ["train", "test", "images", "shared_instances", "tested_images"]
     splits: list[list[object]] = [
-        [p["protocol"], *(p[key] for key in keys), p["error"]] for p in report["protocols"]
+        [p["protocol"], *(p[key] for key in keys)] for p in report["protocols"] if not p["error"]
     ]
     columns = [
-        "protocol",
+        "split",
         "train",
         "test",
         "images",
         "tested and trained on",
         "tested and seen as images",
-        "refused",
     ]
-    table("Splits, by the recipes' defaults", columns, splits)
+    if splits:
+        table("Splits, by the recipes' defaults", columns, splits)
+    for p in report["protocols"]:
+        if p["error"]:
+            say(f"Split {p['protocol']}: refused, {p['error']}")
     for what, found in (
         ("cannot be read", [entry["error"] for entry in report["corrupt"]]),
         ("no recordings of class", report["classes_without_recordings"]),

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tmkt.console import joules, table
+from tmkt.cli.tables.table import table
+from tmkt.console import joules
 
 
 def print_files(energy: dict[str, Any], files: dict[str, Path]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tmkt.console import table
+from tmkt.cli.tables.table import table
 
 if TYPE_CHECKING:
     from tmkt.deploy.doctor import Finding

@@ -4,44 +4,45 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tmkt.console import joules, joules_with_interval, note, percent, say, table, watts
+from tmkt.cli.tables.table import table
+from tmkt.console import joules, joules_with_interval, note, percent, say, watts
 
 MOST_ROWS = 40  # of a table of layers, classes or steps
 MOST_COLUMNS = 3  # estimators beside each other in such a table
 
 
-def print_energy(report: dict[str, Any]) -> None:
-    """Print the estimates with their intervals, in all and by layer, class and step.
+def print_energy(report: dict[str, Any], receipts: bool = False) -> None:
+    """Print the estimates with their intervals, the shares of layers, the quantised ANN, what was
+    measured, and at the end one line a chip.
 
-    Then the quantised ANN, NeuroBench's counts, what was measured, and what each figure includes
-    and leaves out.
+    `receipts`: also the shares of classes and steps, NeuroBench's counts, and what each figure
+    includes, leaves out and rests on.
     """
-    estimates = report["estimates"]
-    _print_estimates(report)
+    estimates, measured = report["estimates"], report.get("measured")
+    if receipts:
+        _print_receipts(_with_receipts(report))
+        _print_by(estimates, "class", "classes", "name")
+        _print_by(estimates, "step", "steps", "step")
+        _print_neurobench(report["neurobench"])
     _print_by(estimates, "layer", "layers", "name")
-    _print_by(estimates, "class", "classes", "name")
-    _print_by(estimates, "step", "steps", "step")
     _print_ann(report["ann"])
-    operations = report["neurobench"]["SynapticOperations"]
-    counted = ", ".join(
-        f"{name.replace('_', ' ')} {value:,.0f}" for name, value in operations.items()
-    )
-    say(f"NeuroBench's counts, operations and no joules: {counted}")
-    measured = report.get("measured")
-    receipts = [*estimates]
-    receipts += [{**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"]]
+    _print_estimates(report)
     if measured is not None:
         _print_measured(measured)
-        if measured["reason"] is None:
-            receipts.append({**measured, "estimator": "measured"})
-    _print_receipts(receipts)
+    _print_headline(estimates)
+    if not receipts:
+        note("What each figure includes, leaves out and rests on: --receipts")
 
 
-def print_energy_comparison(report: dict[str, Any]) -> None:
-    """Print the energies of two bundles with their intervals, and the ratio with its own."""
+def print_energy_comparison(report: dict[str, Any], receipts: bool = False) -> None:
+    """Print the energies of two bundles, their ratio with its intervals, and at the end one line a
+    chip; with `receipts`, what each figure includes, leaves out and rests on.
+    """
+    if receipts:
+        _print_receipts(report["comparisons"])
     rows: list[list[object]] = []
     for c in report["comparisons"]:
-        sides = [joules_with_interval(c[side]) for side in ("first", "second")]
+        sides = [joules(c[side]["energy_j"]) for side in ("first", "second")]
         rows.append([c["estimator"], c["device"], *sides, _ratio(c), _assumed_ratio(c)])
     columns = [
         "estimator",
@@ -50,10 +51,16 @@ def print_energy_comparison(report: dict[str, Any]) -> None:
         "ratio (95 % over recordings)",
         "by assumption",
     ]
-    table(f"Energy of one inference over the same {report['samples']} recordings", columns, rows)
+    title = f"Energy of one inference over the same {report['samples']} recordings"
+    table(title, columns, rows, ["device", "by assumption"])
     for e in report["unknown"]:
         note(f"{e['estimator']} on {e['device']}, {e['bundle']} bundle: unknown, {e['reason']}")
-    _print_receipts(report["comparisons"])
+    first, second = report["bundles"]
+    for c in _first_of_each_chip(report["comparisons"]):
+        say(f"{c['device']}: {second} takes {_ratio(c)} times the joules of {first}")
+        say(f"by {c['estimator']}, which leaves out {'; '.join(c['excludes'])}", indent=2)
+    if not receipts:
+        note("What each figure includes, leaves out and rests on: --receipts")
 
 
 def _ratio(comparison: dict[str, Any]) -> str | None:
@@ -77,25 +84,57 @@ def _interval(figures: dict[str, Any], shown: Callable[[float | None], str | Non
 def _print_estimates(report: dict[str, Any]) -> None:
     rows: list[list[object]] = []
     for e in report["estimates"]:
-        second = e["per_second"]
-        stream = f"{watts(second['energy_j'])} ({_interval(second, watts)})"
-        energy, spread = joules(e["energy_j"]), joules(e["sd_j"])
-        rows.append([e["estimator"], e["device"], energy, _interval(e), spread, stream])
+        power, spread = watts(e["per_second"]["energy_j"]), joules(e["sd_j"])
+        rows.append(
+            [e["estimator"], e["device"], joules(e["energy_j"]), _interval(e), spread, power]
+        )
     for e in report["unknown"]:
-        rows.append([e["estimator"], e["device"], None, f"unknown: {e['reason']}", None, None])
+        rows.append([e["estimator"], e["device"], "unknown", None, None, None])
     columns = [
         "estimator",
         "device",
         "estimate",
         "interval of its assumptions",
         "sd over recordings",
-        "a second of stream",
+        "power of a stream",
     ]
     title = (
         f"Energy of one inference, mean of {report['samples']} recordings of"
         f" {report['seconds_of_stream']:.3g} s"
     )
-    table(title, columns, rows)
+    table(title, columns, rows, ["sd over recordings", "power of a stream"])
+    for e in report["unknown"]:
+        say(f"{e['estimator']} on {e['device']}: unknown, {e['reason']}")
+
+
+def _first_of_each_chip(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the first estimate for each device; the proxies, which are no chips, where there is
+    nothing else.
+    """
+    first: dict[str, dict[str, Any]] = {}
+    for entry in figures:
+        first.setdefault(entry["device"], entry)
+    return [e for name, e in first.items() if "proxy" not in name] or [*first.values()]
+
+
+def _print_headline(estimates: list[dict[str, Any]]) -> None:
+    """Print for each chip its first estimate, the range of all, and what the estimate leaves
+    out.
+    """
+    for e in _first_of_each_chip(estimates):
+        say(
+            f"{e['device']}: {joules(e['energy_j'])} an inference ({_interval(e)}) by"
+            f" {e['estimator']}"
+        )
+        say(f"leaves out: {'; '.join(e['excludes'])}", indent=2)
+
+
+def _print_neurobench(counts: dict[str, Any]) -> None:
+    counted = ", ".join(
+        f"{name.replace('_', ' ')} {value:,.0f}"
+        for name, value in counts["SynapticOperations"].items()
+    )
+    say(f"NeuroBench's counts, operations and no joules: {counted}")
 
 
 def _print_by(estimates: list[dict[str, Any]], of: str, key: str, name: str) -> None:
@@ -122,37 +161,34 @@ def _print_measured(m: dict[str, Any]) -> None:
 
 
 def _print_ann(comparisons: list[dict[str, Any]]) -> None:
-    verdicts = {
-        True: "spiking costs less",
-        False: "the ANN costs less",
-        None: "undecided: inside the interval",
-    }
+    verdicts = {True: "spiking costs less", False: "the ANN costs less", None: "undecided"}
     rows: list[list[object]] = [
         [
-            c["comparison"],
-            c["device"],
+            f"{c['comparison']}, {c['device']}",
             c["activation_bits"],
             joules_with_interval(c),
-            f"{100 * c['crossover']:.1f} %",
-            f"{100 * c['crossover_low']:.1f} to {100 * c['crossover_high']:.1f} %",
+            percent(c["crossover"], [c["crossover_low"], c["crossover_high"]]),
             verdicts[c["spiking_wins"]],
         ]
         for c in comparisons
     ]
-    columns = [
-        "comparison",
-        "device",
-        "activation bits",
-        "the ANN's energy",
-        "crossover",
-        "interval",
-        "verdict",
-    ]
+    columns = ["comparison", "activation bits", "the ANN's energy", "crossover", "verdict"]
     title = (
         f"The same network as a quantised ANN; spikes reach {percent(comparisons[0]['rate'])} of"
-        " all synapses a step"
+        " all synapses a step. Below the crossover spiking costs less; undecided: inside its"
+        " interval"
     )
-    table(title, columns, rows)
+    table(title, columns, rows, ["activation bits"])
+
+
+def _with_receipts(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """List everything in the report that says what it includes, leaves out and rests on."""
+    found = [*report["estimates"]]
+    found += [{**c, "estimator": f"ANN, {c['comparison']}"} for c in report["ann"]]
+    measured = report.get("measured")
+    if measured is not None and measured["reason"] is None:
+        found.append({**measured, "estimator": "measured"})
+    return found
 
 
 def _print_receipts(estimates: list[dict[str, Any]]) -> None:
@@ -167,5 +203,4 @@ def _print_receipts(estimates: list[dict[str, Any]]) -> None:
 
 def _print_lines(title: str, lines: list[str]) -> None:
     for i, line in enumerate(lines):
-        start = f"{title}:" if i == 0 else ""
-        say(f"  {start:<12}{line}")
+        say(f"{title + ':' if i == 0 else '':<12}{line}", indent=2)

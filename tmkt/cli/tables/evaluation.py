@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from tmkt.console import percent, table
+from tmkt.cli.tables.faults import fault_rows
+from tmkt.cli.tables.table import fits, table
+from tmkt.console import percent
+
+MOST_PAIRS = 20
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
@@ -17,12 +21,23 @@ def print_evaluation(report: dict[str, Any]) -> None:
     ]
     if len(tested := report["classes_tested"]) < len(report["classes"]):
         rows.insert(1, ["classes among them", f"{', '.join(tested)} (of {len(report['classes'])})"])
-    rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
+    rows += fault_rows(report["faults"])
     table(f"{report['bundle']} on {report['engine']}", ["", "value"], rows)
-    classes = report["classes"]
-    confusion: list[list[object]] = [
-        [name, *(n or "" for n in row)]
-        for name, row in zip(classes, report["confusion"], strict=True)
+    _print_confusion(report["classes"], report["confusion"])
+
+
+def _print_confusion(classes: list[str], confusion: list[list[int]]) -> None:
+    """Print the confusion matrix, or where that is too wide the pairs that are confused most."""
+    columns = ["", *classes]
+    cells: list[list[object]] = [
+        [name, *(n or "" for n in row)] for name, row in zip(classes, confusion, strict=True)
     ]
-    title = "Confusion matrix (rows: true class, columns: predicted)"
-    table(title, ["", *classes], confusion)
+    if fits(columns, cells):
+        table("Confusion matrix (rows: true class, columns: predicted)", columns, cells)
+        return
+    wrong = sorted(
+        (-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j
+    )
+    rows: list[list[object]] = [[classes[i], classes[j], -n] for n, i, j in wrong[:MOST_PAIRS]]
+    title = f"Confused most, {len(rows)} of {len(wrong)} pairs (--json has the confusion matrix)"
+    table(title, ["true class", "predicted", "recordings"], rows)

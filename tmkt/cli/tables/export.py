@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from tmkt.console import note, table
+from tmkt.cli.tables.table import table
+from tmkt.console import note
 from tmkt.deploy.report import quantisation
+
+LEAST = ["saturated", "silent in float", "scale", "clipped", "zero", "change", "bits"]
 
 
 def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: Any) -> None:
@@ -13,7 +16,7 @@ def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: A
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
         table(f"{network}, node by node", ["node", "read as", "changed"], rows)
     quantised = manifest["quantisation"]
-    table("Quantisation", *quantisation.layer_table(quantised))
+    table("Quantisation", *quantisation.layer_table(quantised), LEAST)
     if answers := quantisation.answers(quantised):
         note(answers)
     files: list[list[object]] = [[name, file["bytes"]] for name, file in manifest["files"].items()]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tmkt.console import say, table
+from tmkt.cli.tables.table import table
+from tmkt.console import say
 
 
 def print_fit(target: str, report: dict[str, Any]) -> None:
@@ -18,7 +19,8 @@ def print_fit(target: str, report: dict[str, Any]) -> None:
         "decided by",
     ]
     title = f"{target} on {report['title']}: cores, and the use of each layer's fullest core"
-    table(title, columns, [_layer_row(layer) for layer in report["layers"]])
+    rows = [_layer_row(layer) for layer in report["layers"]]
+    table(title, columns, rows, ["axons in", "tile (C x H x W)"])
     for line in (*_verdict(report), *_changes(report)):
         say(line)
     if report["traffic"] is not None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tmkt.console import note, percent, say, table
+from tmkt.cli.tables.faults import describe_faults
+from tmkt.cli.tables.table import table
+from tmkt.console import note, percent, say
 from tmkt.deploy.parity.verdict import verdicts
 
 MOST_CANDIDATES = 4  # causes that are shown for a first divergence
@@ -28,17 +30,15 @@ def print_parity(*reports: dict[str, Any]) -> None:
         "spike mismatches",
         "membrane mismatches",
     ]
-    table(f"Parity with the {reports[0]['reference']}: {_verdict(reports)}", columns, rows)
+    title = f"Parity with the {reports[0]['reference']}: {_verdict(reports)}"
+    table(title, columns, rows, ["McNemar's p", "same prediction (95 %)"])
     for engine in engines:
         if engine["first_divergence"]:
             _print_mismatches_by_layer(engine)
             _print_first_divergence(engine["name"], engine["first_divergence"])
     faults = {name: n for report in reports for name, n in (report["faults"] or {}).items() if n}
-    if faults:
-        note(
-            "Beyond the chip's ranges while running: "
-            + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in faults.items())
-        )
+    for line in describe_faults(faults):
+        note(f"Beyond the chip's ranges while running: {line}")
 
 
 def _verdict(reports: Sequence[dict[str, Any]]) -> str:
@@ -58,8 +58,8 @@ def _verdict(reports: Sequence[dict[str, Any]]) -> str:
 def _engine_row(engine: dict[str, Any], samples: int) -> list[object]:
     differing = engine["spike_mismatches"]
     if not engine["exact"] and differing is not None:
-        why = "" if engine["first_divergence"] else ", by rounding"
-        differing = f"{percent(differing / engine['spikes_compared'])} of all{why}"
+        why = "" if engine["first_divergence"] else " (rounding)"
+        differing = f"{percent(differing / engine['spikes_compared'])}{why}"
     return [
         engine["name"],
         samples,

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tmkt.console import joules, printable, table
+from tmkt.cli.tables.faults import fault_rows
+from tmkt.cli.tables.table import live_table, table
+from tmkt.console import joules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rich.table import Table
+    from rich.console import Group
 
     from tmkt.deploy.stream.decision import Decision
 
@@ -45,17 +45,11 @@ def decision_row(decision: "Decision", origin_us: int, times: bool) -> list[str]
     ]
 
 
-def decision_table(title: str, rows: "Iterable[list[str]]") -> "Table":
-    """Make the table of decisions that a terminal redraws."""
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(title=Text(printable(title)), title_justify="left")
-    for name in DECISION_COLUMNS:
-        shown.add_column(name, justify="right")
-    for row in rows:
-        shown.add_row(*(Text(printable(cell)) for cell in row))
-    return shown
+def decision_table(title: str, rows: list[list[str]]) -> "Group":
+    """Make the table of decisions that a terminal redraws; it has no room for all columns if the
+    terminal is narrow.
+    """
+    return live_table(title, list(DECISION_COLUMNS), rows, ["bins", "host, ms", "best", "energy"])
 
 
 def print_summary(report: dict[str, Any]) -> None:
@@ -75,7 +69,7 @@ def print_summary(report: dict[str, Any]) -> None:
         ["decided for", classes or None],
         ["steps", steps],
     ]
-    rows += [[name.replace("_", " "), n] for name, n in (report["faults"] or {}).items()]
+    rows += fault_rows(report["faults"])
     if "chip" in report:
         rows += _chip_rows(report["chip"])
     if "times" in report:
@@ -90,7 +84,7 @@ def _host_rows(times: dict[str, Any]) -> list[list[object]]:
         shown = "p50 {:.2f}, p95 {:.2f}, p99 {:.2f}, max {:.2f} ms".format(
             *(us / 1e3 for us in latencies)
         )
-        rows.append(["this host, from a bin's events to its answer", shown])
+        rows.append(["this host, latency", f"{shown}, from a bin's events to its answer"])
     if times["events_per_s"] is not None:
         shown = (
             f"{times['events_per_s']:,.0f} events a second, {times['real_time_factor']:.1f} times"
@@ -108,13 +102,13 @@ def _chip_rows(chip: dict[str, Any]) -> list[list[object]]:
         return []
     keeps = "keeps up with the stream" if chip["keeps_up"] else "MAY NOT KEEP UP with the stream"
     step = "{:.3g} to {:.3g} µs".format(*chip["step_us"])
-    latency = "{:.0f} to {:.0f} µs".format(*chip["latency_us"])
+    latency = "{:.0f} to {:.0f} µs, from a bin's end to its answer".format(*chip["latency_us"])
     rows: list[list[object]] = [
         [f"{device}, a step", f"{step}, {keeps}"],
-        [f"{device}, from a bin's end to its answer", latency],
+        [f"{device}, latency", latency],
     ]
     for e in chip["energy_per_answer"]:
-        energy = f"{joules(e['low_j'])} to {joules(e['high_j'])}"
-        rows.append([f"{device}, energy an answer, {e['estimator']}", energy])
-        rows.append(["  leaves out", ", ".join(e["excludes"])])
+        energy = f"{joules(e['low_j'])} to {joules(e['high_j'])} an answer, by {e['estimator']}"
+        rows.append([f"{device}, energy", energy])
+        rows.append(["  leaves out", "; ".join(e["excludes"])])
     return rows

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmkt.console import note, percent, table
+from tmkt.cli.tables.table import table
+from tmkt.console import note, percent
 
 if TYPE_CHECKING:
     from tmkt.train.tune.search import Found

@@ -3,7 +3,8 @@
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from tmkt.console import joules_with_interval, percent, say, table
+from tmkt.cli.tables.table import table
+from tmkt.console import joules_with_interval, percent, say
 
 if TYPE_CHECKING:
     from tmkt.zoo.card import Card, Chip

@@ -46,7 +46,12 @@ def say(line: str, indent: int = 0) -> None:
     text = " " * indent + printable(line)
     begin = len(text) - len(text.lstrip())
     for part in wrapped(text, begin + 2):
-        print(part, flush=True)
+        say_as_it_is(part)
+
+
+def say_as_it_is(line: str) -> None:
+    """Print a line on standard output that is not to be wrapped, and printable already."""
+    print(line, flush=True)
 
 
 def wrapped(text: str, hanging: int) -> list[str]:

@@ -148,7 +148,7 @@ def test_doctor_and_recipes(tmkt: Any) -> None:
     assert done.code == 0
     assert {f["part"] for f in done.json["findings"]} >= {"Python", "torch", "Lava", "simulator"}
     assert "nmnist-fewshot" in tmkt("recipes", "list").out
-    assert "mix_ratio = 0.3" in tmkt("recipes", "show", "nmnist-fewshot").out
+    assert "mix_ratio = 0.3" in tmkt("recipes", "show", "nmnist-fewshot", "--all").out
 
 
 @pytest.mark.parametrize(

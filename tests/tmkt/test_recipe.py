@@ -1,10 +1,12 @@
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tmkt.errors import InputError
-from tmkt.recipe import dump_recipe, load_recipe, parse_recipe
+from tmkt.recipe import RecipePaths, dump_recipe, load_recipe, parse_recipe, recipe_keys
+from tmkt.recipe.comments import commented
 from tmkt.runs import RECIPE, load_run_recipe
 from tmkt.train import RECIPES
 
@@ -154,3 +156,45 @@ def test_old_files_of_recipes_and_runs_are_read(
     assert len(notes) == 2
     assert all("write data.width = 48 and data.height = 48" in note for note in notes)
     assert str(tmp_path / RECIPE) in notes[0]
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_with_comments_decides_the_same_training(
+    name: str, every: bool, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name, RECIPES)
+    text = commented(recipe, (RECIPES / f"{name}.toml").read_text(encoding="utf-8"), every=every)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    assert load_recipe(str(tmp_path / "mine.toml"), RECIPES) == recipe
+    assert max(map(len, text.splitlines())) <= 80
+    assert commented(recipe, text, every=every) == text
+
+
+def test_a_shown_recipe_has_what_differs_from_the_defaults_and_its_own_comments() -> None:
+    own = (RECIPES / "digits.toml").read_text(encoding="utf-8")
+    shown = commented(load_recipe("digits", RECIPES), own)
+    assert "\npools = [2, 2, 1]  # 34 -> 17 -> 8 -> 4 -> 4\n" in shown
+    assert "\nshots = 10\n" in shown
+    assert "recorded instances a class" in shown  # the schema's, where the recipe has none
+    assert "mix_ratio" not in shown
+    assert "learning_rate" not in shown
+
+
+def test_every_key_that_is_a_choice_or_a_number_of_its_own_unit_has_a_comment() -> None:
+    shown = commented(load_recipe("digits", RECIPES), every=True).splitlines()
+    keys = [i for i, line in enumerate(shown) if re.match(r"\w+ = ", line)]
+    bare = {
+        shown[i].split(" = ")[0] for i in keys if "  # " not in shown[i] and shown[i - 1][:1] != "#"
+    }
+    assert len(keys) == len(recipe_keys())
+    assert bare <= {"channels", "distillation_temperature", "distillation_steepness"}
+
+
+def test_a_number_sign_in_a_text_is_no_comment_and_folders_are_kept() -> None:
+    text = '[method]\nteacher = "a#b.safetensors"  # ours\n'
+    values = load_recipe("ncaltech101-ckd", RECIPES, ["method.teacher='a#b.safetensors'"])
+    paths = RecipePaths(data=Path("my recordings"))
+    shown = commented(values, text, paths)
+    assert 'teacher = "a#b.safetensors"  # ours' in shown
+    assert shown.endswith('[paths]\ndata = "my recordings"\n')

@@ -96,10 +96,18 @@ def recipes_show(
     name: Annotated[
         str, typer.Argument(help="A recipe's name or file.", autocompletion=recipe_names)
     ],
+    every: Annotated[
+        bool, typer.Option("--all", help="Every key, not only those that differ from the defaults.")
+    ] = False,
 ) -> None:
-    """Print a recipe as TOML, with every key resolved."""
-    from tmkt.recipe import dump_recipe, load_recipe
+    """Print a recipe as TOML, each key with a comment."""
+    from tmkt.recipe import load_paths, load_recipe, recipe_path
+    from tmkt.recipe.comments import commented
     from tmkt.train import RECIPES
 
-    for line in dump_recipe(load_recipe(name, RECIPES)).rstrip("\n").split("\n"):
-        console.say(line)
+    recipe, paths = load_recipe(name, RECIPES), load_paths(name, RECIPES)
+    text = recipe_path(name, RECIPES).read_text(encoding="utf-8")
+    for line in commented(recipe, text, paths, every=every).splitlines():
+        console.say_as_it_is(console.printable(line))
+    if not every:
+        console.note(f"All other keys have their defaults: tmkt recipes show {quote(name)} --all")

@@ -13,7 +13,7 @@ class DataRecipe(Section):
     (docs/datasets.md).
     """
 
-    name: str
+    name: str  # data set (tmkt data list); folders: one of your own
     # "paper": the published split, whose images may show what is tested
     protocol: Literal["instance-disjoint", "paper"] = "instance-disjoint"
     # recorded instances a class to train on, all others are tested; 0: `train_share` of them
@@ -24,18 +24,18 @@ class DataRecipe(Section):
     validation: float = Field(default=0.0, ge=0.0)
     # of the network's input, in pixels; 0: the recordings'
     width: int = Field(default=0, ge=0, le=4096)
-    height: int = Field(default=0, ge=0, le=4096)
+    height: int = Field(default=0, ge=0, le=4096)  # like width
     # another way to say it: the recordings' width and height divided by this
     downsample: int = Field(default=1, ge=1, le=4096)
     # of "folders": the camera's size, where neither its files nor a camera.toml say it
     camera_width: int = Field(default=0, ge=0, le=4096)
-    camera_height: int = Field(default=0, ge=0, le=4096)
+    camera_height: int = Field(default=0, ge=0, le=4096)  # like camera_width
     # "float": the papers' interpolated frames, which no chip takes
     frames: Literal["counts", "float"] = "counts"
-    bins: int = Field(default=10, ge=1, le=1000)
+    bins: int = Field(default=10, ge=1, le=1000)  # time steps of a recording
     # "float" frames have their bins of equal length over the recording instead
     bin_us: int = Field(ge=1, le=2**31)
-    max_count: int = Field(default=1, ge=1, le=255)
+    max_count: int = Field(default=1, ge=1, le=255)  # most events of a pixel in a bin
     # images: classes (folders) that are not used
     leave_out: list[str] = Field(default_factory=list)
     # images: so many of the others, drawn by train.seed; 0: all
@@ -120,10 +120,10 @@ class NetworkRecipe(Section):
 
     name: Literal["small", "vggsnn", "resnet18", "sew-resnet18", "scnn", "init"] = "small"
     channels: list[Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=list)
-    strides: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
-    pools: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    strides: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)  # one a block
+    pools: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)  # 1: none
     tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
-    threshold: float = Field(default=0.5, gt=0.0)
+    threshold: float = Field(default=0.5, gt=0.0)  # of a membrane
     # surrogate gradient; "triangle" is Knowledge Transfer's, "rectangle" that of its SCNN
     surrogate: Literal["atan", "triangle", "rectangle"] = "atan"
 

@@ -22,11 +22,11 @@ class TrainRecipe(Section):
     head_steps: int = Field(default=0, ge=0, le=10**7)
     # learning rate of a block, relative to that of the block behind it; the head's is whole
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
-    steps: int = Field(ge=1, le=10**7)
+    steps: int = Field(ge=1, le=10**7)  # of the whole training
     batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
-    learning_rate: float = Field(default=5e-3, gt=0.0)
-    weight_decay: float = Field(default=0.01, ge=0.0)
-    warmup_steps: int = Field(default=20, ge=0, le=10**7)
+    learning_rate: float = Field(default=5e-3, gt=0.0)  # the highest: after warmup_steps
+    weight_decay: float = Field(default=0.01, ge=0.0)  # of matrices alone
+    warmup_steps: int = Field(default=20, ge=0, le=10**7)  # the learning rate rises from 0
     # decay of averaged weights, which are then measured and deployed; 0: the last weights
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
     # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
@@ -35,10 +35,10 @@ class TrainRecipe(Section):
     recompute: bool = False
     shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels
     rotation: float = Field(default=10.0, ge=0.0, le=180.0)  # degrees
-    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)
+    zoom: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of the size
     # share of the samples that are mirrored, left for right
     flip: float = Field(default=0.0, ge=0.0, le=1.0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)  # decides all that is drawn by chance
     # part of the recipe, because the last bits of sums depend on it
     threads: int = Field(default=2, ge=1, le=256)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tmkt.cli.tables.layout import Layout, lay_out
-from tmkt.console import printable, say, terminal_width
+from tmkt.console import printable, say, say_as_it_is, terminal_width
 
 if TYPE_CHECKING:
     from rich.console import Group, JustifyMethod
@@ -36,7 +36,7 @@ def table(
     with out.capture() as shown:
         out.print(_box(headings, cells, numeric, layout))
     for line in shown.get().splitlines():
-        print(line.rstrip(), flush=True)
+        say_as_it_is(line.rstrip())
     if layout.left_out:
         names = ", ".join(headings[i] for i in layout.left_out)
         say(f"Left out for want of room, see --json: {names}")

@@ -96,6 +96,7 @@ def gather(
     found = None if samples is None or measured is None else _evaluation(bundle, measured, samples)
     report = {
         "name": name,
+        "heading": _heading(_network_of(bundle), origin["dataset"], bundle.classes),
         "dataset": origin["dataset"],
         "title": dataset(origin["dataset"], bundle.classes).title,
         "classes": bundle.classes,
@@ -138,6 +139,7 @@ def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
     }
     return {
         "name": name,
+        "heading": _heading(run.recipe.network.name, data.name, info["classes"]),
         "dataset": data.name,
         "title": dataset(data.name, info["classes"]).title,
         "classes": [str(label) for label in info["classes"]],
@@ -164,6 +166,22 @@ def _versions() -> dict[str, str]:
 
 def _done(tell: Progress, samples: Samples) -> Callable[[int], None]:
     return lambda done: tell(done, len(samples.frames))
+
+
+def _heading(network: str, data: str, classes: Sequence[str]) -> str:
+    """Name what the report is about: a network and the recordings that it answers to."""
+    if data == "folders":
+        return f"Network {network} on own recordings"
+    title = dataset(data, classes).title
+    return f"Network {network} on {title.partition(' and ')[0].partition(' (')[0]}"
+
+
+def _network_of(bundle: Bundle) -> str:
+    """Name the family of a bundle's network; where it was trained elsewhere, count its layers."""
+    try:
+        return str(bundle.manifest["origin"]["recipe"]["network"]["name"])
+    except (KeyError, TypeError):  # of a .nir file, or older than this tmkt
+        return f"of {len(bundle.program.layers)} layers"
 
 
 def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tmkt.console import joules, joules_with_interval, percent
+from tmkt.deploy.report.faults import fault_rows
 from tmkt.deploy.report.quantisation import layer_table
 from tmkt.deploy.report.table import DASH, Table, count
 
@@ -101,7 +102,7 @@ def _evaluation(found: dict[str, Any] | None) -> Table | None:
         ["synaptic operations a recording", count(found["synops_per_sample"])],
         ["neuron updates a recording", count(found["neuron_updates_per_sample"])],
     ]
-    rows += [[name.replace("_", " "), count(n)] for name, n in (found["faults"] or {}).items()]
+    rows += fault_rows(found["faults"])
     return Table("evaluation", ["", "value"], rows)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from tmkt import cli, console
 from tmkt.cli.tables.evaluation import print_evaluation
-from tmkt.cli.tables.faults import fault_rows
 from tmkt.cli.tables.stream import decision_table
 from tmkt.cli.tables.table import table
 from tmkt.cli.tables.tune import print_search
+from tmkt.deploy.report.faults import fault_rows
 from tmkt.train.tune.results import Outcome
 from tmkt.train.tune.search import Found
 
@@ -29,7 +29,7 @@ COMMANDS = (
     "energy {bundle} --device loihi1 --device loihi2 --data {data} --limit 3 --receipts",
     "energy {bundle} {bundle} --data {data} --limit 3 --receipts",
     "export {run} --out {tmp}/bundle",
-    "stream {bundle} {recording} --sensor 34x34",
+    "stream {bundle} {recording} --sensor 34x34 --no-times",
     "data info {recording} --sensor 34x34",
     "data check {data} --name digits",
     "data list {data}",

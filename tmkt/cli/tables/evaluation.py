@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tmkt.cli.tables.faults import fault_rows
 from tmkt.cli.tables.table import fits, table
 from tmkt.console import percent
+from tmkt.deploy.report.faults import fault_rows
 
 MOST_PAIRS = 20
 

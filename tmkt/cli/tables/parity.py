@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tmkt.cli.tables.faults import describe_faults
 from tmkt.cli.tables.table import table
 from tmkt.console import note, percent, say
 from tmkt.deploy.parity.verdict import verdicts
+from tmkt.deploy.report.faults import describe_faults
 
 MOST_CANDIDATES = 4  # causes that are shown for a first divergence
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tmkt.cli.tables.faults import fault_rows
 from tmkt.cli.tables.table import live_table, table
 from tmkt.console import joules
+from tmkt.deploy.report.faults import fault_rows
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -1,4 +1,4 @@
-"""Lines on what left the chip's ranges while a program ran."""
+"""Lines on what left the chip's ranges while a program ran, for the terminal and the report's page."""
 
 MEANINGS = {
     "current_wraps": "a current left its 24 bits and wrapped around",
@@ -20,7 +20,7 @@ def describe_faults(faults: dict[str, int] | None) -> list[str]:
     ]
 
 
-def fault_rows(faults: dict[str, int] | None) -> list[list[object]]:
+def fault_rows(faults: dict[str, int] | None) -> list[list[str]]:
     """Give rows of a table on what left the chip's ranges; none where an engine does not count."""
     if faults is None:
         return []

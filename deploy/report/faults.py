@@ -1,4 +1,4 @@
-"""Lines on what left the chip's ranges while a program ran, for the terminal and the report's page."""
+"""Lines on what left the chip's ranges while a program ran, for terminal and page."""
 
 MEANINGS = {
     "current_wraps": "a current left its 24 bits and wrapped around",

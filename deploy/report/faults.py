@@ -1,5 +1,7 @@
 """Lines on what left the chip's ranges while a program ran, for terminal and page."""
 
+from typing import Any
+
 MEANINGS = {
     "current_wraps": "a current left its 24 bits and wrapped around",
     "membrane_clips": "a membrane hit its limit of 24 bits and was clipped",
@@ -20,7 +22,7 @@ def describe_faults(faults: dict[str, int] | None) -> list[str]:
     ]
 
 
-def fault_rows(faults: dict[str, int] | None) -> list[list[str]]:
+def fault_rows(faults: dict[str, int] | None) -> list[list[Any]]:
     """Give rows of a table on what left the chip's ranges; none where an engine does not count."""
     if faults is None:
         return []

@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import tomli_w
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tmkt.recipe.file import SECTION_OF_PATHS, parse_recipe
@@ -83,8 +84,15 @@ def _above(remarks: Remarks, name: str) -> list[str]:
     return [f"# {part}" for part in wrap(text, WIDTH - 2)]
 
 
+def _section(name: str) -> type[BaseModel]:
+    section = Recipe.model_fields[name].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    return section
+
+
 def _fields(section: str) -> dict[str, FieldInfo]:
-    return Recipe.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+    return _section(section).model_fields
 
 
 def _default(field: FieldInfo) -> Any:
@@ -102,9 +110,7 @@ def _comment(section: str, key: str, field: FieldInfo) -> str:
 
 def _source_comments(section: str) -> dict[str, str]:
     found, above = {}, list[str]()
-    for line in inspect.getsource(
-        Recipe.model_fields[section].annotation  # type: ignore[arg-type]
-    ).splitlines():
+    for line in inspect.getsource(_section(section)).splitlines():
         if line.startswith("    # "):
             above.append(line[6:])
             continue

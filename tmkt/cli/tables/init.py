@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from tmkt.console import percent, say, table
+from tmkt.cli.tables.table import table
+from tmkt.console import percent, say
 
 if TYPE_CHECKING:
     from tmkt.proposal.defects import Defect

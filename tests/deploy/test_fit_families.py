@@ -22,7 +22,11 @@ from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
 
-SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
+SHIPPED = sorted(  # without those whose network is a backbone's
+    path.stem
+    for path in RECIPES.glob("*.toml")
+    if load_recipe(path.stem, RECIPES).network.name != "init"
+)
 SMALL = {
     "small": (NetworkRecipe(channels=[4, 6, 8], strides=[1, 2, 1], pools=[2, 1, 2]), (2, 35, 33)),
     "vggsnn": (NetworkRecipe(name="vggsnn"), (2, 35, 33)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_datasets import write_colour
+from safetensors.torch import load_file
 
 from tmkt.datasets.images import read_value
 from tmkt.datasets.splits import from_ranges
@@ -246,3 +247,28 @@ def test_the_shipped_recipes_leave_out_caltechs_background_and_its_second_faces(
     assert found.images is not None
     shown = found.images.instances[0]
     assert (found.images.images[0] == read_value(tmp_path / f"{shown}.jpg", (36, 36))).all()
+
+
+def test_images_that_the_start_was_trained_on_are_not_tested(photographs: Path, whole: Run) -> None:
+    alone = load_source(recipe(train={"seed": 1}), None, photographs)
+    source = load_source(recipe(train={"seed": 1, "init": str(whole.path)}), None, photographs)
+    assert alone.images is not None
+    every = {f"{p.parent.name}/{p.stem}" for p in photographs.glob("[abc]*/*")}
+    tested = every - {*alone.images.instances, *alone.validated_on}
+    seen = from_ranges(whole.info["images_trained_on"])
+    assert len(alone.test_frames) == len(tested)
+    assert len(source.test_frames) == len(tested - seen) < len(tested)
+    assert seen <= source.seen()
+
+
+def test_a_head_learns_alone_from_images_alone(
+    photographs: Path, whole: Run, tmp_path: Path
+) -> None:
+    changes = {"init": str(whole.path), "freeze": True, "init_statistics": "blend", "steps": 4}
+    said: list[str] = []
+    run = train(recipe(train=changes), None, photographs, tmp_path / "run", report=said.append)
+    assert "from the features of 24 images (" in said[0]
+    weights = [load_file(folder / MODEL) for folder in (run.path, whole.path)]
+    moved = {name for name, tensor in weights[0].items() if not tensor.equal(weights[1][name])}
+    assert {name for name in moved if "running" not in name} == {"head.weight", "head.bias"}
+    assert "blocks.0.bn.running_mean" in moved

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from example_backbone import tiny_recipe
+from example_sessions import write_session
 from safetensors.torch import load_file, save_file
 
 from tmkt.datasets.splits import from_ranges
@@ -16,6 +17,7 @@ from tmkt.train.qat.training import qat_recipe
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.trainer import train
 from tmkt.zoo.backbone import backbone_of
+from tmkt.zoo.card import names
 
 
 def _blocks(path: Path) -> dict[str, torch.Tensor]:
@@ -143,6 +145,37 @@ def test_what_the_start_was_trained_on_is_not_tested(
     assert run.info["recordings"]["test"] == 40 - len(seen | own)
     assert from_ranges(run.info["images_trained_on"]) == seen
     assert f"{len(seen - own)} of 30 test recordings are left out" in capsys.readouterr().err
+
+
+def test_own_recordings_of_another_folder_are_tested_though_their_names_are_the_same(
+    tmp_path: Path,
+) -> None:
+    own = {"name": "folders", "bin_us": 12500, "shots": 1}
+    session, other = (write_session(tmp_path / str(n), ["a", "b"], 3, n) for n in (1, 2))
+    start = tmp_path / "start"
+    train(tiny_recipe(data=own, network={}, train={"batch": 2}), session, None, start)
+    changes = {"data": own, "train": {"batch": 2, "seed": 3}}
+    runs = {
+        data: train(tiny_recipe(start, **changes), data, None, tmp_path / f"{data.name}-run")
+        for data in (session, other)
+    }
+    seen = set(load_run(start).info["trained_on"])
+    assert seen - set(runs[session].info["trained_on"]), "the seed draws the same recordings"
+    assert runs[session].info["recordings"]["test"] < 4
+    assert seen <= from_ranges(runs[session].info["images_trained_on"])
+    assert runs[other].info["recordings"]["test"] == 4
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_backbone_of_the_zoo_starts_a_training(name: str) -> None:
+    recipe = tiny_recipe(name)
+    found = load_init(recipe)
+    assert found is not None
+    resolved = with_init(recipe, found)
+    net = SpikingNetwork(resolved.network, (2, 30, 34), 3)
+    load_blocks(net, found, recipe.train)
+    assert all(torch.equal(net.state_dict()[key], one) for key, one in found.tensors.items())
+    assert resolved.train.init_sha256 == found.sha256
 
 
 def test_training_on_integers_goes_on_from_the_run_alone(

@@ -328,11 +328,6 @@ class Recipe(Section):
                 "method static-only is tested on recordings by the simulated camera; set"
                 " static.encoding=simulated"
             )
-        if self.data.images_alone and self.train.init:
-            raise ValueError(
-                "method static-only trains the networks that others start from; leave"
-                " train.init out"
-            )
         return self
 
 

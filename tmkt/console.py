@@ -11,7 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 Progress = Callable[..., None]
@@ -146,6 +146,22 @@ def _bar(what: str) -> Iterator[Callable[[int, int, dict[str, float] | None], No
             rate = f"{(done - first) / seconds:.1f}/s" if seconds > 0.5 and done > first else ""
             shown = " ".join(f"{key} {value:.3g}" for key, value in (figures or {}).items())
             bar.update(task, completed=done, total=total, rate=rate, figures=shown)
+
+        yield update
+
+
+@contextmanager
+def late_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function (done, total) that draws a bar from its first call on: none where all comes
+    from a cache.
+    """
+    with ExitStack() as shown:
+        bars: list[Callable[[int, int, dict[str, float] | None], None]] = []
+
+        def update(done: int, total: int) -> None:
+            if not bars:
+                bars.append(shown.enter_context(progress(what)))
+            bars[0](done, total, None)
 
         yield update
 

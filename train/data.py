@@ -1,8 +1,7 @@
 """Data of a training: its recordings and images, and the batch of each step."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,7 +146,7 @@ def load_training_data(
     split = split_recordings(source, found, recipe.data, recipe.train.seed, tested)
     every = [*found, *(tested or [])]
     contract = input_contract(recipe.data, every)
-    with lazy_progress("read recordings") as show:
+    with console.late_progress("read recordings") as show:
         frames, coverage = decoded_frames(
             every, recipe.data, contract, lambda done: show(done, len(every))
         )
@@ -236,20 +235,6 @@ def note_left_out(recipe: Recipe, before: int, left: int) -> None:
             f"{before - left} of {before} test recordings are left out: train.init ="
             f" {recipe.train.init!r} has seen what they show"
         )
-
-
-@contextmanager
-def lazy_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar (done, total) from the first call on: none where all comes from the cache."""
-    with ExitStack() as shown:
-        bars: list[console.Progress] = []
-
-        def progress(done: int, total: int) -> None:
-            if not bars:
-                bars.append(shown.enter_context(console.progress(what)))
-            bars[0](done, total, None)
-
-        yield progress
 
 
 def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:

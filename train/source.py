@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt import console
 from tmkt.datasets.decoded import Rows
 from tmkt.datasets.image_folders import (
     LAYOUT,
@@ -19,7 +20,7 @@ from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.runs import CALIBRATION_RECORDINGS
-from tmkt.train.data import TrainingData, lazy_progress, load_training_data, note_left_out, spread
+from tmkt.train.data import TrainingData, load_training_data, note_left_out, spread
 from tmkt.train.encodings import record_images
 from tmkt.train.methods.registry import METHODS, learns_from_images
 from tmkt.train.start import seen_by_init
@@ -62,7 +63,7 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
     assert sensor is not None  # a recipe for images alone gives it
     root = need_folder(static, LAYOUT)
     classes = choose_classes(class_names(root), recipe.data, seed)
-    with lazy_progress("read images") as show:
+    with console.late_progress("read images") as show:
         images = load_images(classes, root, sensor, show)
     train, validation, test = split_images(images, classes, recipe.data, seed)
     _, seen_before = seen_by_init(recipe, [])
@@ -71,7 +72,7 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
     quantiser = spread(len(train), CALIBRATION_RECORDINGS)
     shown = [validation.images, test.images, train.images[quantiser]]
     recorded: list[NDArray[np.uint8]] = []
-    with lazy_progress("simulate recordings") as show:
+    with console.late_progress("simulate recordings") as show:
         for turn, part in enumerate(shown):
             before = sum(map(len, recorded))
             recorded.append(

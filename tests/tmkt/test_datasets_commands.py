@@ -14,6 +14,7 @@ from example_datasets import (
 )
 
 from tmkt.datasets.check import check_data, detect, known_sets
+from tmkt.datasets.check_images import check_images
 from tmkt.datasets.registry import NAMES, dataset
 from tmkt.errors import InputError
 
@@ -144,6 +145,35 @@ def test_a_folder_is_known_by_its_layout(tmp_path: Path, shared_data: Path) -> N
         detect(tmp_path / "empty")
     with pytest.raises(InputError, match="no such folder"):
         detect(tmp_path / "nowhere")
+
+
+def test_folders_of_images_alone_are_known_and_checked(tmp_path: Path) -> None:
+    write_caltech101(tmp_path, SOME, 4)
+    root = tmp_path / "101_ObjectCategories"
+    assert detect(root) == "images"
+    report = check_images(root)
+    assert report["problems"] == []
+    assert (report["recordings"], report["images"]) == (0, 12)
+    assert [c["images"] for c in report["classes"]] == [4, 4, 4]
+    (split,) = report["protocols"]
+    assert (split["images"], split["test"], split["tested_images"]) == (9, 3, 0)
+    known = next(row for row in known_sets([root]) if row["name"] == "images")
+    assert (known["recordings"], known["images"]) == ([], [str(root)])
+
+    twin = root / "ant" / "twin.jpg"
+    twin.write_bytes((root / "bass" / "image_0001.jpg").read_bytes())
+    (root / "ant" / "cut.png").write_bytes(b"no image")
+    (root / "rare").mkdir()
+    (root / "lotus" / "image_0001.jpg").rename(root / "rare" / "image_0001.jpg")
+    report = check_images(root)
+    assert report["duplicates"] == [[str(twin), str(root / "bass" / "image_0001.jpg")]]
+    assert [entry["path"] for entry in report["corrupt"]] == [str(root / "ant" / "cut.png")]
+    assert [problem.split(":")[0] for problem in report["problems"]] == [
+        "1 images cannot be read",
+        "1 pairs of images are the same file under two names",
+        "instance-disjoint",
+    ]
+    assert "class 'rare': 1 image" in report["problems"][2]
 
 
 def test_the_list_says_what_is_known_and_where_it_is(

@@ -50,7 +50,9 @@ def data_list(
 
 
 def data_check(
-    data: Annotated[Path, typer.Argument(help="Folder of the recordings.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder of the recordings, or of images without recordings.")
+    ],
     name: Annotated[
         str | None,
         typer.Option(
@@ -70,6 +72,7 @@ def data_check(
     between splits. Exit code 1 if something is wrong.
     """
     from tmkt.datasets.check import check_data, detect
+    from tmkt.datasets.check_images import check_images
     from tmkt.datasets.registry import dataset
     from tmkt.errors import InputError, nearest
 
@@ -81,9 +84,14 @@ def data_check(
         )
     source = dataset(name or detect(data))
     with console.progress("read") as update:
-        report = check_data(
-            source, data, static, protocol, lambda done, total: update(done, total, None)
-        )
+
+        def show(done: int, total: int) -> None:
+            update(done, total, None)
+
+        if source.name == "images":
+            report = check_images(data, show)
+        else:
+            report = check_data(source, data, static, protocol, show)
     if as_json:
         console.emit_json(report)
     else:

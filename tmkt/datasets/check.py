@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tmkt.datasets.folders import CAMERA
+from tmkt.datasets import image_folders
+from tmkt.datasets.folders import CAMERA, class_of, image_files
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.reading import recording_chunks
 from tmkt.datasets.registry import NAMES, dataset
@@ -32,7 +33,8 @@ IMAGES = {  # files by which the images of a set are recognised
 def detect(root: Path) -> str:
     """Find out which data set's recordings a folder holds; InputError where there are none.
 
-    It is "folders" where no other set fits.
+    It is "folders" where no other set fits, and "images" where there are no recordings but several
+    folders with images.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected recordings; check the path")
@@ -45,6 +47,8 @@ def detect(root: Path) -> str:
                 return name
         except InputError:
             continue
+    if len({class_of(path, root) for path in image_files(root)}) > 1:
+        return image_folders.NAME
     raise InputError(
         f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it"
         " should be with --name"
@@ -237,9 +241,13 @@ def known_sets(given: Sequence[Path]) -> list[dict[str, Any]]:
         for folder in (place, *sorted(f for f in place.iterdir() if f.is_dir()))
     ]
     recordings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    alone: list[str] = []
     for folder in folders:
         try:
             name = detect(folder)
+            if name == image_folders.NAME:
+                alone.append(str(folder))
+                continue
             recordings[name].append(
                 {"path": str(folder), "recordings": len(dataset(name).find_recordings(folder))}
             )
@@ -253,6 +261,7 @@ def known_sets(given: Sequence[Path]) -> list[dict[str, Any]]:
             for folder in folders
             if any(any(folder.glob(pattern)) for pattern in IMAGES.get(name, ()))
         ]
+        images += alone if name == image_folders.NAME else []
         protocols = ["instance-disjoint", *(["paper"] if source.paper else [])]
         rows.append(
             {

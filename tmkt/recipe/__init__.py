@@ -1,5 +1,6 @@
 """Recipes: everything that decides a training, in one TOML file."""
 
+from tmkt.recipe.data import DataRecipe
 from tmkt.recipe.file import (
     dump_recipe,
     load_recipe,
@@ -9,7 +10,6 @@ from tmkt.recipe.file import (
 )
 from tmkt.recipe.paths import RecipePaths, load_paths
 from tmkt.recipe.schema import (
-    DataRecipe,
     MethodRecipe,
     NetworkRecipe,
     QatRecipe,

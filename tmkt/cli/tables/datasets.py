@@ -51,7 +51,7 @@ def print_data_check(report: dict[str, Any]) -> None:
         ("no recordings of class", report["classes_without_recordings"]),
         ("no images of class", report["classes_without_images"]),
         ("another class as an image", report["label_conflicts"]),
-        ("the same recording twice", [" = ".join(pair) for pair in report["duplicates"]]),
+        ("the same file twice", [" = ".join(pair) for pair in report["duplicates"]]),
     ):
         for entry in found[:MOST_FINDINGS]:
             say(f"{what}: {entry}")

@@ -1,6 +1,7 @@
 """Decisions of a proposed recipe, and what it says about recordings and images."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from example_datasets import write_colour
 from example_sessions import bar, write_npz, write_session
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmkt.datasets.protocols import split_recordings
@@ -31,8 +32,8 @@ from tmkt.proposal.choices import (
 )
 from tmkt.proposal.covered import describe_covered
 from tmkt.proposal.defects import find_defects
-from tmkt.proposal.method import Material, choose_method
-from tmkt.proposal.proposal import Chosen, choose, keys_of, network_keys, steps_key, values_of
+from tmkt.proposal.method import Backbone, Material, choose_method
+from tmkt.proposal.proposal import Key, choose, keys_of, network_keys, steps_keys, values_of
 from tmkt.proposal.survey import hot_pixels, survey_images, survey_recordings
 from tmkt.proposal.text import path_keys, recipe_text
 from tmkt.recipe import NetworkRecipe, load_paths, parse_recipe
@@ -83,6 +84,7 @@ def test_a_wide_camera_is_cropped_only_if_nearly_all_events_are_in_the_middle() 
     assert cropped.lost == 0.0
 
 
+@settings(deadline=None)
 @given(st.sampled_from([*CAMERAS, (33, 35), (5, 3), (1, 1), (2000, 17)]))
 def test_every_camera_gives_an_input_that_a_network_takes(camera: tuple[int, int]) -> None:
     found = choose_input(camera, np.zeros((0, 0), np.int64))
@@ -94,6 +96,7 @@ def test_every_camera_gives_an_input_that_a_network_takes(camera: tuple[int, int
     SpikingNetwork(network, (2, *found.size), 3)  # refuses maps that shrink to nothing
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**8), min_size=1, max_size=50))
 def test_bins_cover_all_recordings_but_outliers(durations: list[int]) -> None:
     binning = choose_bins(durations)
@@ -138,6 +141,35 @@ def test_images_help_where_there_are_some_of_every_class_and_recordings_are_few(
         method = choose_method(seen, 300_000, 34)
         assert not method.uses_images
         assert why in method.why
+
+
+def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
+    small, large = (NetworkRecipe(channels=[n], strides=[1], pools=[1]) for n in (3, 5))
+    values = values_of(keys(folder(tmp_path), [("small", small), ("large", large)]))
+    assert values["method"] == {"name": "adapt"}
+    assert (values["train"]["init"], values["train"]["head_steps"]) == ("small", 200)
+    assert values["train"]["steps"] == 600
+    assert "network" not in values
+    seen = survey_recordings(tmp_path / "events")
+    only_large = choose(
+        seen,
+        None,
+        None,
+        lambda network, size, classes: 9 if network["channels"] != [3] else None,  # noqa: ARG005
+        [("small", small), ("large", large)],
+    )
+    assert only_large.method.backbone is not None
+    assert only_large.method.backbone.name == "large"
+
+
+def test_many_recordings_do_not_start_from_a_backbone_but_slices_of_one_do() -> None:
+    backbone = Backbone("s", NetworkRecipe(channels=[3], strides=[1], pools=[1]), 9)
+    many = Material(fewest=200, one_session=False, classes=4)
+    slices = Material(fewest=200, one_session=True, classes=4, imaged=4, images=9)
+    assert choose_method(many, 300_000, 34, backbone).name == "target-only"
+    chosen = choose_method(slices, 100_000, 34, backbone)
+    assert (chosen.name, chosen.uses_images) == ("adapt", True)
+    assert (chosen.static["saccade_us"], chosen.static["speed_px_s"]) == (33_000, 100.0)
 
 
 def test_a_hot_pixel_stands_alone_and_an_edge_does_not() -> None:
@@ -254,21 +286,23 @@ def test_every_defect_is_found_and_training_refuses_those_that_say_so(
             split_recordings(source, source.find_recordings(data), recipe.data, 0)
 
 
-def proposed(data: Path, test: Path | None = None) -> dict[str, Any]:
-    return values_of([*_keys(data, test), steps_key(500, 5, 0.5)])
+def proposed(data: Path) -> dict[str, Any]:
+    return values_of(keys(data))
 
 
-def _keys(data: Path, test: Path | None = None) -> list[Any]:
+def keys(data: Path, backbones: Sequence[tuple[str, NetworkRecipe]] = ()) -> list[Key]:
+    """Propose for a folder, at half a second a step and five minutes."""
     seen = survey_recordings(data)
-    chosen = choose(seen, survey_recordings(test) if test else None, None, fits_all)
-    return keys_of(chosen, seen, "loihi2", 120, describe_covered(seen.recordings, chosen))
+    chosen = choose(seen, None, None, fits_all, backbones)
+    covered = describe_covered(seen.recordings, chosen)
+    return [*keys_of(chosen, seen, "loihi2", 120, covered), *steps_keys(chosen, 5, 0.5)]
 
 
 def test_the_text_is_a_recipe_with_a_reason_above_every_choice(tmp_path: Path) -> None:
     data = folder(tmp_path)
     out = tmp_path / "here" / "mine.toml"
-    keys = [*_keys(data), *path_keys(out, data, None, None), steps_key(500, 5, 0.5)]
-    text = recipe_text("For a test", keys)
+    proposal = [*keys(data), *path_keys(out, data, None, None)]
+    text = recipe_text("For a test", proposal)
     out.parent.mkdir()
     out.write_text(text)
     assert load_paths(str(out), tmp_path).data == out.parent / ".." / "events"
@@ -280,7 +314,7 @@ def test_the_text_is_a_recipe_with_a_reason_above_every_choice(tmp_path: Path) -
     assert recipe.data.train_share == choose_share(4) == 0.7
     assert "7 of the 120 cores of one loihi2 chip" in " ".join(text.replace("\n#", "").split())
     assert max(map(len, text.splitlines())) <= 100
-    assert text == recipe_text("For a test", keys)
+    assert text == recipe_text("For a test", proposal)
 
 
 def test_what_the_bins_leave_out_is_said(tmp_path: Path) -> None:
@@ -288,7 +322,7 @@ def test_what_the_bins_leave_out_is_said(tmp_path: Path) -> None:
     for i in range(40):
         write_npz(bar(3, 50 + i), data / "mid" / f"more-{i}.npz")
     write_npz(long_pause(9), data / "left" / "long.npz")
-    (bins,) = [key for key in _keys(data) if key.name == "bins"]
+    (bins,) = [key for key in keys(data) if key.name == "bins"]
     assert "1 of 53 are longer than the bins, which leave out up to" in bins.why
     assert "50." in bins.why  # per cent of the events: those behind the pause
 
@@ -297,8 +331,8 @@ def test_names_of_classes_do_not_break_the_text(tmp_path: Path) -> None:
     for name in ('a"b', "c\\d", "e\x1b[1mf", "g # h"):
         for i in range(2):
             write_npz(bar(3, i), tmp_path / name / f"{i}.npz")
-    keys = [*_keys(tmp_path), *path_keys(tmp_path / "r.toml", tmp_path / 'a"b', None, None)]
-    text = recipe_text("For a test", [*keys, steps_key(9, 5, None)])
+    proposal = [*keys(tmp_path), *path_keys(tmp_path / "r.toml", tmp_path / 'a"b', None, None)]
+    text = recipe_text("For a test", proposal)
     assert "\x1b" not in text
     assert tomllib.loads(text)["paths"]["data"] == 'a"b'
 
@@ -308,7 +342,7 @@ def test_a_camera_that_no_file_tells_of_is_written_into_the_recipe(tmp_path: Pat
         for i in range(2):
             write_npz(bar(8, i), tmp_path / name / f"{i}.npz", with_size=False)
     seen = survey_recordings(tmp_path)
-    chosen: Chosen = choose(seen, None, None, fits_all)
+    chosen = choose(seen, None, None, fits_all)
     assert chosen.camera.guessed
     values = proposed(tmp_path)
     assert (values["data"]["camera_width"], values["data"]["camera_height"]) == (10, 12)

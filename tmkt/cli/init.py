@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from tmkt.deploy.fit.device import Device
     from tmkt.proposal.proposal import Chosen, Key
     from tmkt.proposal.survey import ImagesSurvey, RecordingsSurvey
-    from tmkt.recipe import Recipe
+    from tmkt.recipe import NetworkRecipe
 
 app = typer.Typer(rich_markup_mode=None)
-UNMEASURED_STEPS = 500  # where training refuses the data, so that its speed is not known
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,18 @@ def init(
     """Look at a folder of your own recordings, and write a recipe that trains on them."""
     import tmkt.train  # noqa: F401 - before torch: it sets how torch's threads wait
     from tmkt.proposal.defects import find_defects
-    from tmkt.proposal.proposal import choose, steps_key, values_of
+    from tmkt.proposal.proposal import choose, steps_keys, values_of
     from tmkt.proposal.text import path_keys, recipe_text
 
     _need_free(wanted.out, wanted.force)
     seen, tested, images = _look(need_data(data, "init"), need_test(test), static)
     chip = _device(wanted.device)
-    chosen = choose(seen, tested, images, lambda *network: _cores(chip, *network))
+    chosen = choose(seen, tested, images, lambda *network: _cores(chip, *network), _backbones())
     used = static if chosen.method.uses_images else None
     keys = _keys(chosen, seen, tested, chip, wanted.device)
     keys += path_keys(wanted.out, data, used, test)
-    steps, seconds, refusal = _steps(values_of(keys), data, used, test, wanted.minutes)
-    keys.append(steps_key(steps, wanted.minutes, seconds))
+    seconds, refusal = _seconds_a_step(values_of(keys), data, used, test)
+    keys += steps_keys(chosen, wanted.minutes, seconds)
     _write(wanted.out, recipe_text(_title(seen), keys))
     defects = find_defects(seen, tested, images)
     following = join(["tmkt", "train", str(wanted.out)])
@@ -152,30 +151,20 @@ def _keys(
     return keys_of(chosen, seen, device, chip.limits.cores, covered)
 
 
-def _steps(
-    values: dict[str, dict[str, Any]],
-    data: Path,
-    static: Path | None,
-    test: Path | None,
-    minutes: float,
-) -> tuple[int, float | None, str | None]:
-    """Measure some real steps; give how many the budget allows, the time of one, and why training
-    refuses the data, if it does.
-    """
-    from tmkt.proposal.choices import choose_steps
+def _backbones() -> "list[tuple[str, NetworkRecipe]]":
+    """List the backbones of the zoo, the smallest first."""
+    from tmkt.zoo.card import load_card, names
+
+    cards = sorted(map(load_card, names()), key=lambda card: (card.weights.parameters, card.name))
+    return [(card.name, card.network) for card in cards]
+
+
+def _seconds_a_step(
+    values: dict[str, dict[str, Any]], data: Path, static: Path | None, test: Path | None
+) -> tuple[float | None, str | None]:
+    """Measure some real steps; give the time of one, or why training refuses the data."""
     from tmkt.recipe import parse_recipe
 
-    values = {name: section for name, section in values.items() if name != "paths"}
-    values["train"] = {**values["train"], "steps": UNMEASURED_STEPS}
-    recipe = parse_recipe(values, "init")
-    try:
-        seconds = _seconds_a_step(recipe, data, static, test)
-    except InputError as error:
-        return UNMEASURED_STEPS, None, str(error)
-    return choose_steps(minutes, seconds), seconds, None
-
-
-def _seconds_a_step(recipe: "Recipe", data: Path, static: Path | None, test: Path | None) -> float:
     try:
         from tmkt.train.data import load_training_data
         from tmkt.train.speed import seconds_a_step
@@ -183,9 +172,15 @@ def _seconds_a_step(recipe: "Recipe", data: Path, static: Path | None, test: Pat
         raise InputError(
             f"init: {error.name} is not installed; pip install 'tmkt[train]'"
         ) from None
-    source = load_training_data(recipe, data, static, static is not None, test)
+    values = {name: section for name, section in values.items() if name != "paths"}
+    values["train"] = {**values["train"], "steps": 1}
+    recipe = parse_recipe(values, "init")
+    try:
+        source = load_training_data(recipe, data, static, static is not None, test)
+    except InputError as error:
+        return None, str(error)
     console.note("Measuring the speed of some steps ...")
-    return seconds_a_step(recipe, source)
+    return seconds_a_step(recipe, source), None
 
 
 def _title(seen: "RecordingsSurvey") -> str:

@@ -171,12 +171,12 @@ def choose_share(fewest_instances: int) -> float:
     return 0.9 if fewest_instances >= 50 else 0.7
 
 
-def choose_steps(minutes: float, seconds_a_step: float) -> int:
-    """Choose the round number of steps that a budget allows, FEWEST_STEPS to MOST_STEPS."""
+def choose_steps(minutes: float, seconds_a_step: float, most: int = MOST_STEPS) -> int:
+    """Choose the round number of steps that a budget allows, FEWEST_STEPS to `most`."""
     if seconds_a_step <= 0:
         raise InputError(f"a step of {seconds_a_step} s: expected a time above 0")
     steps = SHARE_OF_BUDGET * minutes * 60 / seconds_a_step
-    steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
+    steps = min(max(steps, FEWEST_STEPS), most)
     unit = 10 ** int(log10(steps))
     return int(max(step * unit for step in ROUND_STEPS if step * unit <= steps))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tmkt.console import percent
 from tmkt.proposal.choices import (
+    MOST_STEPS,
     Binning,
     Camera,
     Input,
@@ -17,12 +18,17 @@ from tmkt.proposal.choices import (
     choose_input,
     choose_shape,
     choose_share,
+    choose_steps,
     choose_width,
 )
 from tmkt.proposal.defects import slices_of_one
-from tmkt.proposal.method import Material, MethodChoice, choose_method
+from tmkt.proposal.method import Backbone, Material, MethodChoice, choose_method
 from tmkt.proposal.survey import ImagesSurvey, RecordingFacts, RecordingsSurvey
+from tmkt.recipe import NetworkRecipe
 
+HEAD_STEPS = 200  # the recipe fewshot's
+MOST_ADAPTED = 400  # of a backbone: what was measured took 120 to 200
+UNMEASURED_STEPS = 500  # where training refuses the data, so that its speed is not known
 # (network recipe, input size, classes) -> cores on one chip, None where it does not fit
 CoresOf = Callable[[dict[str, Any], tuple[int, int], int], int | None]
 
@@ -58,8 +64,11 @@ def choose(
     test: RecordingsSurvey | None,
     images: ImagesSurvey | None,
     cores_of: CoresOf,
+    backbones: Sequence[tuple[str, NetworkRecipe]] = (),
 ) -> Chosen:
-    """Choose everything but the number of steps."""
+    """Choose everything but the number of steps. `backbones`: those of the zoo by name, the
+    smallest first.
+    """
     every = [*data.recordings, *(test.recordings if test else ())]
     said = [r.sensor for r in every if r.sensor]
     camera = choose_camera(said, reached(every))
@@ -81,8 +90,22 @@ def choose(
         images=len(images.images) if images else 0,
         strange=any(name not in classes for name in images.per_class) if images else False,
     )
-    method = choose_method(material, binning.span_us, min(inputs.size))
+    backbone = _first_that_fits(backbones, cores_of, inputs.size, len(classes))
+    method = choose_method(material, binning.span_us, min(inputs.size), backbone)
     return Chosen(camera, inputs, binning, shape, choose_width(cores), method, share, classes)
+
+
+def _first_that_fits(
+    backbones: Sequence[tuple[str, NetworkRecipe]],
+    cores_of: CoresOf,
+    size: tuple[int, int],
+    classes: int,
+) -> Backbone | None:
+    for name, network in backbones:
+        cores = cores_of(network.model_dump(), size, classes)
+        if cores is not None:
+            return Backbone(name, network, cores)
+    return None
 
 
 def reached(recordings: Sequence[RecordingFacts]) -> tuple[int, int]:
@@ -109,7 +132,7 @@ def keys_of(
         *(Key("static", name, value) for name, value in chosen.method.static.items()),
         Key("method", "name", chosen.method.name, chosen.method.why),
         *(Key("method", name, value) for name, value in chosen.method.method.items()),
-        *(Key("train", name, value) for name, value in chosen.method.train.items()),
+        *_train_keys(chosen, device, cores_per_chip),
         Key("train", "seed", 0, "decides the split, the first weights and every batch"),
     ]
 
@@ -169,6 +192,8 @@ def _input_keys(chosen: Input, camera: tuple[int, int]) -> list[Key]:
 
 
 def _network_keys(chosen: Chosen, device: str, cores_per_chip: int) -> list[Key]:
+    if chosen.method.backbone:
+        return []  # the network is the backbone's
     maps = " -> ".join(map(str, chosen.shape.sides))
     if chosen.width.cores is None:
         fits = f"does NOT fit one {device} chip, though it is the narrowest that is tried"
@@ -181,15 +206,40 @@ def _network_keys(chosen: Chosen, device: str, cores_per_chip: int) -> list[Key]
     ]
 
 
-def steps_key(steps: int, minutes: float, seconds: float | None) -> Key:
-    """Give the key train.steps with the speed that it rests on; None: not measured."""
+def _train_keys(chosen: Chosen, device: str, cores_per_chip: int) -> list[Key]:
+    backbone, why = chosen.method.backbone, {}
+    if backbone:
+        why["init"] = (
+            f"the network is the backbone's: {backbone.cores} of the {cores_per_chip} cores of one"
+            f" {device} chip (tmkt fit, tmkt zoo show {backbone.name})"
+        )
+    return [
+        Key("train", name, value, why.get(name, "")) for name, value in chosen.method.train.items()
+    ]
+
+
+def steps_keys(chosen: Chosen, minutes: float, seconds: float | None) -> list[Key]:
+    """Give the keys of the training's length, with the time of a step that they rest on.
+
+    `seconds` None: not measured. From a backbone the head learns first, which takes seconds.
+    """
+    head, most = 0, MOST_STEPS
+    keys = []
+    if chosen.method.backbone:
+        head, most = HEAD_STEPS, MOST_ADAPTED
+        why = "of all steps, the first: the head alone, on features that are computed once"
+        keys.append(Key("train", "head_steps", head, why))
     if seconds is None:
-        return Key("train", "steps", steps, "speed not measured, since training refuses the data")
+        why = "speed not measured, since training refuses the data"
+        return [*keys, Key("train", "steps", head + min(UNMEASURED_STEPS, most), why)]
+    steps = choose_steps(minutes, seconds, most)
+    budget = f"{minutes:g} minute{'' if minutes == 1 else 's'}"
     why = (
-        f"round, for {minutes:g} minute{'' if minutes == 1 else 's'}: a step took {seconds:.2g} s"
-        " when this was written (measured on this machine; no other value depends on it)"
+        f"{f'{head} and ' if head else ''}{steps}, a round number for {budget}: a step took"
+        f" {seconds:.2g} s when this was written (measured on this machine; no other value depends"
+        " on it)"
     )
-    return Key("train", "steps", steps, why)
+    return [*keys, Key("train", "steps", head + steps, why)]
 
 
 def values_of(keys: Sequence[Key]) -> dict[str, dict[str, Any]]:

@@ -32,6 +32,7 @@ STANDS_FOR = {
     "RECIPE": "nmnist-fewshot",
 }
 TYPED_FIRST = (
+    "tmkt init",
     "tmkt train",
     "tmkt export",
 )  # of the README: what they make is there for all documents
@@ -217,9 +218,12 @@ def place(
     tmp_path: Path, trained: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     made = folder(tmp_path / "here", shared_data)
-    for link in (f"{kind}/{name}" for kind in ("runs", "bundles") for name in ("nmnist", "a", "b")):
-        (made / link).parent.mkdir(exist_ok=True)
-        (made / link).symlink_to(trained / link.split("/")[0] / "nmnist")
+    for kind in ("runs", "bundles"):
+        (made / kind).mkdir()
+        for path in (trained / kind).iterdir():
+            (made / kind / path.name).symlink_to(path)
+        for name in ("a", "b"):
+            (made / kind / name).symlink_to(trained / kind / "nmnist")
     (made / "theirs.nir").symlink_to(trained / "bundles" / "nmnist" / "network.nir")
     monkeypatch.chdir(made)
     monkeypatch.setenv("TMKT_CACHE", "")

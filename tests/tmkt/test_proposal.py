@@ -162,6 +162,19 @@ def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
     assert only_large.method.backbone.name == "large"
 
 
+def test_a_budget_that_allows_too_few_steps_says_which_one_would_do(tmp_path: Path) -> None:
+    seen = survey_recordings(folder(tmp_path))
+    chosen = choose(seen, None, None, fits_all)
+    (steps,) = steps_keys(chosen, 1, 2.0)
+    assert steps.value == 25
+    assert "--minutes 8 would give the 200" in steps.why
+    (enough,) = steps_keys(chosen, 8, 2.0)
+    assert enough.value == 200
+    assert "few" not in enough.why
+    (unknown,) = steps_keys(chosen, 8, None)
+    assert "not measured" in unknown.why
+
+
 def test_many_recordings_do_not_start_from_a_backbone_but_slices_of_one_do() -> None:
     backbone = Backbone("s", NetworkRecipe(channels=[3], strides=[1], pools=[1]), 9)
     many = Material(fewest=200, one_session=False, classes=4)

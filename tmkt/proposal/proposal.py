@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 from typing import Any
 
 from tmkt.console import percent
 from tmkt.proposal.choices import (
     MOST_STEPS,
+    SHARE_OF_BUDGET,
     Binning,
     Camera,
     Input,
@@ -28,6 +30,7 @@ from tmkt.recipe import NetworkRecipe
 
 HEAD_STEPS = 200  # the recipe fewshot's
 MOST_ADAPTED = 400  # of a backbone: what was measured took 120 to 200
+FEW_STEPS = 200  # fewer were not measured to be enough
 UNMEASURED_STEPS = 500  # where training refuses the data, so that its speed is not known
 # (network recipe, input size, classes) -> cores on one chip, None where it does not fit
 CoresOf = Callable[[dict[str, Any], tuple[int, int], int], int | None]
@@ -235,10 +238,13 @@ def steps_keys(chosen: Chosen, minutes: float, seconds: float | None) -> list[Ke
     steps = choose_steps(minutes, seconds, most)
     budget = f"{minutes:g} minute{'' if minutes == 1 else 's'}"
     why = (
-        f"{f'{head} and ' if head else ''}{steps}, a round number for {budget}: a step took"
-        f" {seconds:.2g} s when this was written (measured on this machine; no other value depends"
-        " on it)"
+        f"{f'{head} of the head and {steps}' if head else 'a round number'} for {budget}: a step"
+        f" took {seconds:.2g} s when this was written (measured on this machine; no other value"
+        " depends on it)"
     )
+    if steps < FEW_STEPS:
+        enough = ceil(FEW_STEPS * seconds / 60 / SHARE_OF_BUDGET)
+        why += f"; that is few, --minutes {enough} would give the {FEW_STEPS} that were measured"
     return [*keys, Key("train", "steps", head + steps, why)]
 
 

@@ -174,7 +174,8 @@ def test_a_page_is_written_with_the_same_bytes_each_time(
         (("--crop", "centre,1"), "--crop"),
         (("--engine", "onx"), "onnx"),
         (("--device", "loihi9"), "loihi"),
-        (("--sensor", "4x4"), "outside the sensor"),
+        (("--sensor", "4x4"), "lie outside a sensor of 4x4 (x up to"),
+        (("--columns", "t,x"), "no column for y"),
         (("--page-layer", "conv1"), "--page FILE.html"),
         (("--page", "page.html", "--page-layer", "conv9"), "--page-layer"),
     ],
@@ -183,6 +184,37 @@ def test_wrong_use_is_one_line(
     tmkt: Any, pipeline: Any, recording: Path, options: tuple[object, ...], said: str
 ) -> None:
     done = tmkt("stream", pipeline.bundle, recording, *options)
-    assert done.code == 2
+    assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_recording_of_a_larger_camera_is_answered_once_its_size_is_said(
+    tmkt: Any, pipeline: Any, recording: Path, tmp_path: Path
+) -> None:
+    events = read_bin(recording, _sensor(pipeline))
+    larger = (3 * events.sensor[0], 3 * events.sensor[1])
+    write_bin(Events(events.t, 3 * events.x, 3 * events.y, events.p, larger), tmp_path / "a.bin")
+    command = ("stream", pipeline.bundle, tmp_path / "a.bin", "--json", "--no-times")
+    refused = tmkt(*command)
+    assert (refused.code, refused.out) == (2, "")  # no decision before it
+    assert "does not say its sensor, taken for the bundle's" in refused.err
+    assert "say the camera's size with --sensor WIDTHxHEIGHT, or in a camera.toml" in refused.err
+    (tmp_path / "camera.toml").write_text(f"width = {larger[1]}\nheight = {larger[0]}\n")
+    header, *decisions, _ = lines(tmkt(*command))
+    assert header["stream"]["mapping"]["factor"] == 3
+    expected = lines(tmkt("stream", pipeline.bundle, recording, "--json", "--no-times"))[1:-1]
+    assert [(d["best"], d["margin"]) for d in decisions] == [
+        (d["best"], d["margin"]) for d in expected
+    ]
+
+
+def test_a_recording_as_text_is_answered_as_any_other(
+    tmkt: Any, pipeline: Any, recording: Path, tmp_path: Path
+) -> None:
+    height, width = _sensor(pipeline)
+    convert = ("data", "convert", recording, tmp_path / "a.csv", "--sensor", f"{width}x{height}")
+    assert tmkt(*convert).code == 0
+    command = ("stream", pipeline.bundle, "--json", "--no-times")
+    text, binary = (lines(tmkt(*command, path)) for path in (tmp_path / "a.csv", recording))
+    assert text[1:] == binary[1:]

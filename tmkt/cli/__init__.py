@@ -15,6 +15,7 @@ import typer
 
 from tmkt import __version__, console
 from tmkt.cli import (
+    convert,
     data,
     demo,
     doctor,
@@ -47,6 +48,7 @@ for group in (init, train, tune, export, run, fit, energy, stream, report, demo,
     app.add_typer(group.app)
 app.add_typer(train.recipes_app, name="recipes")
 app.add_typer(zoo.app, name="zoo")
+data.app.add_typer(convert.app)
 data.app.add_typer(send.app)
 app.add_typer(data.app, name="data")
 

@@ -40,10 +40,11 @@ def data_send(
     as_json: JsonOption = False,
 ) -> None:
     """Send a recording's events over UDP, in SPIF's and AEStream's packets: a camera for tests."""
-    from tmkt.readers import open_events, parse_sensor
+    from tmkt.readers import parse_sensor
+    from tmkt.readers.camera_file import open_recording
     from tmkt.readers.send import send
 
-    source = open_events(file, sensor=parse_sensor(sensor) if sensor else None)
+    source = open_recording(file, sensor=parse_sensor(sensor) if sensor else None)
     try:
         sent = send(source, address, speed, not no_stamps)
     finally:

@@ -9,6 +9,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption
+from tmkt.cli.reader_options import ColumnsOption, SensorOption, UnitOption
 from tmkt.cli.steps import choose_recordings
 from tmkt.errors import InputError, nearest
 
@@ -181,12 +182,9 @@ class InputOptions:
 class SourceOptions:
     """Options for what a source does not say by itself."""
 
-    sensor: Annotated[
-        str | None,
-        typer.Option(
-            "--sensor", help="WIDTHxHEIGHT, where the source does not say it.", show_default=False
-        ),
-    ] = None
+    sensor: SensorOption = None
+    columns: ColumnsOption = None
+    time_unit: UnitOption = None
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", min=0.1, help="A live stream ends after so many silent seconds."),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tmkt.datasets import image_folders
-from tmkt.datasets.folders import CAMERA, class_of, image_files
+from tmkt.datasets.folders import class_names, class_of, image_files
 from tmkt.datasets.protocols import check_paired, split_recordings
 from tmkt.datasets.reading import recording_chunks
 from tmkt.datasets.registry import NAMES, dataset
 from tmkt.datasets.types import Dataset, Recording, StaticImages
 from tmkt.errors import InputError
+from tmkt.readers.camera_file import CAMERA
 from tmkt.readers.source import LARGEST_SIDE
 from tmkt.recipe import DataRecipe
 
@@ -35,6 +36,7 @@ def detect(root: Path) -> str:
 
     It is "folders" where no other set fits, and "images" where there are no recordings but several
     folders with images.
+    Folders of classes whose recordings cannot be taken are an error that says why.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected recordings; check the path")
@@ -49,6 +51,12 @@ def detect(root: Path) -> str:
             continue
     if len({class_of(path, root) for path in image_files(root)}) > 1:
         return image_folders.NAME
+    try:
+        class_names(root)
+    except InputError:
+        pass
+    else:
+        dataset("folders").find_recordings(root)  # raises the error that says why
     raise InputError(
         f"{root}: holds no recordings in a layout that is known (docs/datasets.md); say which it"
         " should be with --name"

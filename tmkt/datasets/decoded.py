@@ -137,7 +137,7 @@ def decoded_frames(
             if progress:
                 progress(i + 1)
 
-    what = [[repr(recording.view), recording.span_us] for recording in recordings]
+    what = [_form(recording) for recording in recordings]
     shaped_by = {
         "frames": data.frames,
         "data_set": data.name,
@@ -151,6 +151,12 @@ def decoded_frames(
     return Decoded(
         rows["frames"], None if data.frames == "float" else coverage_of(extents, contract)
     )
+
+
+def _form(recording: Recording) -> list[object]:
+    """List what decides a recording's frames, beside its file and the input."""
+    said = recording.columns, recording.time_unit
+    return [repr(recording.view), recording.span_us, *(said if any(said) else ())]
 
 
 def _count_frames(

@@ -4,38 +4,23 @@ The folders' names are the classes. Recordings of one session lie in a folder of
 `<class>/<session>/<name>.<recording>`: the session is their instance, so that no split tears it
 apart. A recording (or session) and an image with one name in one class show the same thing.
 Recordings are of one camera: where their files do not say its size, `camera.toml` beside the
-classes does, as `width = 640` and `height = 480`, or the recipe.
+classes does (`tmkt/readers/camera_file.py`), or the recipe.
 """
 
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from tmkt import console
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
 from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
-from tmkt.readers import open_events, parse_sensor
-from tmkt.readers.source import check_sensor
-from tmkt.toml import load_toml
+from tmkt.readers import open_events
+from tmkt.readers.camera_file import Camera, no_sensor, read_camera
+from tmkt.readers.detect import RECORDINGS, recordings_among
 
-RECORDINGS = (
-    ".bin",
-    ".aedat",
-    ".aedat4",
-    ".raw",
-    ".dat",
-    ".npz",
-    ".npy",
-    ".h5",
-    ".hdf5",
-    ".es",
-    ".mat",
-)
 NAME = "folders"
-CAMERA = "camera.toml"
 MOST_CLASSES = 10_000
 
 
@@ -80,8 +65,11 @@ def class_names(root: Path) -> tuple[str, ...]:
 
 
 def recording_files(root: Path) -> list[Path]:
-    """List the recordings of all classes, those in folders of sessions included."""
-    return _files(root, RECORDINGS, ("*/*", "*/*/*"))
+    """List the recordings of all classes, those in folders of sessions included.
+
+    Beside recordings of other formats, only those files of text count that look like events.
+    """
+    return recordings_among(_files(root, RECORDINGS, ("*/*", "*/*/*")))
 
 
 def image_files(root: Path) -> list[Path]:
@@ -117,10 +105,18 @@ def _recordings(
     paths = recording_files(root)
     if not paths:
         class_names(root)
-    view = View(_sensor(root, paths[0], camera))
+    said = read_camera(root)
+    view = View(_sensor(root, _own_sensor(said, paths[0]), paths[0], camera))
     return in_order(
         [
-            Recording(path, _label(path, root, names), instance_of(path, root), view)
+            Recording(
+                path,
+                _label(path, root, names),
+                instance_of(path, root),
+                view,
+                columns=said.columns,
+                time_unit=said.time_unit,
+            )
             for path in paths
         ]
     )
@@ -156,12 +152,13 @@ def _label(path: Path, root: Path, classes: tuple[str, ...]) -> int:
     return classes.index(name)
 
 
-def _sensor(root: Path, first: Path, camera: tuple[int, int] | None) -> tuple[int, int]:
-    """Give (height, width) by camera.toml or the first recording's file, or else `camera`.
+def _sensor(
+    root: Path, said: tuple[int, int] | None, first: Path, camera: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Give (height, width) as `said` by camera.toml or the first recording, or else `camera`.
 
     Raises InputError where none of them says it, and where `camera` contradicts.
     """
-    said = said_sensor(root, first)
     if said and camera and said != camera:
         found, expected = (f"{width}x{height}" for height, width in (said, camera))
         raise InputError(
@@ -170,10 +167,7 @@ def _sensor(root: Path, first: Path, camera: tuple[int, int] | None) -> tuple[in
         )
     if sensor := said or camera:
         return sensor
-    raise InputError(
-        f"{first}: the file does not say its camera's size; write {root / CAMERA} with the lines:"
-        " width = 640, height = 480"
-    )
+    raise InputError(no_sensor(first, root))
 
 
 def said_sensor(root: Path, first: Path) -> tuple[int, int] | None:
@@ -181,39 +175,12 @@ def said_sensor(root: Path, first: Path) -> tuple[int, int] | None:
 
     None where neither says it.
     """
-    path = root / CAMERA
-    if path.exists():
-        return _read_camera(path)
-    if first.suffix in (".bin", ".mat"):
-        return None
-    source = open_events(first)
+    return _own_sensor(read_camera(root), first)
+
+
+def _own_sensor(camera: Camera, first: Path) -> tuple[int, int] | None:
+    if camera.sensor or first.suffix in (".bin", ".mat"):
+        return camera.sensor
+    source = open_events(first, columns=camera.columns, time_unit=camera.time_unit)
     source.close()
     return source.sensor
-
-
-@cache
-def _note_once(text: str) -> None:
-    """Print a note; a command that finds the recordings again does not repeat it."""
-    console.note(text)
-
-
-def _read_camera(path: Path) -> tuple[int, int]:
-    try:
-        said = load_toml(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}), expected width = 640 and height = 480; mend it"
-        ) from None
-    if isinstance(said.get("sensor"), str) and not {"width", "height"} & set(said):
-        height, width = parse_sensor(said["sensor"])
-        _note_once(
-            f"{path}: sensor = {said['sensor']!r} is from before 0.2; write width = {width} and"
-            f" height = {height}"
-        )
-        return height, width
-    if not all(type(said.get(side)) is int for side in ("width", "height")):
-        held = ", ".join(f"{key} = {value!r}" for key, value in said.items())[:80] or "nothing"
-        raise InputError(
-            f"{path}: holds {held}, expected width = 640 and height = 480 in pixels; mend it"
-        )
-    return check_sensor((said["height"], said["width"]), str(path))

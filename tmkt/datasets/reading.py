@@ -35,9 +35,9 @@ def recording_chunks(recording: Recording, sensor: tuple[int, int]) -> Iterator[
     """
     sensor = recording.view.sensor if recording.view else sensor
     if recording.span_us is None:
-        yield from _file_chunks(recording.path, sensor)
+        yield from _file_chunks(recording, sensor)
     else:
-        yield _part(recording.path, recording.span_us, sensor)
+        yield _part(recording, recording.span_us, sensor)
 
 
 def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
@@ -46,7 +46,8 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
     return collect(recording_chunks(recording, sensor), sensor, recording.path)
 
 
-def _part(path: Path, span_us: tuple[int, int], sensor: tuple[int, int]) -> Events:
+def _part(recording: Recording, span_us: tuple[int, int], sensor: tuple[int, int]) -> Events:
+    path = recording.path
     try:
         stat = path.stat()
     except OSError as error:
@@ -71,10 +72,11 @@ def _read_shared(path: Path, sensor: tuple[int, int], _changed: int, _size: int)
 
     They follow one another in order of instance, so it is enough to keep the last file.
     """
-    return collect(_file_chunks(path, sensor), sensor, path)
+    return collect(_file_chunks(Recording(path, 0, ""), sensor), sensor, path)
 
 
-def _file_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
+def _file_chunks(recording: Recording, sensor: tuple[int, int]) -> Iterator[Events]:
+    path = recording.path
     if path.suffix == ".bin":
         yield from bin_chunks(path, sensor, CHUNK)
         return
@@ -82,7 +84,8 @@ def _file_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
         with open_plain(path) as file:
             name = str(path)
             if path.suffix == ".mat":
-                opened = open_mat(Input(file, name, Options(chunk=CHUNK), Counters()))
+                options = Options(chunk=CHUNK, time_unit=recording.time_unit)
+                opened = open_mat(Input(file, name, options, Counters()))
                 yield from strict(opened.raw, sensor, path)
                 return
             begin = file.read(10)
@@ -95,14 +98,17 @@ def _file_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
     if sorted_first:
         yield read_aedat3(path, sensor)
     else:
-        yield from _known_chunks(path, sensor)
+        yield from _known_chunks(recording, sensor)
 
 
-def _known_chunks(path: Path, sensor: tuple[int, int]) -> Iterator[Events]:
+def _known_chunks(recording: Recording, sensor: tuple[int, int]) -> Iterator[Events]:
     """Read any format that `tmkt.readers` knows. A file of another sensor than the data set's is
     refused.
     """
-    source = open_events(path, sensor=None, chunk=CHUNK)
+    path = recording.path
+    source = open_events(
+        path, chunk=CHUNK, columns=recording.columns, time_unit=recording.time_unit
+    )
     try:
         if source.sensor is not None and source.sensor != sensor:
             found, expected = (f"{width}x{height}" for height, width in (source.sensor, sensor))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.events.types import View
+from tmkt.readers.files import TimeUnit
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Recording:
 
     `instance` names the thing that was recorded, as in "mnist-train-21"; an image of it has the
     same name. `view` None: the network's input is the whole sensor. `span_us` (from, to): the
-    recording is that part of its file, in the file's own clock.
+    recording is that part of its file, in the file's own clock. `columns` and `time_unit`: of a
+    file that does not say them itself.
     """
 
     path: Path
@@ -25,6 +27,8 @@ class Recording:
     instance: str
     view: View | None = None
     span_us: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    time_unit: TimeUnit | None = None
 
     @property
     def number(self) -> int:

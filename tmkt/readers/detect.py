@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from tmkt.errors import InputError
+from tmkt.files import open_plain
 from tmkt.readers.aedat2 import open_aedat2
 from tmkt.readers.aedat3 import open_aedat3
 from tmkt.readers.aedat4 import open_aedat4
@@ -50,6 +51,23 @@ MAGIC = {
     b"Event Stream": "es",
     b"\x93NUMPY": "npy",
 }
+# Endings of recordings' names, where files are looked for in folders.
+BINARY = (
+    ".bin",
+    ".aedat",
+    ".aedat4",
+    ".raw",
+    ".dat",
+    ".npz",
+    ".npy",
+    ".h5",
+    ".hdf5",
+    ".es",
+    ".mat",
+)
+TEXT = (".csv", ".txt")  # files of these may as well hold something else
+RECORDINGS = BINARY + TEXT
+TEXT_HEAD = 4096  # bytes that tell
 TINY = 20  # bytes: 3 records of 5 are no evidence
 
 
@@ -74,6 +92,25 @@ def detect(head: bytes, path: Path) -> str:
         f"{path}: not a known event recording (begins with {head[:8]!r}); if it is one, name it:"
         f" --format {', '.join(FORMATS)}"
     )
+
+
+def recordings_among(paths: list[Path]) -> list[Path]:
+    """Choose the recordings by the endings of their names.
+
+    Beside recordings of other formats, only those files of text count that look like events.
+    """
+    found = [path for path in paths if path.suffix.lower() in RECORDINGS]
+    if all(path.suffix.lower() in TEXT for path in found):
+        return found
+    return [path for path in found if path.suffix.lower() in BINARY or _holds_text(path)]
+
+
+def _holds_text(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return looks_like_text(file.read(TEXT_HEAD))
+    except OSError:
+        return False
 
 
 def _prophesee(head: bytes, path: Path) -> str | None:

@@ -126,6 +126,7 @@ class FileSource:
                 f"{self.name}: recorded with a sensor of {w}x{h}, but --sensor says {aw}x{ah};"
                 " leave --sensor out"
             )
+        self.tells_sensor = opened.sensor is not None
         sensor = opened.sensor or asked
         self.sensor = None if sensor is None else check_sensor(sensor, self.name)
         self._file, self._raw = source.file, opened.raw
@@ -135,8 +136,9 @@ class FileSource:
         if self.sensor is None:
             self.close()
             raise InputError(
-                f"{self.name}: {self.format} files do not tell the sensor's size, expected --sensor"
-                " WIDTHxHEIGHT"
+                f"{self.name}: the file does not say its camera's size, expected --sensor"
+                " WIDTHxHEIGHT, or a camera.toml beside it with the lines: width = 640, height ="
+                " 480"
             )
         return self.chunks(self.sensor)
 

@@ -1,5 +1,6 @@
 """Live sources of events, by the name that a user gives."""
 
+from tmkt.readers.files import TimeUnit
 from tmkt.readers.source import Disorder, Source
 
 STDIN = "-"
@@ -18,6 +19,8 @@ def open_live(
     timeout_s: float | None = None,
     disorder: Disorder = "drop",
     repair: bool = False,
+    columns: tuple[str, ...] | None = None,
+    time_unit: TimeUnit | None = None,
 ) -> Source:
     """Listen at "udp://HOST:PORT", or read lines of text from standard input ("-").
 
@@ -28,7 +31,14 @@ def open_live(
     if name == STDIN:
         from tmkt.readers.stdin import StdinSource
 
-        return StdinSource(sensor, timeout_s=timeout_s, disorder=disorder, repair=repair)
+        return StdinSource(
+            sensor,
+            timeout_s=timeout_s,
+            disorder=disorder,
+            repair=repair,
+            columns=columns,
+            time_unit=time_unit,
+        )
     from tmkt.readers.udp import UdpSource
 
     return UdpSource(name, sensor, timeout_s=timeout_s, disorder=disorder)

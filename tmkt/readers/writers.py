@@ -45,6 +45,12 @@ SUFFIXES = {
 }
 
 
+ENDINGS = {format: ending for ending, format in reversed(SUFFIXES.items())} | {
+    "evt2": ".raw",
+    "evt3": ".raw",
+}
+
+
 def format_to_write(path: Path, asked: str | None) -> str:
     """Give the key in WRITERS by `asked`, or else by the name's ending.
 

@@ -10,7 +10,8 @@ from typing import TypedDict
 
 from tmkt import __version__
 from tmkt.deploy.engines import c
-from tmkt.deploy.engines.lava import INSTALL_HINT, installed
+from tmkt.deploy.engines.lava import install_hint, installed
+from tmkt.install import pip_install
 
 
 class Finding(TypedDict):
@@ -25,27 +26,27 @@ class Finding(TypedDict):
     advice: str | None
 
 
-NEEDED = "pip install tmkt"
 DATA_HINT = (
     "none in $TMKT_DATA or ./data; tmkt demo needs none, tmkt data fetch nmnist downloads one, tmkt"
     " data list DIR looks in DIR"
 )
-EXPORT = "to export, and to run float networks of older bundles: pip install 'tmkt[export]'"
+EXPORT = "to export, and to run float networks of older bundles"
+# Package, the extra that brings it, and what it is for; tmkt cannot do without a required one.
 PARTS = (
-    ("numpy", True, NEEDED),
-    ("numba", True, NEEDED),
-    ("onnxruntime", True, NEEDED),
-    ("safetensors", True, NEEDED),
-    ("torch", False, "to train and export: pip install 'tmkt[train,export]'"),
-    ("spikingjelly", False, "to train and export: pip install 'tmkt[train,export]'"),
-    ("scikit-learn", False, "for the demo's digits: pip install 'tmkt[train]'"),
-    ("nir", False, EXPORT),
-    ("onnx", False, EXPORT),
-    ("h5py", False, "to export, and to read HDF5 recordings: pip install 'tmkt[export]'"),
-    ("tonic", False, "to fetch event data sets: pip install 'tmkt[data]'"),
-    ("pillow", False, "to read images: pip install 'tmkt[data]'"),
-    ("resvg-py", False, "for tmkt energy --plot x.png: pip install 'tmkt[plot]'"),
-    ("ray", False, "to evaluate on a cluster: pip install 'tmkt[ray]'"),
+    ("numpy", "", "required"),
+    ("numba", "", "required"),
+    ("onnxruntime", "", "required"),
+    ("safetensors", "", "required"),
+    ("torch", "train,export", "to train and export"),
+    ("spikingjelly", "train,export", "to train and export"),
+    ("scikit-learn", "train", "for the demo's digits"),
+    ("nir", "export", EXPORT),
+    ("onnx", "export", EXPORT),
+    ("h5py", "export", "to export, and to read HDF5 recordings"),
+    ("tonic", "data", "to fetch event data sets"),
+    ("pillow", "data", "to read images"),
+    ("resvg-py", "plot", "for tmkt energy --plot x.png"),
+    ("ray", "ray", "to evaluate on a cluster"),
 )
 
 
@@ -61,8 +62,11 @@ def examine() -> list[Finding]:
         _finding("tmkt", __version__, required=True),
         _finding("Python", python, required=True),
         _finding("processor cores", str(os.cpu_count()), required=True),
-        *(_finding(name, _version(name), advice, required) for name, required, advice in PARTS),
-        _finding("Lava", _lava(), INSTALL_HINT),
+        *(
+            _finding(name, _version(name), f"{use}; {pip_install(extra)}", use == "required")
+            for name, extra, use in PARTS
+        ),
+        _finding("Lava", _lava(), install_hint()),
         _finding("C compiler", c.compiler(), f"for the engine c: {c.INSTALL_HINT}"),
         Finding(part="GPU", found=gpu, required=False, advice=_gpu_advice(gpu)),
         _finding("data sets", _data(), DATA_HINT),

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from tmkt.deploy.trace import Trace, count, join
 from tmkt.errors import InputError
 from tmkt.events.coverage import Extent
 from tmkt.files import writing
+from tmkt.kernels import working_time_s
 from tmkt.program.model import Program
 
 Progress = Callable[[int], None]
@@ -147,9 +147,9 @@ def measure(
     check_samples(bundle, frames)
     seconds, done, outputs, traces = 0.0, 0, [], []
     for batch in batches(bundle.program, frames):
-        begin = perf_counter()
+        begin = working_time_s()
         output = engine.run(frames[batch])
-        seconds += perf_counter() - begin
+        seconds += working_time_s() - begin
         traces.append(count(bundle.program, frames[batch], output.spikes))
         outputs.append((output.predictions, output.readout, output.faults, output.active_updates))
         done = batch.stop

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tmkt.deploy.evaluate import Answers
 from tmkt.deploy.shards import Job, Runner, Shard, run_shard
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 _CONNECT_S = 5.0
 MOST_LOSSES = 3  # of workers over one shard before it is given up: ours
@@ -28,7 +29,7 @@ def on_ray(address: str) -> Runner:
     try:
         import ray
     except ModuleNotFoundError:
-        raise InputError("--ray: Ray is not installed; run: pip install 'tmkt[ray]'") from None
+        raise InputError(f"--ray: Ray is not installed; {pip_install('ray')}") from None
 
     def run(job: Job, shards: Sequence[Shard]) -> Iterator[tuple[int, Answers]]:
         _connect(address)

@@ -13,6 +13,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError, nearest
 from tmkt.events.frames import InputContract
+from tmkt.install import pip_install
 from tmkt.program.lava_form import fits_netx
 from tmkt.program.model import INPUT, Program
 from tmkt.program.weight_grid import WeightGrid
@@ -198,6 +199,6 @@ def _check_targets(targets: Collection[str]) -> None:
 
 def _missing(error: ModuleNotFoundError) -> InputError:
     return InputError(
-        f"the package {error.name} is not installed, and exporting needs it; install it with: pip"
-        " install 'tmkt[export]'"
+        f"the package {error.name} is not installed, and exporting needs it;"
+        f" {pip_install('export')}"
     )

@@ -13,6 +13,14 @@ class InputError(Exception):
     """
 
 
+class NotInstalled(InputError):
+    """A missing package: what needs it, and how to install it."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}; {hint}")
+        self.hint = hint
+
+
 class Diverged(InputError):
     """A training that diverged to NaN or Inf: the recipe's fault, not its data's."""
 

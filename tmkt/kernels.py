@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numba
 from numba.core import event
+from numba.core.caching import NullCache
 
 from tmkt import console
 from tmkt.files import user_cache
@@ -65,15 +67,37 @@ def inlined(function: F) -> F:
     return numba.njit(inline="always")(function)  # type: ignore[no-any-return]
 
 
-class _CompilationNote(event.Listener):  # type: ignore[misc]
-    """Tells the user of the command line, once, why the first call takes so long."""
+class _Compilations(event.Listener):  # type: ignore[misc]
+    """Measures compilations, and tells the user of the command line, once, why he waits."""
 
-    def on_start(self, _: Any) -> None:
+    seconds = 0.0  # of the compilations that are done
+    _begun: list[float]
+
+    def __init__(self) -> None:
+        self._begun = []
+
+    def on_start(self, about: Any) -> None:
+        self._begun.append(perf_counter())
         if console.command_line:
             console.command_line = False  # once
-            console.note("Compiling the inner loops, once on this machine: about ten seconds ...")
+            keeps = not isinstance(about.data["dispatcher"]._cache, NullCache)
+            console.note(
+                "Compiling the inner loops, once on this machine: about ten seconds ..."
+                if keeps
+                else "Compiling the inner loops, with every command: no folder for caches can be"
+                " written; set NUMBA_CACHE_DIR to one that can ..."
+            )
 
-    def on_end(self, _: Any) -> None: ...
+    def on_end(self, _: Any) -> None:
+        begin = self._begun.pop()
+        if not self._begun:  # kernels compile the kernels that they call
+            self.seconds += perf_counter() - begin
 
 
-event.register("numba:compile", _CompilationNote())
+_compilations = _Compilations()
+event.register("numba:compile", _compilations)
+
+
+def working_time_s() -> float:
+    """Read a clock for intervals that does not count the seconds in which kernels are compiled."""
+    return perf_counter() - _compilations.seconds

@@ -8,6 +8,7 @@ from typing import Any
 from tmkt.console import joules, joules_with_interval
 from tmkt.errors import InputError
 from tmkt.files import writing
+from tmkt.install import pip_install
 from tmkt.plots import Chart, Scale, box, dot, error_bar, line, moved, rows_of_grid, text
 
 FORMATS = (".svg", ".png")
@@ -158,7 +159,7 @@ def _png(picture: str) -> bytes:
         from resvg_py import svg_to_bytes
     except ModuleNotFoundError:
         raise InputError(
-            "--plot: resvg-py, which makes a .png, is not installed; run: pip install"
-            " 'tmkt[plot]', or end the name in .svg"
+            "--plot: resvg-py, which makes a .png, is not installed;"
+            f" {pip_install('plot')}, or end the name in .svg"
         ) from None
     return bytes(svg_to_bytes(svg_string=picture, zoom=ZOOM))

@@ -18,7 +18,8 @@ from tmkt.deploy.engines.onnx_graph import (
     open_file,
 )
 from tmkt.deploy.engines.types import EngineOutput
-from tmkt.errors import InputError
+from tmkt.errors import NotInstalled
+from tmkt.install import pip_install
 from tmkt.program.model import Layer
 
 # Gives the read-out [N, K] and the spikes [N, T, *shape] by layer of frames uint8 [N, T, 2, H, W].
@@ -80,9 +81,8 @@ def _open_nir(bundle: Bundle) -> Run:
     try:
         from tmkt.nir.float_network import FloatNetwork
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"engine 'float': needs {error.name}, which is not installed; run: pip install"
-            " 'tmkt[export]'"
+        raise NotInstalled(
+            f"engine 'float': needs {error.name}, which is not installed", pip_install("export")
         ) from None
     content = bundle.read(bundles.NIR)
     with TemporaryDirectory(prefix="tmkt-nir-") as folder:  # libhdf5 reads files

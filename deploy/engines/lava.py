@@ -27,15 +27,20 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.errors import InputError, one_line
 from tmkt.hdf5 import check_hdf5
+from tmkt.install import pip_install
 from tmkt.program.lava_form import fits_netx
 
-INSTALL_HINT = (
-    "run: pip install 'tmkt[lava]' && pip install --no-deps --ignore-requires-python"
-    " lava-nc==0.10.0 lava-dl==0.6.0"
-)
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
 MAX_NET_BYTES = 2**31  # of all arrays of the netx file when unpacked
 MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
+
+
+def install_hint() -> str:
+    """Give the commands that install Lava."""
+    return (
+        f"{pip_install('lava')}; then: pip install --no-deps --ignore-requires-python"
+        " lava-nc==0.10.0 lava-dl==0.6.0"
+    )
 
 
 def installed() -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.onnx_file import check_onnx
 from tmkt.deploy.engines.onnx_read import Graph
+from tmkt.deploy.engines.onnx_runtime import NEVER, import_runtime
 from tmkt.deploy.engines.onnx_work import check_work
 from tmkt.errors import InputError, one_line
 from tmkt.program.model import Program
@@ -48,7 +49,7 @@ def open_file(bundle: Bundle, name: str, threads: int | None = None) -> OpenFile
     Raises InputError if it holds what our own graphs do not, if it is more work than the program
     allows, or if ONNX Runtime cannot load it.
     """
-    import onnxruntime
+    onnxruntime = import_runtime()
 
     content, path = bundle.read(name), bundle.path / name
     file = OpenFile(path, None, check_onnx(content, path), bundle.program, 0)
@@ -57,7 +58,7 @@ def open_file(bundle: Bundle, name: str, threads: int | None = None) -> OpenFile
     file.check_steps(bundle.contract.bins)
     options = onnxruntime.SessionOptions()
     # Its errors are raised and said in one line; it would print them, too.
-    options.log_severity_level = 4
+    options.log_severity_level = NEVER
     # It would take content that begins like its own format for that, which nothing here checks.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.intra_op_num_threads = threads or 0  # 0: as many as there are cores

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 from tmkt.nir.file import read_nir
 from tmkt.nir.graph import OrderedGraph
 from tmkt.nir.lower import FloatLayer, lower
@@ -104,7 +105,7 @@ def from_recipe(recipe: NetworkRecipe, input_shape: tuple[int, int, int], classe
     except ModuleNotFoundError as error:
         raise InputError(
             f"the package {error.name} is not installed, and placing a recipe or a run needs it;"
-            " install it with: pip install 'tmkt[export]', or give a bundle"
+            f" {pip_install('export')}, or give a bundle"
         ) from None
     network = SpikingNetwork(recipe, input_shape, classes).eval()
     return from_graph(order(network_to_nir(network)))

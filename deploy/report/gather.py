@@ -19,7 +19,7 @@ from tmkt.bundle import Bundle, sha256
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording
 from tmkt.deploy.energy.report import energy
-from tmkt.deploy.engines.registry import open_engine
+from tmkt.deploy.engines.registry import USUAL, open_engine
 from tmkt.deploy.evaluate import Measurement, answers_of, evaluate, measure
 from tmkt.deploy.fit.device import load_device
 from tmkt.deploy.fit.network import from_program
@@ -58,7 +58,7 @@ class Wanted:
     as they are.
     """
 
-    engines: Sequence[str] = ("simulator", "onnx", "float")
+    engines: Sequence[str] = USUAL
     devices: Sequence[str] = ("loihi1", "loihi2")
     max_drop: float = 0.5
     parity: Sequence[dict[str, Any]] = ()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from tmkt.errors import InputError
 from tmkt.events.binning import Binner, Origin
 from tmkt.events.mapping import Combine, choose_mapping
 from tmkt.events.types import Events
+from tmkt.kernels import working_time_s
 
 State = Literal["reset", "carry"]
 # Windows that are open at once. The number is ours: it keeps a stream of long windows and short
@@ -97,23 +97,23 @@ class Stream:
 
     def decisions(self, chunks: Iterable[Events]) -> Iterator[Decision]:
         """Yield the decisions, one by one, as the events come."""
-        began = ready = perf_counter()
+        began = ready = working_time_s()
         for events in chunks:
-            arrived = perf_counter()
+            arrived = working_time_s()
             for bin_ in self.binner.push(events):
                 # A file's own backlog is not lateness.
                 available = arrived if self.settings.live else max(arrived, ready)
                 yield from self._decide(self.windows.push(bin_), available)
-                ready = perf_counter()
+                ready = working_time_s()
             self.summary.elapsed_s = ready - began
         for bin_ in self.binner.end():
-            yield from self._decide(self.windows.push(bin_), perf_counter())
-        yield from self._decide(self.windows.end(), perf_counter())
-        self.summary.elapsed_s = perf_counter() - began
+            yield from self._decide(self.windows.push(bin_), working_time_s())
+        yield from self._decide(self.windows.end(), working_time_s())
+        self.summary.elapsed_s = working_time_s() - began
 
     def _decide(self, answers: Iterator[Answer], available: float) -> Iterator[Decision]:
         for answer in answers:
-            answered = perf_counter()
+            answered = working_time_s()
             end_us = self.binner.time_us(answer.last + 1)
             decision = Decision(
                 number=self.summary.answers,
@@ -128,7 +128,7 @@ class Stream:
             self.summary.add(decision.decided, decision.host_us, decision.cost, len(answer.frames))
             yield decision
             # The time that was spent on this answer does not make the next one of this bin late.
-            available += perf_counter() - answered
+            available += working_time_s() - answered
 
     def header(self, name: str) -> dict[str, Any]:
         """Return what is run, and by which rules, for the JSON output."""

@@ -1,6 +1,7 @@
 """Command tmkt energy: tables, JSON, CSV, plots, two bundles, and its errors."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tmkt.deploy.energy.measure import measure_onnx
 from tmkt.deploy.energy.plot import check_plot, write_plot
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_without_resvg_a_png_is_refused_in_one_line_and_an_svg_is_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    with pytest.raises(InputError, match=r"pip install 'tmkt\[plot\]'"):
+    with pytest.raises(InputError, match=re.escape(pip_install("plot"))):
         check_plot(tmp_path / "e.png")
     check_plot(tmp_path / "e.svg")
 

@@ -1,6 +1,9 @@
 """ONNX files of strangers: they may hold what our own graphs hold, and nothing else."""
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from random_programs import programs
 from tmkt import bundle as bundles
 from tmkt.deploy.engines import onnx_file
 from tmkt.deploy.engines.onnx_file import check_onnx
+from tmkt.deploy.engines.onnx_runtime import import_runtime
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
 from tmkt.export.targets.onnx import write_onnx
@@ -219,3 +223,28 @@ def test_a_graph_that_is_a_number_and_a_file_of_too_many_fields_are_refused(
     (tmp_path / "n.onnx").write_bytes(b"\x08\x01" * 11)
     with pytest.raises(InputError, match="found more than 10 fields"):
         check_onnx((tmp_path / "n.onnx").read_bytes(), tmp_path / "n.onnx")
+
+
+def test_onnx_runtime_is_imported_with_telemetry_off_and_silently(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "import os; os.write(2, b'warning of the library'); calls = []\n"
+        "said_before_the_import = os.environ.get('ORT_DISABLE_TELEMETRY')\n"
+        "def disable_telemetry_events(): calls.append('telemetry')\n"
+        "def set_default_logger_severity(level): calls.append(level)\n"
+    )
+    code = (
+        "from tmkt.deploy.engines.onnx_runtime import import_runtime as get; import sys\n"
+        "print(get().calls, get().said_before_the_import); print('ours', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.stdout, done.stderr) == ("[4, 'telemetry'] 1\n", "ours\n")
+
+
+def test_the_real_onnx_runtime_knows_these_calls() -> None:
+    assert import_runtime().get_available_providers()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"

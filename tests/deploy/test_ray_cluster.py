@@ -26,11 +26,10 @@ from tmkt.deploy import shards
 from tmkt.deploy.ray_cluster import on_ray
 from tmkt.deploy.shards import in_this_process, run_recordings
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 INSTALLED = importlib.util.find_spec("ray") is not None
-needs_ray = pytest.mark.skipif(
-    not INSTALLED, reason="Ray is not installed (pip install 'tmkt[ray]')"
-)
+needs_ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed (the extra ray)")
 FRAMES = example_frames(30)
 FRAMES[:, 0, 0, 0, 0] = 1  # a recording starts with its first event
 
@@ -229,5 +228,5 @@ def test_without_ray_the_extra_is_named(
     done = tmkt("evaluate", bundle.path, "--data", data, "--ray", "auto")
     assert (done.code, done.err) == (
         2,
-        "tmkt: --ray: Ray is not installed; run: pip install 'tmkt[ray]'\n",
+        f"tmkt: --ray: Ray is not installed; {pip_install('ray')}\n",
     )

@@ -1,5 +1,6 @@
 """Tests of the float network against hand-made sums and torch."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 from tmkt.nir import float_network
 from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import MAX_FILE_BYTES
@@ -275,7 +277,7 @@ def test_without_nir_the_message_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "nir", None)
-    with pytest.raises(InputError, match=r"pip install 'tmkt\[export\]'"):
+    with pytest.raises(InputError, match=re.escape(pip_install("export"))):
         FloatNetwork.load(tmp_path / "network.nir")
 
 

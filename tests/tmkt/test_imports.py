@@ -25,7 +25,7 @@ MODULES = {
 }
 
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
-GROUND = {"errors", "console", "parts", "files", "toml", "kernels", "hdf5"}
+GROUND = {"errors", "console", "parts", "files", "toml", "kernels", "hdf5", "install"}
 MAY_IMPORT = {
     "errors": set(),
     "console": {"errors"},
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "toml": {"errors", "files"},
     "kernels": {"console", "files"},
     "hdf5": {"errors"},
+    "install": set(),
     "plots": set(),
     "recipe": {"errors", "console", "toml"},
     "events": GROUND,

@@ -2,11 +2,19 @@
 
 import errno
 import pickle
+from pathlib import Path
+from time import perf_counter
 
 import pytest
-from numba.core.caching import IndexDataCacheFile
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    IndexDataCacheFile,
+    InTreeCacheLocator,
+    _CacheLocator,
+)
 
-from tmkt.kernels import kernel
+from tmkt import console
+from tmkt.kernels import kernel, working_time_s
 
 
 @pytest.mark.parametrize(
@@ -33,3 +41,63 @@ def test_kernels_run_where_the_cache_cannot_be_read_or_written(
         return 2 * a
 
     assert doubled(21) == 42
+
+
+def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> None:
+    @kernel
+    def doubled(a: int) -> int:
+        return 2 * a
+
+    before, begin = working_time_s(), perf_counter()
+    assert doubled(21) == 42
+    assert 0 <= working_time_s() - before < perf_counter() - begin
+
+
+@pytest.mark.parametrize(
+    ("cached", "said"), [(True, "once on this machine"), (False, "with every command")]
+)
+def test_the_wait_is_explained_once_and_truly(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cached: bool,
+    said: str,
+) -> None:
+    if not cached:  # a package and a home that cannot be written to
+
+        def refuse(_: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(_CacheLocator, "ensure_cache_path", refuse)
+    monkeypatch.setattr(console, "command_line", True)
+
+    @kernel
+    def doubled(a: int) -> int:
+        return 2 * a
+
+    @kernel
+    def tripled(a: int) -> int:
+        return 3 * a
+
+    assert (doubled(1), tripled(1)) == (2, 3)
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_package_that_cannot_be_written_to_is_cached_in_the_users_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class ReadOnly(InTreeCacheLocator):  # as an installed package that belongs to another user
+        def ensure_cache_path(self) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    others = [c for c in CompileResultCacheImpl._locator_classes if c is not InTreeCacheLocator]
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [ReadOnly, *others])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    @kernel
+    def doubled(a: int) -> int:
+        return 2 * a
+
+    assert doubled(21) == 42
+    assert list(tmp_path.rglob("*.nbc"))

@@ -37,7 +37,7 @@ def demo(
     """
     from tmkt.bundle import LAVA, NIR, ONNX
     from tmkt.datasets.digits import DEMO_PER_CLASS, check_replaced, simulate_digits
-    from tmkt.deploy.engines.lava import INSTALL_HINT, installed
+    from tmkt.deploy.engines.lava import install_hint, installed
     from tmkt.deploy.report.gather import Wanted
     from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
@@ -92,7 +92,7 @@ def demo(
     }
     print_files(estimates, files)
     if not installed():
-        console.note(f"Lava was left out: {INSTALL_HINT}")
+        console.note(f"Lava was left out: {install_hint()}")
     yours = "your own recordings: tmkt train nmnist-fewshot --data DIR --static DIR"
     evaluate = shlex.join(["tmkt", "evaluate", str(bundle_path), "--data", str(data)])
     console.note(f"Next: open {page} in a browser; {evaluate}; {yours}")

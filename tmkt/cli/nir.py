@@ -8,6 +8,7 @@ from tmkt import console
 from tmkt.cli.places import need_bundle_place
 from tmkt.cli.steps import names, need_data
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
@@ -70,7 +71,7 @@ def run_nir_export(
         from tmkt.export.import_nir import export_nir, import_nir_file
     except ModuleNotFoundError as error:
         raise InputError(
-            f"export: {error.name} is not installed; pip install 'tmkt[export]'"
+            f"export: {error.name} is not installed; {pip_install('export')}"
         ) from None
     conventions = Conventions(
         options.dt, options.fires_at, options.reset, options.inputs, options.decay

@@ -61,6 +61,14 @@ MaxCountOption = Annotated[
         show_default=False,
     ),
 ]
+EnginesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engines",
+        help="Engines to compare, with commas [simulator,onnx,float, of these the installed ones].",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output instead of a table.")
 ]

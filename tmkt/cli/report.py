@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tmkt import console
-from tmkt.cli.options import DataOption, JsonOption, SplitOption
+from tmkt.cli.options import DataOption, EnginesOption, JsonOption, SplitOption
 from tmkt.cli.places import ForceOption, need_page_place
-from tmkt.cli.steps import choose_recordings, names, need_data, open_bundle, run_export
+from tmkt.cli.steps import (
+    choose_recordings,
+    engines_to_compare,
+    names,
+    need_data,
+    open_bundle,
+    run_export,
+)
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,9 +69,7 @@ def report(
     limit: Annotated[
         int, typer.Option("--limit", min=1, help="At most so many recordings, drawn once for all.")
     ] = 200,
-    engines: Annotated[
-        str, typer.Option("--engines", help="Engines to compare, with commas.")
-    ] = "simulator,onnx,float",
+    engines: EnginesOption = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +90,7 @@ def report(
     from tmkt.deploy.report.gather import Wanted
 
     need_page_place(out, force)
-    wanted = Wanted(names(engines), tuple(dict.fromkeys(device or DEVICES)))
+    wanted = Wanted(names(engines) if engines else (), tuple(dict.fromkeys(device or DEVICES)))
     for name in wanted.devices:
         check_device(name)
     if other is not None and run is not None:
@@ -171,6 +176,8 @@ def _gather(
     if opened.bundle is None:
         assert opened.run is not None
         return of_run(opened.run, opened.name, opened.refused), None
+    if samples is not None and not wanted.engines:
+        wanted = replace(wanted, engines=engines_to_compare(None, opened.bundle))
     with console.progress("report") as update:
         return gather(
             opened.bundle,

@@ -10,13 +10,20 @@ from tmkt.cli.options import (
     BinsOption,
     BinUsOption,
     DataOption,
+    EnginesOption,
     JsonOption,
     LimitOption,
     MaxCountOption,
     SplitOption,
     engine_names,
 )
-from tmkt.cli.steps import choose_recordings, names, open_bundle, read_recordings, run_evaluation
+from tmkt.cli.steps import (
+    choose_recordings,
+    engines_to_compare,
+    open_bundle,
+    read_recordings,
+    run_evaluation,
+)
 from tmkt.cli.tables.evaluation import print_evaluation
 from tmkt.cli.tables.parity import print_parity
 
@@ -83,9 +90,7 @@ def evaluate(
 )
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    engines: Annotated[
-        str, typer.Option("--engines", help="Engines to compare, with commas.")
-    ] = "simulator,onnx,float",
+    engines: EnginesOption = None,
     data: DataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
@@ -112,9 +117,10 @@ def parity(
     from tmkt.deploy.parity.report import parity as compare
 
     opened = open_bundle(bundle, bins, bin_us, max_count)
+    compared = engines_to_compare(engines, opened)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
     with console.progress("parity") as update:
-        report = compare(opened, names(engines), frames, labels, max_drop, update, max_mismatches)
+        report = compare(opened, compared, frames, labels, max_drop, update, max_mismatches)
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:

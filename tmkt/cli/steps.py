@@ -3,12 +3,12 @@ and errors.
 """
 
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tmkt import console
 from tmkt.cli.places import need_bundle_place, need_place
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 from tmkt.parts import put_back
 
 if TYPE_CHECKING:
@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 def names(text: str) -> list[str]:
     """Split a list given with commas."""
     return [name.strip() for name in text.split(",")]
+
+
+def engines_to_compare(asked: str | None, bundle: "Bundle") -> list[str]:
+    """Give the engines of --engines; without it the usual ones that are installed.
+
+    Says in a line each which were left out.
+    """
+    from tmkt.deploy.engines.registry import USUAL, installed_engines
+
+    if asked is not None:
+        return names(asked)
+    found, missing = installed_engines(USUAL, bundle)
+    for line in missing:
+        console.note(line)
+    return found
 
 
 def need_data(data: Path | None, command: str) -> Path:
@@ -73,9 +88,7 @@ def run_training(
     try:
         from tmkt.train.trainer import train
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"train: {error.name} is not installed; pip install 'tmkt[train]'"
-        ) from None
+        raise InputError(f"train: {error.name} is not installed; {pip_install('train')}") from None
     finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
@@ -138,9 +151,7 @@ def run_qat(
     try:
         from tmkt.train.qat.training import qat_recipe
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"train: {error.name} is not installed; pip install 'tmkt[train]'"
-        ) from None
+        raise InputError(f"train: {error.name} is not installed; {pip_install('train')}") from None
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start, test)
 
 
@@ -162,7 +173,7 @@ def run_export(
         from tmkt.export.export import export_run
     except ModuleNotFoundError as error:
         raise InputError(
-            f"export: {error.name} is not installed; pip install 'tmkt[export]'"
+            f"export: {error.name} is not installed; {pip_install('export')}"
         ) from None
     calibration = opened.load_calibration()
     return export_run(opened, out, names(target), bits, calibration, allow_silent)
@@ -210,6 +221,7 @@ def run_evaluation(
     from tmkt.deploy.evaluate import evaluate, write_results
     from tmkt.deploy.shards import Runner, in_this_process, run_recordings
     from tmkt.deploy.warnings import evaluation_warnings
+    from tmkt.kernels import working_time_s
 
     if results is not None:
         need_place(results)
@@ -220,7 +232,7 @@ def run_evaluation(
 
         runner, threads = on_ray(ray), 1
     labels = np.array([recording.label for recording in recordings], np.int64)
-    begin = perf_counter()
+    begin = working_time_s()
     with console.progress("evaluate") as update:
         update(0, len(recordings), None)
 
@@ -228,7 +240,7 @@ def run_evaluation(
             update(done, len(recordings), None)
 
         answers = run_recordings(bundle, engine, recordings, runner, threads, show)
-    elapsed = perf_counter() - begin
+    elapsed = working_time_s() - begin
     if results is not None:
         write_results(results, recordings, answers)
     console.note(

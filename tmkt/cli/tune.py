@@ -18,6 +18,7 @@ from tmkt.cli.options import (
 from tmkt.cli.steps import need_data_of, need_test
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.train.tune.search import Found
@@ -86,9 +87,7 @@ def tune(
         from tmkt.train.tune.search import tune as run_tune
         from tmkt.train.tune.trials import Search
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"tune: {error.name} is not installed; pip install 'tmkt[train]'"
-        ) from None
+        raise InputError(f"tune: {error.name} is not installed; {pip_install('train')}") from None
     found = run_tune(
         Search(recipe, settings or [], searches or [], trials, seeds, seed),
         folder,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tmkt.datasets.images import need_folder
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32
@@ -68,8 +69,7 @@ def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
         from PIL import Image
     except ImportError:
         raise InputError(
-            "resizing images needs Pillow, which is not installed; install it with: pip install"
-            " 'tmkt[data]'"
+            f"resizing images needs Pillow, which is not installed; {pip_install('data')}"
         ) from None
     out = np.empty((len(planes), *size), np.uint8)
     for i, image in enumerate(planes.transpose(0, 2, 3, 1)):

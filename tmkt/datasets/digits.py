@@ -19,6 +19,7 @@ from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.events.types import View
 from tmkt.files import writing_folder
+from tmkt.install import pip_install
 from tmkt.readers.atis import encode_bin
 
 SENSOR = Camera().sensor
@@ -43,8 +44,7 @@ def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError(
-            "the digits come with scikit-learn, which is not installed; install it with: pip"
-            " install 'tmkt[train]'"
+            f"the digits come with scikit-learn, which is not installed; {pip_install('train')}"
         ) from None
     values, labels = load_digits(return_X_y=True)  # 0..16
     images = np.round(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)

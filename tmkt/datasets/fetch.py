@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from tmkt.errors import InputError, nearest
+from tmkt.install import pip_install
 
 PIECE = 2**18  # bytes at a time
 TIMEOUT_S = 30
@@ -119,8 +120,8 @@ def archives(name: str) -> list[Archive]:
         from tonic import datasets as tonic
     except ImportError:
         raise InputError(
-            f"fetch {name}: its address comes from tonic, which is not installed; install it with:"
-            " pip install 'tmkt[data]'"
+            f"fetch {name}: its address comes from tonic, which is not installed;"
+            f" {pip_install('data')}"
         ) from None
     t = tonic
     if name == "nmnist":

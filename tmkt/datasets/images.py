@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tmkt.datasets.cache import cached
 from tmkt.errors import InputError, one_line
 from tmkt.files import open_plain
+from tmkt.install import pip_install
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # Pillow's decoders that may be used, whatever a file's name: others start programs (EPS starts
@@ -90,8 +91,7 @@ def _read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFa
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise InputError(
-            f"{path}: reading images needs Pillow, which is not installed; install it with: pip"
-            " install 'tmkt[data]'"
+            f"{path}: reading images needs Pillow, which is not installed; {pip_install('data')}"
         ) from None
     try:
         with open_plain(path) as file, Image.open(file, formats=FORMATS) as image:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmkt.errors import InputError, one_line
+from tmkt.errors import InputError, NotInstalled, one_line
 from tmkt.hdf5 import check_hdf5
+from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     import nir
@@ -20,9 +21,8 @@ def import_nir() -> Any:
     try:
         import nir
     except ImportError:
-        raise InputError(
-            "the package nir is not installed, and .nir files need it; install it with: pip install"
-            " 'tmkt[export]'"
+        raise NotInstalled(
+            "the package nir is not installed, and .nir files need it", pip_install("export")
         ) from None
     return nir
 

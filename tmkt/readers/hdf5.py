@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from tmkt.errors import InputError, one_line
 from tmkt.hdf5 import check_heaps
+from tmkt.install import pip_install
 from tmkt.readers.columns import LARGEST_ITEM, check_types, find_columns, to_raw
 from tmkt.readers.ecf import decode_chunk
 from tmkt.readers.files import Input, Opened, report_damage
@@ -127,7 +128,7 @@ def import_h5py(name: str) -> Any:
         import h5py
     except ImportError:
         raise InputError(
-            f"{name}: an HDF5 file, and h5py is not installed; try: pip install 'tmkt[hdf5]'"
+            f"{name}: an HDF5 file, and h5py is not installed; {pip_install('hdf5')}"
         ) from None
     return h5py
 

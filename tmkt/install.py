@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 
 
 def pip_install(extra: str = "") -> str:
-    """Say how to install tmkt with an extra, as in "run: pip install 'tmkt.whl[train]'"."""
+    """Say how to install tmkt with an extra, as in "run: pip install 'x.whl[train]'"."""
     wanted = f"[{extra}]" if extra else ""
     place, editable = _origin()
     if place is None:

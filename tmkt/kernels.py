@@ -82,7 +82,8 @@ class _Compilations(event.Listener):  # type: ignore[misc]
             console.command_line = False  # once
             keeps = not isinstance(about.data["dispatcher"]._cache, NullCache)
             console.note(
-                "Compiling the inner loops, once on this machine: about ten seconds ..."
+                "Compiling inner loops that no command has needed here before: about ten seconds,"
+                " once ..."
                 if keeps
                 else "Compiling the inner loops, with every command: no folder for caches can be"
                 " written; set NUMBA_CACHE_DIR to one that can ..."

@@ -156,7 +156,7 @@ def test_every_other_command_is_one_that_the_project_has(document: Path) -> None
         elif words[0] == "python" and words[1] != "-m":
             for option in re.findall(r"--[a-z-]+", line):
                 assert option in help_of(words[1]), line
-        for extra in re.findall(r"tmkt\[([\w,]+)\]", line):
+        for extra in re.findall(r"[\w.]\[([\w,]+)\]", line):
             assert set(extra.split(",")) <= extras, line
 
 

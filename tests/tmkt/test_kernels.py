@@ -54,7 +54,8 @@ def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> N
 
 
 @pytest.mark.parametrize(
-    ("cached", "said"), [(True, "once on this machine"), (False, "with every command")]
+    ("cached", "said"),
+    [(True, "that no command has needed here before"), (False, "with every command")],
 )
 def test_the_wait_is_explained_once_and_truly(
     monkeypatch: pytest.MonkeyPatch,

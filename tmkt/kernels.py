@@ -1,8 +1,8 @@
 """Compilation of kernels with numba."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -48,12 +48,13 @@ def _forgive(dispatcher: Any) -> None:
 
     def load_overload(*arguments: Any) -> Any:
         try:
-            return load(*arguments)
+            with _compilations.unmeasured():
+                return load(*arguments)
         except Exception:  # whatever unpickling a damaged file raises
             return None
 
     def save_overload(*arguments: Any) -> None:
-        with suppress(OSError):
+        with suppress(OSError), _compilations.unmeasured():
             save(*arguments)
 
     cache.load_overload, cache.save_overload = load_overload, save_overload
@@ -68,16 +69,28 @@ def inlined(function: F) -> F:
 
 
 class _Compilations(event.Listener):  # type: ignore[misc]
-    """Measures compilations, and tells the user of the command line, once, why he waits."""
+    """Measures how long compiling takes, and tells the user of the command line, once, of it."""
 
-    seconds = 0.0  # of the compilations that are done
-    _begun: list[float]
+    seconds = 0.0  # of all that is done, reading and writing the cache included
 
     def __init__(self) -> None:
-        self._begun = []
+        self._begun: list[float] = []
+        self._blocks: list[AbstractContextManager[None]] = []
+
+    @contextmanager
+    def unmeasured(self) -> Iterator[None]:
+        """Leave the block out of the times that `working_time_s` measures."""
+        self._begun.append(perf_counter())
+        try:
+            yield
+        finally:
+            begin = self._begun.pop()
+            if not self._begun:  # kernels compile the kernels that they call
+                self.seconds += perf_counter() - begin
 
     def on_start(self, about: Any) -> None:
-        self._begun.append(perf_counter())
+        self._blocks.append(self.unmeasured())
+        self._blocks[-1].__enter__()
         if console.command_line:
             console.command_line = False  # once
             keeps = not isinstance(about.data["dispatcher"]._cache, NullCache)
@@ -90,9 +103,7 @@ class _Compilations(event.Listener):  # type: ignore[misc]
             )
 
     def on_end(self, _: Any) -> None:
-        begin = self._begun.pop()
-        if not self._begun:  # kernels compile the kernels that they call
-            self.seconds += perf_counter() - begin
+        self._blocks.pop().__exit__(None, None, None)
 
 
 _compilations = _Compilations()
@@ -100,5 +111,5 @@ event.register("numba:compile", _compilations)
 
 
 def working_time_s() -> float:
-    """Read a clock for intervals that does not count the seconds in which kernels are compiled."""
+    """Read a clock for intervals that does not count the time in which kernels are compiled or read."""
     return perf_counter() - _compilations.seconds

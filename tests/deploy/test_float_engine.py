@@ -16,9 +16,11 @@ from torch.nn import functional
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.float import FloatEngine
+from tmkt.deploy.engines.registry import USUAL, installed_engines
 from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.export.quantise.quantise import quantise
+from tmkt.install import pip_install
 from tmkt.nir.from_network import network_to_nir
 from tmkt.nir.lower import FloatLayer, lower
 from tmkt.nir.order import order
@@ -111,6 +113,20 @@ print(report["passed"], report["engines"][1]["logit_error"] < 0.5)
     command = [sys.executable, "-c", script, bundle.path, tmp_path / "frames.npy"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_usual_engines_that_are_not_installed_are_left_out_and_named(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = without(bundle, bundles.ONNX_FLOAT)  # as older versions exported
+    assert installed_engines(USUAL, old) == (["simulator", "onnx", "float"], [])
+    monkeypatch.setitem(sys.modules, "nir", None)
+    assert installed_engines(USUAL, bundle)[1] == []  # ONNX Runtime runs the float network
+    found, missing = installed_engines(USUAL, old)
+    assert found == ["simulator", "onnx"]
+    assert missing == [f"float: not installed, left out; {pip_install('export')}"]
+    with pytest.raises(InputError, match="nir is not installed"):  # asked for by name
+        parity(old, ["float"], example_frames(2), np.zeros(2, np.int64))
 
 
 def test_parity_says_the_same_of_both_files(bundle: Bundle) -> None:

@@ -14,6 +14,7 @@ from tmkt.cli.places import ForceOption, need_place
 from tmkt.cli.steps import need_data, need_test
 from tmkt.cli.tables.init import print_proposal
 from tmkt.errors import InputError
+from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.deploy.fit.device import Device
@@ -169,9 +170,7 @@ def _seconds_a_step(
         from tmkt.train.data import load_training_data
         from tmkt.train.speed import seconds_a_step
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"init: {error.name} is not installed; pip install 'tmkt[train]'"
-        ) from None
+        raise InputError(f"init: {error.name} is not installed; {pip_install('train')}") from None
     values = {name: section for name, section in values.items() if name != "paths"}
     values["train"] = {**values["train"], "steps": 1}
     recipe = parse_recipe(values, "init")

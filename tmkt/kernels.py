@@ -1,8 +1,8 @@
 """Compilation of kernels with numba."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -47,15 +47,19 @@ def _forgive(dispatcher: Any) -> None:
     load, save = cache.load_overload, cache.save_overload
 
     def load_overload(*arguments: Any) -> Any:
+        _compilations.begin()
         try:
-            with _compilations.unmeasured():
-                return load(*arguments)
+            return load(*arguments)
         except Exception:  # whatever unpickling a damaged file raises
             return None
+        finally:
+            _compilations.end()
 
     def save_overload(*arguments: Any) -> None:
-        with suppress(OSError), _compilations.unmeasured():
+        _compilations.begin()
+        with suppress(OSError):
             save(*arguments)
+        _compilations.end()
 
     cache.load_overload, cache.save_overload = load_overload, save_overload
 
@@ -75,22 +79,19 @@ class _Compilations(event.Listener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._begun: list[float] = []
-        self._blocks: list[AbstractContextManager[None]] = []
 
-    @contextmanager
-    def unmeasured(self) -> Iterator[None]:
-        """Leave the block out of the times that `working_time_s` measures."""
+    def begin(self) -> None:
+        """Begin what `working_time_s` leaves out; it may hold others of its kind."""
         self._begun.append(perf_counter())
-        try:
-            yield
-        finally:
-            begin = self._begun.pop()
-            if not self._begun:  # kernels compile the kernels that they call
-                self.seconds += perf_counter() - begin
+
+    def end(self) -> None:
+        """End what was begun last."""
+        begun = self._begun.pop()
+        if not self._begun:  # kernels compile the kernels that they call
+            self.seconds += perf_counter() - begun
 
     def on_start(self, about: Any) -> None:
-        self._blocks.append(self.unmeasured())
-        self._blocks[-1].__enter__()
+        self.begin()
         if console.command_line:
             console.command_line = False  # once
             keeps = not isinstance(about.data["dispatcher"]._cache, NullCache)
@@ -103,7 +104,7 @@ class _Compilations(event.Listener):  # type: ignore[misc]
             )
 
     def on_end(self, _: Any) -> None:
-        self._blocks.pop().__exit__(None, None, None)
+        self.end()
 
 
 _compilations = _Compilations()
@@ -111,5 +112,5 @@ event.register("numba:compile", _compilations)
 
 
 def working_time_s() -> float:
-    """Read a clock for intervals that does not count the time in which kernels are compiled or read."""
+    """Read a clock for intervals that stands still while kernels are compiled or read."""
     return perf_counter() - _compilations.seconds

@@ -10,6 +10,7 @@ from tmkt.events.frames import InputContract
 from tmkt.events.types import View
 from tmkt.proposal.proposal import Chosen
 from tmkt.proposal.survey import RecordingFacts
+from tmkt.readers.camera_file import find_camera
 
 
 def describe_covered(recordings: Sequence[RecordingFacts], chosen: Chosen) -> str | None:
@@ -34,5 +35,9 @@ def _extent(recording: RecordingFacts, chosen: Chosen, contract: InputContract) 
     events, duration = recording.statistics.events, recording.duration_us
     if duration < chosen.binning.span_us:
         return Extent(events, 0, duration)
-    known = Recording(recording.path, 0, recording.instance, View(chosen.camera.size))
+    said = find_camera(recording.path)
+    view = View(chosen.camera.size)
+    known = Recording(
+        recording.path, 0, recording.instance, view, None, said.columns, said.time_unit
+    )
     return count_with_extent(known, contract)[1]

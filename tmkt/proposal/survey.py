@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.datasets.folders import (
-    CAMERA,
     class_names,
     class_of,
     image_files,
     instance_of,
     recording_files,
-    said_sensor,
 )
 from tmkt.datasets.images import ImageFacts, look_at_image, need_folder
 from tmkt.datasets.reading import recording_chunks
@@ -23,6 +21,7 @@ from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.types import Events, View
 from tmkt.readers import open_events
+from tmkt.readers.camera_file import Camera, read_camera
 from tmkt.readers.source import LARGEST_SIDE
 from tmkt.readers.statistics import Statistics
 
@@ -127,13 +126,13 @@ def survey_recordings(root: Path, progress: Progress | None = None) -> Recording
     """
     class_names(root)  # refuses a folder in another layout
     paths = recording_files(root)
-    said = said_sensor(root, paths[0]) if (root / CAMERA).exists() else None
+    camera = read_camera(root)
     facts: list[RecordingFacts] = []
     unreadable: list[Unreadable] = []
     pixels = PixelCounts()
     for done, path in enumerate(paths, 1):
         try:
-            facts.append(_look_at(path, root, said, pixels))
+            facts.append(_look_at(path, root, camera, pixels))
         except InputError as error:
             unreadable.append(Unreadable(path, str(error)))
         if progress:
@@ -146,25 +145,26 @@ def survey_recordings(root: Path, progress: Progress | None = None) -> Recording
     folders = {class_of(path, root) for path in paths}
     folders |= {f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")}
     return RecordingsSurvey(
-        root, tuple(sorted(folders)), tuple(facts), tuple(unreadable), said, pixels.counts
+        root, tuple(sorted(folders)), tuple(facts), tuple(unreadable), camera.sensor, pixels.counts
     )
 
 
-def _look_at(path: Path, root: Path, said: Size | None, pixels: PixelCounts) -> RecordingFacts:
+def _look_at(path: Path, root: Path, camera: Camera, pixels: PixelCounts) -> RecordingFacts:
     """Read a recording as a training does; its pixels are counted only if all of it is sound."""
-    format, sensor = _header(path)
-    sensor = said or sensor  # as a training: a file of another sensor than camera.toml's is refused
+    format, sensor = _header(path, camera)
+    sensor = (
+        camera.sensor or sensor
+    )  # as a training: a file of another sensor than camera.toml's is refused
     statistics, counted = Statistics(), PixelCounts()
     view = View(sensor) if sensor else None
-    recording = Recording(path, 0, instance_of(path, root), view)
+    instance = instance_of(path, root)
+    recording = Recording(path, 0, instance, view, None, camera.columns, camera.time_unit)
     for events in recording_chunks(recording, (LARGEST_SIDE, LARGEST_SIDE)):
         if len(events):
             statistics.add(events)
             counted.add(events)
     _merge(pixels, counted)
-    return RecordingFacts(
-        path, class_of(path, root), instance_of(path, root), format, sensor, statistics
-    )
+    return RecordingFacts(path, class_of(path, root), instance, format, sensor, statistics)
 
 
 def _merge(into: PixelCounts, counted: PixelCounts) -> None:
@@ -175,10 +175,10 @@ def _merge(into: PixelCounts, counted: PixelCounts) -> None:
     into.counts = total
 
 
-def _header(path: Path) -> tuple[str, Size | None]:
+def _header(path: Path, camera: Camera) -> tuple[str, Size | None]:
     """Give a file's format and its camera's size, None where it does not say it."""
     try:
-        source = open_events(path)
+        source = open_events(path, columns=camera.columns, time_unit=camera.time_unit)
     except InputError:
         if path.suffix == ".npy":
             return "npy", None  # a matrix, which only data sets read

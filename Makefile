@@ -19,8 +19,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/tmkt demo
 
+# Two processes share the test files. Each has one OpenMP thread: two pools on two cores wait for each other.
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # The last bits of float sums depend on the processor, so a training may end elsewhere on another one. These settings
 # make torch, MKL, oneDNN and numba compute as other processors do: the tests that train must pass with each.

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tmkt import console
+from tmkt import cli, console
 
 # A shell starts jobs in its background deaf to Ctrl-C, and their children, too: tests of Ctrl-C
 # need ears.
@@ -63,8 +65,42 @@ def run_tmkt(*arguments: object, cwd: Path | None = None) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def call_tmkt(*arguments: object, cwd: Path | None = None) -> Done:
+    """Run the command line in this process: the imports, seconds for each command, are done once.
+
+    Signal handlers and the console are put back as they were.
+    """
+    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    try:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
+            patch.setattr(sys, "argv", ["tmkt", *map(str, arguments)])
+            patch.setattr(console, "quiet", False)
+            patch.setattr(console, "command_line", False)
+            if cwd is not None:
+                patch.chdir(cwd)
+            cli.main()
+    finally:
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
+    shown, errors = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    return Done(int(left.value.code or 0), shown, errors)
+
+
 @pytest.fixture(scope="session")
 def tmkt() -> Any:
+    """Run a command in this process."""
+    return call_tmkt
+
+
+@pytest.fixture(scope="session")
+def tmkt_process() -> Any:
+    """Run a command in a process of its own, for tests of what only that shows."""
     return run_tmkt
 
 

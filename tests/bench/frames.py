@@ -18,20 +18,22 @@ from tmkt.readers.atis import read_bin
 RECORDINGS, ROUNDS = 100, 7
 NMNIST = InputContract(SENSOR, bins=10, bin_us=31_600, max_count=255)  # the N-MNIST recipe's
 RANDOM_EVENTS = 2_000_000
+QUICK_EVENTS = 100_000
 SENSORS = ((34, 34), (128, 128), (480, 640))
 
 
-def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
+def benchmark(options: Options) -> Iterator[Table]:
     try:
         import tonic  # noqa: F401
     except ModuleNotFoundError:
         console.note("tonic is not installed: frames are left out")
         return
-    contests = [(_random(sensor), InputContract(sensor, 10, 100_000, 255)) for sensor in SENSORS]
-    names = [f"frames-{height}x{width}" for height, width in SENSORS]
-    shown = [
-        f"{RANDOM_EVENTS / 1e6:g} M random events, {height} x {width}" for height, width in SENSORS
+    count = QUICK_EVENTS if options.quick else RANDOM_EVENTS
+    contests = [
+        (_random(sensor, count), InputContract(sensor, 10, 100_000, 255)) for sensor in SENSORS
     ]
+    names = [f"frames-{height}x{width}" for height, width in SENSORS]
+    shown = [f"{count / 1e6:g} M random events, {height} x {width}" for height, width in SENSORS]
     if DATA.is_dir():
         contests.insert(
             0,
@@ -49,7 +51,8 @@ def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
         console.note(f"no recordings at {DATA}: left out")
     rows, comparisons = [], []
     for name, what, (recordings, contract) in zip(names, shown, contests, strict=True):
-        comparison = _compare(f"{name}/ours-vs-tonic", recordings, contract)
+        rounds = 1 if options.quick else ROUNDS
+        comparison = _compare(f"{name}/ours-vs-tonic", recordings, contract, rounds)
         comparisons.append(comparison)
         events = sum(len(recording) for recording in recordings)
         speeds = [
@@ -82,15 +85,17 @@ def benchmark(options: Options) -> Iterator[Table]:  # noqa: ARG001
     )
 
 
-def _random(sensor: tuple[int, int]) -> list[Events]:
+def _random(sensor: tuple[int, int], count: int) -> list[Events]:
     rng = np.random.default_rng(0)
-    t = np.sort(rng.integers(0, 1_000_000, RANDOM_EVENTS))
+    t = np.sort(rng.integers(0, 1_000_000, count))
     t[0] = 0  # bins begin at the first event
-    x, y = (rng.integers(0, size, RANDOM_EVENTS, np.uint16) for size in reversed(sensor))
-    return [Events(t, x, y, rng.integers(0, 2, RANDOM_EVENTS, np.uint8), sensor)]
+    x, y = (rng.integers(0, size, count, np.uint16) for size in reversed(sensor))
+    return [Events(t, x, y, rng.integers(0, 2, count, np.uint8), sensor)]
 
 
-def _compare(name: str, recordings: Sequence[Events], contract: InputContract) -> Comparison:
+def _compare(
+    name: str, recordings: Sequence[Events], contract: InputContract, rounds: int
+) -> Comparison:
     """Seconds a recording, after both were seen to give the same frames."""
     from tonic.transforms import ToFrame
 
@@ -110,7 +115,7 @@ def _compare(name: str, recordings: Sequence[Events], contract: InputContract) -
         "ours": lambda: [events_to_frames(events, contract) for events in recordings],
         "tonic": lambda: [to_frame(array) for array in theirs],
     }
-    seconds = alternate(runs, ROUNDS)
+    seconds = alternate(runs, rounds)
     return Comparison(name, seconds["ours"] / len(recordings), seconds["tonic"] / len(recordings))
 
 

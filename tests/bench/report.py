@@ -111,7 +111,7 @@ def main(*benchmarks: Benchmark) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out what takes longest: Lava, and all spike rates but 5 %%",
+        help="leave out what takes longest: Lava, all spike rates but 5 %%, most random events",
     )
     parser.add_argument(
         "--long",

@@ -10,7 +10,7 @@ BENCH = Path(__file__).parent
 
 def run(*arguments: str) -> str:
     return subprocess.run(
-        [sys.executable, str(BENCH / "frames.py"), *arguments],
+        [sys.executable, str(BENCH / "frames.py"), "--quick", *arguments],
         capture_output=True,
         text=True,
         check=True,

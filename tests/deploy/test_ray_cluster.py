@@ -110,7 +110,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.mark.ray
 @needs_ray
 def test_a_cluster_writes_the_same_bytes(
-    tmkt: Any,
+    tmkt_process: Any,
     bundle: Bundle,
     data: Path,
     recordings: list[Recording],
@@ -119,7 +119,7 @@ def test_a_cluster_writes_the_same_bytes(
 ) -> None:
     reports = []
     for place, option in (("here", ()), ("ray", ("--ray", cluster.address))):
-        done = tmkt(
+        done = tmkt_process(
             "evaluate",
             bundle.path,
             "--data",
@@ -145,12 +145,12 @@ def test_a_cluster_writes_the_same_bytes(
 @pytest.mark.ray
 @needs_ray
 def test_a_damaged_recording_is_named_by_a_cluster(
-    tmkt: Any, bundle: Bundle, recordings: list[Recording], cluster: Cluster, tmp_path: Path
+    tmkt_process: Any, bundle: Bundle, recordings: list[Recording], cluster: Cluster, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "Test" / "3" / "00099.bin"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(recordings[0].path.read_bytes()[:-2])
-    done = tmkt("evaluate", bundle.path, "--data", tmp_path, "--ray", cluster.address)
+    done = tmkt_process("evaluate", bundle.path, "--data", tmp_path, "--ray", cluster.address)
     assert done.code == 2
     assert "00099.bin: truncated" in done.err
     assert len(done.err.splitlines()) == 1
@@ -211,10 +211,15 @@ def test_a_shard_that_kills_every_worker_of_a_cluster_is_given_up_in_one_line(
     [("127.0.0.1:1", "does not answer"), ("nonsense", "does not answer"), ("127.0.0.1:x", "'x'")],
 )
 def test_an_address_without_cluster_is_one_line(
-    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording], address: str, says: str
+    tmkt_process: Any,
+    bundle: Bundle,
+    data: Path,
+    recordings: list[Recording],
+    address: str,
+    says: str,
 ) -> None:
     assert recordings
-    done = tmkt("evaluate", bundle.path, "--data", data, "--ray", address)
+    done = tmkt_process("evaluate", bundle.path, "--data", data, "--ray", address)
     assert done.code == 2
     assert says in done.err
     assert len(done.err.splitlines()) == 1
@@ -222,10 +227,10 @@ def test_an_address_without_cluster_is_one_line(
 
 @pytest.mark.skipif(INSTALLED, reason="Ray is installed")
 def test_without_ray_the_extra_is_named(
-    tmkt: Any, bundle: Bundle, data: Path, recordings: list[Recording]
+    tmkt_process: Any, bundle: Bundle, data: Path, recordings: list[Recording]
 ) -> None:
     assert recordings
-    done = tmkt("evaluate", bundle.path, "--data", data, "--ray", "auto")
+    done = tmkt_process("evaluate", bundle.path, "--data", data, "--ray", "auto")
     assert (done.code, done.err) == (
         2,
         f"tmkt: --ray: Ray is not installed; {pip_install('ray')}\n",

@@ -3,9 +3,9 @@ from typing import Any
 
 
 def test_the_demo_runs_the_whole_pipeline_and_ends_with_its_figures(
-    tmkt: Any, tmp_path: Path
+    tmkt_process: Any, tmp_path: Path
 ) -> None:
-    done = tmkt("demo", "--out", tmp_path / "demo", "--limit", 5)
+    done = tmkt_process("demo", "--out", tmp_path / "demo", "--limit", 5)
     assert done.code == 0, done.err
     assert "Parity with the simulator: passed" in done.out
     for shown in (

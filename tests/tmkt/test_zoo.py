@@ -204,7 +204,11 @@ def test_a_damaged_card_is_refused_in_one_line(
         load_backbone("tiny", zoo)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b"{}" + b" " * 2**19])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[" * 100_000, b"{}" + b" " * 2**19],
+    ids=["empty", "no text", "deep", "long"],
+)
 def test_a_card_that_is_no_card_is_refused(zoo: Path, content: bytes) -> None:
     (zoo / "tiny.json").write_bytes(content)
     with pytest.raises(InputError, match=r"tiny\.json: damaged card"):

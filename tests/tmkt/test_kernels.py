@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
+from numba.core import config
 from numba.core.caching import (
     CompileResultCacheImpl,
     IndexDataCacheFile,
@@ -60,9 +61,11 @@ def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> N
 def test_the_wait_is_explained_once_and_truly(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     cached: bool,
     said: str,
 ) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # with nothing in it
     if not cached:  # a package and a home that cannot be written to
 
         def refuse(_: object) -> None:

@@ -245,6 +245,7 @@ def long_pause(seed: int) -> Events:
         ("slices", "perhaps slices of one recording", False),
         ("pause", "pause for more than half", False),
         ("polarity", "all events are on events", False),
+        ("twice", "the same file under two names", False),
         ("swapped", "are taken for classes", False),
         ("images lacking", "no images of mid, right", False),
         ("images beside", "images of up", False),
@@ -277,6 +278,8 @@ def test_every_defect_is_found_and_training_refuses_those_that_say_so(
             events = bar(3, 0)
             p = np.ones_like(events.p)
             write_npz(Events(events.t, events.x, events.y, p, events.sensor), path)
+    elif fault == "twice":
+        (data / "left" / "8.npz").write_bytes((data / "left" / "0.npz").read_bytes())
     elif fault == "swapped":
         data = tmp_path / "swapped"
         for session in ("s0", "s1"):

@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from tmkt.datasets.check import duplicate_files
 from tmkt.proposal.survey import (
     ImagesSurvey,
     RecordingFacts,
@@ -47,6 +48,7 @@ def find_defects(
         *(lone_instances(data) if test is None else []),
         *(slices_of_one(data) if test is None else []),
         *swapped_levels(data),
+        *same_files(data, test),
         *(classes_of_test(data, test) if test else []),
         *(classes_of_images(data, images) if images else []),
         *hot(data),
@@ -166,6 +168,21 @@ def swapped_levels(data: RecordingsSurvey) -> list[Defect]:
             " their sessions",
             f"if it is the other way round, give one session: tmkt init {data.root / first}"
             f" --test {data.root / data.classes[-1]}",
+        )
+    ]
+
+
+def same_files(data: RecordingsSurvey, test: RecordingsSurvey | None) -> list[Defect]:
+    """Find recordings that are the same file under two names."""
+    paths = [r.path for part in (data, test) if part for r in part.recordings]
+    pairs = duplicate_files(paths)
+    if not pairs:
+        return []
+    shown = named([" = ".join(pair) for pair in pairs])
+    return [
+        Defect(
+            f"the same file under two names: {shown}",
+            "remove one of each, or the network may be tested on what it was trained on",
         )
     ]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
+from tmkt.cli.folders import need_data, need_test
 from tmkt.cli.option_groups import with_option_groups
 from tmkt.cli.options import JsonOption, StaticOption, TestOption
 from tmkt.cli.places import ForceOption, need_place
-from tmkt.cli.steps import need_data, need_test
 from tmkt.cli.tables.init import print_proposal
 from tmkt.errors import InputError
 from tmkt.install import pip_install

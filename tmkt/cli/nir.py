@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmkt import console
+from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place
-from tmkt.cli.steps import names, need_data
+from tmkt.cli.steps import names
 from tmkt.errors import InputError
 from tmkt.install import pip_install
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
+from tmkt.cli.folders import need_data
 from tmkt.cli.options import DataOption, EnginesOption, JsonOption, SplitOption
 from tmkt.cli.places import ForceOption, need_page_place
 from tmkt.cli.steps import (
     choose_recordings,
     engines_to_compare,
     names,
-    need_data,
     open_bundle,
     run_export,
 )

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from tmkt import console
+from tmkt.cli.folders import need_data_of, need_test
 from tmkt.cli.options import DataOption, SettingsOption, StaticOption, TestOption, recipe_names
-from tmkt.cli.steps import need_data_of, need_test, run_qat, run_training
+from tmkt.cli.steps import run_qat, run_training
 from tmkt.cli.tables.recipes import print_recipes
 
 app = typer.Typer(rich_markup_mode=None)

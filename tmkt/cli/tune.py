@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
+from tmkt.cli.folders import need_data_of, need_test
 from tmkt.cli.options import (
     DataOption,
     JsonOption,
@@ -15,7 +16,6 @@ from tmkt.cli.options import (
     TestOption,
     recipe_names,
 )
-from tmkt.cli.steps import need_data_of, need_test
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
 from tmkt.install import pip_install

@@ -152,9 +152,8 @@ def survey_recordings(root: Path, progress: Progress | None = None) -> Recording
 def _look_at(path: Path, root: Path, camera: Camera, pixels: PixelCounts) -> RecordingFacts:
     """Read a recording as a training does; its pixels are counted only if all of it is sound."""
     format, sensor = _header(path, camera)
-    sensor = (
-        camera.sensor or sensor
-    )  # as a training: a file of another sensor than camera.toml's is refused
+    # As in a training: a file of another sensor than camera.toml's is refused.
+    sensor = camera.sensor or sensor
     statistics, counted = Statistics(), PixelCounts()
     view = View(sensor) if sensor else None
     instance = instance_of(path, root)

@@ -1,5 +1,6 @@
-"""Warnings of an evaluation: recordings that the bins cut, silent and saturated layers."""
+"""Warnings of a run on recordings: what the bins cut of them, silent and saturated layers."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,20 +20,25 @@ def evaluation_warnings(bundle: Bundle, answers: Answers) -> dict[str, Any]:
     contract = bundle.contract
     coverage = coverage_of(answers.extents, contract)
     cut = describe_cut(coverage, contract.bins, contract.bin_us, "--bins ", "--bin-us ")
-    health = describe_health(bundle.program, activity_of(bundle.program, contract.bins, answers))
-    lines = [*([] if cut is None else [cut]), *(f"warning: {line}" for line in health)]
+    samples, sent = len(answers.predictions), answers.layer_spikes
+    health = layer_warnings(bundle.program, contract.bins, samples, answers.input_spikes, sent)
+    lines = [*([] if cut is None else [cut]), *health]
     return {"outside_bins": asdict(coverage), "warnings": lines}
 
 
-def activity_of(program: Program, steps: int, answers: Answers) -> Activity:
-    """Return the rates at which a program's layers, and its input, were active."""
-    turns = len(answers.predictions) * steps
-    return Activity(
-        steps=steps,
-        input=answers.input_spikes / (turns * int(np.prod(program.input_shape))),
-        rates={
-            layer.name: answers.layer_spikes[layer.name] / (turns * layer.neurons)
-            for layer in program.layers
-            if layer.fires
-        },
-    )
+def layer_warnings(
+    program: Program, steps: int, samples: int, input_spikes: int, layer_spikes: Mapping[str, int]
+) -> list[str]:
+    """Give a line on silent and one on saturated layers.
+
+    `input_spikes`, `layer_spikes` (by name): what the input and the layers sent in all samples.
+    """
+    turns = samples * steps
+    rates = {
+        layer.name: layer_spikes[layer.name] / (turns * layer.neurons)
+        for layer in program.layers
+        if layer.fires
+    }
+    share = input_spikes / (turns * int(np.prod(program.input_shape)))
+    health = describe_health(program, Activity(steps, share, rates))
+    return [f"warning: {line}" for line in health]

@@ -71,7 +71,8 @@ def wrapped(text: str, hanging: int) -> list[str]:
 
 def emit_json(report: dict[str, Any], indent: int | None = 1) -> None:
     """Print a JSON object on standard output; in one line if `indent` is None."""
-    print(json.dumps(report, indent=indent), flush=True)
+    text = json.dumps(report, indent=indent)  # which escapes all but ASCII
+    print(text.replace("\x7f", "\\u007f"), flush=True)
 
 
 def terminal_width() -> int | None:

@@ -32,6 +32,7 @@ LOCK = ".lock"  # of the process that trains there
 
 # The most training recordings that a run keeps for the quantiser, and that calibrate a .nir file
 CALIBRATION_RECORDINGS = 100
+MAX_CALIBRATION_BYTES = 2**30  # of their frames: fewer are drawn where all would take more
 
 # Said of a test where no recordings were tested
 SIMULATED = "simulated from held-out images"

@@ -19,6 +19,7 @@ from tmkt.deploy.energy.count_estimators import davies2018, horowitz45nm, lemair
 from tmkt.deploy.energy.estimate import Estimate, to_json
 from tmkt.deploy.energy.neurobench import neurobench
 from tmkt.deploy.energy.placement_estimators import calibrated, pilotnet, static
+from tmkt.deploy.warnings import layer_warnings
 from tmkt.errors import InputError, nearest
 
 PROXY, CROSSOVER = "45nm-cmos-proxy", "22nm-cmos-proxy"
@@ -105,7 +106,12 @@ def energy(
     """
     for name in chosen:
         check_device(name)
-    return report(count_activity(bundle, frames, labels, chosen, progress), chosen)
+    activity = count_activity(bundle, frames, labels, chosen, progress)
+    trace = activity.trace
+    sent = {layer.name: int(layer.spikes.sum()) for layer in trace.layers}
+    events = int(np.count_nonzero(frames))
+    warnings = layer_warnings(bundle.program, trace.steps, trace.samples, events, sent)
+    return {**report(activity, chosen), "warnings": warnings}
 
 
 def report(activity: Activity, chosen: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tmkt.nir.normalise import normalise_nodes
 from tmkt.nir.order import order
 from tmkt.program.lava_form import relay_neurons
 from tmkt.program.model import Layer, Program, Synapse
+from tmkt.program.weight_grid import bits_of
 from tmkt.recipe import NetworkRecipe
 
 BITS = 8  # of a weight that is not an integer yet: the default of an export
@@ -93,8 +94,12 @@ def from_program(program: Program) -> Network:
     return Network(program.input_shape, layers, relay_neurons(program.layers))
 
 
-def from_recipe(recipe: NetworkRecipe, input_shape: tuple[int, int, int], classes: int) -> Network:
+def from_recipe(
+    recipe: NetworkRecipe, input_shape: tuple[int, int, int], classes: int, bits: str = ""
+) -> Network:
     """Build the network that a recipe will train, untrained, and take the layers of its export.
+
+    `bits`: of its weights, as `tmkt train --qat` takes them; BITS in all layers if empty.
 
     Needs torch. InputError where that is not installed, and where strides and pools leave nothing
     of the input.
@@ -108,7 +113,7 @@ def from_recipe(recipe: NetworkRecipe, input_shape: tuple[int, int, int], classe
             f" {pip_install('export')}, or give a bundle"
         ) from None
     network = SpikingNetwork(recipe, input_shape, classes).eval()
-    return from_graph(order(network_to_nir(network)))
+    return from_graph(order(network_to_nir(network)), bits)
 
 
 def from_nir(path: Path) -> Network:
@@ -119,11 +124,12 @@ def from_nir(path: Path) -> Network:
     return from_graph(order(read_nir(path)))
 
 
-def from_graph(graph: OrderedGraph) -> Network:
-    """Read an ordered NIR graph, as `from_nir` does."""
+def from_graph(graph: OrderedGraph, bits: str = "") -> Network:
+    """Read an ordered NIR graph, as `from_nir` does; `bits` as in `from_recipe`."""
     normal, _ = normalise_nodes(graph)
     lowered = lower(normal)
-    layers = tuple(_float_population(layer) for layer in lowered)
+    each = bits_of(bits or BITS, [layer.name for layer in lowered])
+    layers = tuple(_float_population(*pair) for pair in zip(lowered, each, strict=True))
     return Network(graph.input_shape, layers, relay_neurons(lowered))
 
 
@@ -133,9 +139,9 @@ def _population(layer: Layer) -> Population:
     return Population(layer.name, layer.shape, connections, layer.fires)
 
 
-def _float_population(layer: FloatLayer) -> Population:
+def _float_population(layer: FloatLayer, bits: int) -> Population:
     pairs = zip(layer.synapses, layer.weights, strict=True)
-    connections = tuple(_connection(s, weight.shape, BITS) for s, weight in pairs)
+    connections = tuple(_connection(s, weight.shape, bits) for s, weight in pairs)
     return Population(layer.name, layer.shape, connections, layer.fires)
 
 

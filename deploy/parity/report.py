@@ -3,7 +3,8 @@
 docs/parity.md describes the report.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.evaluate import add_counts, batches, check_samples, wilson
 from tmkt.deploy.parity.compare import Comparison
 from tmkt.deploy.parity.statistics import mcnemar
+from tmkt.deploy.warnings import layer_warnings
 from tmkt.errors import InputError
 from tmkt.program.model import Program
 
@@ -87,7 +89,8 @@ def parity(
 
     Returns reference, samples, passed, failures (a line each), the reference's accuracy and
     accuracy_ci95, its faults (wraps, clips and read-out values over the threshold: none in a sound
-    program), max_drop_points, max_mismatches, and engines: an `EngineReport` each, as dictionaries.
+    program), max_drop_points, max_mismatches, engines: an `EngineReport` each, as dictionaries, and
+    warnings (lines): silent and saturated layers, and what the manifest does not tell.
     """
     check_samples(bundle, frames)
     done = 0
@@ -102,6 +105,7 @@ def parity(
             "parity: no engines to compare; choose from --engines simulator,onnx,lava,float"
         )
     program, expected = bundle.program, []
+    sent: Counter[str] = Counter()
     entries = bundle.manifest["quantisation"]
     comparisons = [Comparison(open_engine(name, bundle, tell), program, entries) for name in names]
     reference = open_engine(REFERENCE, bundle)
@@ -109,6 +113,7 @@ def parity(
         size = batch.stop - batch.start
         right = reference.run(frames[batch])
         expected.append((right.predictions, right.readout, right.faults))
+        sent.update({name: int(spikes.sum()) for name, spikes in right.spikes.items()})
         done += size
         for comparison in comparisons:
             tell(0)
@@ -121,6 +126,7 @@ def parity(
     reports = [
         _report(c, answers, readout, labels, max_drop_points, max_mismatches) for c in comparisons
     ]
+    events = int(np.count_nonzero(frames))
     failures = [failure for report in reports for failure in report.failures]
     return {
         "reference": REFERENCE,
@@ -133,7 +139,23 @@ def parity(
         "max_drop_points": max_drop_points,
         "max_mismatches": max_mismatches,
         "engines": [asdict(report) for report in reports],
+        "warnings": [
+            *layer_warnings(program, frames.shape[1], len(frames), events, sent),
+            *_not_known(entries, all(report.exact for report in reports)),
+        ],
     }
+
+
+def _not_known(entries: Sequence[Mapping[str, Any]], exact: bool) -> list[str]:
+    """Say what a manifest of version 0.1 does not tell, where the float network is compared."""
+    made = [entry for entry in entries if entry.get("bits", 8) is not None]
+    if exact or all("bias_correction" in entry for entry in made):
+        return []
+    return [
+        "note: the manifest does not say how the bias was corrected, as those of version 0.1: a"
+        " float network without its bias is not found, and other faults of it less surely; export"
+        " again to have both"
+    ]
 
 
 def _report(

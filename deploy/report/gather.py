@@ -27,6 +27,7 @@ from tmkt.deploy.fit.report import fit
 from tmkt.deploy.parity.report import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
 from tmkt.deploy.report.training import training
+from tmkt.deploy.warnings import layer_warnings
 from tmkt.program.model import Program
 from tmkt.recipe import dump_recipe
 from tmkt.runs import MODEL, Run
@@ -201,11 +202,13 @@ def _recipe(origin: dict[str, Any], run: Run | None) -> str | None:
 
 def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict[str, Any]:
     """Make the report of `tmkt evaluate` without the time, which differs from run to run."""
-    found = evaluate(
-        REFERENCE, bundle.program.classes, answers_of(measured), samples.labels
-    ).to_json()
+    answers, (count, steps) = answers_of(measured), samples.frames.shape[:2]
+    found = evaluate(REFERENCE, bundle.program.classes, answers, samples.labels).to_json()
     del found["seconds_per_sample"]
-    return found
+    warnings = layer_warnings(
+        bundle.program, steps, count, answers.input_spikes, answers.layer_spikes
+    )
+    return {**found, "warnings": warnings}
 
 
 def network(program: Program) -> list[dict[str, Any]]:

@@ -103,6 +103,7 @@ def _evaluation(found: dict[str, Any] | None) -> Table | None:
         ["neuron updates a recording", count(found["neuron_updates_per_sample"])],
     ]
     rows += fault_rows(found["faults"])
+    rows += [["warning", line.removeprefix("warning: ")] for line in found["warnings"]]
     return Table("evaluation", ["", "value"], rows)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.kernels import inlined, kernel
+from tmkt.nir.tiles import tiles
 from tmkt.program import arithmetic
 from tmkt.program.arithmetic import DECAY_ONE, STATE_ONE, STATE_SHIFT
 from tmkt.program.model import INPUT, Layer, Synapse, pooled
@@ -15,10 +16,12 @@ from tmkt.program.model import INPUT, Layer, Synapse, pooled
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Part = tuple[slice, slice]
 Sources = Callable[[str], Bytes]  # spikes [N, T, ...] by a layer's name, or the input's counts
 ROWS = 8000  # of inputs of single neurons: what the statistics of a group are taken from, ours
 BLOCK = 1152  # inputs whose joint statistics are taken: 128 channels of a 3x3 kernel
 _CHUNK_BYTES = 2**25  # of unrolled inputs at a time
+_ROW_BYTES = 2**29  # of the inputs that the statistics are taken from
 
 _to_word: Any = inlined(arithmetic.to_word)
 _wrap: Any = inlined(arithmetic.wrap)
@@ -68,24 +71,47 @@ def mean_inputs(
 def _rows(
     synapses: Sequence[Synapse], kernels: tuple[int, ...], shape: tuple[int, ...], sources: Sources
 ) -> Floats:
-    """Collect inputs of neurons, [groups, rows, K]."""
+    """Collect inputs of neurons, [groups, rows, K], of not more than _ROW_BYTES."""
     together = [sources(synapse.source) for synapse in synapses]
     samples, steps = together[0].shape[:2]
     per_step = int(np.prod(shape[1:])) if len(kernels) == 4 else 1
-    frames = max(1, min(samples * steps, ROWS // per_step))
+    taps = max(_taps(synapse, kernels) for synapse in synapses)
+    size = max(taps * per_step, *(int(np.prod(spikes.shape[2:])) for spikes in together))
+    frames = max(1, min(samples * steps, ROWS // per_step, _ROW_BYTES // (4 * size)))
     chosen = np.arange(frames) * (samples * steps) // frames
     flat = [spikes.reshape(-1, *spikes.shape[2:])[chosen] for spikes in together]
+    part = _spread(shape, max(1, _ROW_BYTES // (4 * taps))) if len(kernels) == 4 else None
     rows = [
-        _inputs(spikes, synapse, kernels, shape)
+        _inputs(spikes, synapse, kernels, shape, part)
         for spikes, synapse in zip(flat, synapses, strict=True)
     ]
     return np.sum(rows, axis=0, dtype=np.float32) if len(rows) > 1 else rows[0]
 
 
+def _taps(synapse: Synapse, kernels: tuple[int, ...]) -> int:
+    """Count the inputs of a place, of all groups of a convolution."""
+    return int(np.prod(kernels[1:])) * (synapse.groups if synapse.kind == "conv" else 1)
+
+
+def _spread(shape: tuple[int, ...], most: int) -> Part:
+    """Choose lines and columns of a map, evenly spread and at most about so many places."""
+    height, width = shape[1:]
+    apart = -(-height * width // most)
+    between_columns = min(width, apart)
+    return slice(None, None, -(-apart // between_columns)), slice(None, None, between_columns)
+
+
 def _inputs(
-    spikes: Bytes, synapse: Synapse, kernels: tuple[int, ...], shape: tuple[int, ...]
+    spikes: Bytes,
+    synapse: Synapse,
+    kernels: tuple[int, ...],
+    shape: tuple[int, ...],
+    part: Part | None = None,
 ) -> Floats:
-    """Unroll what the neurons of each group see of sources [M, ...]: [groups, M * positions, K]."""
+    """Unroll what the neurons of each group see of sources [M, ...]: [groups, M * positions, K].
+
+    `part`: lines and columns of a convolution's output, all unless told.
+    """
     flat = spikes.astype(np.float32)
     if synapse.pool > 1:
         k = synapse.pool
@@ -109,6 +135,8 @@ def _inputs(
         padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
     )
     windows = windows[:, :, ::sy, ::sx, ::dy, ::dx][:, :, : shape[1], : shape[2]]
+    if part is not None:
+        windows = windows[:, :, part[0], part[1]]
     parted = windows.reshape(len(flat), groups, -1, *windows.shape[2:]).transpose(
         1, 0, 3, 4, 2, 5, 6
     )
@@ -136,16 +164,12 @@ def run_layer(layer: Layer, sources: Sources, samples: int, steps: int) -> Layer
     bias = np.repeat(layer.bias.astype(np.float64), layer.neurons // len(layer.bias))
     keeps = float(DECAY_ONE - layer.current_decay), float(DECAY_ONE - layer.voltage_decay)
     for part in _chunks(layer, samples, steps):
-        sums = sum(
-            (_sums(synapse, sources(synapse.source)[part], layer.shape) for synapse in forward),
-            np.zeros(1),
-        )
-        sums = np.broadcast_to(sums, (part.stop - part.start, steps, layer.neurons)).astype(
-            np.float64
-        )
+        sums = np.zeros((part.stop - part.start, steps, layer.neurons), np.float32)
+        for synapse in forward:
+            _add_sums(sums, synapse, sources(synapse.source)[part], layer.shape)
         u, v = (np.zeros(sums[:, 0].shape) for _ in range(2))
         for t in range(steps):
-            now = np.ascontiguousarray(sums[:, t])
+            now = sums[:, t].astype(np.float64)
             for synapse, delays in loops:
                 for delay in np.unique(delays):
                     if t - delay - 1 >= 0:
@@ -199,28 +223,35 @@ def _delays(synapse: Synapse) -> NDArray[np.int64]:
     )
 
 
-def _sums(synapse: Synapse, spikes: Bytes, shape: tuple[int, ...]) -> Doubles:
-    """Compute what a synapse delivers, [n, T, neurons]. The sums are exact: below 2^23, of float32
-    products of small integers.
+def _add_sums(sums: Floats, synapse: Synapse, spikes: Bytes, shape: tuple[int, ...]) -> None:
+    """Add what a synapse delivers to [n, T, neurons]. The sums are exact in whatever order: below
+    2^23, of float32 products of small integers.
     """
     n, steps = spikes.shape[:2]
-    inputs = _inputs(spikes.reshape(-1, *spikes.shape[2:]), synapse, synapse.weight.shape, shape)
     groups = synapse.groups if synapse.kind == "conv" else 1
-    weights = synapse.weight.reshape(groups, len(synapse.weight) // groups, -1).astype(np.float32)
+    outputs, places = len(synapse.weight) // groups, int(np.prod(shape[1:]))
+    weights = synapse.weight.reshape(groups, outputs, -1).astype(np.float32)
+    flat, into = spikes.reshape(-1, *spikes.shape[2:]), sums.reshape(n * steps, *shape)
+    if synapse.delays is None and synapse.kind == "conv":
+        taps = _taps(synapse, synapse.weight.shape)
+        frames = max(1, _CHUNK_BYTES // (4 * max(taps * places, flat[0].size)))
+        for at in range(0, len(flat), frames):
+            for part in tiles(shape[1], shape[2], max(1, _CHUNK_BYTES // (4 * taps))):
+                inputs = _inputs(flat[at : at + frames], synapse, synapse.weight.shape, shape, part)
+                target = into[at : at + frames, :, part[0], part[1]]
+                for group, (rows, weight) in enumerate(zip(inputs, weights, strict=True)):
+                    found = (rows @ weight.T).reshape(len(target), *target.shape[2:], outputs)
+                    channels = slice(group * outputs, (group + 1) * outputs)
+                    target[:, channels] += found.transpose(0, 3, 1, 2)
+        return
+    [inputs], [weight] = _inputs(flat, synapse, synapse.weight.shape, shape), weights
     if synapse.delays is None:
-        out = np.stack(
-            [rows @ weight.T for rows, weight in zip(inputs, weights, strict=True)]
-        )  # [groups, M * positions, outputs]
-        out = out.reshape(groups, n, steps, -1, weights.shape[1]).transpose(1, 2, 0, 4, 3)
-        return out.reshape(n, steps, -1).astype(np.float64)
-    late = np.zeros((n, steps, len(synapse.weight)))
+        sums += (inputs @ weight.T).reshape(sums.shape)
+        return
     for delay in np.unique(synapse.delays):
-        part = (
-            inputs[0] @ np.where(synapse.delays == delay, synapse.weight, 0).astype(np.float32).T
-        ).reshape(n, steps, -1)
         if delay < steps:
-            late[:, int(delay) :] += part[:, : steps - int(delay)]
-    return late
+            late = inputs @ np.where(synapse.delays == delay, weight, 0).T
+            sums[:, int(delay) :] += late.reshape(sums.shape)[:, : steps - int(delay)]
 
 
 def source_of(frames: Bytes, spikes: dict[str, Bytes]) -> Sources:

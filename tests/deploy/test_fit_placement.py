@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import programs
 
+from tmkt.cli.fit import _open as open_target
 from tmkt.deploy.fit.device import Device, load_device
 from tmkt.deploy.fit.memory import index_bits, list_words, neurons, synapse_words
 from tmkt.deploy.fit.network import (
@@ -33,7 +34,10 @@ from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
 from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Layer, Program, Synapse
-from tmkt.recipe import NetworkRecipe
+from tmkt.recipe import NetworkRecipe, Recipe, load_recipe
+from tmkt.recipe.file import dump_recipe
+from tmkt.runs import RECIPE
+from tmkt.train import RECIPES
 
 LOIHI1, LOIHI2 = load_device("loihi1"), load_device("loihi2")
 NMNIST = from_recipe(
@@ -200,6 +204,21 @@ def test_a_recipe_a_nir_file_and_the_program_describe_one_network(tmp_path: Path
     exported = from_program(program)
     assert from_recipe(recipe, shape, 10) == exported
     assert from_nir(tmp_path / "network.nir") == exported
+
+
+def test_the_bits_of_a_training_on_integers_are_those_that_are_placed(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", RECIPES, ["qat.bits=4,readout=8"])
+    bits = [layer.connections[0].weight_bits for layer in open_untrained(tmp_path, recipe)]
+    assert bits == [4, 4, 4, 8]
+    recipe = load_recipe("digits", RECIPES)
+    assert {layer.connections[0].weight_bits for layer in open_untrained(tmp_path, recipe)} == {8}
+
+
+def open_untrained(folder: Path, recipe: Recipe) -> tuple[Population, ...]:
+    """Open a run that has its recipe and nothing else, as `tmkt fit` does."""
+    (folder / RECIPE).write_text(dump_recipe(recipe))
+    network, _ = open_target(str(folder))
+    return network.layers
 
 
 def test_weight_bits_are_those_that_the_integers_need() -> None:

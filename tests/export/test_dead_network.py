@@ -81,6 +81,14 @@ def test_a_layer_that_is_silent_behind_others_is_named_at_the_end(
     (warning,) = done.json["warnings"]
     assert "layer lif2 is silent" in warning
     assert warning in done.err
+    recordings = ("--data", pipeline.data, "--split", "all", "--limit", 5)
+    for command in (("parity", "--engines", "simulator"), ("energy",)):
+        done = tmkt(command[0], tmp_path / "bundle", *command[1:], *recordings, "--json")
+        assert done.json["warnings"] == [warning]
+        assert warning in done.err
+    page = tmp_path / "page.html"
+    tmkt("report", tmp_path / "bundle", *recordings, "--engines", "simulator", "--out", page)
+    assert "layer lif2 is silent" in page.read_text()
 
 
 def test_nothing_is_said_of_a_network_that_works(tmkt: Any, pipeline: Any) -> None:

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from typing import Any
 GIB = 2**30
 # of addresses: above the GiB that a call may take, so that it is seen when it takes more
 ADDRESSES = 6 * GIB
+WAIT_TIMES = 12  # so many times its processor time may a call take on a busy machine
 PEAK = "VmHWM:"  # a line of /proc/self/status
 
 
@@ -44,7 +46,11 @@ class Answer:
 
 
 class Worker:
-    """The process, which is started when it is needed and again after a crash or a hang."""
+    """The process, which is started when it is needed and again after a crash or a hang.
+
+    `limit_s`: most processor time of a call, where the system tells it, as a call on a busy machine
+    waits for others. One that only waits hangs after WAIT_TIMES as long.
+    """
 
     def __init__(self, limit_s: float = 10) -> None:
         self.limit_s = limit_s
@@ -74,8 +80,14 @@ class Worker:
         """Give a line, "" where the process is gone, None where none comes in time."""
         assert self._process is not None
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], limit_s)[0]:
-            return None
+        pid, begin = self._process.pid, time.monotonic()
+        before = _processor_time_s(pid)
+        while not select.select([self._process.stdout], [], [], 0.5)[0]:
+            waited = time.monotonic() - begin
+            now = _processor_time_s(pid)
+            used = waited if before is None or now is None else now - before
+            if used > limit_s or waited > WAIT_TIMES * limit_s:
+                return None
         return self._process.stdout.readline()
 
     def close(self) -> None:
@@ -170,6 +182,16 @@ def _run(name: str, arguments: list[str]) -> dict[str, Any]:
     if not text:
         text = (out.getvalue().strip().splitlines() or [""])[-1]
     return {"ended": ended, "text": text, "peak": _peak()}
+
+
+def _processor_time_s(pid: int) -> float | None:
+    """Read a process's time on processors; None where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    ticks = int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _peak() -> int:

@@ -1,5 +1,6 @@
 """Output of the command line."""
 
+import json
 import re
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def test_control_characters_are_shown_and_never_sent_to_a_terminal(
     assert err == f"tmkt: {SHOWN.replace(chr(92) + 'n', ' ')}\n{SHOWN}\n"
     assert out.count(SHOWN) == 4
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out + err)
+
+
+def test_json_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{EVIL}\x7f\x85\x9b"
+    console.emit_json({name: name})
+    out = capsys.readouterr().out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out)
+    assert json.loads(out) == {name: name}
 
 
 def test_letters_of_all_languages_stay_as_they_are() -> None:

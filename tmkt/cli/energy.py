@@ -132,3 +132,5 @@ def energy(
         console.emit_json(report)
     else:
         print_energy(report, receipts)
+    for line in report["warnings"]:
+        console.note(line)

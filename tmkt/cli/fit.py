@@ -106,7 +106,8 @@ def _run_network(path: Path) -> "Network":
     if not (path / INFO).is_file():  # not finished: its network is decided all the same
         return _untrained(recipe)
     info = load_run(path).info
-    return from_recipe(recipe.network, (2, *info["sensor"]), len(info["classes"]))
+    shape, classes = (2, *info["sensor"]), len(info["classes"])
+    return from_recipe(recipe.network, shape, classes, recipe.qat.bits)
 
 
 def _recipe_network(name: str) -> "Network":
@@ -126,4 +127,4 @@ def _untrained(recipe: "Recipe", data: Path | None = None) -> "Network":
         if backbone := load_init(recipe):
             recipe = with_init(recipe, backbone)
     sensor, classes = known_shape(recipe.data, data)
-    return from_recipe(recipe.network, (2, *sensor), classes)
+    return from_recipe(recipe.network, (2, *sensor), classes, recipe.qat.bits)

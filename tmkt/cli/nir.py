@@ -143,10 +143,12 @@ def _calibration(
     from tmkt.datasets.splits import draw
     from tmkt.events.coverage import coverage_of
     from tmkt.export.import_nir import Calibration
-    from tmkt.runs import CALIBRATION_RECORDINGS
+    from tmkt.runs import CALIBRATION_RECORDINGS, MAX_CALIBRATION_BYTES
 
+    most = max(1, MAX_CALIBRATION_BYTES // contract.frame_bytes)
     chosen = draw(
-        dataset(name, classes).find_recordings(need_data(data, "export")), CALIBRATION_RECORDINGS
+        dataset(name, classes).find_recordings(need_data(data, "export")),
+        min(CALIBRATION_RECORDINGS, most),
     )
     with console.progress("calibrate") as update:
         binned = load_binned(chosen, contract, lambda done: update(done, len(chosen), None))

@@ -125,4 +125,6 @@ def parity(
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:
         print_parity(report)
+    for line in report["warnings"]:
+        console.note(line)
     raise typer.Exit(0 if report["passed"] else 1)

@@ -183,6 +183,7 @@ def load_binned(
         raise InputError(
             "no recordings to read, expected at least one; choose another --data or --split"
         )
+    contract.check_size()
     frames = np.empty((len(recordings), contract.bins, *contract.shape), np.uint8)
     extents = []
     for i, recording in enumerate(recordings):

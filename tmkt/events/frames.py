@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.errors import InputError
 from tmkt.events.counting import count_bins
 from tmkt.events.sites import Sites, one_to_one, view_sites
 from tmkt.events.types import Events, View
+
+MAX_FRAME_BYTES = 2**32  # of one recording; ours
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,20 @@ class InputContract:
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one frame."""
         return (2, *self.sensor)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the frames of one recording."""
+        return self.bins * 2 * self.sensor[0] * self.sensor[1]
+
+    def check_size(self) -> None:
+        """Raise InputError if the frames of one recording take more than MAX_FRAME_BYTES."""
+        if self.frame_bytes > MAX_FRAME_BYTES:
+            raise InputError(
+                f"frames of {self.bins} bins of {self.sensor[1]}x{self.sensor[0]} pixels: found"
+                f" {self.frame_bytes} bytes a recording, expected at most {MAX_FRAME_BYTES}; use"
+                " fewer bins or a smaller input"
+            )
 
 
 def events_to_frames(
@@ -53,6 +70,7 @@ def chunks_to_frames(
     camera that is looked at; without one, the events' sensor must be the contract's: ValueError.
     A view that each recording fills needs the recording in one chunk.
     """
+    contract.check_size()
     frames = np.zeros((contract.bins, *contract.shape), np.uint8)
     start_us, sites = None, None
     for events in chunks:

@@ -25,6 +25,7 @@ from tmkt.nir.graph import (
     spiking,
 )
 from tmkt.nir.order import order
+from tmkt.nir.tiles import tiles
 
 if TYPE_CHECKING:
     import nir
@@ -33,6 +34,7 @@ Floats = NDArray[np.float32]
 # of unrolled input patches at a time, so that they stay in cache (measured: 3.7 ms a sample, 6 with
 # 2**22)
 _COLUMN_BYTES = 2**20
+_TILE_BYTES = 2**27  # of the patches of one frame: those of larger maps are unrolled in parts
 _BATCH_BYTES = 2**27  # of all layers' activations of one batch
 
 
@@ -96,6 +98,7 @@ class FloatNetwork:
         }
         per_sample = 4 * steps * sum(int(np.prod(node.shape)) for node in nodes)
         batch = max(1, _BATCH_BYTES // per_sample)
+        last_reader = {source: node.name for node in nodes for source in node.sources}
         for at in range(0, samples, batch):
             part = slice(at, at + batch)
             values = {self.graph.input_name: frames[part].astype(np.float32)}
@@ -119,6 +122,9 @@ class FloatNetwork:
                         spikes[node.name][part] = values[node.name]
                 else:
                     values[node.name] = _apply(x, node)
+                for source in node.sources:
+                    if last_reader[source] == node.name:
+                        values.pop(source, None)
             out = values[last.name].reshape(len(x), steps, -1)
             if isinstance(last.operation, Neuron) and not last.operation.fires:
                 readout[part] = out[:, -1]
@@ -169,19 +175,20 @@ def _convolve(x: Floats, conv: Conv, shape: tuple[int, ...]) -> Floats:
     channels, _, ky, kx = conv.weight.shape
     taps, positions = conv.weight[0].size, shape[1] * shape[2]
     weight = conv.weight.reshape(groups, channels // groups, taps)
-    padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(
-        padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
-    )
-    windows = windows[:, :, ::sy, ::sx, ::dy, ::dx].transpose(0, 1, 4, 5, 2, 3)
-    out = np.empty((len(x), groups, channels // groups, positions), np.float32)
+    out = np.empty((len(x), groups, channels // groups, *shape[1:]), np.float32)
     batch = max(1, _COLUMN_BYTES // (4 * groups * taps * positions))
     for at in range(0, len(x), batch):
-        columns = np.ascontiguousarray(windows[at : at + batch]).reshape(
-            -1, groups, taps, positions
+        padded = np.pad(x[at : at + batch], ((0, 0), (0, 0), (py, py), (px, px)))
+        windows = np.lib.stride_tricks.sliding_window_view(
+            padded, (dy * (ky - 1) + 1, dx * (kx - 1) + 1), axis=(2, 3)
         )
-        np.matmul(weight, columns, out=out[at : at + batch])
-    out += conv.bias.reshape(groups, channels // groups, 1)
+        windows = windows[:, :, ::sy, ::sx, ::dy, ::dx].transpose(0, 1, 4, 5, 2, 3)
+        for lines, columns in tiles(shape[1], shape[2], _TILE_BYTES // (4 * groups * taps)):
+            patches = np.ascontiguousarray(windows[..., lines, columns])
+            size = patches.shape[4:]
+            product = np.matmul(weight, patches.reshape(len(padded), groups, taps, -1))
+            out[at : at + batch, ..., lines, columns] = product.reshape(*product.shape[:3], *size)
+    out += conv.bias.reshape(groups, channels // groups, 1, 1)
     return out.reshape(-1, *shape)
 
 

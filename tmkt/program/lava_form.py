@@ -5,6 +5,7 @@ Branches must have equal length because every synapse takes one step there.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from tmkt.errors import InputError
 from tmkt.program.model import INPUT, Program, Synapse, pooled
+
+MAX_UNROLLED = 2**27  # weights of one synapse; ours, Lava holds several copies of them
 
 
 class WiredLayer(Protocol):
@@ -96,9 +99,12 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     pool gets each weight repeated over the window, and stride and padding times the pool. netx pads
     both ends by the same number, so zeros at the kernel's end hold back a convolution that would
     give too many rows or columns.
+
+    InputError for maps that are no multiples of the pool, and for more than MAX_UNROLLED weights.
     """
     pool = synapse.pool
     if synapse.kind == "dense":
+        _check_unrolled(synapse, len(synapse.weight) * prod(source))
         delays = None if synapse.delays is None else _unroll_dense(synapse.delays, pool, source)
         return replace(
             synapse, weight=_unroll_dense(synapse.weight, pool, source), delays=delays, pool=1
@@ -116,7 +122,11 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
         max(0, n + 2 * p - pool * k - s * out + 1)
         for n, p, k, s, out in zip(source[1:], padding, size, stride, target[1:], strict=True)
     ]
-    if dilation != (1, 1) and (pool > 1 or any(extra)):
+    spreads = dilation != (1, 1) and (pool > 1 or any(extra))
+    kernel = size if spreads else weight.shape[2:]
+    sides = [n * pool + e for n, e in zip(kernel, extra, strict=True)]
+    _check_unrolled(synapse, prod((*weight.shape[:2], *sides)))
+    if spreads:
         spread = np.zeros((*weight.shape[:2], *size), np.int16)
         spread[:, :, :: dilation[0], :: dilation[1]] = weight
         weight, dilation = spread, (1, 1)
@@ -125,6 +135,15 @@ def unroll(synapse: Synapse, source: tuple[int, ...], target: tuple[int, ...]) -
     return replace(
         synapse, weight=weight, stride=stride, padding=padding, dilation=dilation, pool=1
     )
+
+
+def _check_unrolled(synapse: Synapse, weights: int) -> None:
+    if weights > MAX_UNROLLED:
+        raise InputError(
+            f"synapse from {synapse.source!r}: {weights} weights when unrolled for Lava, expected"
+            f" at most {MAX_UNROLLED}; use a smaller pool, dilation or crop, or export without it:"
+            " --target onnx,c"
+        )
 
 
 def _unroll_dense(values: NDArray[Any], pool: int, source: tuple[int, ...]) -> NDArray[Any]:

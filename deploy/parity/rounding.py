@@ -28,8 +28,9 @@ MOST_ERROR = 0.9  # of the weights, relative: of 2 bits, and where the manifest 
 class Rounding:
     """Changes that the quantiser made to a layer, in units of its weights.
 
-    `bias` [neurons]: the bias that is right on the float network's spikes. `bias_error` [neurons]:
-    how far it may be from that; not 0 if the manifest does not say. `weight_error`: root mean
+    `bias` [neurons]: between the float network's bias and the one that is right on its spikes, as
+    part of that makes up for the weights' mean error. `bias_error` [neurons]: how far either may be
+    from it; more if the manifest does not say. `weight_error`: root mean
     square of the weights' errors.
     """
 
@@ -59,17 +60,26 @@ def rounding_of(layer: Layer, entry: Mapping[str, Any] | None) -> Rounding:
         weight_error = relative * size / np.sqrt(1 - relative**2)
         if "bias_correction" not in entry:
             return Rounding(bias, unknown, weight_error)
-        correction = np.asarray(entry["bias_correction"], np.float64).reshape(len(layer.bias))
-        if not np.isfinite(correction).all():
+        correction, for_weights = (
+            np.asarray(values, np.float64).reshape(len(layer.bias))
+            for values in (
+                entry["bias_correction"],
+                entry.get("bias_for_weights", np.zeros(len(layer.bias))),
+            )
+        )
+        if not (np.isfinite(correction).all() and np.isfinite(for_weights).all()):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise InputError(
-            f"manifest.json, quantisation of layer {layer.name!r}: weight_error_rms or"
-            f" bias_correction is not as written, expected a number and {len(layer.bias)} numbers;"
-            " export again"
+            f"manifest.json, quantisation of layer {layer.name!r}: weight_error_rms,"
+            " bias_correction or bias_for_weights is not as written, expected a number and"
+            f" {len(layer.bias)} numbers each; export again"
         ) from None
-    spread = np.repeat(correction, layer.neurons // len(correction))
-    return Rounding(bias - spread, np.zeros_like(bias), weight_error)
+    spread, half = (
+        np.repeat(values, layer.neurons // len(layer.bias))
+        for values in (correction, for_weights / 2)
+    )
+    return Rounding(bias - spread - half, np.abs(half), weight_error)
 
 
 def allowance(

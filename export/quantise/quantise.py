@@ -104,12 +104,12 @@ def quantise(
     membrane = np.zeros((len(frames), 1), np.int64)
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
         integers = source_of(frames, own)
-        layer, grid, limited_by, correction = _quantise_layer(
+        layer, grid, limited_by, changes = _quantise_layer(
             float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers
         )
         run = run_layer(layer, integers, len(frames), frames.shape[1])
         entry = describe_weights(float_layer, layer, grid, limited_by)
-        entry["bias_correction"] = correction
+        entry |= changes
         if layer.fires:
             own[layer.name] = run.spikes
             entry |= describe_spikes(expected.spikes[layer.name], run.spikes)
@@ -154,12 +154,13 @@ def _quantise_layer(
     grids: Mapping[str, WeightGrid] | None,
     floats: Sources,
     integers: Sources,
-) -> tuple[Layer, WeightGrid, str, list[float]]:
-    """Give a layer's integers, their grid, what limited its scale, and the correction of its bias.
+) -> tuple[Layer, WeightGrid, str, dict[str, list[float]]]:
+    """Give a layer's integers, their grid, what limited its scale, and the changes of its bias.
 
-    The limit is "weight", or one of tmkt.program.weight_grid.scale_bounds. The correction, one
-    number a bias, is that part of it which makes up for errors of the layers before: without it,
-    the layer is right on the float network's spikes. `floats` and `integers`: the float network's
+    The limit is "weight", or one of tmkt.program.weight_grid.scale_bounds. The changes, one
+    number a bias each: `bias_correction` makes up for errors of the layers before (without it, the
+    layer is right on the float network's spikes), `bias_for_weights` for the mean error of the
+    layer's own weights. `floats` and `integers`: the float network's
     spikes, and the integers' own.
     """
     shared = _shared(layer)
@@ -222,8 +223,12 @@ def _quantise_layer(
     bound_is_weight = int(most) == int(grid.limit / largest)
     step_is_reduced = not grids and grid.step < 2 ** (9 - bits)
     limited = (scale_is_bound and not bound_is_weight) or step_is_reduced
-    correction = [round(float(value), 2) for value in quantised.bias - on_floats * scale]
-    return quantised, grid, limited_by if limited else "weight", correction
+    changes = {
+        "bias_correction": quantised.bias - on_floats * scale,
+        "bias_for_weights": (on_floats - layer.bias) * scale,
+    }
+    told = {name: [round(float(n), 2) for n in values] for name, values in changes.items()}
+    return quantised, grid, limited_by if limited else "weight", told
 
 
 def _shared(layer: FloatLayer) -> list[tuple[Doubles, list[Synapse]]]:

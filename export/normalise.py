@@ -1,8 +1,10 @@
 """Normalisation of NIR graphs from elsewhere, for networks that read event recordings."""
 
 from dataclasses import replace
+from math import isqrt
 from typing import TYPE_CHECKING
 
+from tmkt.errors import Unsaid
 from tmkt.nir.errors import refuse
 from tmkt.nir.graph import DEFAULT_DT, Flatten, Node, OrderedGraph
 from tmkt.nir.normalise import normalise_nodes
@@ -41,9 +43,11 @@ def _input_shape(graph: OrderedGraph, sensor: tuple[int, int] | None) -> tuple[i
     if len(shape) == 1:
         if sensor is None:
             way_out = "say how: --sensor WIDTHxHEIGHT, of 2 polarities, each row by row"
-            raise refuse(
-                graph.input_name, f"a flat input of {shape[0]}", "an image of events", way_out
-            )
+            found = f"a flat input of {shape[0]}"
+            message = str(refuse(graph.input_name, found, "an image of events", way_out))
+            side = isqrt(shape[0] // 2)
+            example = f"{side}x{side}" if 2 * side**2 == shape[0] else "WIDTHxHEIGHT"
+            raise Unsaid(message, "--sensor", example)
         if 2 * sensor[0] * sensor[1] != shape[0]:
             raise refuse(
                 graph.input_name,

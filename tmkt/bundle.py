@@ -169,13 +169,26 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def _describe_other(path: Path) -> str:
+    """Say what is where a bundle should be, and the command that makes one."""
+    from tmkt.runs import RECIPE
+
+    made, beside = quote(str(path)), quote(f"bundles/{path.stem}")
+    if (path / RECIPE).is_file():
+        return f"is a run, expected a bundle; make one with: tmkt export {made} --out {beside}"
+    if path.is_file():
+        example = f"{made} --out {beside}" if path.suffix == ".nir" else f"RUN --out {beside}"
+        return f"is a file, expected a bundle (a folder); make one with: tmkt export {example}"
+    if path.exists():
+        return (
+            f"holds no {MANIFEST}, expected a bundle; make one with: tmkt export RUN --out {beside}"
+        )
+    return f"no such folder, expected a bundle; make one with: tmkt export RUN --out {made}"
+
+
 def _load(path: Path) -> Bundle:
     if not (path / MANIFEST).is_file():
-        kind = "no such folder" if not path.exists() else f"holds no {MANIFEST}"
-        raise InputError(
-            f"{path}: {kind}, expected a bundle; make one with: tmkt export RUN --out"
-            f" {quote(str(path))}"
-        )
+        raise InputError(f"{path}: {_describe_other(path)}")
     try:
         text = read_text(path / MANIFEST)
         contents = {MANIFEST: text.encode()}

@@ -3,6 +3,7 @@
 The tables of each subject are in tmkt/cli/tables.
 """
 
+import codecs
 import json
 import os
 import re
@@ -14,7 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from tmkt.pace import Pace
+
 Progress = Callable[..., None]
+SPELT_OUT = "tmkt-spelt-out"  # name of the handler of letters that an output cannot show
+ASCII = {"µ": "u", "–": "-", "—": "-", "…": "...", "×": "x", "±": "+-", "✓": "ok", "✗": "no"}
 UNITS = {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12}
 quiet = False  # results and errors only
 command_line = False  # True where people read the notes: set by the command line
@@ -25,6 +30,20 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 def printable(text: str) -> str:
     """Escape control characters, as in "\\x1b": names of files and classes may hold any."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    """Spell what a terminal or file cannot show: "175 uJ" for "175 µJ" in ASCII."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    shown = "".join(
+        ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode()
+        for letter in letters
+    )
+    return shown, error.end
+
+
+codecs.register_error(SPELT_OUT, _spell_out)
 
 
 def error(message: str) -> None:
@@ -86,10 +105,11 @@ def terminal_width() -> int | None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int, dict[str, float] | None], None]]:
-    """Yield a function (done, total, figures) that draws a bar with rate and time left.
+def progress(what: str) -> Iterator[Progress]:
+    """Yield a function (done, total, figures, left_s) that draws a bar with rate and time left.
 
-    Without a terminal it prints a line every 10 seconds.
+    `left_s`: for work whose units take unequally long. Without a terminal it prints a line every 10
+    seconds.
     """
     if quiet:
         yield lambda *_: None
@@ -97,56 +117,56 @@ def progress(what: str) -> Iterator[Callable[[int, int, dict[str, float] | None]
     if sys.stderr.isatty():
         yield from _bar(what)
         return
-    begin = last = time.monotonic()
+    pace, last = Pace(), time.monotonic()
 
-    def line(done: int, total: int, figures: dict[str, float] | None = None) -> None:
+    def line(
+        done: int,
+        total: int,
+        figures: dict[str, float] | None = None,
+        left_s: float | None = None,
+    ) -> None:
         nonlocal last
+        pace.report(done)
         now = time.monotonic()
         if done and now - last >= 10:
             last = now
-            left = (now - begin) / done * (total - done)
+            left = pace.left_s(total) if left_s is None else left_s
+            rest = "" if left is None else f", {duration(left)} left"
             shown = "".join(f", {key} {value:.3g}" for key, value in (figures or {}).items())
-            note(f"{what}: {done}/{total}, {left:.0f} s left{shown}")
+            note(f"{what}: {done}/{total}{rest}{shown}")
 
     yield line
 
 
-def _bar(what: str) -> Iterator[Callable[[int, int, dict[str, float] | None], None]]:
+def _bar(what: str) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[rest]}"),
     )
-    with Progress(
-        *columns,
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=Console(stderr=True),
-    ) as bar:
-        task = bar.add_task(what, total=None, rate="", figures="")
-        begin, first = time.monotonic(), None
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, rest="")
+        pace = Pace()
 
-        def update(done: int, total: int, figures: dict[str, float] | None = None) -> None:
-            nonlocal begin, first
-            if first is None:
-                first, begin = done, time.monotonic()
-            seconds = time.monotonic() - begin
-            rate = f"{(done - first) / seconds:.1f}/s" if seconds > 0.5 and done > first else ""
-            shown = " ".join(f"{key} {value:.3g}" for key, value in (figures or {}).items())
-            bar.update(task, completed=done, total=total, rate=rate, figures=shown)
+        def update(
+            done: int,
+            total: int,
+            figures: dict[str, float] | None = None,
+            left_s: float | None = None,
+        ) -> None:
+            pace.report(done)
+            each, left = pace.per_unit_s, pace.left_s(total) if left_s is None else left_s
+            parts = [] if not left else [f"{duration(left)} left"]
+            if each and left_s is None:
+                parts.append(f"{1 / each:.1f}/s")
+            parts += [f"{key} {value:.3g}" for key, value in (figures or {}).items()]
+            bar.update(task, completed=done, total=total, rest=", ".join(parts))
 
         yield update
 
@@ -157,7 +177,7 @@ def late_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     from a cache.
     """
     with ExitStack() as shown:
-        bars: list[Callable[[int, int, dict[str, float] | None], None]] = []
+        bars: list[Progress] = []
 
         def update(done: int, total: int) -> None:
             if not bars:
@@ -165,6 +185,13 @@ def late_progress(what: str) -> Iterator[Callable[[int, int], None]]:
             bars[0](done, total, None)
 
         yield update
+
+
+def duration(seconds: float) -> str:
+    """Format a time: "12 s", "3 min", "2.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def percent(

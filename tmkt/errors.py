@@ -21,6 +21,17 @@ class NotInstalled(InputError):
         self.hint = hint
 
 
+class Unsaid(InputError):
+    """An input that leaves something open, which an option has to say.
+
+    `option`: its name; `example`: a value to try.
+    """
+
+    def __init__(self, message: str, option: str, example: str) -> None:
+        super().__init__(message)
+        self.option, self.example = option, example
+
+
 class Diverged(InputError):
     """A training that diverged to NaN or Inf: the recipe's fault, not its data's."""
 

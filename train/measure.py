@@ -1,6 +1,6 @@
 """Measure a float network on recordings: logits, accuracy, spike rates."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,14 @@ def logits_of(net: SpikingNetwork, frames: Rows | NDArray[Any]) -> Iterator[Tens
 
 @torch.no_grad()
 def measure(
-    net: SpikingNetwork, frames: Rows | NDArray[Any], labels: NDArray[np.int64]
+    net: SpikingNetwork,
+    frames: Rows | NDArray[Any],
+    labels: NDArray[np.int64],
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a network in evaluation mode on frames uint8 [N, T, 2, H, W].
 
+    `progress` is called with the recordings done and their number.
     Gives `samples`, `correct`, `accuracy` and `loss` (cross-entropy of the logits' time mean; both
     None without samples) and `spike_rates`, the spikes per neuron and step of each spiking layer.
     """
@@ -44,6 +48,8 @@ def measure(
             logits = chunk.mean(0)
             wanted = torch.from_numpy(labels[i * AT_ONCE : (i + 1) * AT_ONCE]).to(logits.device)
             correct += int((logits.argmax(1) == wanted).sum())
+            if progress:
+                progress(min((i + 1) * AT_ONCE, len(frames)), len(frames))
             loss += float(F.cross_entropy(logits.float(), wanted, reduction="sum"))
     count = len(frames)
     return {

@@ -175,7 +175,8 @@ def finish_run(
     run.json comes last: it says that the run is finished. `start` is the run that a training on
     integers went on from.
     """
-    test = measure(net, source.test_frames, source.test_labels)
+    with console.progress("test") as progress:
+        test = measure(net, source.test_frames, source.test_labels, progress)
     if source.simulated is not None:
         test["recordings"] = SIMULATED
     info = run_info(recipe, source, test)

@@ -29,8 +29,10 @@ from tmkt.errors import InputError, one_line
 from tmkt.hdf5 import check_hdf5
 from tmkt.install import pip_install
 from tmkt.program.lava_form import fits_netx
+from tmkt.program.model import Program
 
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
+CALL_S = (8e-6, 22e-6)  # a convolution of one pair of channels in one step
 MAX_NET_BYTES = 2**31  # of all arrays of the netx file when unpacked
 MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
 
@@ -52,6 +54,22 @@ def installed() -> bool:
         )
     except ModuleNotFoundError:
         return False
+
+
+def expected_s(program: Program, steps: int, samples: int) -> tuple[float, float]:
+    """Estimate the least and the most seconds that Lava takes for samples of so many steps.
+
+    Nearly all of it are its convolutions, one call for each pair of channels and step. CALL_S is
+    what two machines took on N-MNIST (docs/results.md), so another may take longer.
+    """
+    calls = sum(
+        synapse.weight.shape[0] * synapse.weight.shape[1]
+        for layer in program.layers
+        for synapse in layer.synapses
+        if synapse.kind == "conv"
+    )
+    low, high = (seconds * calls * steps * samples for seconds in CALL_S)
+    return low, high
 
 
 class LavaEngine:

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.registry import open_engine
+from tmkt.deploy.engines.types import Engine, EngineOutput
 from tmkt.deploy.evaluate import add_counts, batches, check_samples, wilson
 from tmkt.deploy.parity.compare import Comparison
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.deploy.warnings import layer_warnings
 from tmkt.errors import InputError
+from tmkt.pace import Pace
 from tmkt.program.model import Program
 
 REFERENCE = "simulator"
 # Recordings that rounding may lose: one of eight networks that lose nothing loses three and wins
 # none by chance (sign test).
 CHANCE = 3
-Progress = Callable[[int, int, None], None]
+Progress = Callable[[int, int, None, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def parity(
 
     One recording more or less never fails, nor do three against float: a hundred recordings cannot
     resolve half a point. If the simulator is among the engines, it runs a second time. `progress`
-    is called with (done, all, None), in samples times engines.
+    is called with (done, all, None, seconds left by the speed of each engine or None), in samples
+    times engines.
 
     Returns reference, samples, passed, failures (a line each), the reference's accuracy and
     accuracy_ci95, its faults (wraps, clips and read-out values over the threshold: none in a sound
@@ -95,9 +98,29 @@ def parity(
     check_samples(bundle, frames)
     done = 0
 
-    def tell(now: int) -> None:
+    def tell() -> None:
         if progress:
-            progress(done + now, (len(names) + 1) * len(frames), None)
+            left = [pace.left_s(len(frames)) for pace in paces.values()]
+            known = [seconds for seconds in left if seconds is not None]
+            left_s = sum(known) if len(known) == len(left) else None
+            progress(done, (len(names) + 1) * len(frames), None, left_s)
+
+    def run(name: str, engine: Engine, batch: slice) -> EngineOutput:
+        nonlocal done, running
+        running, before = name, done
+        paces[name].resume()
+        output = engine.run(frames[batch])
+        paces[name].report(batch.stop)
+        paces[name].pause()
+        done = before + batch.stop - batch.start
+        tell()
+        return output
+
+    def tell_of_running(now: int) -> None:
+        nonlocal done
+        done += batch.start + now - paces[running].done
+        paces[running].report(batch.start + now)
+        tell()
 
     names = list(dict.fromkeys(engines))
     if not names:
@@ -107,19 +130,18 @@ def parity(
     program, expected = bundle.program, []
     sent: Counter[str] = Counter()
     entries = bundle.manifest["quantisation"]
-    comparisons = [Comparison(open_engine(name, bundle, tell), program, entries) for name in names]
-    reference = open_engine(REFERENCE, bundle)
+    comparisons = [
+        Comparison(open_engine(name, bundle, tell_of_running), program, entries) for name in names
+    ]
+    reference, running = open_engine(REFERENCE, bundle), ""
+    paces = {name: Pace(paused=True) for name in ("", *names)}  # "": the reference's
     for batch in batches(program, frames):
-        size = batch.stop - batch.start
-        right = reference.run(frames[batch])
+        right = run("", reference, batch)
         expected.append((right.predictions, right.readout, right.faults))
         sent.update({name: int(spikes.sum()) for name, spikes in right.spikes.items()})
-        done += size
         for comparison in comparisons:
-            tell(0)
-            comparison.add(batch.start, frames[batch], comparison.engine.run(frames[batch]), right)
-            done += size
-    tell(0)
+            output = run(comparison.engine.name, comparison.engine, batch)
+            comparison.add(batch.start, frames[batch], output, right)
     predictions, readouts, faults = zip(*expected, strict=True)
     answers, readout = np.concatenate(predictions), np.concatenate(readouts)
     correct = int((answers == labels).sum())

@@ -67,7 +67,8 @@ def test_a_class_with_nothing_left_to_test_is_refused() -> None:
     found = [*recordings(6), Recording(Path("a"), 3, "thing-a"), Recording(Path("b"), 3, "thing-b")]
     few_shot(found, 1, 0)
     with pytest.raises(
-        InputError, match="class 3: 2 recorded instances, expected more than the 2 to train on"
+        InputError,
+        match=r"class 3( \(.*\))?: 2 recorded instances, expected more than the 2 to train on",
     ):
         few_shot(found, 2, 0)
 
@@ -189,14 +190,16 @@ def test_a_share_of_every_class_is_trained_on_and_never_all() -> None:
     train, test = by_share(found, 0.9, 0)
     assert np.bincount([r.label for r in train]).tolist() == [9, 9, 1]
     assert np.bincount([r.label for r in test]).tolist() == [1, 1, 1]
-    with pytest.raises(InputError, match="class 0: 1 recorded instances, expected at least 2"):
+    with pytest.raises(
+        InputError, match=r"class 0 \(.*\): 1 recorded instance, expected at least 2"
+    ):
         by_share(found[:1], 0.9, 0)
 
 
 def test_too_few_to_validate_is_refused() -> None:
     with pytest.raises(
         InputError,
-        match=r"class 0: 8 instances to take 9 for validation from.*lower data\.validation",
+        match=r"class 0 \(0\): 8 instances to take 9 for validation from.*lower data\.validation",
     ):
         split_recordings(dataset("nmnist"), recordings(10), recipe(shots=2, validation=9), 0)
 

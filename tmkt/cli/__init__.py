@@ -31,14 +31,22 @@ from tmkt.cli import (
     tune,
     zoo,
 )
+from tmkt.cli.group import Group
 from tmkt.errors import InputError, nearest
+
+CLOSED_PIPE = 141  # as of programs that a closed pipe ends: 128 + SIGPIPE
 
 app = typer.Typer(
     help=(
         "Train spiking networks for event cameras with the help of images, export them as integers,"
         " and prove what they compute."
     ),
-    epilog="Start with: tmkt demo",
+    cls=Group,
+    epilog=(
+        "Start with: tmkt demo\n\nExit codes: 0 done; 1 a check failed (engines differ, a network"
+        " does not fit); 2 wrong use or bad input, in one line; 130 interrupted (Ctrl-C); 141"
+        " nobody reads the output any more (a closed pipe)."
+    ),
     context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -55,14 +63,12 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 wrong use or bad input, 130
-    interrupted.
+    interrupted, 141 nobody reads the output.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidied up like Ctrl-C
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(
-                errors="backslashreplace"
-            )  # a terminal that cannot show µ still gets its answer
+            output.reconfigure(errors=console.SPELT_OUT)
     console.command_line = True
     arguments = _loudness_first(sys.argv[1:])
     verbose, begin = bool({"--verbose", "-v"} & set(arguments[:2])), time.monotonic()
@@ -76,6 +82,9 @@ def main() -> None:
                 print(console.printable(line), file=sys.stderr)
         console.error(str(error))
         code = 2
+    except SystemExit as left:
+        # How typer ends at a closed pipe. Commands end with typer.Exit, or with 130.
+        code = CLOSED_PIPE if left.code == 1 else left.code
     except (KeyboardInterrupt, typer.Abort):
         console.error("interrupted")
         code = 130
@@ -89,7 +98,7 @@ def main() -> None:
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
-        code = 1
+        code = CLOSED_PIPE
     except MemoryError:
         console.error(
             "not enough memory; use --limit, or a smaller batch, network or number of bins, or free"

@@ -10,6 +10,7 @@ import typer
 from tmkt import console
 from tmkt.cli import datasets
 from tmkt.cli.convert import show_progress
+from tmkt.cli.group import Group
 from tmkt.cli.option_groups import with_option_groups
 from tmkt.cli.options import JsonOption
 from tmkt.cli.places import ForceOption
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from tmkt.readers import FileSource
 
 app = typer.Typer(
-    help="Look at recordings, convert and make them.", rich_markup_mode=None, no_args_is_help=True
+    help="Look at recordings, convert and make them.",
+    epilog="Example: tmkt data info recording.aedat4",
+    cls=Group,
+    rich_markup_mode=None,
+    no_args_is_help=True,
 )
 datasets.register(app)
 

@@ -9,10 +9,10 @@ from tmkt import console
 from tmkt.cli.options import (
     BinsOption,
     BinUsOption,
-    DataOption,
     JsonOption,
     LimitOption,
     MaxCountOption,
+    NeededDataOption,
     SplitOption,
 )
 from tmkt.cli.places import need_place
@@ -43,7 +43,7 @@ def energy(
             "--device", help="A chip to estimate for; may be repeated [loihi1].", show_default=False
         ),
     ] = None,
-    data: DataOption = None,
+    data: NeededDataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
     bins: BinsOption = None,

@@ -85,10 +85,13 @@ def export(
         _nir("--dataset", "Data set that it answers to: its classes, its recordings [folders]."),
     ] = None,
     data: Annotated[
-        Path | None, _nir("--data", "Folder of event recordings to calibrate the integers on.")
+        Path | None,
+        _nir("--data", "Recordings to calibrate the integers on.  [required but for --bits none]"),
     ] = None,
-    bins: Annotated[int | None, _nir("--bins", "Time steps of a recording.")] = None,
-    bin_us: Annotated[int | None, _nir("--bin-us", "Microseconds of a time step.")] = None,
+    bins: Annotated[int | None, _nir("--bins", "Time steps of a recording.  [required]")] = None,
+    bin_us: Annotated[
+        int | None, _nir("--bin-us", "Microseconds of a time step.  [required]")
+    ] = None,
     max_count: Annotated[
         int | None, _nir("--max-count", "Most events counted at a pixel in a step [1].")
     ] = None,

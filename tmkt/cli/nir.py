@@ -1,6 +1,7 @@
 """tmkt export FILE.nir: a network of another framework."""
 
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,14 +9,17 @@ from tmkt import console
 from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place
 from tmkt.cli.steps import names
-from tmkt.errors import InputError
+from tmkt.errors import InputError, Unsaid
 from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
     from tmkt.events.coverage import Coverage
     from tmkt.events.frames import InputContract
-    from tmkt.export.import_nir import Calibration
+    from tmkt.export.import_nir import Calibration, Imported
+    from tmkt.nir.conventions import Conventions
+
+MOST_LEFT_OPEN = 4  # things that a file may leave open: its time step, inputs, sensor
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,55 @@ class NirOptions:
     @property
     def given(self) -> list[str]:
         """List the options that were given, as they are written."""
-        return [
-            "--" + name.replace("_", "-") for name, value in vars(self).items() if value is not None
-        ]
+        return list(self.words)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The options that were given and their values, as they are written."""
+        return {
+            "--" + name.replace("_", "-"): str(value)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+
+    @property
+    def conventions(self) -> "Conventions":
+        """What the options say about the file's neurons."""
+        from tmkt.nir.conventions import Conventions
+
+        return Conventions(self.dt, self.fires_at, self.reset, self.inputs, self.decay)
+
+    @property
+    def sensor_size(self) -> tuple[int, int] | None:
+        """(height, width) that the options say; InputError for other text."""
+        from tmkt.readers import parse_sensor
+
+        return None if self.sensor is None else parse_sensor(self.sensor)
+
+    def answered(self, error: Unsaid) -> "NirOptions | None":
+        """Take an error's example for what it asks, to see what else is asked; None where there is
+        none to take.
+        """
+        name, value = error.option.removeprefix("--"), error.example
+        if name == "sensor" and not value[:1].isdigit():
+            return None
+        return replace(self, **{name: float(value) if name == "dt" else value})
+
+    def unsaid_of_recordings(self, calibrated: bool) -> list[Unsaid]:
+        """List what is not said of the recordings that the network is for."""
+        missing = []
+        if self.bins is None or self.bin_us is None:
+            expected = "expected how recordings become its time steps"
+            message = f"no --bins or --bin-us, {expected} (and --max-count)"
+            missing.append(Unsaid(message, "--bins", str(self.bins or 10)))
+            missing.append(Unsaid("", "--bin-us", str(self.bin_us or 10_000)))
+        if calibrated and self.data is None:
+            message = (
+                "no --data to calibrate on, expected recordings of what it was trained on (or"
+                " --bits none)"
+            )
+            missing.append(Unsaid(message, "--data", "DIR"))
+        return missing
 
 
 class NirExport(NamedTuple):
@@ -65,41 +115,27 @@ def run_nir_export(
     """Export a .nir file; how it was read is also printed."""
     from tmkt.events.coverage import describe_cut
     from tmkt.events.frames import InputContract
-    from tmkt.nir.conventions import Conventions
-    from tmkt.readers import parse_sensor
 
     try:
-        from tmkt.export.import_nir import export_nir, import_nir_file
+        from tmkt.export.import_nir import export_nir
     except ModuleNotFoundError as error:
         raise InputError(
             f"export: {error.name} is not installed; {pip_install('export')}"
         ) from None
-    conventions = Conventions(
-        options.dt, options.fires_at, options.reset, options.inputs, options.decay
-    )
-    sensor = None if options.sensor is None else parse_sensor(options.sensor)
-    network = import_nir_file(path, conventions, sensor)
+    network = _read(path, options, calibrated=bits is not None)
+    assert options.bins is not None
+    assert options.bin_us is not None
     for note in network.notes:
         console.note(f"{path.name}: {note}")
     reading: dict[str, Any] = {
         "notes": list(network.notes),
         "nodes": [reading._asdict() for reading in network.readings],
     }
-    if options.bins is None or options.bin_us is None:
-        raise InputError(
-            f"{path}: no --bins or --bin-us, expected how recordings become its time steps: --bins"
-            " T --bin-us 1000 (and --max-count)"
-        )
     contract = InputContract(
         network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1
     )
     name = options.dataset or "folders"
     need_bundle_place(out, name, of_run=False, force=force)
-    if bits is not None and options.data is None:
-        raise InputError(
-            f"{path}: no --data to calibrate on, expected recordings of what it was trained on; add"
-            " --data DIR, or --bits none"
-        )
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
     calibration, cut = None, None
     if bits is not None:
@@ -118,6 +154,34 @@ def run_nir_export(
         allow_silent=allow_silent,
     )
     return NirExport(bundle, reading, cut)
+
+
+def _read(path: Path, options: NirOptions, calibrated: bool) -> "Imported":
+    """Read a file. What it leaves open and no option says is one error, with a whole command.
+
+    `calibrated`: whether recordings are needed.
+    """
+    from tmkt.export.import_nir import import_nir_file
+
+    missing: list[Unsaid] = []
+    network, asked = None, options
+    while network is None and len(missing) < MOST_LEFT_OPEN:
+        try:
+            network = import_nir_file(path, asked.conventions, asked.sensor_size)
+        except Unsaid as error:
+            missing.append(error)
+            if (asked := asked.answered(error)) is None:
+                break
+    missing += options.unsaid_of_recordings(calibrated)
+    if missing:
+        given = {**options.words, **{found.option: found.example for found in missing}}
+        words = [word for option in given.items() for word in option]
+        raise InputError(
+            f"{path}: {'; '.join(filter(None, map(str, missing)))}. For example:"
+            f" {shlex.join(['tmkt', 'export', str(path), *words])}"
+        )
+    assert network is not None
+    return network
 
 
 def _classes(name: str, data: Path | None) -> list[str]:

@@ -10,6 +10,10 @@ from tmkt.errors import InputError, nearest
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the event recordings.", show_default=False)
 ]
+NeededDataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of the event recordings.  [required]", show_default=False),
+]
 StaticOption = Annotated[
     Path | None, typer.Option("--static", help="Folder of the images.", show_default=False)
 ]

@@ -9,11 +9,11 @@ from tmkt import console
 from tmkt.cli.options import (
     BinsOption,
     BinUsOption,
-    DataOption,
     EnginesOption,
     JsonOption,
     LimitOption,
     MaxCountOption,
+    NeededDataOption,
     SplitOption,
     engine_names,
 )
@@ -23,6 +23,7 @@ from tmkt.cli.steps import (
     open_bundle,
     read_recordings,
     run_evaluation,
+    run_parity,
 )
 from tmkt.cli.tables.evaluation import print_evaluation
 from tmkt.cli.tables.parity import print_parity
@@ -45,7 +46,7 @@ def evaluate(
             autocompletion=engine_names,
         ),
     ] = "simulator",
-    data: DataOption = None,
+    data: NeededDataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = None,
     bins: BinsOption = None,
@@ -91,7 +92,7 @@ def evaluate(
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     engines: EnginesOption = None,
-    data: DataOption = None,
+    data: NeededDataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
     bins: BinsOption = None,
@@ -114,13 +115,10 @@ def parity(
     """Check that engines compute the same spikes, and name the first that differs and the likely
     cause; exit code 1 if they do not.
     """
-    from tmkt.deploy.parity.report import parity as compare
-
     opened = open_bundle(bundle, bins, bin_us, max_count)
     compared = engines_to_compare(engines, opened)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
-    with console.progress("parity") as update:
-        report = compare(opened, compared, frames, labels, max_drop, update, max_mismatches)
+    report = run_parity(opened, compared, frames, labels, max_drop, max_mismatches)
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tmkt.datasets.types import Recording
     from tmkt.deploy.energy.activity import Activity
 
+LONG_S = 20  # work that takes longer is announced
+
 
 def names(text: str) -> list[str]:
     """Split a list given with commas."""
@@ -202,6 +204,7 @@ def run_evaluation(
         from tmkt.deploy.ray_cluster import on_ray
 
         runner, threads = on_ray(ray), 1
+    note_slow_engines(bundle, [engine], len(recordings))
     labels = np.array([recording.label for recording in recordings], np.int64)
     begin = working_time_s()
     with console.progress("evaluate") as update:
@@ -225,18 +228,35 @@ def run_evaluation(
     }
 
 
+def note_slow_engines(bundle: "Bundle", engines: list[str], samples: int) -> None:
+    """Say before the work that Lava takes long, and why."""
+    from tmkt.deploy.engines.lava import expected_s
+
+    if "lava" not in engines:
+        return
+    low, high = expected_s(bundle.program, bundle.contract.bins, samples)
+    if high > LONG_S:
+        console.note(
+            f"lava: {samples} recordings take about {console.duration(low)} to"
+            f" {console.duration(high)}, because Lava's model of the chip convolves each pair of"
+            " channels by itself; --limit 10 takes fewer"
+        )
+
+
 def run_parity(
     bundle: "Bundle",
     engines: list[str],
     frames: "NDArray[np.uint8]",
     labels: "NDArray[np.int64]",
     max_drop: float,
+    max_mismatches: int = 0,
 ) -> dict[str, Any]:
     """Compare engines with progress and return the parity report."""
     from tmkt.deploy.parity.report import parity
 
+    note_slow_engines(bundle, engines, len(frames))
     with console.progress("parity") as update:
-        return parity(bundle, engines, frames, labels, max_drop, update)
+        return parity(bundle, engines, frames, labels, max_drop, update, max_mismatches)
 
 
 def run_energy(

@@ -8,13 +8,18 @@ import typer
 
 from tmkt import console
 from tmkt.cli.folders import need_data_of, need_test
+from tmkt.cli.group import Group
 from tmkt.cli.options import DataOption, SettingsOption, StaticOption, TestOption, recipe_names
 from tmkt.cli.steps import run_qat, run_training
 from tmkt.cli.tables.recipes import print_recipes
 
 app = typer.Typer(rich_markup_mode=None)
 recipes_app = typer.Typer(
-    help="List the training recipes, show one.", rich_markup_mode=None, no_args_is_help=True
+    help="List the training recipes, show one.",
+    epilog="Example: tmkt recipes show nmnist-fewshot",
+    cls=Group,
+    rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 

@@ -5,11 +5,14 @@ from typing import Annotated
 import typer
 
 from tmkt import console
+from tmkt.cli.group import Group
 from tmkt.cli.options import JsonOption
 from tmkt.cli.tables.zoo import print_card, print_zoo
 
 app = typer.Typer(
     help="List the pre-trained backbones, show the card of one.",
+    epilog="Example: tmkt zoo show backbone-s",
+    cls=Group,
     rich_markup_mode=None,
     no_args_is_help=True,
 )

@@ -4,6 +4,7 @@ All splits are by instance: no thing that is tested is seen in training, neither
 recording nor as an image.
 """
 
+import os
 from collections.abc import Collection, Sequence
 from typing import Annotated
 
@@ -48,7 +49,29 @@ def groups(recordings: Sequence[Recording]) -> list[tuple[str, list[str]]]:
     of_class: dict[int, list[str]] = {}
     for instance, (label,) in labels.items():
         of_class.setdefault(label, []).append(instance)
-    return [(f"class {label}", sorted(instances)) for label, instances in sorted(of_class.items())]
+    folders = _folders(recordings)
+    return [
+        (f"class {label}{folders[label]}", sorted(instances))
+        for label, instances in sorted(of_class.items())
+    ]
+
+
+def _folders(recordings: Sequence[Recording]) -> dict[int, str]:
+    """Give the folder of each class as text, " (data/cat)"; nothing where classes share one."""
+    of_class: dict[int, set[str]] = {}
+    for recording in recordings:
+        of_class.setdefault(recording.label, set()).add(str(recording.path.parent))
+    try:
+        common = {label: os.path.commonpath(folders) for label, folders in of_class.items()}
+    except ValueError:  # some are absolute, others relative
+        return dict.fromkeys(of_class, "")
+    shared = len(set(common.values())) < len(common)
+    return {label: "" if shared else f" ({folder})" for label, folder in common.items()}
+
+
+def counted(instances: Sequence[str]) -> str:
+    """Count recorded instances in words."""
+    return f"{len(instances)} recorded instance{'' if len(instances) == 1 else 's'}"
 
 
 def few_shot(
@@ -65,8 +88,8 @@ def few_shot(
     for what, instances in groups(recordings):
         if len(instances) < shots + left:
             raise InputError(
-                f"{what}: {len(instances)} recorded instances, expected more than the {shots} to"
-                " train on, so that one is left to test; give more recordings or lower data.shots"
+                f"{what}: {counted(instances)}, expected more than the {shots} to train on, so"
+                " that one is left to test; give more recordings or lower data.shots"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
     ordered = in_order(recordings)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, Unsaid
 from tmkt.nir.errors import kind
 from tmkt.nir.file import import_nir
 from tmkt.nir.graph import DEFAULT_DT
@@ -135,9 +135,12 @@ def _time_step(
         value, origin = DEFAULT_DT, "assumed"
         timed = next((name for name, node in nodes.items() if _is_timed(node)), None)
         if strict and timed is not None:
-            raise InputError(
+            usual, why = _usual_time_step(nodes)
+            raise Unsaid(
                 f"NIR graph, node {timed!r}: {kind(nodes[timed])} whose time step nothing tells,"
-                f" expected --dt in seconds; {_usual_time_step(nodes)}"
+                f" expected --dt in seconds; {why}: try --dt {usual}",
+                "--dt",
+                usual,
             )
     try:
         dt = float(value)
@@ -151,8 +154,8 @@ def _time_step(
     return dt, origin
 
 
-def _usual_time_step(nodes: Mapping[str, Any]) -> str:
-    """Say which time step to try.
+def _usual_time_step(nodes: Mapping[str, Any]) -> tuple[str, str]:
+    """Say which time step to try, and why.
 
     Time constants of a second and more are counted in steps. An IF with r = 1 comes from a
     framework without a time step: those that have one write r = 1 / dt.
@@ -166,10 +169,10 @@ def _usual_time_step(nodes: Mapping[str, Any]) -> str:
     else:
         in_steps = any(np.all(gain == 1) for gain in gains)
     if in_steps:
-        return "Sinabs and Spyx count time constants in steps: try --dt 1"
+        return "1", "Sinabs and Spyx count time constants in steps"
     return (
-        "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was given:"
-        " try --dt 1e-4"
+        "1e-4",
+        "SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir was given",
     )
 
 
@@ -217,7 +220,9 @@ def _refuse_unit_resistance(nodes: Mapping[str, Any], dt: float) -> None:
     for name, node in nodes.items():
         if isinstance(node, nir.IF) and np.all(np.asarray(node.r) == 1):
             found = f"r = 1, so that an input counts {dt:g} of itself"
-            raise InputError(
+            raise Unsaid(
                 f"NIR graph, node {name!r}: IF with {found}, expected --inputs to say so; --inputs"
-                " per-step if it counts whole (Norse), or --dt 1 (Sinabs)"
+                " per-step if it counts whole (Norse), or --dt 1 (Sinabs)",
+                "--inputs",
+                "per-step",
             )

@@ -151,8 +151,8 @@ class TrialRunner:
         since = len(ended) - self.ended_before  # those of other processes, too: they share the rest
         left = (time.monotonic() - self.begin) / max(since, 1) * (self.search.trials - len(ended))
         rest = (
-            f"{_duration(time.monotonic() - begin)}, {len(ended)}/{self.search.trials} done,"
-            f" {_duration(left)} left"
+            f"{console.duration(time.monotonic() - begin)}, {len(ended)}/{self.search.trials} done,"
+            f" {console.duration(left)} left"
         )
         self.say(f"trial {index + 1}: {values}: {this.ending}{best_yet}; {rest}")
         return True
@@ -241,9 +241,3 @@ def without_test(source: TrainingData) -> TrainingData:
         test_frames=Rows(np.empty((0, *source.frames.shape[1:]), source.frames.dtype), nothing),
         test_labels=nothing,
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -58,17 +58,12 @@ def epoch_line(
     epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float
 ) -> str:
     """Summarise an epoch in one line for people; `speed` is in steps a second."""
-    parts = ", ".join(
-        f"{name.removeprefix('loss_')} {value:.3f}"
-        for name, value in row.items()
-        if name.startswith("loss_")
-    )
     validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
     spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
-    shares = f"batch {100 * row['accuracy']:.1f} %{validation}"
+    shares = f"{100 * row['accuracy']:.1f} % of the batches right{validation}"
     return (
-        f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f} ({parts}), {shares}, spikes %"
-        f" {spikes}, {speed:.2g} steps/s"
+        f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f}, {shares}, spikes % {spikes},"
+        f" {speed:.2g} steps/s"
     )
 
 

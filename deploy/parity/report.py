@@ -96,7 +96,7 @@ def parity(
     warnings (lines): silent and saturated layers, and what the manifest does not tell.
     """
     check_samples(bundle, frames)
-    done = 0
+    done, running = 0, ""
 
     def tell() -> None:
         if progress:
@@ -133,7 +133,7 @@ def parity(
     comparisons = [
         Comparison(open_engine(name, bundle, tell_of_running), program, entries) for name in names
     ]
-    reference, running = open_engine(REFERENCE, bundle), ""
+    reference = open_engine(REFERENCE, bundle)
     paces = {name: Pace(paused=True) for name in ("", *names)}  # "": the reference's
     for batch in batches(program, frames):
         right = run("", reference, batch)

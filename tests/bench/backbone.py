@@ -21,7 +21,7 @@ import torch
 from backbone_sets import SETS, Few
 from lines import add, results, spread
 
-from tmkt import console
+from tmkt.cli.tables.table import table
 from tmkt.errors import InputError
 from tmkt.recipe import load_recipe
 from tmkt.runs import Run
@@ -158,7 +158,7 @@ def show(options: argparse.Namespace) -> None:
                 row.append(f"{spread(found)} (n={len(found)})" if found else "-")
             rows.append(row)
         title = f"{name}: {SETS[name].figure} in %, mean ± sd of seeds"
-        console.table(title, ["variant", *(f"{k or 'all'} a class" for k in shots)], rows)
+        table(title, ["variant", *(f"{k or 'all'} a class" for k in shots)], rows)
 
 
 def main() -> None:

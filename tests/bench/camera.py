@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt import console
 from tmkt.camera.frames import simulate_frames
+from tmkt.cli.tables.table import table
 from tmkt.datasets.decoded import input_contract
 from tmkt.datasets.folders import image_files
 from tmkt.datasets.images import read_images
@@ -50,7 +50,7 @@ def main() -> None:
         camera = recipe.static.model_copy(update={"path": path})
         frames = _simulate(images, camera, recipe.data.bin_us, recipe.train)
         rows.append(_activity(f"{path}, {recipe.data.bin_us / 1e3:g} ms", frames))
-    console.table(
+    table(
         "Pixels active in a bin, %: mean, and 5, 25, 50, 75, 95 % of the bins",
         [
             "recordings or path, bins",
@@ -80,7 +80,7 @@ def _speed(images: NDArray[np.uint8]) -> None:
                 best = min(best, time.thread_time() - begin)
             row.append(f"{len(images) / best:.0f}")
         rows.append(row)
-    console.table(
+    table(
         "Images a second of CPU time, one thread, 36 x 36 pixels, 10 bins",
         ["path", "bins of 10 ms", "bins of 30 ms"],
         rows,

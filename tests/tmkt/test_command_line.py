@@ -4,6 +4,8 @@ so that all of them together take a second.
 
 import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +51,45 @@ def test_every_command_has_help_with_an_example_of_itself(
     assert run(monkeypatch, *command.split(), "--help") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"Example: tmkt {command}" in shown
+
+
+@pytest.mark.parametrize("group", ["", "data", "recipes", "zoo"])
+def test_a_group_has_whole_summaries_and_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    assert run(monkeypatch, *group.split(), "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "..." not in shown.replace("COMMAND [ARGS]...", "")
+    assert f"Example: tmkt {group} " in shown or "Start with: tmkt demo" in shown
+    inside = typer.main.get_command(cli.app)
+    for command in (inside.commands[group] if group else inside).commands.values():
+        assert command.help.split("\n\n")[0].replace("\n", " ").partition(". ")[0] in shown
+
+
+def test_the_help_has_the_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Exit codes: 0 done; 1 a check failed" in shown
+    assert "130 interrupted (Ctrl-C); 141 nobody reads the output any more" in shown
+
+
+@pytest.mark.parametrize("command", ["evaluate", "parity", "energy"])
+def test_an_option_that_must_be_given_is_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    run(monkeypatch, command, "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--data <path> Folder of the event recordings. [required]" in shown
+
+
+def test_a_closed_pipe_is_no_failed_check() -> None:
+    command = f"{shlex.quote(sys.executable)} -m tmkt recipes show digits --all"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")
 
 
 @pytest.mark.parametrize(

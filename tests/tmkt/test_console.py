@@ -67,3 +67,18 @@ def test_commands_print_through_the_console_alone() -> None:
         if re.search(r"(?<![\w.])print\(", path.read_text(encoding="utf-8"))
     ]
     assert printing == ["__main__.py", "cli/__init__.py", "console.py"]
+
+
+def test_what_an_output_cannot_show_is_spelt_out() -> None:
+    shown = "175 µJ … 3 × 3, Ω".encode("ascii", console.SPELT_OUT)
+    assert shown == b"175 uJ ... 3 x 3, \\u03a9"
+
+
+def test_an_energy_has_its_interval_in_the_same_unit() -> None:
+    figures = {"energy_j": 6.62e-7, "low_j": 1.99e-7, "high_j": 5.96e-6}
+    assert console.joules_with_interval(figures) == "662 nJ (199-5,960)"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(8.4, "8 s"), (99, "99 s"), (150, "2 min")])
+def test_a_time_is_short(seconds: float, shown: str) -> None:
+    assert console.duration(seconds) == shown

@@ -93,7 +93,8 @@ def demo(
     print_files(estimates, files)
     if not installed():
         console.note(f"Lava was left out: {install_hint()}")
-    yours = "your own recordings: tmkt train nmnist-fewshot --data DIR --static DIR"
     evaluate = shlex.join(["tmkt", "evaluate", str(bundle_path), "--data", str(data)])
-    console.note(f"Next: open {page} in a browser; {evaluate}; {yours}")
+    console.note(f"Its mistakes: {evaluate}")
+    console.note("Your own recordings: tmkt init DIR")
+    console.note(f"Next: open {page} in a browser")
     raise typer.Exit(0 if all(report["passed"] for report in reports) else 1)

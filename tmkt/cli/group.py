@@ -1,12 +1,8 @@
 """Group of commands whose help shows each summary whole."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    from typer import Context
-    from typer._click import HelpFormatter
 
 WHOLE = 10_000  # letters: no summary is as long
 
@@ -14,7 +10,7 @@ WHOLE = 10_000  # letters: no summary is as long
 class Group(TyperGroup):
     """A group that wraps summaries where typer cuts them."""
 
-    def format_commands(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # typer keeps the types to itself
         """List the commands."""
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):

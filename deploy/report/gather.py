@@ -271,7 +271,7 @@ def _parity(
             samples.frames,
             samples.labels,
             wanted.max_drop,
-            lambda done, total, _: tell(done, total),
+            lambda done, total, *_: tell(done, total),
         )
     ]
 

@@ -70,10 +70,13 @@ class NirOptions:
         """Take an error's example for what it asks, to see what else is asked; None where there is
         none to take.
         """
-        name, value = error.option.removeprefix("--"), error.example
-        if name == "sensor" and not value[:1].isdigit():
-            return None
-        return replace(self, **{name: float(value) if name == "dt" else value})
+        if error.option == "--dt":
+            return replace(self, dt=float(error.example))
+        if error.option == "--inputs":
+            return replace(self, inputs=error.example)
+        if error.option == "--sensor" and error.example[:1].isdigit():
+            return replace(self, sensor=error.example)
+        return None
 
     def unsaid_of_recordings(self, calibrated: bool) -> list[Unsaid]:
         """List what is not said of the recordings that the network is for."""
@@ -170,8 +173,10 @@ def _read(path: Path, options: NirOptions, calibrated: bool) -> "Imported":
             network = import_nir_file(path, asked.conventions, asked.sensor_size)
         except Unsaid as error:
             missing.append(error)
-            if (asked := asked.answered(error)) is None:
+            answered = asked.answered(error)
+            if answered is None:
                 break
+            asked = answered
     missing += options.unsaid_of_recordings(calibrated)
     if missing:
         given = {**options.words, **{found.option: found.example for found in missing}}

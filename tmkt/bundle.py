@@ -26,6 +26,7 @@ FORMAT_VERSION = 1
 MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
+OF_A_RUN = "recipe.toml"  # what tmkt.runs, which needs torch, calls a run's recipe
 MANIFEST = "manifest.json"
 PROGRAM = "program.safetensors"
 LAVA = "loihi.net"
@@ -171,10 +172,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _describe_other(path: Path) -> str:
     """Say what is where a bundle should be, and the command that makes one."""
-    from tmkt.runs import RECIPE
-
     made, beside = quote(str(path)), quote(f"bundles/{path.stem}")
-    if (path / RECIPE).is_file():
+    if (path / OF_A_RUN).is_file():
         return f"is a run, expected a bundle; make one with: tmkt export {made} --out {beside}"
     if path.is_file():
         example = f"{made} --out {beside}" if path.suffix == ".nir" else f"RUN --out {beside}"

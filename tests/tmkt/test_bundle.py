@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tmkt import bundle as bundles
+from tmkt import runs
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.program import file as program_file
@@ -328,3 +329,16 @@ def test_a_bundle_that_is_too_large_for_memory_is_refused(tmp_path: Path) -> Non
     edit(folder, lambda m: m["files"][bundles.NIR].update(bytes=2 * bundles.MAX_BYTES))
     with pytest.raises(InputError, match="expected at most 1073741824"):
         bundles.load(folder)
+
+
+def test_a_run_is_told_from_a_bundle_with_the_command_that_exports_it(tmp_path: Path) -> None:
+    assert bundles.OF_A_RUN == runs.RECIPE
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / runs.RECIPE).touch()
+    with pytest.raises(InputError) as error:
+        bundles.load(run)
+    assert str(error.value) == (
+        f"{run}: is a run, expected a bundle; make one with: tmkt export '{run}' --out"
+        " 'bundles/my run'"
+    )

@@ -25,10 +25,11 @@ MODULES = {
 }
 
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
-GROUND = {"errors", "console", "parts", "files", "toml", "kernels", "hdf5", "install"}
+GROUND = {"errors", "pace", "console", "parts", "files", "toml", "kernels", "hdf5", "install"}
 MAY_IMPORT = {
     "errors": set(),
-    "console": {"errors"},
+    "pace": set(),
+    "console": {"errors", "pace"},
     "parts": {"console", "errors"},
     "files": {"errors", "parts"},
     "toml": {"errors", "files"},

@@ -1,7 +1,7 @@
 """Makes an entry of the zoo (tmkt/zoo/) from a finished run of a backbone: weights without the
 head, and the card.
 
-python tests/bench/zoo.py runs/backbone-s backbone-s --about tests/bench/zoo-caltech101.toml
+python tests/bench/zoo.py runs/backbone-s s --about tests/bench/zoo-caltech101.toml
 
 The run must have learned from images alone. ABOUT says what no program can find out: the images'
 title, licence, source and folder, and known limits. All figures are computed here or stand in the

@@ -38,7 +38,7 @@ def zoo_list(as_json: JsonOption = False) -> None:
     console.note("More of one: tmkt zoo show NAME")
 
 
-@app.command("show", epilog="Example: tmkt zoo show backbone-s")
+@app.command("show", epilog="Example: tmkt zoo show s")
 def zoo_show(
     name: Annotated[
         str,

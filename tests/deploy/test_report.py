@@ -295,7 +295,8 @@ def test_a_run_that_no_chip_takes_has_a_report_of_its_training(
     assert len(done.json["training"]["curves"]) > 3
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "interpolated frames" in text
-    assert "<h1>float &lt;run&gt;</h1>" in text
+    assert "<h1>Network small on simulated digits</h1>" in text
+    assert "/float &lt;run&gt;</p>" in text
     both = compare(done.json, made[1], (None, None), None)
     write_comparison(tmp_path / "both.html", both)
     text = (tmp_path / "both.html").read_text(encoding="utf-8")

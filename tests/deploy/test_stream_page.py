@@ -149,6 +149,16 @@ def shown(path: Path, at_s: float) -> str:
     return done.stdout
 
 
+def test_at_a_decision_the_page_shows_the_spikes_of_the_bin_that_decided(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    events = make_events(0, SENSOR, [0, 5_000, 0], burst=400)
+    found = make(bundle, tmp_path / "p.html", [events])
+    document = shown(tmp_path / "p.html", (found[1].time_us - int(events.t[0])) / 1e6)
+    spikes = found[1].answer.spikes[bundle.program.layers[0].name][-1]
+    assert f'data-spikes="{np.count_nonzero(spikes)}"' in document
+
+
 def test_a_browser_shows_events_spikes_and_decision_of_a_time(
     bundle: Bundle, tmp_path: Path
 ) -> None:

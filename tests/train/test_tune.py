@@ -205,9 +205,9 @@ def test_no_network_meets_a_test_recording(
         recording.path.write_bytes(other)
     measured: list[int] = []
 
-    def look(net: Any, frames: Any, labels: Any) -> dict[str, Any]:
+    def look(net: Any, frames: Any, labels: Any, *progress: Any) -> dict[str, Any]:
         measured.append(len(frames))
-        return measure(net, frames, labels)
+        return measure(net, frames, labels, *progress)
 
     for module in (trainer, run_folder):
         monkeypatch.setattr(module, "measure", look)

@@ -5,7 +5,7 @@ installed from.
 """
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 from shlex import quote
 from urllib.parse import urlsplit
@@ -30,10 +30,12 @@ def _origin() -> tuple[Path | None, bool]:
     None where pip did not say it (PEP 610), and where it is no longer there.
     """
     try:
-        said = json.loads(distribution("tmkt").read_text("direct_url.json") or "{}")
+        # a checkout holds a second description of tmkt, without the file, where it was built
+        texts = (one.read_text("direct_url.json") for one in distributions(name="tmkt"))
+        said = json.loads(next(filter(None, texts), "{}"))
         url = urlsplit(str(said.get("url", "")))
         editable = bool(said.get("dir_info", {}).get("editable"))
-    except (PackageNotFoundError, ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError):
         return None, False
     place = Path(url2pathname(url.path))
     return (place, editable) if url.scheme == "file" and place.exists() else (None, False)

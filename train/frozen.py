@@ -1,4 +1,4 @@
-"""Training of the head alone, on features that are computed once (`train.freeze`, `head_steps`).
+"""Training of the head alone, on features that are computed once (`train.freeze`, `head_share`).
 
 The answer of a network is the mean of its logits over time, and the head is linear. So the mean of
 the features over time is all that the head needs, and a step takes a millisecond.
@@ -33,7 +33,7 @@ def check_frozen(recipe: Recipe) -> None:
     """Raise InputError where the head alone is to learn by a method that teaches the features."""
     if not recipe.train.frozen_steps:
         return
-    key = "freeze" if recipe.train.freeze else "head_steps"
+    key = "freeze" if recipe.train.freeze else "head_share"
     if not METHODS[recipe.method.name].learns_from_features:
         able = ", ".join(name for name, one in METHODS.items() if one.learns_from_features)
         raise InputError(

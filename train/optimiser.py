@@ -13,14 +13,14 @@ from tmkt.recipe import TrainRecipe
 def learning_rate(step: int, recipe: TrainRecipe) -> float:
     """Give the rate of a step, counted from 0: a linear warm-up, then a cosine down to 1 %.
 
-    The steps of the head alone (train.head_steps) and those of the whole network have a schedule
+    The steps of the head alone (train.head_share) and those of the whole network have a schedule
     each, as in LP-FT (Kumar et al. 2022), which trains twice.
     """
     steps = recipe.steps
-    if recipe.head_steps:
-        alone = step < recipe.head_steps
-        step -= 0 if alone else recipe.head_steps
-        steps = recipe.head_steps if alone else steps - recipe.head_steps
+    if head := recipe.frozen_steps:
+        alone = step < head
+        step -= 0 if alone else head
+        steps = head if alone else steps - head
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     share = (step - recipe.warmup_steps) / max(steps - recipe.warmup_steps, 1)

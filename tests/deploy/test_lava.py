@@ -252,7 +252,8 @@ class TestRealLava:
             env=environment,
         )
         assert engine.stdout is not None
-        assert engine.stdout.readline() == "1\n"
+        assert engine.stderr is not None
+        assert engine.stdout.readline() == "1\n", engine.stderr.read()
         assert len(processes_of(jobs)) > 5
         os.kill(engine.pid if victim == "engine" else max(processes_of(jobs)), sign)
         _, errors = engine.communicate(timeout=120)

@@ -35,7 +35,7 @@ def test_poker_cards_come_from_a_folder_to_a_report(
     assert done.code == 0, done.err
     found = done.json
     assert [entry["name"] for entry in found["classes"]] == ["club", "diamond", "heart", "spade"]
-    assert found["chosen"]["method"]["name"] == "mix"
+    assert found["chosen"]["method"]["name"] == "adapt"
     assert found["refusal"] is None
     assert found["seconds_a_step"] > 0
     assert found["next"] == "tmkt train recipe.toml"

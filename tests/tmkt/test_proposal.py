@@ -147,7 +147,7 @@ def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
     small, large = (NetworkRecipe(channels=[n], strides=[1], pools=[1]) for n in (3, 5))
     values = values_of(keys(folder(tmp_path), [("small", small), ("large", large)]))
     assert values["method"] == {"name": "adapt"}
-    assert (values["train"]["init"], values["train"]["head_steps"]) == ("small", 200)
+    assert (values["train"]["init"], values["train"]["head_share"]) == ("small", 0.333)
     assert values["train"]["steps"] == 600
     assert "network" not in values
     seen = survey_recordings(tmp_path / "events")
@@ -298,7 +298,7 @@ def test_every_defect_is_found_and_training_refuses_those_that_say_so(
     if fault in ("lone", "lone session"):
         recipe = parse_recipe(proposed(data), "test")
         source = dataset("folders")
-        with pytest.raises(Exception, match="recorded instances"):
+        with pytest.raises(Exception, match="recorded instance"):
             split_recordings(source, source.find_recordings(data), recipe.data, 0)
 
 

@@ -228,7 +228,7 @@ def test_the_table_and_the_card_fit_80_columns(
         "4 cores on one chip, 1 of them for the head",
         "x             does not fit",
         "unknown, AVX2, Linux x86_64",
-        "1 µJ (1 µJ to 2 µJ) by davies2018 for loihi1",
+        "1 µJ (1-2) by davies2018 for loihi1",
         "has seen ten photographs",
         "CC BY 4.0",
         card.weights.sha256,

@@ -138,20 +138,20 @@ def test_a_bank_has_copies_of_each_recording_within_its_memory(
     assert list(sizes.values()) == [16 * len(source.frames), 250, 90]
 
 
-@pytest.mark.parametrize("head_steps", [0, 4], ids=["freeze", "head-first"])
+@pytest.mark.parametrize("head_share", [0.0, 0.5], ids=["freeze", "head-first"])
 def test_a_training_that_was_killed_and_resumed_ends_with_the_same_bytes(
     digits: Path,
     backbone: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    head_steps: int,
+    head_share: float,
 ) -> None:
     monkeypatch.setattr("tmkt.train.trainer.CHECKPOINT_EVERY", 2)
     changes = {
         "steps": 8,
         "ema": 0.9,
-        "freeze": not head_steps,
-        "head_steps": head_steps,
+        "freeze": not head_share,
+        "head_share": head_share,
         "init_statistics": "blend",
         "layer_decay": 0.5,
     }
@@ -176,7 +176,8 @@ def test_the_head_learns_first_and_then_everything(
     start = _blocks(load_file(backbone / MODEL))
     moved = {}
     for steps in (3, 4):
-        recipe = tiny_recipe(backbone, train={"steps": steps, "head_steps": 3})
+        alone = {"freeze": True} if steps == 3 else {"head_share": 0.75}
+        recipe = tiny_recipe(backbone, train={"steps": steps, **alone})
         run = train(recipe, digits, None, tmp_path / str(steps))
         found = load_file(run.path / MODEL)
         moved[steps] = {name for name, tensor in start.items() if not found[name].equal(tensor)}
@@ -185,7 +186,7 @@ def test_the_head_learns_first_and_then_everything(
 
 
 def test_each_part_of_the_training_has_a_schedule_of_its_own() -> None:
-    both = tiny_recipe("x", train={"steps": 30, "head_steps": 10, "warmup_steps": 2}).train
+    both = tiny_recipe("x", train={"steps": 30, "head_share": 1 / 3, "warmup_steps": 2}).train
     alone, rest = (
         tiny_recipe("x", train={"steps": steps, "warmup_steps": 2}).train for steps in (10, 20)
     )
@@ -247,7 +248,10 @@ def test_statistics_move_to_the_new_camera_as_far_as_the_recipe_says(
     ("changes", "complaint"),
     [
         ({"method": {"name": "tmkt"}, "train": {"freeze": True}}, "train.freeze: method 'tmkt'"),
-        ({"method": {"name": "ckd"}, "train": {"head_steps": 1}}, "train.head_steps: method 'ckd'"),
+        (
+            {"method": {"name": "ckd"}, "train": {"head_share": 0.5}},
+            "train.head_share: method 'ckd'",
+        ),
         ({"method": {"loss": "tet"}, "train": {"freeze": True}}, "set method.loss=mean"),
     ],
 )

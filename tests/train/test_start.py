@@ -86,10 +86,8 @@ def test_a_block_that_depends_on_the_inputs_size_is_refused_for_another_size(
     ("changes", "complaint"),
     [
         ({"train": {"freeze": True}}, "freeze = True is for a network that starts from"),
-        ({"train": {"head_steps": 1}}, "head_steps = 1 is for a network that starts from"),
+        ({"train": {"head_share": 0.5}}, "head_share = 0.5 is for a network that starts from"),
         ({"train": {"init_statistics": "blend"}}, "init_statistics = 'blend' is for"),
-        ({"train": {"init": "x", "head_steps": 3}}, "more than the 2 steps"),
-        ({"train": {"init": "x", "head_steps": 1, "freeze": True}}, "give one of them"),
         ({"train": {"init": "x"}, "network": {"name": "init"}}, "leave the others out"),
         ({}, "no train.init to take the network from"),
     ],

@@ -227,14 +227,11 @@ def steps_keys(chosen: Chosen, minutes: float, seconds: float | None) -> list[Ke
     `seconds` None: not measured. From a backbone the head learns first, which takes seconds.
     """
     head, most = 0, MOST_STEPS
-    keys = []
     if chosen.method.backbone:
         head, most = HEAD_STEPS, MOST_ADAPTED
-        why = "of all steps, the first: the head alone, on features that are computed once"
-        keys.append(Key("train", "head_steps", head, why))
     if seconds is None:
         why = "speed not measured, since training refuses the data"
-        return [*keys, Key("train", "steps", head + min(UNMEASURED_STEPS, most), why)]
+        return _counts(head, min(UNMEASURED_STEPS, most), why)
     steps = choose_steps(minutes, seconds, most)
     budget = f"{minutes:g} minute{'' if minutes == 1 else 's'}"
     why = (
@@ -245,7 +242,16 @@ def steps_keys(chosen: Chosen, minutes: float, seconds: float | None) -> list[Ke
     if steps < FEW_STEPS:
         enough = ceil(FEW_STEPS * seconds / 60 / SHARE_OF_BUDGET)
         why += f"; that is few, --minutes {enough} would give the {FEW_STEPS} that were measured"
-    return [*keys, Key("train", "steps", head + steps, why)]
+    return _counts(head, steps, why)
+
+
+def _counts(head: int, steps: int, why: str) -> list[Key]:
+    """Give the keys of `head` steps of the head alone and `steps` of everything."""
+    keys = [Key("train", "steps", head + steps, why)]
+    if head:
+        why = "of the steps, the first: the head alone, on features that are computed once"
+        keys.insert(0, Key("train", "head_share", round(head / (head + steps), 3), why))
+    return keys
 
 
 def values_of(keys: Sequence[Key]) -> dict[str, dict[str, Any]]:

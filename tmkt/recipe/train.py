@@ -17,9 +17,10 @@ class TrainRecipe(Section):
     # (n + statistics_prior) of these with n recordings
     init_statistics: Literal["keep", "estimate", "blend"] = "keep"
     statistics_prior: float = Field(default=20.0, gt=0.0, le=1e9)  # recordings
-    freeze: bool = False  # the head alone learns, on features that are computed once
-    # so many of the first steps are as with `freeze`; then everything learns
-    head_steps: int = Field(default=0, ge=0, le=10**7)
+    # the head alone learns, on features that are computed once; goes before head_share
+    freeze: bool = False
+    # so large a share of the steps, the first, is as with `freeze`; then everything learns
+    head_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     # learning rate of a block, relative to that of the block behind it; the head's is whole
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     steps: int = Field(ge=1, le=10**7)  # of the whole training
@@ -45,7 +46,7 @@ class TrainRecipe(Section):
     @property
     def frozen_steps(self) -> int:
         """Number of the first steps in which the head alone learns."""
-        return self.steps if self.freeze else self.head_steps
+        return self.steps if self.freeze else round(self.head_share * self.steps)
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainRecipe":
@@ -53,7 +54,7 @@ class TrainRecipe(Section):
             "init_sha256": self.init_sha256 != "",
             "init_statistics": self.init_statistics != "keep",
             "freeze": self.freeze,
-            "head_steps": self.head_steps > 0,
+            "head_share": self.head_share > 0.0,
         }
         for key, given in needing.items():
             if given and not self.init:
@@ -61,14 +62,4 @@ class TrainRecipe(Section):
                     f"{key} = {getattr(self, key)!r} is for a network that starts from a trained"
                     " one; set init, or leave it out"
                 )
-        if self.freeze and self.head_steps:
-            raise ValueError(
-                f"freeze leaves no step for all weights, but head_steps = {self.head_steps}; give"
-                " one of them"
-            )
-        if self.head_steps > self.steps:
-            raise ValueError(
-                f"head_steps = {self.head_steps}: more than the {self.steps} steps of the training;"
-                " lower it, or set freeze"
-            )
         return self

@@ -24,7 +24,7 @@ from tmkt.train.objectives import distillation
 from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
 
 # keys of the recipe that are about another start than the run's own
-STARTING = ("init", "init_sha256", "init_statistics", "freeze", "head_steps", "layer_decay")
+STARTING = ("init", "init_sha256", "init_statistics", "freeze", "head_share", "layer_decay")
 FINISHED = 1.0 - 1e-9  # progress of a method whose schedule is over
 
 

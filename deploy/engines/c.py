@@ -4,6 +4,8 @@ It is an independent engine, and it runs the code that a microcontroller would r
 in a bundle, `network.c` is a program: compile and run it only if you trust whoever made the bundle.
 """
 
+import errno
+import os
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +24,8 @@ INSTALL_HINT = (
     "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev; macOS: xcode-select"
     " --install)"
 )
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 # Reads frames, writes of each sample the spikes of all layers step by step and then the read-out.
 # SIZES: the neurons of each layer.
@@ -101,10 +105,14 @@ class CEngine:
                 capture_output=True,
                 text=True,
                 errors="replace",
+                env={**os.environ, "LC_ALL": "C"},  # NO_ROOM is looked for in English
             )
         except OSError as error:
             raise _no_room(error) from error
         if done.returncode != 0:
+            for code in NO_ROOM:
+                if os.strerror(code) in done.stderr:  # the compiler's own files filled the disk
+                    raise _no_room(OSError(code, os.strerror(code)))
             why = next(
                 (line for line in done.stderr.splitlines() if "error" in line),
                 f"exit code {done.returncode}",

@@ -31,6 +31,7 @@ from tmkt.train.trainer import train
 
 GREY = ["static.encoding=grey"]
 START = ["train.init={backbone}", "train.learning_rate=2e-3"]
+HEAD_FIRST = [*START, "train.head_share=0.5"]
 FROZEN = ["train.init={backbone}", "train.freeze=true"]
 # Images: grey, as the papers have them, where training starts from scratch; simulated with a
 # backbone, which has seen nothing else.
@@ -42,12 +43,13 @@ VARIANTS = {
     "ckd": ["method.name=ckd", *GREY],
     "mix": ["method.name=mix"],
     "frozen": ["method.name=target-only", *FROZEN],
-    "tuned": ["method.name=target-only", *START],
+    "tuned": ["method.name=target-only", *HEAD_FIRST],
+    "tuned-at-once": ["method.name=target-only", *START],
     "backbone-joint": ["method.name=joint", *START],
     "backbone-tmkt": ["method.name=tmkt", *START],
-    "backbone-mix": ["method.name=mix", *START],
+    "backbone-mix": ["method.name=mix", *HEAD_FIRST],
 }
-WITHOUT_IMAGES = ("scratch", "frozen", "tuned")
+WITHOUT_IMAGES = ("scratch", "frozen", "tuned", "tuned-at-once")
 
 
 def parse() -> argparse.Namespace:
@@ -130,7 +132,9 @@ def class_recalls(run: Run, frames: Any, labels: Any) -> list[float]:
 
 def train_all(options: argparse.Namespace) -> None:
     part, parts = (int(number) for number in options.part.split("/"))
-    known = {key(line) for line in results(options.out)}
+    known = {
+        key(line) for line in results(options.out) if line["backbone"] in (None, options.backbone)
+    }
     for name, variant, shots, seed in grid(options)[part - 1 :: parts]:
         if (name, variant, shots, seed) not in known:
             add(options.out, measured(SETS[name], variant, shots, seed, options))
@@ -147,13 +151,13 @@ def show(options: argparse.Namespace) -> None:
         own = [line for line in lines if line["set"] == name]
         shots = sorted({line["shots"] for line in own}, key=lambda k: k or 10**9)
         rows = []
-        for variant in dict.fromkeys(line["variant"] for line in own):
-            row = [variant]
+        for variant, backbone in dict.fromkeys((line["variant"], line["backbone"]) for line in own):
+            row = [f"{variant} {backbone or ''}".rstrip()]
             for k in shots:
                 found = [
                     100 * line[SETS[name].figure]
                     for line in own
-                    if (line["variant"], line["shots"]) == (variant, k)
+                    if (line["variant"], line["backbone"], line["shots"]) == (variant, backbone, k)
                 ]
                 row.append(f"{spread(found)} (n={len(found)})" if found else "-")
             rows.append(row)

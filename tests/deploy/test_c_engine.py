@@ -3,6 +3,7 @@ what a user is told where it cannot be.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,24 @@ def test_a_file_that_does_not_compile_is_named_with_the_compilers_error(
         ),
     ):
         open_engine("c", edited)
+
+
+def test_a_disk_that_the_compiler_fills_is_no_fault_of_the_network(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words are gcc's on a file system of 400 kB, which only root can make."""
+    cc = tmp_path / "cc"
+    cc.write_text(
+        "#!/bin/sh\necho 'network.c:25:1: fatal error: error writing to /tmp/cc4.s: No space left"
+        " on device' >&2\nexit 1\n"
+    )
+    cc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(
+        InputError,
+        match=r"nothing can be compiled or run there \(No space left on device\); free space",
+    ):
+        open_engine("c", bundle)
 
 
 @needs_cc

@@ -84,22 +84,23 @@ def test_a_fault_is_named_in_long_recordings_and_with_few_bits(
     assert report["failures"] == [f"float differs by more than rounding, first in layer {layer}"]
 
 
-def corrected(parts: Parts, by: int, told: bool) -> Parts:
+def corrected(parts: Parts, by: int, told: bool, why: str = "bias_correction") -> Parts:
     """Add to the second layer's bias, as a correction that the manifest tells or as a fault."""
     network, program, report = parts
     layers, entry = list(program.layers), dict(report[1])
     layers[1] = replace(layers[1], bias=layers[1].bias + np.int32(by))
     if told:
-        entry["bias_correction"] = [value + by for value in entry["bias_correction"]]
+        entry[why] = [value + by for value in entry[why]]
     return network, replace(program, layers=tuple(layers)), [report[0], entry, *report[2:]]
 
 
+@pytest.mark.parametrize("why", ["bias_correction", "bias_for_weights"])
 def test_the_quantisers_own_bias_is_no_fault_however_long_it_adds_up(
-    networks: Any, tmp_path: Path
+    networks: Any, tmp_path: Path, why: str
 ) -> None:
     """Without a leak, a few units a step are several thresholds in 300 steps."""
     parts = quantised(networks["no leak"], "no leak", 300, 8)
-    known = write_bundle(tmp_path / "told", corrected(parts, 12, told=True), 300)
+    known = write_bundle(tmp_path / "told", corrected(parts, 12, told=True, why=why), 300)
     report = of_float(known, "no leak", 300)
     engine = report["engines"][0]
     assert engine["rate_change"]["conv2"] > 0.2

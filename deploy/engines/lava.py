@@ -34,6 +34,7 @@ from tmkt.program.model import Program
 MAX_SAMPLES = 200  # in one run of Lava, so that a crash late in a long evaluation loses little
 CALL_S = (8e-6, 22e-6)  # a convolution of one pair of channels in one step
 MAX_NET_BYTES = 2**31  # of all arrays of the netx file when unpacked
+MOST_CHARACTERS = 71  # of the path of temporary files
 MAX_VALUES = 2**24  # of the input in one run: Lava holds several int32 copies of it
 
 
@@ -72,6 +73,19 @@ def expected_s(program: Program, steps: int, samples: int) -> tuple[float, float
     return low, high
 
 
+def _need_short(folder: str) -> None:
+    """Raise InputError for a folder in which the sockets of Lava's processes have no place.
+
+    Their names there take 32 characters more, and a socket's path has 103 at most (macOS; Linux
+    107). Python's multiprocessing says EOFError of a longer one.
+    """
+    if len(os.fsencode(folder)) > MOST_CHARACTERS:
+        raise InputError(
+            f"{folder}: a path of {len(os.fsencode(folder))} characters, expected at most"
+            f" {MOST_CHARACTERS} for the sockets of Lava's processes; set TMPDIR to a shorter one"
+        )
+
+
 class LavaEngine:
     """Runs a bundle's netx file in Lava, in processes of its own.
 
@@ -94,6 +108,7 @@ class LavaEngine:
 
         Raises InputError if Lava cannot run the file.
         """
+        _need_short(tempfile.gettempdir())
         samples, steps = frames.shape[:2]
         layers = self.program.layers
         spikes = {

@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from plain_program import run_plain
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.deploy.engines import lava
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.deploy.engines.registry import open_engine
 from tmkt.errors import InputError
@@ -105,6 +108,13 @@ if __name__ == "__main__":
     network.stop()
     np.save("readout.npy", np.stack(readout))
 """
+
+
+@pytest.fixture
+def jobs() -> Iterator[Path]:
+    """A place for temporary files whose path is short, as Lava's sockets need it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 class TestRealLava:
@@ -232,11 +242,9 @@ class TestRealLava:
         [(signal.SIGINT, "engine"), (signal.SIGKILL, "engine"), (signal.SIGKILL, "child")],
     )
     def test_nothing_is_left_behind(
-        self, tmp_path: Path, sign: signal.Signals, victim: str
+        self, tmp_path: Path, jobs: Path, sign: signal.Signals, victim: str
     ) -> None:
         bundle = make_bundle(tmp_path / "bundle", make_program())
-        jobs = tmp_path / "jobs"
-        jobs.mkdir()
         script = (
             "import numpy as np; from pathlib import Path; from tmkt import bundle; from"
             " tmkt.deploy.engines.lava import LavaEngine\nengine ="
@@ -264,6 +272,23 @@ class TestRealLava:
             assert "one of Lava's processes ended early" in errors
         if sign == signal.SIGINT or victim == "child":  # killed, the engine cannot tidy up
             assert list(jobs.iterdir()) == []
+
+    def test_a_place_for_temporary_files_whose_path_is_too_long_is_named(
+        self, tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of all paths that are taken, the longest works."""
+        engine = LavaEngine(make_bundle(tmp_path / "bundle", make_program()))
+        frames = make_frames(1, engine.program)
+        for length in (71, 72):
+            place = jobs / ("x" * (length - len(str(jobs)) - 1))
+            place.mkdir()
+            monkeypatch.setattr(lava.tempfile, "tempdir", str(place))
+            monkeypatch.setenv("TMPDIR", str(place))
+            if length == 71:
+                assert engine.run(frames).readout.shape == (1, 3)
+                continue
+            with pytest.raises(InputError, match=r"a path of 72 characters, expected at most 71"):
+                engine.run(frames)
 
 
 def test_bundle_without_a_netx_file_says_how_to_get_one(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tmkt.runs import Run
 from tmkt.train import RECIPES
 from tmkt.train.measure import logits_of
 from tmkt.train.trainer import train
+from tmkt.zoo.backbone import load_backbone
 
 GREY = ["static.encoding=grey"]
 START = ["train.init={backbone}", "train.learning_rate=2e-3"]
@@ -58,7 +59,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shared", type=Path, help="folder of nmnist, pokerdvs, biolab, ...")
-    parser.add_argument("--backbone", default="s", help="name in the zoo, or a run")
+    parser.add_argument("--backbone", default="s", help="in the zoo; all variants have its network")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--variants", nargs="+", help="of VARIANTS [all that the set allows]")
     parser.add_argument("--shots", type=int, nargs="+", help="0: all [the set's]")
@@ -96,6 +97,7 @@ def measured(
         RECIPES,
         [
             *few.settings,
+            *network_of(options.backbone),
             *(text.format(backbone=options.backbone) for text in VARIANTS[name]),
             *options.set,
             *more,
@@ -110,7 +112,7 @@ def measured(
     return {
         "set": few.name,
         "variant": variant,
-        "backbone": options.backbone if "{backbone}" in " ".join(VARIANTS[name]) else None,
+        "network": options.backbone,
         "shots": shots,
         "seed": seed,
         "steps": recipe.train.steps,
@@ -119,6 +121,12 @@ def measured(
         "recall": float(np.mean(recalls)),
         "samples": test["samples"],
     }
+
+
+def network_of(backbone: str) -> list[str]:
+    """Give the settings of a backbone's network, for trainings that do not start from it, too."""
+    network = load_backbone(backbone).network
+    return [f"network.{key}={getattr(network, key)}" for key in ("channels", "strides", "pools")]
 
 
 def class_recalls(run: Run, frames: Any, labels: Any) -> list[float]:
@@ -132,9 +140,7 @@ def class_recalls(run: Run, frames: Any, labels: Any) -> list[float]:
 
 def train_all(options: argparse.Namespace) -> None:
     part, parts = (int(number) for number in options.part.split("/"))
-    known = {
-        key(line) for line in results(options.out) if line["backbone"] in (None, options.backbone)
-    }
+    known = {key(line) for line in results(options.out) if line["network"] == options.backbone}
     for name, variant, shots, seed in grid(options)[part - 1 :: parts]:
         if (name, variant, shots, seed) not in known:
             add(options.out, measured(SETS[name], variant, shots, seed, options))
@@ -151,13 +157,13 @@ def show(options: argparse.Namespace) -> None:
         own = [line for line in lines if line["set"] == name]
         shots = sorted({line["shots"] for line in own}, key=lambda k: k or 10**9)
         rows = []
-        for variant, backbone in dict.fromkeys((line["variant"], line["backbone"]) for line in own):
-            row = [f"{variant} {backbone or ''}".rstrip()]
+        for variant, network in dict.fromkeys((line["variant"], line["network"]) for line in own):
+            row = [f"{variant} ({network})"]
             for k in shots:
                 found = [
                     100 * line[SETS[name].figure]
                     for line in own
-                    if (line["variant"], line["backbone"], line["shots"]) == (variant, backbone, k)
+                    if (line["variant"], line["network"], line["shots"]) == (variant, network, k)
                 ]
                 row.append(f"{spread(found)} (n={len(found)})" if found else "-")
             rows.append(row)

@@ -115,7 +115,6 @@ BUDGET = [
     "train.rotation=10.0",
     "train.zoom=0.1",
 ]
-NETWORK = ["network.channels=[24,48,96,128]"]
 FOLDERS = ["data.name=folders", "data.bins=10", "data.width=0", "data.height=0", "data.shots=1"]
 
 SETS = {
@@ -124,7 +123,7 @@ SETS = {
         Few(
             "nmnist",
             "nmnist-fewshot-sim",
-            [*BUDGET, *NETWORK],
+            BUDGET,
             (1, 5, 20),
             images=True,
             figure="accuracy",
@@ -133,7 +132,7 @@ SETS = {
         Few(
             "pokerdvs",
             "nmnist-fewshot-sim",
-            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=2500"],
+            [*BUDGET, *FOLDERS, "data.bin_us=2500"],
             (1, 2, 5),
             images=True,
             figure="accuracy",
@@ -142,7 +141,7 @@ SETS = {
         Few(
             "biolab-s1-s0",
             "nmnist-fewshot-sim",
-            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
+            [*BUDGET, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
             (1, 5, 20, 0),
             images=False,
             figure="recall",
@@ -151,7 +150,7 @@ SETS = {
         Few(
             "biolab-s0-s1",
             "nmnist-fewshot-sim",
-            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
+            [*BUDGET, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
             (1, 5, 20, 0),
             images=False,
             figure="recall",
@@ -160,7 +159,7 @@ SETS = {
         Few(
             "gestures",
             "nmnist-fewshot-sim",
-            [*BUDGET, *NETWORK, *FOLDERS, "data.bin_us=5000", "data.downsample=4"],
+            [*BUDGET, *FOLDERS, "data.bin_us=5000", "data.downsample=4"],
             (1,),
             images=True,
             figure="accuracy",

@@ -153,10 +153,10 @@ def _keys(
 
 
 def _backbones() -> "list[tuple[str, NetworkRecipe]]":
-    """List the backbones of the zoo, those with the fewest neurons first."""
+    """List the backbones of the zoo, those with the most neurons first: they learn better."""
     from tmkt.zoo.card import load_card, names
 
-    cards = sorted(map(load_card, names()), key=lambda card: (card.cost.neurons, card.name))
+    cards = sorted(map(load_card, names()), key=lambda card: (-card.cost.neurons, card.name))
     return [(card.name, card.network) for card in cards]
 
 

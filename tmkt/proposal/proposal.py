@@ -70,7 +70,7 @@ def choose(
     backbones: Sequence[tuple[str, NetworkRecipe]] = (),
 ) -> Chosen:
     """Choose everything but the number of steps. `backbones`: those of the zoo by name, the
-    smallest first.
+    preferred first.
     """
     every = [*data.recordings, *(test.recordings if test else ())]
     said = [r.sensor for r in every if r.sensor]

@@ -186,8 +186,9 @@ def load_training_data(
     )
     seen = None
     if source.name == folders.NAME and recipe.data.frames == "counts":
-        seen = sorted({digest_of(frames) for part in (train, validation) for frames in part.each()})
-        again = sum(digest_of(frames) in seen for frames in test_frames.each())
+        digests = {digest_of(frames) for part in (train, validation) for frames in part.each()}
+        seen = sorted(digests)
+        again = sum(digest_of(frames) in digests for frames in test_frames.each())
         if again:
             console.note(
                 f"warning: {again} of {len(test_frames)} recordings to test show the network the"
@@ -252,9 +253,8 @@ def draw_batch(
     """Draw a step's batch: as many samples of each class, each with a recording and an image.
 
     Where images alone are trained on, each has an image. All are drawn at random among those of
-    the class, and each is warped by itself. Pairing by
-    class alone is Knowledge Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether
-    they pair instances.
+    the class, and each is warped by itself. Pairing by class alone is Knowledge Transfer's way
+    (arXiv 2303.13077); TMKT's papers do not say whether they pair instances.
     """
     labels = draw_labels(data.places or data.image_places, recipe.train.batch, rng)
     events: Tensor | None = None

@@ -22,9 +22,9 @@ def set_statistics(
 
     With "estimate" they become those of augmented training recordings (or of images, where these
     are all), with "blend" n / (n + prior) of these and the rest of the old ones, where n recordings
-    are trained on. One layer is set after
-    the other, from the input on, so that each sees what it will see. The choice of what is best is
-    measured in docs/results.md; the number of samples and the blend are ours.
+    are trained on. One layer is set after the other, from the input on, so that each sees what it
+    will see. The number of samples and the blend are ours; which of the three is best has not been
+    measured yet.
     """
     if recipe.train.init_statistics == "keep":
         return

@@ -57,7 +57,7 @@ DEVICES = ("loihi1", "loihi2")
 
 
 class About(BaseModel):
-    """What ABOUT holds."""
+    """Contents of ABOUT."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     title: str

@@ -1,4 +1,4 @@
-"""What a .nir file leaves open and no option says: one error that names all of it."""
+"""One error names all that a .nir file leaves open and no option says."""
 
 from itertools import pairwise
 from pathlib import Path

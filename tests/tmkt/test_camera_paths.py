@@ -1,4 +1,4 @@
-"""What the simulated camera sees of images that drift and of objects before a background."""
+"""Simulated recordings of images that drift and of objects before a background."""
 
 import hashlib
 from typing import Any

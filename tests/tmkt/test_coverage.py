@@ -1,4 +1,4 @@
-"""How much of recordings lies behind the last bin."""
+"""The share of recordings that lies behind the last bin."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Installed:
-    """What pip wrote about an installation (PEP 610)."""
+    """An installation and the file that pip wrote about it (PEP 610)."""
 
     def __init__(self, said: str | None) -> None:
         self.said = said

@@ -1,4 +1,4 @@
-"""What commands replace, and what they leave where it is."""
+"""Files and folders that commands replace, and those that they leave where they are."""
 
 import json
 import os

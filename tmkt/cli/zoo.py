@@ -11,7 +11,7 @@ from tmkt.cli.tables.zoo import print_card, print_zoo
 
 app = typer.Typer(
     help="List the pre-trained backbones, show the card of one.",
-    epilog="Example: tmkt zoo show backbone-s",
+    epilog="Example: tmkt zoo show s",
     cls=Group,
     rich_markup_mode=None,
     no_args_is_help=True,

@@ -10,7 +10,6 @@ processes that see the same folder.
 """
 
 import argparse
-import sys
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -18,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from backbone_sets import SETS, Few
-from lines import add, results, spread
+from backbone_sets import RECIPE, SETS, Few
+from lines import add, results, spread, train_and_show
 
 from tmkt.cli.tables.table import table
-from tmkt.errors import InputError
 from tmkt.recipe import load_recipe
 from tmkt.runs import Run
 from tmkt.train import RECIPES
@@ -93,7 +91,7 @@ def measured(
     """Train one run; give its line of the results. The run is not kept."""
     name, *more = variant.split()
     recipe = load_recipe(
-        few.recipe,
+        RECIPE,
         RECIPES,
         [
             *few.settings,
@@ -171,16 +169,5 @@ def show(options: argparse.Namespace) -> None:
         table(title, ["variant", *(f"{k or 'all'} a class" for k in shots)], rows)
 
 
-def main() -> None:
-    options = parse()
-    if not options.table:
-        options.out.mkdir(parents=True, exist_ok=True)
-        train_all(options)
-    show(options)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(str(error))
+    train_and_show(parse(), train_all, show)

@@ -2,7 +2,7 @@
 frames, how they are split.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from gesture_clips import make_clips
 
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.folders import folders
-from tmkt.datasets.types import Recording
 from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.data import TrainingData, load_training_data
 
@@ -29,7 +28,6 @@ class Few:
     """
 
     name: str
-    recipe: str
     settings: list[str]
     shots: tuple[int, ...]
     images: bool
@@ -97,14 +95,12 @@ def _slices(root: Path, data: DataRecipe) -> tuple[np.ndarray, np.ndarray, list[
         if one.path.parent.name in OBJECTS
     ]
     frames, _ = decoded_frames(found, data, input_contract(data, found), lambda _: None)
-    return frames, _labels(found), [one.instance for one in found]
+    labels = np.array([one.label for one in found], np.int64)
+    return frames, labels, [one.instance for one in found]
 
 
-def _labels(recordings: Sequence[Recording]) -> np.ndarray:
-    return np.array([one.label for one in recordings], np.int64)
-
-
-# The recipe is nmnist-fewshot-sim for its camera; budget and augmentation are nmnist-fewshot's.
+# Of all sets: nmnist-fewshot-sim for its camera; budget and augmentation are nmnist-fewshot's.
+RECIPE = "nmnist-fewshot-sim"
 BUDGET = [
     "train.steps=200",
     "train.batch=24",
@@ -115,55 +111,32 @@ BUDGET = [
     "train.rotation=10.0",
     "train.zoom=0.1",
 ]
-FOLDERS = ["data.name=folders", "data.bins=10", "data.width=0", "data.height=0", "data.shots=1"]
+FOLDERS = [*BUDGET, "data.name=folders"]
+QUARTER = [*FOLDERS, "data.downsample=4"]  # of a sensor of 128 x 128
 
 SETS = {
     one.name: one
     for one in (
-        Few(
-            "nmnist",
-            "nmnist-fewshot-sim",
-            BUDGET,
-            (1, 5, 20),
-            images=True,
-            figure="accuracy",
-            load=_loader("nmnist", "mnist"),
-        ),
+        Few("nmnist", BUDGET, (1, 5, 20), True, "accuracy", _loader("nmnist", "mnist")),
         Few(
             "pokerdvs",
-            "nmnist-fewshot-sim",
-            [*BUDGET, *FOLDERS, "data.bin_us=2500"],
+            [*FOLDERS, "data.bin_us=2500"],
             (1, 2, 5),
             images=True,
             figure="accuracy",
             load=_loader("pokerdvs/events", "pokerdvs/images"),
         ),
-        Few(
-            "biolab-s1-s0",
-            "nmnist-fewshot-sim",
-            [*BUDGET, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
-            (1, 5, 20, 0),
-            images=False,
-            figure="recall",
-            load=_sessions("s1", "s0"),
+        *(
+            Few(
+                f"biolab-{train}-{test}",
+                [*QUARTER, "data.bin_us=10000"],
+                (1, 5, 20, 0),
+                images=False,
+                figure="recall",
+                load=_sessions(train, test),
+            )
+            for train, test in (("s1", "s0"), ("s0", "s1"))
         ),
-        Few(
-            "biolab-s0-s1",
-            "nmnist-fewshot-sim",
-            [*BUDGET, *FOLDERS, "data.bin_us=10000", "data.downsample=4"],
-            (1, 5, 20, 0),
-            images=False,
-            figure="recall",
-            load=_sessions("s0", "s1"),
-        ),
-        Few(
-            "gestures",
-            "nmnist-fewshot-sim",
-            [*BUDGET, *FOLDERS, "data.bin_us=5000", "data.downsample=4"],
-            (1,),
-            images=True,
-            figure="accuracy",
-            load=_gestures,
-        ),
+        Few("gestures", [*QUARTER, "data.bin_us=5000"], (1,), True, "accuracy", _gestures),
     )
 }

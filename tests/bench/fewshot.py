@@ -14,17 +14,15 @@ processes or machines that see the same folder.
 import argparse
 import re
 import statistics
-import sys
 import time
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from lines import add, results, spread
+from lines import add, results, spread, train_and_show
 
 from tmkt.cli.tables.table import table
-from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import load_recipe
 from tmkt.runs import Run
@@ -211,16 +209,5 @@ def show(options: argparse.Namespace) -> None:
     )
 
 
-def main() -> None:
-    options = parse()
-    if not options.table:
-        options.out.mkdir(parents=True, exist_ok=True)
-        train_all(options)
-    show(options)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(str(error))
+    train_and_show(parse(), train_all, show)

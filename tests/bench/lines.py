@@ -1,11 +1,31 @@
 """Results of benchmarks that train: one JSON line each, and what a table says of several."""
 
+import argparse
 import json
 import statistics
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tmkt.errors import InputError
+
 RESULTS = "results.jsonl"
+
+
+def train_and_show(
+    options: argparse.Namespace,
+    train: Callable[[argparse.Namespace], None],
+    show: Callable[[argparse.Namespace], None],
+) -> None:
+    """Train what OUT lacks, unless only its table is asked for, and show all of it."""
+    try:
+        if not options.table:
+            options.out.mkdir(parents=True, exist_ok=True)
+            train(options)
+        show(options)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def results(out: Path) -> list[dict[str, Any]]:

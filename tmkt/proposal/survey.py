@@ -65,14 +65,18 @@ class PixelCounts:
     def add(self, events: Events) -> None:
         """Count the next chunk, which is not empty."""
         height, width = int(events.y.max()) + 1, int(events.x.max()) + 1
+        place = events.y.astype(np.int64) * width + events.x
+        self.merge(np.bincount(place, minlength=height * width).reshape(height, width))
+
+    def merge(self, counts: NDArray[np.int64]) -> None:
+        """Add the counts of other events, which may reach farther."""
+        height, width = counts.shape
         rows, columns = self.counts.shape
         if height > rows or width > columns:
             grown = np.zeros((max(height, rows), max(width, columns)), np.int64)
             grown[:rows, :columns] = self.counts
             self.counts = grown
-        rows, columns = self.counts.shape
-        place = events.y.astype(np.int64) * columns + events.x
-        self.counts += np.bincount(place, minlength=rows * columns).reshape(rows, columns)
+        self.counts[:height, :width] += counts
 
 
 @dataclass(frozen=True)
@@ -162,16 +166,8 @@ def _look_at(path: Path, root: Path, camera: Camera, pixels: PixelCounts) -> Rec
         if len(events):
             statistics.add(events)
             counted.add(events)
-    _merge(pixels, counted)
+    pixels.merge(counted.counts)
     return RecordingFacts(path, class_of(path, root), instance, format, sensor, statistics)
-
-
-def _merge(into: PixelCounts, counted: PixelCounts) -> None:
-    sides = np.maximum(into.counts.shape, counted.counts.shape)
-    total = np.zeros(sides, np.int64)
-    for part in (into.counts, counted.counts):
-        total[: part.shape[0], : part.shape[1]] += part
-    into.counts = total
 
 
 def _header(path: Path, camera: Camera) -> tuple[str, Size | None]:

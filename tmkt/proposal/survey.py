@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +95,21 @@ class RecordingsSurvey:
     said: Size | None
     pixels: NDArray[np.int64]
 
-    @property
+    @cached_property
+    def _by_class(self) -> dict[str, list[RecordingFacts]]:
+        found: dict[str, list[RecordingFacts]] = {}
+        for recording in self.recordings:
+            found.setdefault(recording.class_name, []).append(recording)
+        return found
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """Classes with a recording that can be read, sorted."""
-        return tuple(sorted({r.class_name for r in self.recordings}))
+        return tuple(sorted(self._by_class))
 
     def of(self, class_name: str) -> list[RecordingFacts]:
         """List the recordings of a class."""
-        return [r for r in self.recordings if r.class_name == class_name]
+        return self._by_class.get(class_name, [])
 
     def instances(self, class_name: str) -> int:
         """Count the instances of a class: its sessions, or recordings outside of any."""
@@ -116,7 +124,7 @@ class ImagesSurvey:
     images: tuple[tuple[str, ImageFacts], ...]
     unreadable: tuple[Unreadable, ...]
 
-    @property
+    @cached_property
     def per_class(self) -> Counter[str]:
         """Number of images that can be read, by class."""
         return Counter(name for name, _ in self.images)

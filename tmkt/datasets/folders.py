@@ -43,7 +43,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     """Find the folders in `root` that hold recordings, sorted; InputError for none."""
     paths = recording_files(root)
     names = sorted({class_of(path, root) for path in paths})
-    if len(names) == 1 and all(path.parent.parent != root for path in paths):
+    if len(names) == 1 and all(session_of(path, root) for path in paths):
         inner = root / names[0]
         found = ", ".join(sorted({path.parent.name for path in paths}))[:100]
         raise InputError(
@@ -84,8 +84,14 @@ def class_of(path: Path, root: Path) -> str:
 
 def instance_of(path: Path, root: Path) -> str:
     """Give the instance of a recording or an image: its class, and its session or its own name."""
-    session = path.parent.parent != root
-    return f"{class_of(path, root)}/{path.parent.name if session else path.stem}"
+    return f"{class_of(path, root)}/{session_of(path, root) or path.stem}"
+
+
+def session_of(path: Path, root: Path) -> str | None:
+    """Give the session of a recording, the folder in its class's that holds it; None outside of
+    any.
+    """
+    return None if path.parent.parent == root else path.parent.name
 
 
 def _files(root: Path, suffixes: tuple[str, ...], layouts: tuple[str, ...]) -> list[Path]:

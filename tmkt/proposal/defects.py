@@ -8,6 +8,7 @@ from statistics import median
 import numpy as np
 
 from tmkt.datasets.check import duplicate_files
+from tmkt.datasets.folders import session_of
 from tmkt.proposal.survey import (
     ImagesSurvey,
     RecordingFacts,
@@ -109,7 +110,7 @@ def lone_instances(data: RecordingsSurvey) -> list[Defect]:
     lone = [name for name in data.classes if data.instances(name) == 1]
     if not lone:
         return []
-    sessions = any(r.path.parent.parent != data.root for r in data.of(lone[0]))
+    sessions = any(session_of(r.path, data.root) for r in data.of(lone[0]))
     what = "session" if sessions else "recording"
     return [
         Defect(
@@ -154,7 +155,7 @@ def slices_of_one(data: RecordingsSurvey) -> list[Defect]:
 def swapped_levels(data: RecordingsSurvey) -> list[Defect]:
     """Find folders that look like session/class where class/session is read."""
     inner: dict[str, set[str]] = {
-        name: {r.path.parent.name for r in data.of(name) if r.path.parent.parent != data.root}
+        name: {s for r in data.of(name) if (s := session_of(r.path, data.root))}
         for name in data.classes
     }
     names = set().union(*inner.values())
@@ -233,7 +234,7 @@ def classes_of_images(data: RecordingsSurvey, images: ImagesSurvey) -> list[Defe
 
 def hot(data: RecordingsSurvey) -> list[Defect]:
     """Find hot pixels."""
-    total = events_of(list(data.recordings))
+    total = events_of(data.recordings)
     pixels = hot_pixels(data.pixels)
     if not pixels:
         return []
@@ -266,7 +267,7 @@ def gaps(recordings: tuple[RecordingFacts, ...]) -> list[Defect]:
 def one_polarity(recordings: tuple[RecordingFacts, ...]) -> list[Defect]:
     """Find out if no pixel ever gets brighter, or none darker."""
     on = sum(r.statistics.on for r in recordings)
-    if 0 < on < events_of(list(recordings)):
+    if 0 < on < events_of(recordings):
         return []
     which = "on" if on else "off"
     return [

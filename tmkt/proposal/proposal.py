@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from tmkt.console import percent
+from tmkt.datasets.folders import session_of
 from tmkt.proposal.choices import (
     MOST_STEPS,
     SHARE_OF_BUDGET,
@@ -152,7 +153,7 @@ def _data_keys(chosen: Chosen, data: RecordingsSurvey, covered: str | None) -> l
         ]
     if chosen.share is not None:
         fewest = min(data.instances(name) for name in chosen.classes)
-        grouped = any(r.path.parent.parent != data.root for r in data.recordings)
+        grouped = any(session_of(r.path, data.root) for r in data.recordings)
         what = "sessions" if grouped else "recordings"
         why = f"of the {what} of each class ({fewest} at least); all others are tested"
         keys.append(Key("data", "train_share", chosen.share, why))

@@ -60,7 +60,6 @@ class Chosen:
     width: Width
     method: MethodChoice
     share: float | None
-    classes: tuple[str, ...]
 
 
 def choose(
@@ -96,7 +95,7 @@ def choose(
     )
     backbone = _first_that_fits(backbones, cores_of, inputs.size, len(classes))
     method = choose_method(material, binning.span_us, min(inputs.size), backbone)
-    return Chosen(camera, inputs, binning, shape, choose_width(cores), method, share, classes)
+    return Chosen(camera, inputs, binning, shape, choose_width(cores), method, share)
 
 
 def _first_that_fits(
@@ -142,7 +141,7 @@ def keys_of(
 
 
 def _data_keys(chosen: Chosen, data: RecordingsSurvey, covered: str | None) -> list[Key]:
-    keys = [Key("data", "name", "folders", f"{len(chosen.classes)} classes: {_names(chosen)}")]
+    keys = [Key("data", "name", "folders", f"{len(data.classes)} classes: {_names(data.classes)}")]
     height, width = chosen.camera.size
     if chosen.camera.guessed:
         seen = reached(data.recordings)
@@ -152,7 +151,7 @@ def _data_keys(chosen: Chosen, data: RecordingsSurvey, covered: str | None) -> l
             Key("data", "camera_height", height),
         ]
     if chosen.share is not None:
-        fewest = min(data.instances(name) for name in chosen.classes)
+        fewest = min(data.instances(name) for name in data.classes)
         grouped = any(session_of(r.path, data.root) for r in data.recordings)
         what = "sessions" if grouped else "recordings"
         why = f"of the {what} of each class ({fewest} at least); all others are tested"
@@ -170,9 +169,8 @@ def _data_keys(chosen: Chosen, data: RecordingsSurvey, covered: str | None) -> l
     return keys
 
 
-def _names(chosen: Chosen) -> str:
-    names = ", ".join(chosen.classes[:12])
-    return names + (", ..." if len(chosen.classes) > 12 else "")
+def _names(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
 
 
 def _ms(duration_us: float) -> str:

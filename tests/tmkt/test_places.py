@@ -13,9 +13,9 @@ from tmkt import bundle
 from tmkt.cli.places import (
     PAGE_MARK,
     need_bundle_place,
+    need_free_place,
     need_page_place,
     need_place,
-    need_recording_place,
 )
 from tmkt.datasets.digits import MARKER, check_replaced, find_recordings, simulate_digits
 from tmkt.errors import InputError
@@ -94,12 +94,12 @@ def test_a_page_replaces_a_page_alone(tmp_path: Path) -> None:
 
 def test_a_recording_replaces_no_file(tmp_path: Path) -> None:
     out = tmp_path / "a.npz"
-    need_recording_place(out, force=False)
+    need_free_place(out, force=False)
     out.write_text("x")
     with pytest.raises(InputError, match=r"a\.npz: exists, .* add --force"):
-        need_recording_place(out, force=False)
-    need_recording_place(out, force=True)
-    need_recording_place(Path("/dev/null"), force=False)
+        need_free_place(out, force=False)
+    need_free_place(out, force=True)
+    need_free_place(Path("/dev/null"), force=False)
 
 
 def test_places_that_are_no_plain_files_are_known_before_the_work(tmp_path: Path) -> None:

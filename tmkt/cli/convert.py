@@ -11,7 +11,7 @@ import typer
 from tmkt import console
 from tmkt.cli.option_groups import with_option_groups
 from tmkt.cli.options import JsonOption
-from tmkt.cli.places import ForceOption, need_recording_place
+from tmkt.cli.places import ForceOption, need_free_place
 from tmkt.cli.reader_options import ReaderOptions
 from tmkt.errors import InputError
 
@@ -61,7 +61,7 @@ def data_convert(
     from tmkt.readers.writers import format_to_write
 
     target = format_to_write(out, to)
-    need_recording_place(out, force)
+    need_free_place(out, force)
     with closing(reading.open(source)) as opened:
         chunks = show_progress(iter(opened), opened, "convert")
         events = _write(opened, chunks, out, target, from_zero)

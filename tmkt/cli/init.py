@@ -11,7 +11,7 @@ from tmkt import console
 from tmkt.cli.folders import need_data, need_test
 from tmkt.cli.option_groups import with_option_groups
 from tmkt.cli.options import JsonOption, StaticOption, TestOption
-from tmkt.cli.places import ForceOption, need_place
+from tmkt.cli.places import ForceOption, need_free_place, need_place
 from tmkt.cli.tables.init import print_proposal
 from tmkt.errors import InputError
 from tmkt.install import pip_install
@@ -60,7 +60,8 @@ def init(
     from tmkt.proposal.proposal import choose, steps_keys, values_of
     from tmkt.proposal.text import path_keys, recipe_text
 
-    _need_free(wanted.out, wanted.force)
+    need_place(wanted.out)
+    need_free_place(wanted.out, wanted.force, "--out")
     seen, tested, images = _look(need_data(data, "init"), need_test(test), static)
     chip = _device(wanted.device)
     chosen = choose(seen, tested, images, lambda *network: _cores(chip, *network), _backbones())
@@ -90,15 +91,6 @@ def init(
         console.note(f"training refuses the data as they are: {refusal}")
         following = f"mend that, then: {following}"
     console.note(f"{wanted.out}: written. Next: {following}")
-
-
-def _need_free(out: Path, force: bool) -> None:
-    need_place(out)
-    if not force and out.is_file() and out.stat().st_size:
-        raise InputError(
-            f"{out}: exists, expected a free place; add --force to replace it, or choose another"
-            " --out"
-        )
 
 
 def _look(

@@ -62,12 +62,14 @@ def need_page_place(path: Path, force: bool) -> None:
         )
 
 
-def need_recording_place(path: Path, force: bool) -> None:
-    """Raise InputError before the work if a recording would replace a file."""
+def need_free_place(path: Path, force: bool, other: str = "name") -> None:
+    """Raise InputError before the work if a file would be replaced, with the advice to choose
+    another `other`.
+    """
     if not force and path.is_file() and path.stat().st_size:
         raise InputError(
             f"{path}: exists, expected a free place; add --force to replace it, or choose another"
-            " name"
+            f" {other}"
         )
 
 

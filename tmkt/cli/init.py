@@ -42,7 +42,7 @@ class _Wanted:
 
 
 @app.command(
-    epilog=("Example: tmkt init recordings --static photographs --test other-day --out mine.toml")
+    epilog="Example: tmkt init recordings --static photographs --test other-day --out mine.toml"
 )
 @with_option_groups
 def init(
@@ -56,6 +56,7 @@ def init(
 ) -> None:
     """Look at a folder of your own recordings, and write a recipe that trains on them."""
     import tmkt.train  # noqa: F401 - before torch: it sets how torch's threads wait
+    from tmkt.deploy.fit.device import load_device
     from tmkt.proposal.defects import find_defects
     from tmkt.proposal.proposal import choose, steps_keys, values_of
     from tmkt.proposal.text import path_keys, recipe_text
@@ -63,7 +64,7 @@ def init(
     need_place(wanted.out)
     need_free_place(wanted.out, wanted.force, "--out")
     seen, tested, images = _look(need_data(data, "init"), need_test(test), static)
-    chip = _device(wanted.device)
+    chip = load_device(wanted.device)
     chosen = choose(seen, tested, images, lambda *network: _cores(chip, *network), _backbones())
     used = static if chosen.method.uses_images else None
     keys = _keys(chosen, seen, tested, chip, wanted.device)
@@ -100,21 +101,15 @@ def _look(
     from tmkt.proposal.survey import survey_images, survey_recordings
 
     with console.progress("recordings") as update:
-        seen = survey_recordings(data, lambda done, total: update(done, total, None))
+        seen = survey_recordings(data, update)
     tested = images = None
     if test is not None:
         with console.progress("recordings to test") as update:
-            tested = survey_recordings(test, lambda done, total: update(done, total, None))
+            tested = survey_recordings(test, update)
     if static is not None:
         with console.progress("images") as update:
-            images = survey_images(static, lambda done, total: update(done, total, None))
+            images = survey_images(static, update)
     return seen, tested, images
-
-
-def _device(name: str) -> "Device":
-    from tmkt.deploy.fit.device import load_device
-
-    return load_device(name)
 
 
 def _cores(

@@ -102,6 +102,7 @@ def test_what_training_refuses_is_said_and_the_recipe_is_written_all_the_same(
         (("empty",), "empty: holds no recordings, expected"),
         (("data", "--test", "nowhere"), "nowhere: no such folder"),
         (("data", "--device", "loihi9"), "loihi9"),
+        (("empty", "--device", "loihi9"), "loihi9"),  # known before a recording is read
         (("data", "--out", "."), "is a folder"),
     ],
 )

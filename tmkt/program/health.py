@@ -24,15 +24,6 @@ class Activity:
     rates: Mapping[str, float]
 
 
-def first_layers(program: Program) -> list[Layer]:
-    """List the layers that fire and read the input."""
-    return [
-        layer
-        for layer in program.layers
-        if layer.fires and any(synapse.source == INPUT for synapse in layer.synapses)
-    ]
-
-
 def describe_health(program: Program, activity: Activity) -> list[str]:
     """Say which layers are silent and which saturated, with the likely cause for the first of each.
 

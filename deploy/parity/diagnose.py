@@ -78,7 +78,7 @@ class Evidence:
         """Return how far rounding may move the float network's membranes, [T, neurons] a sample."""
         assert self.rounding is not None
         return [
-            allowance(self.right, self.layer, self.rounding, sources, sums, self._resets(sample))
+            allowance(self.right, self.layer, self.rounding, sources, sums, self.resets(sample))
             for sample, (sources, sums) in enumerate(zip(self.sources, self._own_sums, strict=True))
         ]
 
@@ -86,8 +86,9 @@ class Evidence:
     def _own_sums(self) -> list[NDArray[np.int32]]:
         return [synaptic_sums(self.layer, sources) for sources in self.sources]
 
-    def _resets(self, sample: int) -> NDArray[Any] | None:
-        return self.found[sample] if self.layer.fires and not self.exact else None
+    def resets(self, sample: int, neurons: Any = slice(None)) -> NDArray[Any] | None:
+        """Return the spikes that reset the neurons, [T, neurons]; None where they run freely."""
+        return self.found[sample][:, neurons] if self.layer.fires and not self.exact else None
 
     def sums(self, layer: Layer, samples: int | None = None) -> list[NDArray[np.int32]]:
         """Return the synaptic sums [T, neurons] of `layer` (or a variant of it), by sample."""
@@ -120,8 +121,7 @@ class Evidence:
     def _wrong(
         self, rule: Rule, sums: NDArray[np.int32], sample: int, neurons: Any
     ) -> Iterator[NDArray[np.bool_]]:
-        found, resets = self.found[sample][:, neurons], self._resets(sample)
-        given = None if resets is None else resets[:, neurons]
+        found, given = self.found[sample][:, neurons], self.resets(sample, neurons)
         # The last steps of a layer that runs early need inputs beyond the sample.
         known = len(sums) + min(0, rule.late + rule.all_late)
         steps = run_stepwise(rule, sums[:, neurons], self.bias[neurons], given)
@@ -183,8 +183,7 @@ def diagnose(evidence: Evidence, step: int, neuron: int) -> dict[str, Any]:
     named = tried[0] if tried and tried[0][0] <= (1 - NAMED_FROM) * base else None
 
     def at(rule: Rule, a: NDArray[np.int32]) -> tuple[int, int]:
-        given = evidence.found[0][:, [neuron]] if layer.fires and not evidence.exact else None
-        membranes = run(rule, a[:, [neuron]], bias[[neuron]], given)[1]
+        membranes = run(rule, a[:, [neuron]], bias[[neuron]], evidence.resets(0, [neuron]))[1]
         return int(arriving(rule, a, step)[neuron]), round(float(membranes[step, 0]))
 
     incoming, membrane = at(right, sums[0])

@@ -28,7 +28,7 @@ from tmkt.export.quantise.rounding import WeightRounder, choose_grid
 from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.graph import Conv, Dense
 from tmkt.nir.lower import FloatLayer, lower
-from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE, MAX_THRESHOLD
+from tmkt.program.arithmetic import BIAS_RANGE, DECAY_ONE, MAX_SCALE, MAX_THRESHOLD
 from tmkt.program.health import Activity
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.program.weight_grid import WeightGrid, bits_of, scale_bounds
@@ -173,7 +173,7 @@ def _quantise_layer(
     ]
     bounds = scale_bounds(float(np.abs(layer.bias).max(initial=0.0)), peak, layer.fires)
     limited_by = min(bounds, key=lambda what: bounds[what], default="weight")
-    most = bounds.get(limited_by, 2.0**31)
+    most = bounds.get(limited_by, MAX_SCALE)
     grid = grids[layer.name] if grids else choose_grid(rounders, bits, most)
     weights = [rounder.integers(grid) for rounder in rounders] if grid else []
     if grid is None or not any(weight.any() for weight in weights):

@@ -17,7 +17,7 @@ SHORTEST_SACCADE_US = 1000  # that a recipe takes
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to learn from.
+    """Amount of recordings and images that there are to learn from.
 
     `fewest`: recordings of the smallest class that will be trained on. `one_session`: those of a
     class seem to stem from one recording. `imaged` of `classes` classes have images, `images` in

@@ -82,7 +82,7 @@ class PixelCounts:
 
 @dataclass(frozen=True)
 class RecordingsSurvey:
-    """What a folder of recordings holds. `said`: (height, width) by its camera.toml.
+    """Recordings of a folder and its classes. `said`: (height, width) by its camera.toml.
 
     `folders` are all class folders, those without recordings included; `pixels` the events of each
     pixel.
@@ -118,7 +118,7 @@ class RecordingsSurvey:
 
 @dataclass(frozen=True)
 class ImagesSurvey:
-    """What a folder of images holds, by class."""
+    """Images of a folder, each with its class."""
 
     root: Path
     images: tuple[tuple[str, ImageFacts], ...]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption
+from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption, need_choice
 from tmkt.cli.reader_options import ColumnsOption, SensorOption, UnitOption
 from tmkt.cli.steps import choose_recordings
-from tmkt.errors import InputError, nearest
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
@@ -71,8 +71,8 @@ class WindowOptions:
 
     def check(self) -> None:
         """Raise InputError for a name that is not known."""
-        need_known("--state", self.state, ["reset", "carry"])
-        need_known("--origin", self.origin, ["first", "clock"])
+        need_choice("--state", self.state, ["reset", "carry"])
+        need_choice("--origin", self.origin, ["first", "clock"])
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class InputOptions:
 
     def check(self) -> None:
         """Raise InputError for a name that is not known."""
-        need_known("--combine", self.combine, ["sum", "or"])
+        need_choice("--combine", self.combine, ["sum", "or"])
 
     @property
     def corner(self) -> tuple[int, int] | None:
@@ -219,14 +219,6 @@ class OutputOptions:
     times: Annotated[
         bool, typer.Option("--times/--no-times", help="Show what depends on this host, too.")
     ] = True
-
-
-def need_known(option: str, value: str, known: list[str]) -> None:
-    """Raise InputError for a value that an option does not know."""
-    if value not in known:
-        raise InputError(
-            f"{option} {value!r}: unknown, choose from {', '.join(known)}{nearest(value, known)}"
-        )
 
 
 def _number(option: str, text: str | None, kind: type[int] | type[float]) -> float:

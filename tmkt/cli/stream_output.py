@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tmkt import console
 from tmkt.cli.tables.stream import (
@@ -20,25 +20,6 @@ if TYPE_CHECKING:
     from tmkt.deploy.stream.decision import Decision
 
 LAST = 15  # decisions on the screen
-
-
-class Output(Protocol):
-    """Shows a stream: its rules at the begin, each decision, a summary at the end."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def begin(self, header: dict[str, Any], mapping: str) -> None: ...
-
-    def show(self, decision: "Decision", origin_us: int) -> None: ...
-
-    def end(self, report: dict[str, Any]) -> None: ...
 
 
 class JsonLines:

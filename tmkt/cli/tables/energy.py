@@ -1,7 +1,6 @@
 """Terminal tables of energy estimates."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from tmkt.cli.tables.table import table
@@ -77,8 +76,8 @@ def _assumed_ratio(comparison: dict[str, Any]) -> str | None:
     return f"{comparison['ratio_low']:.3g} to {comparison['ratio_high']:.3g}"
 
 
-def _interval(figures: dict[str, Any], shown: Callable[[float | None], str | None] = joules) -> str:
-    return f"{shown(figures['low_j'])} to {shown(figures['high_j'])}"
+def _interval(figures: dict[str, Any]) -> str:
+    return f"{joules(figures['low_j'])} to {joules(figures['high_j'])}"
 
 
 def _print_estimates(report: dict[str, Any]) -> None:

@@ -176,15 +176,11 @@ def _sensor(
     raise InputError(no_sensor(first, root))
 
 
-def said_sensor(root: Path, first: Path) -> tuple[int, int] | None:
-    """Read (height, width) from camera.toml, or else from the first recording's file.
+def _own_sensor(camera: Camera, first: Path) -> tuple[int, int] | None:
+    """Give (height, width) by camera.toml, or else by the first recording's file.
 
     None where neither says it.
     """
-    return _own_sensor(read_camera(root), first)
-
-
-def _own_sensor(camera: Camera, first: Path) -> tuple[int, int] | None:
     if camera.sensor or first.suffix in (".bin", ".mat"):
         return camera.sensor
     source = open_events(first, columns=camera.columns, time_unit=camera.time_unit)

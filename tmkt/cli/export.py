@@ -131,8 +131,8 @@ def export(
             force=force,
         )
     else:
-        if options.given or bits == "none":
-            found = options.given[0] if options.given else "--bits none"
+        if options.words or bits == "none":
+            found = next(iter(options.words), "--bits none")
             raise InputError(
                 f"{network}: {found} given, which is for .nir files; leave it out, or give a file"
                 " that ends in .nir"

@@ -39,11 +39,6 @@ class NirOptions:
     max_count: int | None = None
 
     @property
-    def given(self) -> list[str]:
-        """List the options that were given, as they are written."""
-        return list(self.words)
-
-    @property
     def words(self) -> dict[str, str]:
         """The options that were given and their values, as they are written."""
         return {
@@ -54,7 +49,7 @@ class NirOptions:
 
     @property
     def conventions(self) -> "Conventions":
-        """What the options say about the file's neurons."""
+        """Conventions of the file's neurons, as far as the options say them."""
         from tmkt.nir.conventions import Conventions
 
         return Conventions(self.dt, self.fires_at, self.reset, self.inputs, self.decay)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tmkt.datasets import folders
 from tmkt.datasets.images import SUFFIXES, need_folder, need_size, read_images
+from tmkt.datasets.splits import leave_out
 from tmkt.datasets.types import Dataset, StaticImages
 from tmkt.errors import InputError, nearest
 from tmkt.recipe import DataRecipe
@@ -146,12 +146,5 @@ def split_images(
         parts[0].update(shuffled[held : held + used])
         parts[1].update(shuffled[:held])
         parts[2].update(shuffled[trained:])
-    return ImageSplit(*(_of_instances(images, part) for part in parts))
-
-
-def _of_instances(images: StaticImages, wanted: set[str]) -> StaticImages:
-    at = [i for i, instance in enumerate(images.instances) if instance in wanted]
-    index: NDArray[np.int64] = np.array(at, np.int64)
-    return StaticImages(
-        images.images[index], images.labels[index], tuple(images.instances[i] for i in at)
-    )
+    every = set(images.instances)
+    return ImageSplit(*(leave_out(images, every - part) for part in parts))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmkt import console
+from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place
 from tmkt.cli.steps import names
 from tmkt.errors import InputError, Unsaid
-from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
@@ -114,12 +114,8 @@ def run_nir_export(
     from tmkt.events.coverage import describe_cut
     from tmkt.events.frames import InputContract
 
-    try:
+    with needing("export", "export"):
         from tmkt.export.import_nir import export_nir
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"export: {error.name} is not installed; {pip_install('export')}"
-        ) from None
     network = _read(path, options, calibrated=bits is not None)
     assert options.bins is not None
     assert options.bin_us is not None

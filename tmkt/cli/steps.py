@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmkt import console
+from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place, need_place
 from tmkt.errors import InputError
-from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,10 +58,8 @@ def run_training(
     """
     from tmkt.runs import CHECKPOINT, INFO
 
-    try:
+    with needing("train", "train"):
         from tmkt.train.trainer import train
-    except ModuleNotFoundError as error:
-        raise InputError(f"train: {error.name} is not installed; {pip_install('train')}") from None
     finished = (out / INFO).is_file()
     try:
         with console.progress("train") as update:
@@ -121,10 +119,8 @@ def run_qat(
     from tmkt.runs import load_run
 
     start = load_run(run)
-    try:
+    with needing("train", "train"):
         from tmkt.train.qat.training import qat_recipe
-    except ModuleNotFoundError as error:
-        raise InputError(f"train: {error.name} is not installed; {pip_install('train')}") from None
     run_training(qat_recipe(start, bits, settings), data, static, out, resume, start, test)
 
 
@@ -142,12 +138,8 @@ def run_export(
 
     opened = load_run(run)
     need_bundle_place(out, opened.recipe.data.name, of_run=True, force=force)
-    try:
+    with needing("export", "export"):
         from tmkt.export.export import export_run
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"export: {error.name} is not installed; {pip_install('export')}"
-        ) from None
     calibration = opened.load_calibration()
     return export_run(opened, out, names(target), bits, calibration, allow_silent)
 

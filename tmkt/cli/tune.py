@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
+from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data_of, need_test
 from tmkt.cli.options import (
     DataOption,
@@ -18,7 +19,6 @@ from tmkt.cli.options import (
 )
 from tmkt.cli.tables.tune import print_search
 from tmkt.errors import InputError
-from tmkt.install import pip_install
 
 if TYPE_CHECKING:
     from tmkt.train.tune.search import Found
@@ -83,11 +83,9 @@ def tune(
     folder, static = need_data_of(base, data or paths.data, "tune"), static or paths.static
     tested = need_test(test or paths.test)
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
-    try:
+    with needing("train", "tune"):
         from tmkt.train.tune.search import tune as run_tune
         from tmkt.train.tune.trials import Search
-    except ModuleNotFoundError as error:
-        raise InputError(f"tune: {error.name} is not installed; {pip_install('train')}") from None
     found = run_tune(
         Search(recipe, settings or [], searches or [], trials, seeds, seed),
         folder,

@@ -17,6 +17,7 @@ from tmkt.cli.steps import (
     engines_to_compare,
     names,
     open_bundle,
+    read_frames,
     run_export,
 )
 from tmkt.errors import InputError
@@ -157,13 +158,9 @@ def read_samples(
     bundle: "Bundle", recordings: "list[Recording]", data: Path, split: str
 ) -> "Samples":
     """Read the recordings for a report, with progress."""
-    from tmkt.datasets.reading import load_frames
     from tmkt.deploy.report.gather import Samples
 
-    with console.progress("read") as update:
-        frames, labels = load_frames(
-            recordings, bundle.contract, lambda done: update(done, len(recordings), None)
-        )
+    frames, labels = read_frames(bundle, recordings)
     return Samples(recordings, frames, labels, data, split)
 
 

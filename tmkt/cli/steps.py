@@ -166,11 +166,19 @@ def read_recordings(
     bundle: "Bundle", data: Path | None, split: str, limit: int | None, command: str
 ) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
     """Read frames uint8 [N, T, 2, H, W] and labels of a split of the bundle's data set."""
+    return read_frames(bundle, choose_recordings(bundle, data, split, limit, command))
+
+
+def read_frames(
+    bundle: "Bundle", recordings: "list[Recording]"
+) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
+    """Read frames and labels of recordings as the bundle's network takes them, with progress."""
     from tmkt.datasets.reading import load_frames
 
-    chosen = choose_recordings(bundle, data, split, limit, command)
     with console.progress("read") as update:
-        return load_frames(chosen, bundle.contract, lambda done: update(done, len(chosen), None))
+        return load_frames(
+            recordings, bundle.contract, lambda done: update(done, len(recordings), None)
+        )
 
 
 def run_evaluation(
@@ -270,7 +278,6 @@ def compare_energy(
     limit: int | None,
 ) -> dict[str, Any]:
     """Compare two bundles over the recordings that are in the split of both, with progress."""
-    from tmkt.datasets.reading import load_frames
     from tmkt.datasets.splits import draw
     from tmkt.deploy.energy.activity import count_activity
     from tmkt.deploy.energy.compare import compare
@@ -295,10 +302,7 @@ def compare_energy(
     chosen = draw(shared, limit)
 
     def counted(bundle: "Bundle") -> "Activity":
-        with console.progress("read") as update:
-            frames, labels = load_frames(
-                chosen, bundle.contract, lambda done: update(done, len(chosen), None)
-            )
+        frames, labels = read_frames(bundle, chosen)
         with console.progress("energy") as update:
             return count_activity(
                 bundle, frames, labels, devices, lambda done: update(done, len(chosen), None)

@@ -19,6 +19,7 @@ from tmkt.cli.steps import (
     open_bundle,
     read_frames,
     run_export,
+    shared_recordings,
 )
 from tmkt.errors import InputError
 
@@ -246,7 +247,7 @@ def _write_two(
 def _shared(
     first: "Bundle", second: "Bundle", data: Path, split: str, limit: int
 ) -> "list[Recording]":
-    """List the recordings that are in the split of both bundles."""
+    """Draw recordings that are in the split of both bundles."""
     from tmkt.datasets.splits import draw
 
     sets = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
@@ -255,12 +256,7 @@ def _shared(
             f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data"
             " to compare the rest"
         )
-    both = set(choose_recordings(second, data, split, None, "report"))
-    shared = [
-        recording
-        for recording in choose_recordings(first, data, split, None, "report")
-        if recording in both
-    ]
+    shared = shared_recordings(first, second, data, split, "report")
     if not shared:
         raise InputError(
             f"{second.path}: no recording of split {split!r} is also in that of the other; try"

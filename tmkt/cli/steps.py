@@ -181,6 +181,14 @@ def read_frames(
         )
 
 
+def shared_recordings(
+    first: "Bundle", second: "Bundle", data: Path | None, split: str, command: str
+) -> "list[Recording]":
+    """List the recordings that are in the split of both bundles, without reading them."""
+    both = set(choose_recordings(second, data, split, None, command))
+    return [r for r in choose_recordings(first, data, split, None, command) if r in both]
+
+
 def run_evaluation(
     bundle: "Bundle",
     engine: str,
@@ -288,12 +296,7 @@ def compare_energy(
             f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare"
             " bundles of one data set"
         )
-    both = set(choose_recordings(second, data, split, None, "energy"))
-    shared = [
-        recording
-        for recording in choose_recordings(first, data, split, None, "energy")
-        if recording in both
-    ]
+    shared = shared_recordings(first, second, data, split, "energy")
     if not shared:
         raise InputError(
             f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"

@@ -84,14 +84,10 @@ def data_check(
         )
     source = dataset(name or detect(data))
     with console.progress("read") as update:
-
-        def show(done: int, total: int) -> None:
-            update(done, total, None)
-
         if source.name == "images":
-            report = check_images(data, show)
+            report = check_images(data, update)
         else:
-            report = check_data(source, data, static, protocol, show)
+            report = check_data(source, data, static, protocol, update)
     if as_json:
         console.emit_json(report)
     else:

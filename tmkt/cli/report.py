@@ -183,7 +183,7 @@ def _gather(
             samples,
             wanted,
             opened.name,
-            lambda done, total: update(done, total, None),
+            update,
         )
 
 

@@ -189,13 +189,9 @@ def duplicate_files(files: Sequence[Path]) -> list[list[str]]:
     return found
 
 
-def _leaks(
-    source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str
-) -> dict[str, Any]:
-    """Count a protocol's parts (all else by the recipe's defaults), and the tested instances that
-    are seen in training. None: not known.
-    """
-    report: dict[str, Any] = {
+def unknown_parts(protocol: str) -> dict[str, Any]:
+    """Give the report of a protocol's parts before they are counted."""
+    return {
         "protocol": protocol,
         "train": None,
         "test": None,
@@ -204,6 +200,15 @@ def _leaks(
         "tested_images": None,
         "error": None,
     }
+
+
+def _leaks(
+    source: Dataset, recordings: Sequence[Recording], images: StaticImages | None, protocol: str
+) -> dict[str, Any]:
+    """Count a protocol's parts (all else by the recipe's defaults), and the tested instances that
+    are seen in training. None: not known.
+    """
+    report = unknown_parts(protocol)
     try:
         data = DataRecipe(
             name=source.name,

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tmkt.datasets.check import duplicate_files
+from tmkt.datasets.check import SHOWN_SIZE, duplicate_files, unknown_parts
 from tmkt.datasets.folders import class_of, image_files, instance_of
 from tmkt.datasets.image_folders import class_names, image_folders, split_images
 from tmkt.datasets.images import read_value
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
-
-SIDE = 48  # pixels that images are read at: whether they can be is what counts
 
 
 def check_images(root: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def check_images(root: Path, progress: Callable[[int, int], None] | None = None)
     corrupt = []
     for i, path in enumerate(paths):
         try:
-            read_value(path, (SIDE, SIDE))
+            read_value(path, SHOWN_SIZE)
         except InputError as error:
             corrupt.append({"path": str(path), "error": str(error)})
         if progress:
@@ -61,21 +59,14 @@ def check_images(root: Path, progress: Callable[[int, int], None] | None = None)
 
 def _split(paths: list[Path], root: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Count the parts of the split by the recipes' defaults, as `check_data` does."""
-    report: dict[str, Any] = {
-        "protocol": "instance-disjoint",
-        "train": None,
-        "test": None,
-        "images": None,
-        "shared_instances": None,
-        "tested_images": None,
-        "error": None,
-    }
+    report = unknown_parts("instance-disjoint")
     images = StaticImages(
         np.zeros((len(paths), 1, 1), np.uint8),
         np.array([names.index(class_of(path, root)) for path in paths], np.int64),
         tuple(instance_of(path, root) for path in paths),
     )
-    data = DataRecipe(name="images", width=SIDE, height=SIDE, bin_us=1)
+    height, width = SHOWN_SIZE
+    data = DataRecipe(name="images", width=width, height=height, bin_us=1)
     try:
         split = split_images(images, names, data, 0)
     except InputError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmkt.datasets.splits import counted, few_shot, groups, without_instances
+from tmkt.datasets.splits import counted, few_shot, groups, parted, without_instances
 from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
@@ -143,10 +143,7 @@ def by_share(
             )
         n = min(max(round(share * len(instances)), 1), len(instances) - 1)
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
-    ordered = in_order(recordings)
-    return [r for r in ordered if r.instance in drawn], [
-        r for r in ordered if r.instance not in drawn
-    ]
+    return parted(in_order(recordings), drawn)
 
 
 def _take_validation(
@@ -168,6 +165,5 @@ def _take_validation(
                 " more; lower data.validation or give more"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))
-    return [r for r in recordings if r.instance not in drawn], [
-        r for r in recordings if r.instance in drawn
-    ]
+    validation, others = parted(recordings, drawn)
+    return others, validation

@@ -92,9 +92,15 @@ def few_shot(
                 " that one is left to test; give more recordings or lower data.shots"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
-    ordered = in_order(recordings)
-    return [r for r in ordered if r.instance in drawn], [
-        r for r in ordered if r.instance not in drawn
+    return parted(in_order(recordings), drawn)
+
+
+def parted(
+    recordings: Sequence[Recording], instances: Collection[str]
+) -> tuple[list[Recording], list[Recording]]:
+    """Part recordings into those of `instances` and the others, each in the order given."""
+    return [r for r in recordings if r.instance in instances], [
+        r for r in recordings if r.instance not in instances
     ]
 
 

@@ -54,13 +54,9 @@ class StdinSource:
         self._closed = False
 
     def __iter__(self) -> Iterator[Events]:
-        for block in self._blocks():
-            raw = self._parser.feed(block)
-            if raw is not None and len(events := self._check(raw)):
+        for raw in self._parser.parse(self._blocks()):
+            if len(events := self._check(raw)):
                 yield events
-        raw = self._parser.finish()
-        if raw is not None and len(events := self._check(raw)):
-            yield events
         if last := self._check.finish():
             yield last
         if self.counters.events == 0:

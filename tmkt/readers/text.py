@@ -6,7 +6,8 @@ and sensor are found. This form is our choice: it covers AEStream, Metavision, r
 recordings, NumPy's savetxt and pandas' to_csv.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import IO
 
 import numpy as np
@@ -232,6 +233,14 @@ class LineParser:
             self._counters.bad_records, self._counters.left_over_bytes = before, len(cut)
         return raw
 
+    def parse(self, blocks: Iterable[bytes]) -> Iterator[Raw]:
+        """Give the events of all blocks, as soon as their lines are whole, to the end."""
+        for block in blocks:
+            if (raw := self.feed(block)) is not None:
+                yield raw
+        if (raw := self.finish()) is not None:
+            yield raw
+
     def _found(self, lines: bytes) -> Layout | None:
         return find_layout(lines, self._columns, self._unit, self._name)
 
@@ -281,8 +290,4 @@ def open_text(source: Input) -> Opened:
 def _read_chunks(file: IO[bytes], parser: LineParser, first: Raw | None) -> Iterator[Raw]:
     if first is not None:
         yield first
-    while block := file.read(BLOCK):
-        if (raw := parser.feed(block)) is not None:
-            yield raw
-    if (raw := parser.finish()) is not None:
-        yield raw
+    yield from parser.parse(iter(partial(file.read, BLOCK), b""))

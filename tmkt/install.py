@@ -1,15 +1,12 @@
-"""How to install what is missing.
+"""Hints for installing what is missing.
 
 No package index has tmkt (docs/install.md), so hints name the wheel or the checkout that it was
 installed from.
 """
 
 import json
-from importlib.metadata import distributions
 from pathlib import Path
 from shlex import quote
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 
 def pip_install(extra: str = "") -> str:
@@ -29,6 +26,11 @@ def _origin() -> tuple[Path | None, bool]:
 
     None where pip did not say it (PEP 610), and where it is no longer there.
     """
+    # Imported here, because a start without a hint would take a fifth longer (measured).
+    from importlib.metadata import distributions
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:
         # a checkout holds a second description of tmkt, without the file, where it was built
         texts = (one.read_text("direct_url.json") for one in distributions(name="tmkt"))

@@ -37,7 +37,7 @@ def test_the_hint_installs_from_where_tmkt_came_from(
 ) -> None:
     (tmp_path / "a b.whl").touch()
     found = [Installed(None), Installed(said % tmp_path)]  # a checkout's own comes first
-    monkeypatch.setattr(install, "distributions", lambda name: iter(found))  # noqa: ARG005
+    monkeypatch.setattr("importlib.metadata.distributions", lambda name: iter(found))  # noqa: ARG005
     assert install.pip_install("x") == f"run: {command % tmp_path}"
 
 
@@ -48,7 +48,7 @@ def test_the_hint_installs_from_where_tmkt_came_from(
 def test_without_that_place_the_hint_names_the_checkout_and_the_page(
     monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
-    monkeypatch.setattr(install, "distributions", lambda name: iter([Installed(said)]))  # noqa: ARG005
+    monkeypatch.setattr("importlib.metadata.distributions", lambda name: iter([Installed(said)]))  # noqa: ARG005
     assert install.pip_install("x").startswith("run in tmkt's checkout: pip install '.[x]', or")
     assert "docs/install.md" in install.pip_install()
 

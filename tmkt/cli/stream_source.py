@@ -29,7 +29,6 @@ def open_source(source: str, bundle: "Bundle", options: SourceOptions) -> "Sourc
     from tmkt.readers.live import is_live, open_live
 
     asked = None if options.sensor is None else parse_sensor(options.sensor)
-    columns, unit = columns_of(options.columns), unit_of(options.time_unit)
     if not is_live(source):
         return _open_file(Path(source), asked, bundle, options)
     live = open_live(
@@ -37,8 +36,8 @@ def open_source(source: str, bundle: "Bundle", options: SourceOptions) -> "Sourc
         asked or _bundles_sensor(source, bundle),
         timeout_s=options.timeout,
         repair=options.repair,
-        columns=columns,
-        time_unit=unit,
+        columns=columns_of(options.columns),
+        time_unit=unit_of(options.time_unit),
     )
     console.note(f"Waiting for events from {live.name}; Ctrl-C ends the stream")
     return live

@@ -23,9 +23,7 @@ def table(
     """
     from rich.console import Console
 
-    headings = [printable(column) for column in columns]
-    cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
-    numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
+    headings, cells, numeric = _texts(columns, rows)
     out = Console(width=terminal_width() or WIDE, highlight=False, markup=False)
     say(title)
     order = [columns.index(column) for column in least if column in columns]
@@ -62,9 +60,17 @@ def live_table(
 
 def fits(columns: list[str], rows: list[list[object]]) -> bool:
     """Say if a table has room for all of its columns."""
+    return bool(lay_out(*_texts(columns, rows), terminal_width() or WIDE, []).shown)
+
+
+def _texts(
+    columns: list[str], rows: list[list[object]]
+) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Give the headings and cells as they are printed, and which columns are numeric."""
+    headings = [printable(column) for column in columns]
     cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
-    return bool(lay_out(columns, cells, numeric, terminal_width() or WIDE, []).shown)
+    return headings, cells, numeric
 
 
 def _is_numeric(cells: list[object]) -> bool:

@@ -8,6 +8,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import JsonOption
+from tmkt.cli.reader_options import SensorOption
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -25,12 +26,7 @@ def data_send(
             "--speed", min=0, help="1: as recorded; 10: ten times as fast; 0: as fast as possible."
         ),
     ] = 1.0,
-    sensor: Annotated[
-        str | None,
-        typer.Option(
-            "--sensor", help="WIDTHxHEIGHT, where the file does not say it.", show_default=False
-        ),
-    ] = None,
+    sensor: SensorOption = None,
     no_stamps: Annotated[
         bool,
         typer.Option(

@@ -43,7 +43,7 @@ UnitOption = Annotated[
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """What a file does not say of itself, and what to do about its faults."""
+    """Options for facts that a file does not say itself, and for its faults."""
 
     sensor: SensorOption = None
     format: Annotated[

@@ -1,4 +1,4 @@
-"""Part of recordings behind the last bin: what a network never sees."""
+"""Part of recordings behind the last bin, which a network never sees."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

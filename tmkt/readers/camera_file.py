@@ -1,4 +1,4 @@
-"""`camera.toml` beside recordings: what their files do not say themselves.
+"""`camera.toml` beside recordings: facts that their files do not say themselves.
 
 Its lines: `width = 640` and `height = 480` of the sensor; `columns = "t,x,y,p"` of text files;
 `time_unit = "us"` (s, ms, us or ns) of text, NumPy and HDF5 files.
@@ -22,7 +22,7 @@ EXPECTED = "expected width = 640 and height = 480 in pixels"
 
 
 class Camera(NamedTuple):
-    """What a camera.toml says; None where it says nothing. `sensor` is (height, width)."""
+    """Facts in a camera.toml; None where it says nothing. `sensor` is (height, width)."""
 
     sensor: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None

@@ -39,7 +39,7 @@ UNIT = re.compile(r"(\w+?)(?:_|\s*[\[(])(s|ms|us|µs|ns)[\])]?")
 
 @dataclass
 class Layout:
-    """What a line means.
+    """Meaning of the columns of a line.
 
     `columns`: the field of each column, T, X, Y, P or OTHER. A stamp times 10**`exponent` is in
     microseconds.
@@ -54,7 +54,7 @@ class Layout:
 
 @dataclass
 class _Head:
-    """What the lines before the first event say."""
+    """Facts in the lines before the first event."""
 
     names: list[str] | None = None
     width: int | None = None

@@ -1,4 +1,4 @@
-"""A folder of recordings that is converted: what becomes of which file."""
+"""Conversion of a folder of recordings: the files in it, and where each goes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ NAMELESS = ("atis",)  # formats whose files do not say their sensor
 
 
 class Plan(NamedTuple):
-    """What is converted: files and where they go, the format, and the number of other files."""
+    """Plan of a conversion: files and where they go, the format, the number of other files."""
 
     files: list[tuple[Path, Path]]
     format: str

@@ -34,6 +34,7 @@ from tmkt.proposal.covered import describe_covered
 from tmkt.proposal.defects import find_defects
 from tmkt.proposal.method import Backbone, Material, choose_method
 from tmkt.proposal.proposal import Key, choose, keys_of, network_keys, steps_keys, values_of
+from tmkt.proposal.report import report
 from tmkt.proposal.survey import hot_pixels, survey_images, survey_recordings
 from tmkt.proposal.text import path_keys, recipe_text
 from tmkt.recipe import NetworkRecipe, load_paths, parse_recipe
@@ -160,6 +161,7 @@ def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
     )
     assert only_large.method.backbone is not None
     assert only_large.method.backbone.name == "large"
+    assert report(seen, None, None, only_large, [], [])["cores"] == 9
 
 
 def test_a_budget_that_allows_too_few_steps_says_which_one_would_do(tmp_path: Path) -> None:

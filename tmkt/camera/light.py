@@ -17,7 +17,7 @@ MASK_SLOPE = 2.0  # of an object's edge: from still to moving within an eighth o
 
 
 class Scene(NamedTuple):
-    """What one recording shows.
+    """Moving scene of one recording.
 
     `kind` says what moves, `poses` [steps, 4] how: the image's (y, x, angle, size), see
     `tmkt/camera/path.py`. For SACCADES, `light` is the canvas, with the sensor in its middle. Else

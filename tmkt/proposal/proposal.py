@@ -57,9 +57,18 @@ class Chosen:
     input: Input
     binning: Binning
     shape: Shape
-    width: Width
+    width: Width | None
     method: MethodChoice
     share: float | None
+
+    @property
+    def cores(self) -> int | None:
+        """Cores of the network that is trained, the backbone's or the chosen one; None: it fits on
+        no chip.
+        """
+        if self.method.backbone is not None:
+            return self.method.backbone.cores
+        return self.width.cores if self.width else None
 
 
 def choose(
@@ -95,7 +104,8 @@ def choose(
     )
     backbone = _first_that_fits(backbones, cores_of, inputs.size, len(classes))
     method = choose_method(material, binning.span_us, min(inputs.size), backbone)
-    return Chosen(camera, inputs, binning, shape, choose_width(cores), method, share)
+    width = None if method.backbone else choose_width(cores)
+    return Chosen(camera, inputs, binning, shape, width, method, share)
 
 
 def _first_that_fits(
@@ -194,7 +204,7 @@ def _input_keys(chosen: Input, camera: tuple[int, int]) -> list[Key]:
 
 
 def _network_keys(chosen: Chosen, device: str, cores_per_chip: int) -> list[Key]:
-    if chosen.method.backbone:
+    if chosen.width is None:
         return []  # the network is the backbone's
     maps = " -> ".join(map(str, chosen.shape.sides))
     if chosen.width.cores is None:

@@ -37,7 +37,7 @@ def report(
         "defects": [asdict(defect) for defect in defects],
         "chosen": values_of(keys),
         "why": {f"{key.section}.{key.name}": key.why for key in keys if key.why},
-        "cores": chosen.width.cores,
+        "cores": chosen.cores,
         "recordings_longer_than_bins": chosen.binning.left_out,
     }
 

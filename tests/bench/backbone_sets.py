@@ -11,6 +11,7 @@ from gesture_clips import make_clips
 
 from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.folders import folders
+from tmkt.proposal.method import random_camera
 from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.data import TrainingData, load_training_data
 
@@ -99,7 +100,8 @@ def _slices(root: Path, data: DataRecipe) -> tuple[np.ndarray, np.ndarray, list[
     return frames, labels, [one.instance for one in found]
 
 
-# Of all sets: nmnist-fewshot-sim for its camera; budget and augmentation are nmnist-fewshot's.
+# Of all sets. Its camera is the one before N-MNIST's images; budget and augmentation are
+# nmnist-fewshot's.
 RECIPE = "nmnist-fewshot-sim"
 BUDGET = [
     "train.steps=200",
@@ -114,13 +116,19 @@ BUDGET = [
 FOLDERS = [*BUDGET, "data.name=folders"]
 QUARTER = [*FOLDERS, "data.downsample=4"]  # of a sensor of 128 x 128
 
+
+def _camera(span_us: int) -> list[str]:
+    """Settings of the simulated camera that `tmkt init` proposes for recordings of this length."""
+    return [f"static.{key}={value}" for key, value in random_camera(span_us).items()]
+
+
 SETS = {
     one.name: one
     for one in (
         Few("nmnist", BUDGET, (1, 5, 20), True, "accuracy", _loader("nmnist", "mnist")),
         Few(
             "pokerdvs",
-            [*FOLDERS, "data.bin_us=2500"],
+            [*FOLDERS, "data.bin_us=2500", *_camera(25_000)],
             (1, 2, 5),
             images=True,
             figure="accuracy",
@@ -137,6 +145,13 @@ SETS = {
             )
             for train, test in (("s1", "s0"), ("s0", "s1"))
         ),
-        Few("gestures", [*QUARTER, "data.bin_us=5000"], (1,), True, "accuracy", _gestures),
+        Few(
+            "gestures",
+            [*QUARTER, "data.bin_us=5000", *_camera(50_000)],
+            (1,),
+            True,
+            "accuracy",
+            _gestures,
+        ),
     )
 }

@@ -48,10 +48,10 @@ def frames(
         ),
         (
             StaticRecipe(refractory_us=6_000, noise_hz=0.0, saccade_us=30_000),
-            InputContract((20, 45), 4, 10_000, 255),
+            InputContract((20, 45), 4, 25_000, 255),
             12,
-            1_029,
-            "c16be31a2c3de035",
+            2_240,
+            "27e2621bc37dadb1",
         ),
     ],
 )
@@ -74,6 +74,17 @@ def test_one_generator_gives_one_batch_byte_for_byte(path: str) -> None:
     first, again, other = (frames(camera, ramps(34), seed=seed) for seed in (7, 7, 8))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_short_bins_hold_events_of_both_polarities_where_an_edge_passes() -> None:
+    """A thin bar that crosses a pixel within a bin makes it brighter, then darker."""
+    bar = np.zeros((1, 36, 36), np.uint8)
+    bar[:, :, 18] = 255
+    camera = StaticRecipe.model_validate(
+        {"path": "drift", **QUIET, **STANDING, "speed_px_s": 1600.0, "refractory_us": 0}
+    )
+    found = frames(camera, bar, InputContract((36, 36), 2, 2_500, 1))[0]
+    assert found.min(axis=1).sum() > 36  # pixels with both in one bin
 
 
 @pytest.mark.parametrize("path", ["drift", "object"])
@@ -104,7 +115,7 @@ def test_a_drift_without_turn_and_zoom_sends_what_a_camera_that_goes_straight_se
     assert np.hypot(y[1] - y[0], x[1] - x[0]) == pytest.approx(50.0 * 0.0025)
     assert (angle == 0.0).all()
     assert (size == 1.0).all()
-    found = frames(camera, ramps(34)[:1])[0]
+    found = frames(camera, ramps(34)[:1], InputContract((36, 36), 4, 25_000, 255))[0]
     padded = np.pad(ramps(34)[0], 20).astype(float) / 255 + 0.3
     grid = np.arange(36)
     light = []

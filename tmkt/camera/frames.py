@@ -2,10 +2,10 @@
 
 The model is that of ESIM (Rebecq, Gehrig and Scaramuzza 2018): a pixel sends an event when its log
 intensity has moved by its threshold since its last event. It is simplified where frames do not show
-the difference: a pixel looks every 2.5 ms and sends at most one event each time; what is beyond the
-threshold counts for the next one. Each recording has a camera of its own, drawn from the ranges in
-the recipe's `static` section. A network that learns from all of them need not be told which camera
-it will meet (domain randomisation).
+the difference: a pixel looks every 2.5 ms, or ten times a bin where bins are shorter than 25 ms,
+and sends at most one event each time; what is beyond the threshold counts for the next one. Each
+recording has a camera of its own, drawn from the ranges in the recipe's `static` section. A network
+that learns from all of them need not be told which camera it will meet (domain randomisation).
 """
 
 import numpy as np
@@ -19,6 +19,7 @@ from tmkt.events.frames import InputContract
 from tmkt.recipe import StaticRecipe
 
 STEP_US = 2_500  # in which an N-MNIST image moves by 0.25 pixels at most
+STEPS_A_BIN = 10  # at least: edges that pass within a bin leave events of both polarities
 MOST_STEPS = 50_000
 
 
@@ -39,7 +40,7 @@ def simulate_frames(
     minutes).
     """
     batch = len(images)
-    step_us = min(STEP_US, contract.bin_us)
+    step_us = max(min(STEP_US, contract.bin_us // STEPS_A_BIN), 1)
     if contract.bins * contract.bin_us > MOST_STEPS * step_us:
         length = f"{contract.bins} bins of {contract.bin_us} us"
         raise InputError(

@@ -19,8 +19,13 @@ import numpy as np
 import torch
 from backbone_sets import RECIPE, SETS, Few
 from lines import add, results, spread, train_and_show
+from numpy.typing import NDArray
 
 from tmkt.cli.tables.table import table
+from tmkt.datasets.decoded import Rows
+from tmkt.export.quantise.quantise import quantise
+from tmkt.nir.from_network import network_to_nir
+from tmkt.program.simulator.simulator import Simulator
 from tmkt.recipe import load_recipe
 from tmkt.runs import Run
 from tmkt.train import RECIPES
@@ -28,6 +33,7 @@ from tmkt.train.measure import logits_of
 from tmkt.train.trainer import train
 from tmkt.zoo.backbone import load_backbone
 
+BITS = (8, 4)
 GREY = ["static.encoding=grey"]
 START = ["train.init={backbone}", "train.learning_rate=2e-3"]
 HEAD_FIRST = [*START, "train.head_share=0.5"]
@@ -105,8 +111,9 @@ def measured(
     data = few.load(options.shared, recipe, shots, name not in WITHOUT_IMAGES)
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, data, None, Path(folder) / "run")
-        recalls = class_recalls(run, data.test_frames, data.test_labels)
-    test = run.info["test"]
+        answers = {"": float_answers(run, data.test_frames)}
+        for bits in BITS:
+            answers[f"_{bits}"] = integer_answers(run, data.test_frames, bits)
     return {
         "set": few.name,
         "variant": variant,
@@ -115,9 +122,12 @@ def measured(
         "seed": seed,
         "steps": recipe.train.steps,
         "batch": recipe.train.batch,
-        "accuracy": test["accuracy"],
-        "recall": float(np.mean(recalls)),
-        "samples": test["samples"],
+        "samples": len(data.test_labels),
+        **{
+            f"{figure}{suffix}": of(found, data.test_labels)
+            for suffix, found in answers.items()
+            for figure, of in (("accuracy", accuracy), ("recall", recall))
+        },
     }
 
 
@@ -127,13 +137,35 @@ def network_of(backbone: str) -> list[str]:
     return [f"network.{key}={getattr(network, key)}" for key in ("channels", "strides", "pools")]
 
 
-def class_recalls(run: Run, frames: Any, labels: Any) -> list[float]:
-    """Share of right answers in each class that is tested."""
+def float_answers(run: Run, frames: Rows) -> NDArray[np.int64]:
+    """Class of each recording by the network as it was trained."""
     net = run.load_network()
     with torch.no_grad():
-        answers = torch.cat([logits.mean(0).argmax(1) for logits in logits_of(net, frames)])
-    right = answers.numpy() == labels
-    return [float(right[labels == label].mean()) for label in np.unique(labels)]
+        logits = [part.mean(0).argmax(1) for part in logits_of(net, frames)]
+    found: NDArray[np.int64] = torch.cat(logits).numpy()
+    return found
+
+
+def integer_answers(run: Run, frames: Rows, bits: int) -> NDArray[np.int64]:
+    """Class of each recording by the integers that an export of the run would write."""
+    program, _ = quantise(
+        network_to_nir(run.load_network()),
+        frames.shape[2:],
+        run.recipe.data.max_count,
+        run.load_calibration(),
+        bits,
+    )
+    return Simulator(program, 1).run(frames[:]).readout.argmax(1)
+
+
+def accuracy(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    return float((answers == labels).mean())
+
+
+def recall(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Mean over classes of the share of right answers."""
+    right = answers == labels
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 def train_all(options: argparse.Namespace) -> None:
@@ -149,8 +181,15 @@ def key(line: dict[str, Any]) -> tuple[str, str, int, int]:
 
 
 def show(options: argparse.Namespace) -> None:
-    """One table a set: mean and standard deviation over seeds; recall is the classes' mean."""
+    """One table a set for each kind of number: mean and standard deviation over seeds; recall is
+    the classes' mean.
+    """
     lines = [line for line in results(options.out) if line["set"] in options.sets]
+    for suffix in ("", *(f"_{bits}" for bits in BITS)):
+        show_sets([line for line in lines if f"accuracy{suffix}" in line], suffix)
+
+
+def show_sets(lines: list[dict[str, Any]], suffix: str) -> None:
     for name in dict.fromkeys(line["set"] for line in lines):
         own = [line for line in lines if line["set"] == name]
         shots = sorted({line["shots"] for line in own}, key=lambda k: k or 10**9)
@@ -159,13 +198,14 @@ def show(options: argparse.Namespace) -> None:
             row = [f"{variant} ({network})"]
             for k in shots:
                 found = [
-                    100 * line[SETS[name].figure]
+                    100 * line[SETS[name].figure + suffix]
                     for line in own
                     if (line["variant"], line["network"], line["shots"]) == (variant, network, k)
                 ]
                 row.append(f"{spread(found)} (n={len(found)})" if found else "-")
             rows.append(row)
-        title = f"{name}: {SETS[name].figure} in %, mean ± sd of seeds"
+        kind = f"integers of {suffix[1:]} bits" if suffix else "float"
+        title = f"{name}: {SETS[name].figure} in %, {kind}, mean ± sd of seeds"
         table(title, ["variant", *(f"{k or 'all'} a class" for k in shots)], rows)
 
 

@@ -27,11 +27,11 @@ from tmkt.export.quantise.quantise import quantise
 from tmkt.nir.from_network import network_to_nir
 from tmkt.program.simulator.simulator import Simulator
 from tmkt.recipe import load_recipe
-from tmkt.runs import Run
+from tmkt.runs import Run, load_run
 from tmkt.train import RECIPES
 from tmkt.train.measure import logits_of
 from tmkt.train.trainer import train
-from tmkt.zoo.backbone import load_backbone
+from tmkt.zoo.backbone import backbone_of, load_backbone
 
 BITS = (8, 4)
 GREY = ["static.encoding=grey"]
@@ -63,7 +63,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shared", type=Path, help="folder of nmnist, pokerdvs, biolab, ...")
-    parser.add_argument("--backbone", default="s", help="in the zoo; all variants have its network")
+    parser.add_argument(
+        "--backbone", default="s", help="in the zoo, or a run; all variants have its network"
+    )
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--variants", nargs="+", help="of VARIANTS [all that the set allows]")
     parser.add_argument("--shots", type=int, nargs="+", help="0: all [the set's]")
@@ -132,8 +134,12 @@ def measured(
 
 
 def network_of(backbone: str) -> list[str]:
-    """Give the settings of a backbone's network, for trainings that do not start from it, too."""
-    network = load_backbone(backbone).network
+    """Give the settings of a backbone's network, for trainings that do not start from it, too.
+
+    `backbone`: a name in the zoo, or a run.
+    """
+    run = Path(backbone)
+    network = (backbone_of(load_run(run)) if run.is_dir() else load_backbone(backbone)).network
     return [f"network.{key}={getattr(network, key)}" for key in ("channels", "strides", "pools")]
 
 

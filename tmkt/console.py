@@ -132,7 +132,9 @@ def progress(what: str) -> Iterator[Progress]:
             last = now
             left = pace.left_s(total) if left_s is None else left_s
             rest = "" if left is None else f", {duration(left)} left"
-            shown = "".join(f", {key} {value:.3g}" for key, value in (figures or {}).items())
+            shown = "".join(
+                f", {key} {significant(value)}" for key, value in (figures or {}).items()
+            )
             note(f"{what}: {done}/{total}{rest}{shown}")
 
     yield line
@@ -165,7 +167,7 @@ def _bar(what: str) -> Iterator[Progress]:
             parts = [] if not left else [f"{duration(left)} left"]
             if each and left_s is None:
                 parts.append(f"{1 / each:.1f}/s")
-            parts += [f"{key} {value:.3g}" for key, value in (figures or {}).items()]
+            parts += [f"{key} {significant(value)}" for key, value in (figures or {}).items()]
             bar.update(task, completed=done, total=total, rest=", ".join(parts))
 
         yield update
@@ -204,24 +206,26 @@ def percent(
     return text if interval is None else f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """Format with so many significant digits, large numbers in full: "0.0123", "1.2", "1,950"."""
+    shown = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(float(shown)) >= 10 ** (digits - 1) else shown
+
+
 def joules(value: float | None) -> str | None:
     """Format joules with a prefix and three digits: "175 µJ"."""
     if value is None:
         return None
     unit = next((unit for unit, factor in UNITS.items() if value >= factor), "pJ")
-    return f"{value / UNITS[unit]:.3g} {unit}"
+    return f"{significant(value / UNITS[unit])} {unit}"
 
 
 def joules_with_interval(figures: dict[str, Any]) -> str:
     """Format an energy {energy_j, low_j, high_j} in one unit: "172 µJ (168-1,950)"."""
     shown = str(joules(figures["energy_j"]))
     unit = shown.split()[1]
-    low, high = (_three_digits(figures[key] / UNITS[unit]) for key in ("low_j", "high_j"))
+    low, high = (significant(figures[key] / UNITS[unit]) for key in ("low_j", "high_j"))
     return f"{shown} ({low}-{high})"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def watts(value: float | None) -> str | None:

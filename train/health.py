@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tmkt.console import significant
 from tmkt.networks import SpikingNetwork
 from tmkt.program.health import SATURATED, SILENT
 
@@ -57,8 +58,8 @@ def warnings(rates: dict[str, float]) -> list[str]:
     for name, rate in rates.items():
         if rate < SILENT:
             lines.append(
-                f"{name} is silent ({100 * rate:.2g} % of neurons and steps spike): lower"
-                " network.threshold or train.learning_rate"
+                f"{name} is silent ({significant(100 * rate, 2)} % of neurons and steps spike):"
+                " lower network.threshold or train.learning_rate"
             )
         elif rate > SATURATED:
             lines.append(

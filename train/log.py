@@ -11,6 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from tmkt.console import significant
 from tmkt.errors import InputError
 from tmkt.files import writing
 from tmkt.runs import METRICS, TENSORBOARD
@@ -63,7 +64,7 @@ def epoch_line(
     shares = f"{100 * row['accuracy']:.1f} % of the batches right{validation}"
     return (
         f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f}, {shares}, spikes % {spikes},"
-        f" {speed:.2g} steps/s"
+        f" {significant(speed, 2)} steps/s"
     )
 
 

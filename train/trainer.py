@@ -159,11 +159,11 @@ class _Training:
             with writing(self.out / RECIPE) as beside:
                 beside.write_text(dump_recipe(recipe), encoding="utf-8")
         self._prepare_method()
-        self.bank = self._fill_bank() if start < recipe.train.frozen_steps else None
         if (cut := self.source.describe_cut(recipe.data)) is not None:
             self.report(cut)
         if METHODS[recipe.method.name].images == "optional" and self.source.images is None:
             self.report(f"No images (--static): {recipe.method.name} learns from recordings alone")
+        self.bank = self._fill_bank() if start < recipe.train.frozen_steps else None
         # The steps of a resumed epoch that were done before are not timed.
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
         with (

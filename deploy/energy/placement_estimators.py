@@ -5,6 +5,7 @@ Loihi 1 with its hops, Loihi 2 scaled from a measured board, and the static powe
 
 import numpy as np
 
+from tmkt.console import significant
 from tmkt.deploy.energy.activity import Activity, ChipActivity
 from tmkt.deploy.energy.calibrated import ESTIMATOR as CALIBRATED
 from tmkt.deploy.energy.constants import Constants
@@ -112,8 +113,9 @@ def static(activity: Activity, on: ChipActivity, c: Constants) -> Estimate:
     includes = (
         (
             f"static power of {chips} {'chip' if chips == 1 else 'chips'} for the time of an"
-            f" inference, {activity.trace.steps} steps of {1e6 * on.step_low_s.mean():.3g} to"
-            f" {1e6 * on.step_high_s.mean():.3g} µs"
+            f" inference, {activity.trace.steps} steps of"
+            f" {significant(1e6 * on.step_low_s.mean())} to"
+            f" {significant(1e6 * on.step_high_s.mean())} µs"
         ),
         "centre: the mean of low and high (ours)",
         (

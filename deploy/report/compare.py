@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.console import joules, joules_with_interval, percent
+from tmkt.console import joules, joules_with_interval, percent, significant
 from tmkt.deploy.parity.statistics import mcnemar
 from tmkt.deploy.report.page import write
 from tmkt.deploy.report.table import DASH, Table, count
@@ -140,7 +140,7 @@ def tables(comparison: Report) -> dict[str, Table]:
     if comparison["energy"]:
         rows = []
         for e in comparison["energy"]:
-            ratio = DASH if e["ratio"] is None else f"{e['ratio']:.3g}"
+            ratio = DASH if e["ratio"] is None else significant(e["ratio"])
             rows.append(
                 [
                     f"{e['estimator']} ({e['device']})",

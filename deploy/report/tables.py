@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tmkt.console import joules, joules_with_interval, percent
+from tmkt.console import joules, joules_with_interval, percent, significant
 from tmkt.deploy.report.faults import fault_rows
 from tmkt.deploy.report.quantisation import layer_table
 from tmkt.deploy.report.table import DASH, Table, count
@@ -187,7 +187,7 @@ def divergence(engine: dict[str, Any]) -> Table:
                         what,
                         count(compared),
                         count(differing),
-                        f"{100 * differing / compared:.3g} %",
+                        f"{significant(100 * differing / compared)} %",
                     ]
                 )
     return Table(

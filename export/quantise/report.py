@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.console import significant
 from tmkt.nir.lower import FloatLayer
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.health import SILENT, Activity, cause_of_saturation, cause_of_silence
@@ -77,15 +78,15 @@ def describe_spikes(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> di
         warning = "dead: no neuron ever fires" + (
             ""
             if wanted == 0
-            else f", of {100 * wanted:.2g} % in the float network; use more bits or --finetune"
+            else f", of {_percent(wanted)} in the float network; use more bits or --finetune"
         )
     elif rate < DEAD * wanted:
         warning = (
-            f"dying: {100 * rate:.2g} % of neurons and steps spike, of {100 * wanted:.2g} % in the"
+            f"dying: {_percent(rate)} of neurons and steps spike, of {_percent(wanted)} in the"
             " float network; use more bits or --finetune"
         )
     elif rate < SILENT:
-        warning = f"silent: {100 * rate:.2g} % of neurons and steps spike"
+        warning = f"silent: {_percent(rate)} of neurons and steps spike"
     elif saturated > 0.5:
         warning = f"saturated: {100 * saturated:.0f} % of its neurons nearly always fire"
     return {
@@ -125,3 +126,7 @@ def describe_answers(
         "accuracy": None if labels is None else float((found.argmax(1) == labels).mean()),
         "accuracy_float": None if labels is None else float((expected.argmax(1) == labels).mean()),
     }
+
+
+def _percent(share: float) -> str:
+    return f"{significant(100 * share, 2)} %"

@@ -79,6 +79,20 @@ def test_an_energy_has_its_interval_in_the_same_unit() -> None:
     assert console.joules_with_interval(figures) == "662 nJ (199-5,960)"
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (250.4, 2, "250"),
+        (99.96, 2, "100"),
+        (1949.6, 3, "1,950"),
+        (0.01234, 3, "0.0123"),
+        (7, 3, "7"),
+    ],
+)
+def test_numbers_of_people_have_no_exponent(value: float, digits: int, shown: str) -> None:
+    assert console.significant(value, digits) == shown
+
+
 @pytest.mark.parametrize(("seconds", "shown"), [(8.4, "8 s"), (99, "99 s"), (150, "2 min")])
 def test_a_time_is_short(seconds: float, shown: str) -> None:
     assert console.duration(seconds) == shown

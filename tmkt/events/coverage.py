@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tmkt.console import percent
+from tmkt.console import percent, significant
 from tmkt.events.frames import InputContract
 from tmkt.events.types import Events
 
@@ -97,8 +97,8 @@ def describe_cut(
         f" {percent(coverage.events_median)} of the events and {percent(coverage.time_median)} of"
         f" the time of a recording (median; at worst {percent(coverage.events_worst)} and"
         f" {percent(coverage.time_worst)}): {bins} bins of {bin_us} us are"
-        f" {bins * bin_us / 1e6:.3g} s, the longest of {coverage.recordings} recordings is"
-        f" {longest / 1e6:.3g} s; {' or '.join(ways)} would cover all"
+        f" {significant(bins * bin_us / 1e6)} s, the longest of {coverage.recordings} recordings is"
+        f" {significant(longest / 1e6)} s; {' or '.join(ways)} would cover all"
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tmkt.console import significant
 from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import INPUT, Layer, Program
 
@@ -84,7 +85,7 @@ def cause_of_saturation(layer: Layer) -> str:
 
 def _named(layers: list[Layer], what: str, rates: Mapping[str, float]) -> str:
     names = ", ".join(layer.name for layer in layers)
-    spikes = f"{100 * rates[layers[0].name]:.2g} % of neurons and steps spike"
+    spikes = f"{significant(100 * rates[layers[0].name], 2)} % of neurons and steps spike"
     if len(layers) == 1:
         return f"layer {names} is {what} ({spikes})"
     return f"layers {names} are {what} ({spikes} in {layers[0].name})"

@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from tmkt.console import significant
 from tmkt.datasets.check import duplicate_files
 from tmkt.datasets.folders import session_of
 from tmkt.proposal.survey import (
@@ -143,8 +144,8 @@ def slices_of_one(data: RecordingsSurvey) -> list[Defect]:
     length_ms = median(r.duration_us for r in data.of(sliced[0])) / 1000
     return [
         Defect(
-            f"{named(sliced)}: numbered recordings of {length_ms:.3g} ms each, perhaps slices of"
-            " one recording",
+            f"{named(sliced)}: numbered recordings of {significant(length_ms)} ms each, perhaps"
+            " slices of one recording",
             "test on another session (--test DIR), or put each session's slices into a folder"
             " class/session: neighbouring slices are nearly equal, and a split among them measures"
             " memory",

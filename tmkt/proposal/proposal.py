@@ -6,7 +6,7 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from tmkt.console import percent
+from tmkt.console import percent, significant
 from tmkt.datasets.folders import session_of
 from tmkt.proposal.choices import (
     MOST_STEPS,
@@ -184,7 +184,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _ms(duration_us: float) -> str:
-    return f"{duration_us / 1000:.3g}"
+    return significant(duration_us / 1000)
 
 
 def _input_keys(chosen: Input, camera: tuple[int, int]) -> list[Key]:
@@ -245,8 +245,8 @@ def steps_keys(chosen: Chosen, minutes: float, seconds: float | None) -> list[Ke
     budget = f"{minutes:g} minute{'' if minutes == 1 else 's'}"
     why = (
         f"{f'{head} of the head and {steps}' if head else 'a round number'} for {budget}: a step"
-        f" took {seconds:.2g} s when this was written (measured on this machine; no other value"
-        " depends on it)"
+        f" took {significant(seconds, 2)} s when this was written (measured on this machine; no"
+        " other value depends on it)"
     )
     if steps < FEW_STEPS:
         enough = ceil(FEW_STEPS * seconds / 60 / SHARE_OF_BUDGET)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from tmkt.cli.tables.table import table
-from tmkt.console import joules, joules_with_interval, note, percent, say, watts
+from tmkt.console import joules, joules_with_interval, note, percent, say, significant, watts
 
 MOST_ROWS = 40  # of a table of layers, classes or steps
 MOST_COLUMNS = 3  # estimators beside each other in such a table
@@ -66,14 +66,14 @@ def _ratio(comparison: dict[str, Any]) -> str | None:
     if comparison["ratio"] is None:
         return None
     ci95 = comparison["ratio_ci95"]
-    interval = "" if ci95 is None else f" ({ci95[0]:.3g}-{ci95[1]:.3g})"
-    return f"{comparison['ratio']:.3g}{interval}"
+    interval = "" if ci95 is None else f" ({significant(ci95[0])}-{significant(ci95[1])})"
+    return significant(comparison["ratio"]) + interval
 
 
 def _assumed_ratio(comparison: dict[str, Any]) -> str | None:
     if comparison["ratio_low"] is None:
         return None
-    return f"{comparison['ratio_low']:.3g} to {comparison['ratio_high']:.3g}"
+    return f"{significant(comparison['ratio_low'])} to {significant(comparison['ratio_high'])}"
 
 
 def _interval(figures: dict[str, Any]) -> str:
@@ -99,7 +99,7 @@ def _print_estimates(report: dict[str, Any]) -> None:
     ]
     title = (
         f"Energy of one inference, mean of {report['samples']} recordings of"
-        f" {report['seconds_of_stream']:.3g} s"
+        f" {significant(report['seconds_of_stream'])} s"
     )
     table(title, columns, rows, ["sd over recordings", "power of a stream"])
     for e in report["unknown"]:

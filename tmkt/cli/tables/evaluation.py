@@ -3,7 +3,7 @@
 from typing import Any
 
 from tmkt.cli.tables.table import fits, table
-from tmkt.console import percent
+from tmkt.console import percent, significant
 from tmkt.deploy.report.faults import fault_rows
 
 MOST_PAIRS = 20
@@ -17,7 +17,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
         ["spikes a recording", f"{report['spikes_per_sample']:,.0f}"],
         ["synaptic operations a recording", f"{report['synops_per_sample']:,.0f}"],
         ["neuron updates a recording", f"{report['neuron_updates_per_sample']:,.0f}"],
-        ["time a recording", f"{1e3 * report['seconds_per_sample']:.3g} ms"],
+        ["time a recording", f"{significant(1e3 * report['seconds_per_sample'])} ms"],
     ]
     if len(tested := report["classes_tested"]) < len(report["classes"]):
         rows.insert(1, ["classes among them", f"{', '.join(tested)} (of {len(report['classes'])})"])

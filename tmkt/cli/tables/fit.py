@@ -3,7 +3,7 @@
 from typing import Any
 
 from tmkt.cli.tables.table import table
-from tmkt.console import say
+from tmkt.console import say, significant
 
 
 def print_fit(target: str, report: dict[str, Any]) -> None:
@@ -127,6 +127,6 @@ def _step_time(time: dict[str, Any], chips: int) -> str:
     if chips != 1:
         left_out += ", and the barrier between chips,"
     return (
-        f"A step takes {time['low_us']:.3g} to {time['high_us']:.3g} µs ({condition});"
-        f" {left_out} not included."
+        f"A step takes {significant(time['low_us'])} to {significant(time['high_us'])} µs"
+        f" ({condition}); {left_out} not included."
     )

@@ -5,7 +5,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from tmkt.cli.tables.table import table
-from tmkt.console import percent, say
+from tmkt.console import percent, say, significant
 
 if TYPE_CHECKING:
     from tmkt.proposal.defects import Defect
@@ -37,7 +37,7 @@ def print_proposal(
     if images:
         columns, names = [*columns, "images"], [*names, "images"]
     cells: list[list[object]] = [
-        [f"{row[name]:.3g}" if name == "duration_ms" else row[name] for name in names]
+        [significant(row[name]) if name == "duration_ms" else row[name] for name in names]
         for row in rows
     ]
     table("Recordings (ms and events: the median's)", columns, cells)
@@ -70,7 +70,8 @@ def _recordings(found: dict[str, Any], chosen: "Chosen") -> str:
         f"Recordings: {formats}; {camera};"
         f" {'rate unknown' if rate is None else f'{rate:,.0f} events a second'};"
         f" {percent(found['on_share'])} on; longest pause"
-        f" {found['longest_pause_us'] / 1000:.3g} ms; {density:.2g} events a bin and site."
+        f" {significant(found['longest_pause_us'] / 1000)} ms;"
+        f" {significant(density, 2)} events a bin and site."
     )
 
 

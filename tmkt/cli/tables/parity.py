@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tmkt.cli.tables.table import table
-from tmkt.console import note, percent, say
+from tmkt.console import note, percent, say, significant
 from tmkt.deploy.parity.verdict import verdicts
 from tmkt.deploy.report.faults import describe_faults
 
@@ -77,7 +77,7 @@ def _print_mismatches_by_layer(engine: dict[str, Any]) -> None:
         for what, kind in (("spikes", "spike"), ("membranes", "membrane")):
             compared, differing = layer[f"{what}_compared"], layer[f"{kind}_mismatches"]
             if compared:
-                share = f"{100 * differing / compared:.3g} %"
+                share = f"{significant(100 * differing / compared)} %"
                 rows.append([layer["name"], what, f"{compared:,}", f"{differing:,}", share])
     table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
 
@@ -116,7 +116,7 @@ def _print_first_divergence(engine: str, first: dict[str, Any]) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else significant(value)
 
 
 def _whole(value: int | None) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tmkt.cli.tables.table import live_table, table
-from tmkt.console import joules
+from tmkt.console import joules, significant
 from tmkt.deploy.report.faults import fault_rows
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _chip_rows(chip: dict[str, Any]) -> list[list[object]]:
     if chip["step_us"] is None:
         return []
     keeps = "keeps up with the stream" if chip["keeps_up"] else "MAY NOT KEEP UP with the stream"
-    step = "{:.3g} to {:.3g} µs".format(*chip["step_us"])
+    step = " to ".join(map(significant, chip["step_us"])) + " µs"
     latency = "{:.0f} to {:.0f} µs, from a bin's end to its answer".format(*chip["latency_us"])
     rows: list[list[object]] = [
         [f"{device}, a step", f"{step}, {keeps}"],

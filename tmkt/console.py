@@ -12,8 +12,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, TextIO
 
 from tmkt.pace import Pace
 
@@ -21,6 +21,7 @@ Progress = Callable[..., None]
 SPELT_OUT = "tmkt-spelt-out"  # name of the handler of letters that an output cannot show
 ASCII = {"µ": "u", "–": "-", "—": "-", "…": "...", "×": "x", "±": "+-", "✓": "ok", "✗": "no"}
 UNITS = {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12}
+USUAL_WIDTH = 80  # columns of a terminal that does not tell
 quiet = False  # results and errors only
 command_line = False  # True where people read the notes: set by the command line
 # What a terminal obeys instead of showing it: control characters, and marks that turn text around.
@@ -51,10 +52,19 @@ def error(message: str) -> None:
     print(f"tmkt: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
-def note(message: str) -> None:
-    """Print a line for people on standard error, unless they asked for quiet."""
-    if not quiet:
-        print(printable(message), file=sys.stderr, flush=True)
+def note(message: str, command: str = "") -> None:
+    """Print a line for people on standard error, unless they asked for quiet.
+
+    On a terminal it is wrapped between words, but not `command`, which ends it: people copy it.
+    """
+    if quiet:
+        return
+    text, typed = printable(message), printable(command)
+    wide = terminal_width(sys.stderr)
+    if typed and (wide is None or len(text) + 1 + len(typed) <= wide):
+        text, typed = f"{text} {typed}", ""
+    lines = [*wrapped(text, 2, wide), *([f"  {typed}"] if typed else [])]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def say(line: str, indent: int = 0) -> None:
@@ -64,7 +74,7 @@ def say(line: str, indent: int = 0) -> None:
     """
     text = " " * indent + printable(line)
     begin = len(text) - len(text.lstrip())
-    for part in wrapped(text, begin + 2):
+    for part in wrapped(text, begin + 2, terminal_width(sys.stdout)):
         say_as_it_is(part)
 
 
@@ -73,9 +83,8 @@ def say_as_it_is(line: str) -> None:
     print(line, flush=True)
 
 
-def wrapped(text: str, hanging: int) -> list[str]:
+def wrapped(text: str, hanging: int, wide: int | None) -> list[str]:
     """Break text between words where the terminal ends; not where nobody looks at one."""
-    wide = terminal_width()
     if wide is None or len(text) <= wide:
         return [text]
     return textwrap.wrap(
@@ -94,14 +103,20 @@ def emit_json(report: dict[str, Any], indent: int | None = 1) -> None:
     print(text.replace("\x7f", "\\u007f"), flush=True)
 
 
-def terminal_width() -> int | None:
-    """Return the columns of the terminal that results are shown on; None where there is none.
+def terminal_width(output: TextIO | None = None) -> int | None:
+    """Return the columns of the terminal that `output` [standard output] is shown on; None where
+    there is none.
 
     $COLUMNS decides where it is set.
     """
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+    output = output or sys.stdout
+    if os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
-    return None
+    if not output.isatty():
+        return None
+    with suppress(OSError):
+        return os.get_terminal_size(output.fileno()).columns or USUAL_WIDTH
+    return USUAL_WIDTH
 
 
 @contextmanager

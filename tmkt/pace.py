@@ -1,29 +1,31 @@
 """Time that is left of work in equal units."""
 
 import time
+from collections import deque
+
+RECENT_S = 5.0  # the speed is that of so many seconds ...
+RECENT = 5  # ... and of so many reports at least: work may become slower (a head first, then all)
 
 
 class Pace:
-    """Speed of work, from its second report on: until the first one, it starts (loads, compiles).
-
-    Where the first report is of several units, it is better than nothing until the second one.
+    """Speed of work, as of late and from its second report on: until the first one, it starts
+    (loads, compiles), however many units that one is of.
     """
 
     def __init__(self, paused: bool = False) -> None:
         self._idle_s = 0.0
         self._paused_at: float | None = time.monotonic() if paused else None
-        self._begin = self._now()
-        self._first: tuple[int, float] | None = None
-        self._last = (0, self._begin)
+        self._recent: deque[tuple[int, float]] = deque()
 
     def report(self, done: int) -> None:
         """Note that so many units are done in all; fewer than before: the work starts again."""
         now = self._now()
-        if done < self._last[0]:
-            self._begin, self._first = now, None
-        if self._first is None and done > 0:
-            self._first = (done, now)
-        self._last = (done, now)
+        if done < self.done:
+            self._recent.clear()
+        if done > 0:
+            self._recent.append((done, now))
+        while len(self._recent) > RECENT + 1 and self._recent[1][1] < now - RECENT_S:
+            self._recent.popleft()
 
     def pause(self) -> None:
         """Stop the clock: other work comes."""
@@ -41,21 +43,19 @@ class Pace:
     @property
     def done(self) -> int:
         """Units that are done."""
-        return self._last[0]
+        return self._recent[-1][0] if self._recent else 0
 
     @property
     def per_unit_s(self) -> float | None:
         """Seconds a unit; None where nothing tells yet."""
-        if self._first is None:
+        if not self._recent:
             return None
-        units = self._last[0] - self._first[0]
-        if units > 0:
-            return (self._last[1] - self._first[1]) / units
-        return (self._first[1] - self._begin) / self._first[0] if self._first[0] > 1 else None
+        (first, began), (last, ended) = self._recent[0], self._recent[-1]
+        return (ended - began) / (last - first) if last > first else None
 
     def left_s(self, total: int) -> float | None:
         """Seconds that are left of `total` units; None where nothing tells yet."""
-        if self._last[0] >= total:
+        if self.done >= total:
             return 0.0
         each = self.per_unit_s
-        return None if each is None else each * (total - self._last[0])
+        return None if each is None else each * (total - self.done)

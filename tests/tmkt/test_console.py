@@ -96,3 +96,21 @@ def test_numbers_of_people_have_no_exponent(value: float, digits: int, shown: st
 @pytest.mark.parametrize(("seconds", "shown"), [(8.4, "8 s"), (99, "99 s"), (150, "2 min")])
 def test_a_time_is_short(seconds: float, shown: str) -> None:
     assert console.duration(seconds) == shown
+
+
+def test_notes_are_wrapped_on_a_terminal_and_commands_stay_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"tmkt train {'very-long/' * 8}cards.toml --out runs/cards"
+    console.note("one note " * 20)
+    console.note("Next:", command)
+    assert len(capsys.readouterr().err.splitlines()) == 2  # no terminal: one line each
+    monkeypatch.setenv("COLUMNS", "80")
+    console.note("one note " * 20)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 80
+    console.note("Next:", command)
+    assert capsys.readouterr().err == f"Next:\n  {command}\n"
+    console.note("Next:", "tmkt train cards.toml")
+    assert capsys.readouterr().err == "Next: tmkt train cards.toml\n"

@@ -30,13 +30,32 @@ def test_a_slow_start_is_not_taken_for_the_speed_of_the_work(clock: Clock) -> No
     assert pace.left_s(60) == pytest.approx(29)
 
 
-def test_a_batch_is_better_than_nothing(clock: Clock) -> None:
+def test_a_first_batch_that_compiles_tells_nothing(clock: Clock) -> None:
     pace = Pace()
-    clock.now += 8
-    pace.report(4)
-    assert pace.left_s(6) == pytest.approx(4)
-    pace.report(6)
-    assert pace.left_s(6) == 0
+    pace.report(0)
+    clock.now += 11
+    pace.report(100)
+    assert pace.left_s(800) is None
+    clock.now += 1
+    pace.report(200)
+    assert pace.left_s(800) == pytest.approx(6)
+    pace.report(800)
+    assert pace.left_s(800) == 0
+
+
+def test_work_that_becomes_slower_is_soon_known_to_be_slow(clock: Clock) -> None:
+    pace = Pace()
+    for done in range(1, 201):  # the head alone
+        clock.now += 0.004
+        pace.report(done)
+    for done in range(201, 213):
+        clock.now += 0.5
+        pace.report(done)
+    assert pace.left_s(512) == pytest.approx(150)
+    for done in range(213, 218):  # units of minutes are averaged, too
+        clock.now += 60
+        pace.report(done)
+    assert pace.left_s(227) == pytest.approx(600)
 
 
 def test_work_that_begins_anew_forgets_the_speed_before(clock: Clock) -> None:

@@ -36,7 +36,7 @@ from tmkt.proposal.method import Backbone, Material, choose_method
 from tmkt.proposal.proposal import Key, choose, keys_of, network_keys, steps_keys, values_of
 from tmkt.proposal.report import report
 from tmkt.proposal.survey import hot_pixels, survey_images, survey_recordings
-from tmkt.proposal.text import path_keys, recipe_text
+from tmkt.proposal.text import path_keys, recipe_text, relative
 from tmkt.recipe import NetworkRecipe, load_paths, parse_recipe
 
 FLAT = np.ones((480, 640), np.int64)
@@ -333,6 +333,26 @@ def test_the_text_is_a_recipe_with_a_reason_above_every_choice(tmp_path: Path) -
     assert "7 of the 120 cores of one loihi2 chip" in " ".join(text.replace("\n#", "").split())
     assert max(map(len, text.splitlines())) <= 100
     assert text == recipe_text("For a test", proposal)
+
+
+def test_paths_are_those_that_were_typed_though_links_lead_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cameras = tmp_path / "far" / "away" / "cameras"
+    (cameras / "cups").mkdir(parents=True)
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "data").symlink_to(cameras)
+    (here / "elsewhere").symlink_to(cameras)
+    monkeypatch.chdir(here)
+    typed = Path("../data/cups")
+    assert relative(typed, Path("mine.toml")) == "../data/cups"
+    assert relative(tmp_path / "data" / "cups", Path("mine.toml")) == "../data/cups"
+    (here / "recipes").mkdir()
+    assert relative(typed, Path("recipes/mine.toml")) == "../../data/cups"
+    # ".." of a folder behind a link is not the folder that holds the link
+    recipe = Path("elsewhere/mine.toml")
+    assert relative(typed, recipe) == "cups"
 
 
 def test_what_the_bins_leave_out_is_said(tmp_path: Path) -> None:

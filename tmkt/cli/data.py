@@ -79,7 +79,7 @@ def data_simulate(
         check_replaced(out, per_class, seed)
     with console.progress("simulate") as update:
         simulate_digits(out, per_class, seed, lambda done: update(done, 10 * per_class, None))
-    console.note(f"Next: tmkt train digits --data {quote(str(out))}")
+    console.note("Next:", f"tmkt train digits --data {quote(str(out))}")
 
 
 def _report(

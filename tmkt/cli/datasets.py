@@ -120,7 +120,8 @@ def data_fetch(
     place = out or Path("data") / name
     with console.progress("fetch, MB") as update:
         fetch(wanted, place, lambda _, done, total: update(done >> 20, (total or done) >> 20, None))
-    console.note(
-        f"{place}: {name} is there"
-        + ("" if name in IMAGES else f". Next: tmkt data check {quote(str(place))}")
-    )
+    there = f"{place}: {name} is there"
+    if name in IMAGES:
+        console.note(there)
+    else:
+        console.note(f"{there}. Next:", f"tmkt data check {quote(str(place))}")

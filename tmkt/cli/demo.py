@@ -94,7 +94,7 @@ def demo(
     if not installed():
         console.note(f"Lava was left out: {install_hint()}")
     evaluate = shlex.join(["tmkt", "evaluate", str(bundle_path), "--data", str(data)])
-    console.note(f"Its mistakes: {evaluate}")
-    console.note("Your own recordings: tmkt init DIR")
+    console.note("Its mistakes:", evaluate)
+    console.note("Your own recordings:", "tmkt init DIR")
     console.note(f"Next: open {page} in a browser")
     raise typer.Exit(0 if all(report["passed"] for report in reports) else 1)

@@ -167,4 +167,4 @@ def export(
         )
     for line in warnings:
         console.note(line)
-    console.note(f"Next: tmkt parity {quote(str(path))} --data DIR")
+    console.note("Next:", f"tmkt parity {quote(str(path))} --data DIR")

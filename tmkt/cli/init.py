@@ -88,10 +88,11 @@ def init(
         console.emit_json(found)
         return
     print_proposal(seen, tested, images, chosen, keys, defects)
+    written = f"{wanted.out}: written. Next:"
     if refusal:
         console.note(f"training refuses the data as they are: {refusal}")
-        following = f"mend that, then: {following}"
-    console.note(f"{wanted.out}: written. Next: {following}")
+        written += " mend that, then:"
+    console.note(written, following)
 
 
 def _look(

@@ -85,7 +85,7 @@ def train(
 
 def _note_export(run: Path) -> None:
     bundle = quote(f"bundles/{run.name}")
-    console.note(f"Next: tmkt export {quote(str(run))} --target all --out {bundle}")
+    console.note("Next:", f"tmkt export {quote(str(run))} --target all --out {bundle}")
 
 
 @recipes_app.command("list", epilog="Example: tmkt recipes list")
@@ -116,4 +116,4 @@ def recipes_show(
     for line in commented(recipe, text, paths, every=every).splitlines():
         console.say_as_it_is(console.printable(line))
     if not every:
-        console.note(f"All other keys have their defaults: tmkt recipes show {quote(name)} --all")
+        console.note("All other keys have their defaults:", f"tmkt recipes show {quote(name)} --all")

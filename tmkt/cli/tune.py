@@ -113,7 +113,7 @@ def tune(
     given = {"--data": folder, "--static": static, "--test": tested}
     folders = [word for key, path in given.items() if path for word in (key, str(path))]
     again = ["tmkt", "train", str(path / BEST), *folders, "--out", str(path / "best")]
-    console.note(f"Plot: {path / PLOT}. Next: {shlex.join(again)}")
+    console.note(f"Plot: {path / PLOT}. Next:", shlex.join(again))
 
 
 def _report(recipe: str, path: Path, found: "Found") -> dict[str, Any]:

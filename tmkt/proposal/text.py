@@ -27,8 +27,17 @@ def path_keys(out: Path, data: Path, static: Path | None, test: Path | None) -> 
 
 
 def relative(folder: Path, recipe: Path) -> str:
-    """Write a folder's path relative to that of a recipe's file; absolute on another drive."""
-    target, base = os.path.realpath(folder), os.path.dirname(os.path.realpath(recipe))
+    """Write a folder's path relative to that of a recipe's file; absolute on another drive.
+
+    Links stay as they were typed, unless ".." from the recipe's folder leads elsewhere.
+    """
+    there = _from(os.path.abspath(folder), os.path.abspath(recipe.parent))
+    if os.path.realpath(recipe.parent / there) == os.path.realpath(folder):
+        return there
+    return _from(os.path.realpath(folder), os.path.realpath(recipe.parent))
+
+
+def _from(target: str, base: str) -> str:
     try:
         return Path(os.path.relpath(target, base)).as_posix()
     except ValueError:  # Windows: another drive

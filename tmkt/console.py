@@ -5,6 +5,7 @@ The tables of each subject are in tmkt/cli/tables.
 
 import codecs
 import json
+import math
 import os
 import re
 import shutil
@@ -123,8 +124,8 @@ def terminal_width(output: TextIO | None = None) -> int | None:
 def progress(what: str) -> Iterator[Progress]:
     """Yield a function (done, total, figures, left_s) that draws a bar with rate and time left.
 
-    `left_s`: for work whose units take unequally long. Without a terminal it prints a line every 10
-    seconds.
+    `left_s`: for work whose units take unequally long; infinite: not known yet. Without a terminal
+    it prints a line every 10 seconds.
     """
     if quiet:
         yield lambda *_: None
@@ -146,7 +147,7 @@ def progress(what: str) -> Iterator[Progress]:
         if done and now - last >= 10:
             last = now
             left = pace.left_s(total) if left_s is None else left_s
-            rest = "" if left is None else f", {duration(left)} left"
+            rest = "" if left in (None, math.inf) else f", {duration(left)} left"
             shown = "".join(
                 f", {key} {significant(value)}" for key, value in (figures or {}).items()
             )
@@ -179,7 +180,7 @@ def _bar(what: str) -> Iterator[Progress]:
         ) -> None:
             pace.report(done)
             each, left = pace.per_unit_s, pace.left_s(total) if left_s is None else left_s
-            parts = [] if not left else [f"{duration(left)} left"]
+            parts = [] if not left or left == math.inf else [f"{duration(left)} left"]
             if each and left_s is None:
                 parts.append(f"{1 / each:.1f}/s")
             parts += [f"{key} {significant(value)}" for key, value in (figures or {}).items()]

@@ -1,7 +1,8 @@
-"""Time that is left of work in equal units."""
+"""Time that is left of work in equal units, and progress of work that has parts."""
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 RECENT_S = 5.0  # the speed is that of so many seconds ...
 RECENT = 5  # ... and of so many reports at least: work may become slower (a head first, then all)
@@ -59,3 +60,19 @@ class Pace:
             return 0.0
         each = self.per_unit_s
         return None if each is None else each * (total - self.done)
+
+
+def one_after_the_other(
+    progress: Callable[[int, int], None], total: int
+) -> Callable[[int, int], None]:
+    """Give a function that parts tell of their own progress (done, all), each in turn; `progress`
+    is told of theirs together, of `total`.
+    """
+    before = 0
+
+    def tell(done: int, part: int) -> None:
+        nonlocal before
+        progress(before + done, total)
+        before += part if done == part else 0
+
+    return tell

@@ -28,6 +28,7 @@ from tmkt.deploy.parity.report import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
 from tmkt.deploy.report.training import training
 from tmkt.deploy.warnings import layer_warnings
+from tmkt.pace import one_after_the_other
 from tmkt.program.model import Program
 from tmkt.recipe import dump_recipe
 from tmkt.runs import MODEL, Run
@@ -81,13 +82,13 @@ def gather(
 
     docs/report.md lists the keys; what is not known is None. The report holds no times, so the same
     input gives the same report. Raises InputError for an engine or a device that is not known or
-    not installed. `progress` is called with (recordings done, recordings) by each part in turn.
+    not installed. `progress` is called with (done, all) in recordings times parts of the report.
     """
-
-    def tell(done: int, total: int) -> None:
-        if progress:
-            progress(done, total)
-
+    parts = len(wanted.devices)
+    parts += 1 if wanted.parity else len(wanted.engines) + 2  # the answers, the reference
+    parts += 0 if wanted.energy else 1
+    total = parts * len(samples.frames) if samples else 0
+    tell = one_after_the_other(progress or (lambda *_: None), total)
     origin, program = bundle.manifest["origin"], bundle.program
     measured = (
         None

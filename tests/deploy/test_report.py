@@ -19,7 +19,7 @@ from tmkt.datasets.reading import load_frames, read_recording
 from tmkt.datasets.registry import dataset
 from tmkt.deploy.report import samples as packing
 from tmkt.deploy.report.compare import compare, write_comparison
-from tmkt.deploy.report.gather import Samples
+from tmkt.deploy.report.gather import Samples, Wanted, gather
 from tmkt.deploy.report.page import MOST_EMBEDDED, write_page
 from tmkt.deploy.report.samples import choose
 from tmkt.deploy.report.tables import MOST_CONFUSIONS, tables
@@ -60,6 +60,16 @@ def embedded(page: Path, name: str) -> Any:
         re.S,
     )
     return json.loads(text)
+
+
+def test_its_progress_is_that_of_all_parts_and_whole_at_the_end_alone(pipeline: Any) -> None:
+    bundle = load(pipeline.bundle)
+    frames = np.zeros((3, bundle.contract.bins, *bundle.contract.shape), np.uint8)
+    samples = Samples([], frames, np.zeros(3, np.int64), pipeline.data, "test")
+    told: list[tuple[int, int]] = []
+    wanted = Wanted(engines=("onnx",), devices=("loihi1",))
+    gather(bundle, None, samples, wanted, "b", lambda *progress: told.append(progress))
+    assert told == [(done, 15) for done in (3, 6, 9, 12, 15)]
 
 
 def test_its_figures_are_those_of_the_other_commands(

@@ -3,7 +3,7 @@
 import pytest
 
 from tmkt import pace as paces
-from tmkt.pace import Pace
+from tmkt.pace import Pace, one_after_the_other
 
 
 class Clock:
@@ -75,3 +75,11 @@ def test_other_work_does_not_count(clock: Clock) -> None:
         pace.report(done)
         pace.pause()
     assert pace.left_s(5) == pytest.approx(4)
+
+
+def test_parts_are_told_of_as_one_piece_of_work() -> None:
+    told: list[tuple[int, int]] = []
+    tell = one_after_the_other(lambda *progress: told.append(progress), 9)
+    for done, part in ((2, 3), (3, 3), (2, 6), (6, 6)):
+        tell(done, part)
+    assert told == [(2, 9), (3, 9), (5, 9), (9, 9)]

@@ -2,6 +2,7 @@
 and errors.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,10 @@ def run_training(
         with console.progress("train") as update:
 
             def show(done: int, total: int, metrics: dict[str, float]) -> None:
-                update(done, total, {key: metrics[key] for key in ("loss", "accuracy")})
+                figures = {key: metrics[key] for key in ("loss", "accuracy")}
+                # The head alone is quick, and tells nothing of the steps behind it.
+                head_alone = done <= recipe.train.frozen_steps < total
+                update(done, total, figures, math.inf if head_alone else None)
 
             run = train(
                 recipe,
@@ -264,7 +268,11 @@ def run_parity(
 
     note_slow_engines(bundle, engines, len(frames))
     with console.progress("parity") as update:
-        return parity(bundle, engines, frames, labels, max_drop, update, max_mismatches)
+
+        def show(done: int, total: int, _: None, left_s: float | None) -> None:
+            update(done, total, None, math.inf if left_s is None else left_s)
+
+        return parity(bundle, engines, frames, labels, max_drop, show, max_mismatches)
 
 
 def run_energy(

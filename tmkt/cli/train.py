@@ -116,4 +116,6 @@ def recipes_show(
     for line in commented(recipe, text, paths, every=every).splitlines():
         console.say_as_it_is(console.printable(line))
     if not every:
-        console.note("All other keys have their defaults:", f"tmkt recipes show {quote(name)} --all")
+        console.note(
+            "All other keys have their defaults:", f"tmkt recipes show {quote(name)} --all"
+        )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from example_sessions import write_session
 
 from tmkt.cli.tables.tune import print_search
 from tmkt.datasets.digits import simulate_digits
@@ -350,3 +351,43 @@ def test_what_the_accuracy_hangs_on_is_told_of_ten_whole_trials() -> None:
     assert found["method.alignment"] > 0.8
     assert sum(found.values()) == pytest.approx(1.0)
     assert importance(study, ended[:9]) is None
+
+
+def test_recordings_of_another_folder_are_tested_by_the_best_recipe_alone(
+    tmkt: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        """
+        data = {name = "folders", bins = 4, bin_us = 12500, validation = 0.34}
+        network = {channels = [4, 4], strides = [2, 1], pools = [1, 1]}
+        method = {name = "target-only"}
+        train = {steps = 4, batch = 4, warmup_steps = 1, threads = 1}
+        """
+    )
+    write_session(tmp_path / "monday", ["left", "right"], 3, 0)
+    write_session(tmp_path / "friday", ["left", "right"], 2, 1)
+    write_session(tmp_path / "wrong", ["right", "left"], 2, 1)
+    search = ("--search", "train.learning_rate=0.01|0.1", "--trials", "2", "--json")
+    for test in ("friday", "wrong"):
+        words = ("mine.toml", "--data", "monday", "--test", test, "--out", f"tuned-{test}")
+        done = tmkt("tune", *words, *search, cwd=tmp_path)
+        assert done.code == 0, done.err
+        assert done.json["validation_recordings"] == 2
+    same_files(tmp_path / "tuned-friday", tmp_path / "tuned-wrong")
+    following = done.err.split("Next: tmkt ")[1].split()
+    assert following[:6] == [
+        "train",
+        "tuned-wrong/best.toml",
+        "--data",
+        "monday",
+        "--test",
+        "wrong",
+    ]
+    done = tmkt(*following, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "on 4 recordings that were not trained on" in done.err
+    for missing in ("nowhere", "mine.toml"):
+        words = ("mine.toml", "--data", "monday", "--test", missing, "--out", "none")
+        done = tmkt("tune", *words, *search, cwd=tmp_path)
+        assert (done.code, missing in done.err) == (2, True)
+    assert not (tmp_path / "none").exists()

@@ -67,6 +67,17 @@ def test_a_damaged_file_is_named_and_the_others_are_converted_once(
     assert "4 recordings as es" in tmkt(*convert, "--force").err
 
 
+def test_files_that_fail_alike_are_one_line(tmkt: Any, tmp_path: Path) -> None:
+    for name in "abcdefghijklmn":
+        path = tmp_path / "recordings" / name / "0.bin"
+        path.parent.mkdir(parents=True)
+        write_example("atis", path, EVENTS)
+    done = tmkt("data", "convert", tmp_path / "recordings", tmp_path / "out", "--to", "csv")
+    assert (done.code, done.err.count("not converted: ")) == (2, 1)
+    assert f"{tmp_path}/recordings/a/0.bin: the file does not say its camera's size" in done.err
+    assert "(and 13 others for the same reason)" in done.err
+
+
 def test_wrong_use_is_one_line_and_converts_nothing(
     tmkt: Any, tmp_path: Path, recordings: Path
 ) -> None:

@@ -95,10 +95,36 @@ def test_what_training_refuses_is_said_and_the_recipe_is_written_all_the_same(
     assert tmkt("train", "mine.toml", *STEPS, cwd=tmp_path).code == 0
 
 
+def test_simulated_recordings_become_text_and_text_a_run(tmp_path: Path, tmkt: Any) -> None:
+    for step in (
+        ("data", "simulate", "simulated", "--per-class", "2"),
+        ("data", "convert", "simulated/Train", "own", "--to", "csv"),
+        ("init", "own", "--minutes", "0.01"),
+        ("train", "recipe.toml", *STEPS),
+    ):
+        done = tmkt(*step, cwd=tmp_path)
+        assert done.code == 0, done.err
+    assert (tmp_path / "own" / "3").is_dir()
+    recipe = tomllib.loads((tmp_path / "recipe.toml").read_text())
+    assert recipe["paths"] == {"data": "own"}
+    assert "10 recordings that were not trained on" in done.err
+    (tmp_path / "own").rename(tmp_path / "moved")
+    for command in ("train", "tune"):
+        done = tmkt(command, "recipe.toml", "--out", "again", cwd=tmp_path)
+        assert (done.code, done.err) == (
+            2,
+            "tmkt: own: no such folder, named by [paths] of recipe.toml; mend it there, or add"
+            " --data DIR\n",
+        )
+    done = tmkt("train", "recipes.toml", cwd=tmp_path)
+    assert done.code == 2
+    assert "recipes.toml: no such file, expected a recipe; tmkt init DIR writes one" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("nowhere",), "nowhere: no such folder"),
+        (("nowhere",), "nowhere: no such folder, expected the event recordings; check its name"),
         (("empty",), "empty: holds no recordings, expected"),
         (("data", "--test", "nowhere"), "nowhere: no such folder"),
         (("data", "--device", "loihi9"), "loihi9"),

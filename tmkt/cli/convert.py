@@ -107,7 +107,8 @@ def _convert_folder(
     json: bool,
 ) -> None:
     """Convert all recordings, say what was left, and raise InputError at the end if some failed."""
-    from tmkt.readers.tree import needs_camera, plan, write_camera
+    from tmkt.readers.camera_file import write_camera
+    from tmkt.readers.tree import needs_camera, plan
 
     work = plan(folder, out, to)
     done, there, events, dropped = 0, 0, 0, 0
@@ -163,9 +164,13 @@ def _need_same_sensor(
 def _say(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         console.note(f"{report['folder']}: {note}")
-    for entry in report["failed"][:MOST_NAMED]:
-        console.note(f"not converted: {entry['error']}")
-    if (more := len(report["failed"]) - MOST_NAMED) > 0:
+    alike: dict[str, list[str]] = {}  # errors by their text but for the file's name
+    for entry in report["failed"]:
+        alike.setdefault(entry["error"].replace(entry["path"], ""), []).append(entry["error"])
+    for errors in list(alike.values())[:MOST_NAMED]:
+        others = f" (and {len(errors) - 1} others for the same reason)" if len(errors) > 1 else ""
+        console.note(f"not converted: {errors[0]}{others}")
+    if more := sum(map(len, list(alike.values())[MOST_NAMED:])):
         console.note(f"not converted: and {more} more (--json has all)")
     there = report["already_there"]
     left = f"; {there} were there and are left as they are (--force)" if there else ""

@@ -64,7 +64,7 @@ def init(
     need_place(wanted.out)
     need_free_place(wanted.out, wanted.force, "--out")
     chip = load_device(wanted.device)
-    seen, tested, images = _look(need_data(data, "init"), need_test(test), static)
+    seen, tested, images = _look(need_data(data, "init", "its name"), need_test(test), static)
     chosen = choose(seen, tested, images, lambda *network: _cores(chip, *network), _backbones())
     used = static if chosen.method.uses_images else None
     keys = _keys(chosen, seen, tested, chip, wanted.device)

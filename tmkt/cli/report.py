@@ -136,7 +136,7 @@ def _opened(target: Path, run: Path | None) -> Iterator[Opened]:
     if not (target / RECIPE).is_file():
         found = "neither a run nor a bundle" if target.exists() else "no such folder"
         raise InputError(
-            f"{target}: {found}, expected one of them; make them with: tmkt train, tmkt export"
+            f"{target}: {found}, expected a run or a bundle; make one with: tmkt train, tmkt export"
         )
     if run is not None:
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tmkt import console
-from tmkt.cli.folders import need_data_of, need_test
+from tmkt.cli.folders import need_data_of, need_test, training_folders
 from tmkt.cli.group import Group
 from tmkt.cli.options import DataOption, SettingsOption, StaticOption, TestOption, recipe_names
 from tmkt.cli.steps import run_qat, run_training
@@ -70,16 +70,15 @@ def train(
         )
         _note_export(path)
         return
-    from tmkt.recipe import load_paths, load_recipe
+    from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
-    chosen, paths = load_recipe(recipe, RECIPES, settings), load_paths(recipe, RECIPES)
-    path = out or Path("runs") / Path(recipe).stem
-    folder, tested = (
-        need_data_of(chosen, data or paths.data, "train"),
-        need_test(test or paths.test),
+    chosen = load_recipe(recipe, RECIPES, settings)
+    folder, images, tested = training_folders(
+        recipe, chosen, "train", data=data, static=static, test=test
     )
-    run_training(chosen, folder, static or paths.static, path, resume, test=tested)
+    path = out or Path("runs") / Path(recipe).stem
+    run_training(chosen, folder, images, path, resume, test=tested)
     _note_export(path)
 
 

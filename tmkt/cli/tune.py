@@ -8,7 +8,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.extras import needing
-from tmkt.cli.folders import need_data_of, need_test
+from tmkt.cli.folders import training_folders
 from tmkt.cli.options import (
     DataOption,
     JsonOption,
@@ -76,12 +76,13 @@ def tune(
     recordings are not used. The same command continues a search that was stopped, and joins one
     that is running: start it once for each processor or machine that sees the folder.
     """
-    from tmkt.recipe import load_paths, load_recipe
+    from tmkt.recipe import load_recipe
     from tmkt.train import RECIPES
 
-    paths, base = load_paths(recipe, RECIPES), load_recipe(recipe, RECIPES, settings)
-    folder, static = need_data_of(base, data or paths.data, "tune"), static or paths.static
-    tested = need_test(test or paths.test)
+    base = load_recipe(recipe, RECIPES, settings)
+    folder, static, tested = training_folders(
+        recipe, base, "tune", data=data, static=static, test=test
+    )
     path = out or Path("runs") / f"{Path(recipe).stem}-tune"
     with needing("train", "tune"):
         from tmkt.train.tune.search import tune as run_tune

@@ -21,10 +21,12 @@ from tmkt.events.types import View
 from tmkt.files import writing_folder
 from tmkt.install import pip_install
 from tmkt.readers.atis import encode_bin
+from tmkt.readers.camera_file import CAMERA, write_camera
 
 SENSOR = Camera().sensor
 DIGITS = 1797
 DEMO_PER_CLASS = 50  # 500 recordings take about 4 s
+RECORDINGS = "Train"  # the folder of the recordings
 MARKER = (
     "digits.json"  # its presence tells these folders from N-MNIST's; it says how they were made
 )
@@ -69,6 +71,8 @@ def simulate_digits(
     with writing_folder(folder, MARKER) as part:
         made = json.dumps(_settings(per_class, seed), indent=1)
         (part / MARKER).write_text(made + "\n", encoding="utf-8")
+        (part / RECORDINGS).mkdir()
+        write_camera(part / RECORDINGS, SENSOR)  # which .bin files do not say
         for done, (name, index) in enumerate(names.items(), 1):
             events = record(images.images[index], (seed, index), camera)
             path = part / name
@@ -88,7 +92,7 @@ def check_replaced(folder: Path, per_class: int, seed: int) -> None:
         before = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         before = None
-    names = {MARKER, *_names(load_images(), per_class, seed)}
+    names = {MARKER, f"{RECORDINGS}/{CAMERA}", *_names(load_images(), per_class, seed)}
     there = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
     extra = next((p for p in there if p.relative_to(folder).as_posix() not in names), None)
     if before != json.loads(json.dumps(_settings(per_class, seed))):
@@ -124,7 +128,7 @@ def _names(images: StaticImages, per_class: int, seed: int) -> dict[str, int]:
                 f" {digit}; ask for 1..{len(of_class)}"
             )
         chosen += sorted(rng.choice(of_class, per_class, replace=False).tolist())
-    return {f"Train/{images.labels[index]}/{index + 1:05d}.bin": index for index in chosen}
+    return {f"{RECORDINGS}/{images.labels[index]}/{index + 1:05d}.bin": index for index in chosen}
 
 
 def find_recordings(root: Path) -> list[Recording]:
@@ -136,7 +140,7 @@ def find_recordings(root: Path) -> list[Recording]:
             " simulate DIR"
         )
     found = []
-    for path, label, number in numbered_files(root / "Train"):
+    for path, label, number in numbered_files(root / RECORDINGS):
         if not 1 <= number <= DIGITS:
             raise InputError(
                 f"{path}: number {number}, expected 1..{DIGITS}; make the recordings again with:"
@@ -145,8 +149,8 @@ def find_recordings(root: Path) -> list[Recording]:
         found.append(Recording(path, label, f"digits-{number - 1}", View(SENSOR)))
     if not found:
         raise InputError(
-            f"{root}: holds no Train/<digit>/<number>.bin; make the recordings again with: tmkt"
-            " data simulate DIR"
+            f"{root}: holds no {RECORDINGS}/<digit>/<number>.bin; make the recordings again with:"
+            " tmkt data simulate DIR"
         )
     return in_order(found)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from tmkt import console
 from tmkt.errors import InputError
+from tmkt.files import writing
 from tmkt.readers.files import FileSource, TimeUnit
 from tmkt.readers.open import open_events
 from tmkt.readers.source import check_sensor, parse_sensor
@@ -56,6 +57,13 @@ def read_camera(folder: Path) -> Camera:
         unit,
         path,
     )
+
+
+def write_camera(folder: Path, sensor: tuple[int, int]) -> None:
+    """Write the camera.toml of recordings whose files do not say their sensor (height, width)."""
+    height, width = sensor
+    with writing(folder / CAMERA) as beside:
+        beside.write_text(f"width = {width}\nheight = {height}\n", encoding="utf-8")
 
 
 def find_camera(recording: Path) -> Camera:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tmkt.errors import InputError
-from tmkt.files import writing
 from tmkt.readers.camera_file import CAMERA
 from tmkt.readers.detect import recordings_among
 from tmkt.readers.writers import ENDINGS, WRITERS
@@ -57,10 +56,3 @@ def plan(folder: Path, out: Path, to: str | None) -> Plan:
 def needs_camera(format: str) -> bool:
     """Tell if files of a format do not say their sensor, so that a camera.toml has to."""
     return format in NAMELESS
-
-
-def write_camera(out: Path, sensor: tuple[int, int]) -> None:
-    """Write the camera.toml of converted recordings."""
-    height, width = sensor
-    with writing(out / CAMERA) as beside:
-        beside.write_text(f"width = {width}\nheight = {height}\n", encoding="utf-8")

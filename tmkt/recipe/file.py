@@ -37,6 +37,11 @@ def read_values(name: str, folder: Path) -> dict[str, Any]:
     Raises InputError for an unknown recipe and for a file that is not valid TOML.
     """
     path = recipe_path(name, folder)
+    if not path.is_file() and name.endswith(".toml"):
+        raise InputError(
+            f"{path}: no such file, expected a recipe; tmkt init DIR writes one for your"
+            " recordings, tmkt recipes list names those that come with tmkt"
+        )
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.toml"))
         raise InputError(

@@ -100,7 +100,7 @@ def gather(
         "name": name,
         "heading": _heading(_network_of(bundle), origin["dataset"], bundle.classes),
         "dataset": origin["dataset"],
-        "title": dataset(origin["dataset"], bundle.classes).title,
+        "title": _title(origin["dataset"], bundle.classes),
         "classes": bundle.classes,
         "input": bundle.manifest["input"],
         "training": None if run is None else training(run),
@@ -143,7 +143,7 @@ def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
         "name": name,
         "heading": _heading(run.recipe.network.name, data.name, info["classes"]),
         "dataset": data.name,
-        "title": dataset(data.name, info["classes"]).title,
+        "title": _title(data.name, info["classes"]),
         "classes": [str(label) for label in info["classes"]],
         "input": contract,
         "training": training(run),
@@ -172,10 +172,13 @@ def _done(tell: Progress, samples: Samples) -> Callable[[int], None]:
 
 def _heading(network: str, data: str, classes: Sequence[str]) -> str:
     """Name what the report is about: a network and the recordings that it answers to."""
-    if data == "folders":
-        return f"Network {network} on own recordings"
-    title = dataset(data, classes).title
+    title = _title(data, classes)
     return f"Network {network} on {title.partition(' and ')[0].partition(' (')[0]}"
+
+
+def _title(data: str, classes: Sequence[str]) -> str:
+    """Name the recordings; the title of own ones says how their folders lie."""
+    return "own recordings" if data == "folders" else dataset(data, classes).title
 
 
 def _network_of(bundle: Bundle) -> str:
@@ -209,7 +212,8 @@ def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict
     warnings = layer_warnings(
         bundle.program, steps, count, answers.input_spikes, answers.layer_spikes
     )
-    return {**found, "warnings": warnings}
+    tested = [name for label, name in enumerate(bundle.classes) if label in samples.labels]
+    return {**found, "classes_tested": tested, "warnings": warnings}
 
 
 def network(program: Program) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ def tables(report: dict[str, Any]) -> dict[str, Table]:
     found = [
         _training(report["training"]),
         _network(report),
-        _evaluation(report["evaluation"]),
+        _evaluation(report),
         _confusion(report),
     ]
     found += [
@@ -92,9 +92,11 @@ def _network(report: dict[str, Any]) -> Table:
     return Table("layers", columns, rows)
 
 
-def _evaluation(found: dict[str, Any] | None) -> Table | None:
+def _evaluation(report: dict[str, Any]) -> Table | None:
+    found, classes = report["evaluation"], len(report["classes"])
     if found is None:
         return None
+    tested = found["classes_tested"]
     rows = [
         ["recordings", count(found["samples"])],
         ["accuracy (95 % interval)", percent(found["accuracy"], found["accuracy_ci95"]) or DASH],
@@ -102,6 +104,8 @@ def _evaluation(found: dict[str, Any] | None) -> Table | None:
         ["synaptic operations a recording", count(found["synops_per_sample"])],
         ["neuron updates a recording", count(found["neuron_updates_per_sample"])],
     ]
+    if len(tested) < classes:
+        rows.insert(1, ["classes among them", f"{', '.join(tested)} (of {classes})"])
     rows += fault_rows(found["faults"])
     rows += [["warning", line.removeprefix("warning: ")] for line in found["warnings"]]
     return Table("evaluation", ["", "value"], rows)

@@ -62,14 +62,19 @@ def embedded(page: Path, name: str) -> Any:
     return json.loads(text)
 
 
-def test_its_progress_is_that_of_all_parts_and_whole_at_the_end_alone(pipeline: Any) -> None:
+def test_recordings_of_one_class_are_said_to_be_so_and_progress_is_that_of_all_parts(
+    pipeline: Any, tmp_path: Path
+) -> None:
     bundle = load(pipeline.bundle)
     frames = np.zeros((3, bundle.contract.bins, *bundle.contract.shape), np.uint8)
     samples = Samples([], frames, np.zeros(3, np.int64), pipeline.data, "test")
     told: list[tuple[int, int]] = []
     wanted = Wanted(engines=("onnx",), devices=("loihi1",))
-    gather(bundle, None, samples, wanted, "b", lambda *progress: told.append(progress))
+    report, _ = gather(bundle, None, samples, wanted, "b", lambda *progress: told.append(progress))
     assert told == [(done, 15) for done in (3, 6, 9, 12, 15)]
+    assert ["classes among them", "0 (of 10)"] in tables(report)["evaluation"].rows
+    write_page(tmp_path / "b.html", report, None)
+    assert "(test split, only 1 of the 10 classes)" in (tmp_path / "b.html").read_text("utf-8")
 
 
 def test_its_figures_are_those_of_the_other_commands(

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,14 +16,33 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tmkt.errors import InputError
 from tmkt.train.lock import Locked, locked
 
-JOURNAL, WORKERS, CLAIM, TRIALS = "journal.log", "workers", "claim.lock", "trials"
+JOURNAL, JOURNAL_LOCK = "journal.log", "journal.lock"
+WORKERS, CLAIM, TRIALS = "workers", "claim.lock", "trials"
 INDEX, WORKER = "index", "worker"  # of a trial: its place in the search and its process
+
+
+class JournalLock(JournalFileOpenLock):
+    """Lock of the journal that a killed process leaves free, with no file of its own to clear away.
+
+    Optuna's own locks are files that mean "taken" by being there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path, self._held = path, ExitStack()
+
+    def acquire(self) -> bool:
+        self._held.enter_context(locked(self._path))
+        return True
+
+    def release(self) -> None:
+        self._held.close()
 
 
 class Storage:
@@ -105,9 +123,7 @@ def open_storage(folder: Path, meta: dict[str, Any]) -> Storage:
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Windows lets few users make links.
-    make_lock = JournalFileOpenLock if sys.platform == "win32" else JournalFileSymlinkLock
-    lock = make_lock(str(path))
+    lock = JournalLock(folder / JOURNAL_LOCK)
     try:
         _mend(path, lock)
         study = optuna.create_study(
@@ -143,7 +159,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def _mend(path: Path, lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
+def _mend(path: Path, lock: JournalFileOpenLock) -> None:
     """Drop a last line that was cut by a full disk or a power loss.
 
     Nothing could be appended after it.

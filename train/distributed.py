@@ -8,7 +8,6 @@ are added in one sum after the backward pass: that is simple, and the order of s
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -94,13 +93,19 @@ def shard(batch: Batch) -> Batch:
         return batch
     size = len(batch.labels) // world_size()
     mine = slice(rank() * size, (rank() + 1) * size)
-    images = batch.images
-    if images is not None:
-        images = images[:, mine] if images.dim() == 5 else images[mine]
-    recordings = batch.recordings
-    if recordings is not None:
-        recordings = recordings[:, mine].contiguous()
-    return replace(batch, recordings=recordings, images=images, labels=batch.labels[mine])
+
+    def own(samples: torch.Tensor | None) -> torch.Tensor | None:
+        if samples is None:
+            return None
+        return samples[:, mine].contiguous() if samples.dim() == 5 else samples[mine]
+
+    return Batch(
+        recordings=own(batch.recordings),
+        images=own(batch.images),
+        labels=batch.labels[mine],
+        image_labels=own(batch.image_labels),
+        replaced_stills=own(batch.replaced_stills),
+    )
 
 
 class ShardGenerator(np.random.Generator):

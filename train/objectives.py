@@ -86,8 +86,11 @@ class StepWeights(nn.Module):
         return self.eta.sigmoid()
 
 
-def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Compute the distillation loss of logits [B, classes], as a mean over the batch.
+def distillation(
+    student: Tensor, teacher: Tensor, temperature: float, counted: Tensor | None = None
+) -> Tensor:
+    """Compute the distillation loss of logits [B, classes], as a mean over the batch, in which
+    samples that are not `counted`, bool [B], have a loss of 0. All count if None.
 
     temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)), by Hinton
     et al. (arXiv 1503.02531). CKD (arXiv 2507.09269) says that logits are distilled, but not how:
@@ -95,9 +98,10 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    return temperature**2 * F.kl_div(
-        log_student, log_teacher, log_target=True, reduction="batchmean"
-    )
+    losses = F.kl_div(log_student, log_teacher, log_target=True, reduction="none")
+    if counted is not None:
+        losses = losses * counted[:, None]
+    return temperature**2 * losses.sum() / len(student)
 
 
 class ModalityGuidance(nn.Module):

@@ -216,13 +216,14 @@ class _Training:
         return bank
 
     def _step(self, step: int, stop: bool) -> StepResult:
-        rng = np.random.default_rng([self.recipe.train.seed, step])
-        if self.bank is not None and step < self.recipe.train.frozen_steps:
-            batch = distributed.shard(self.bank.draw(self.recipe.train.batch, rng))
-            return train_step(self.head, batch, step, rng, stop)
-        self.net.train()
-        batch = distributed.shard(draw_batch(self.source, self.recipe, rng, self.device))
-        return train_step(self.learner, batch, step, rng, stop)
+        recipe, rng = self.recipe, np.random.default_rng([self.recipe.train.seed, step])
+        if self.bank is not None and step < recipe.train.frozen_steps:
+            learner, batch = self.head, self.bank.draw(recipe.train.batch, rng)
+        else:
+            self.net.train()
+            learner, batch = self.learner, draw_batch(self.source, recipe, rng, self.device)
+        batch = self.method.exchange(batch, rng, step / recipe.train.steps)
+        return train_step(learner, distributed.shard(batch), step, rng, stop)
 
     def _end_epoch(self, done: int, spikes: SpikeRates, log: MetricsLog | None) -> dict[str, float]:
         """Validate, log and report an epoch; give the results of the validation.

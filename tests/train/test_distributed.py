@@ -24,7 +24,7 @@ channels = [4, 8]
 strides = [2, 1]
 pools = [2, 2]
 [method]
-name = "tmkt"
+METHOD
 [train]
 steps = 6
 batch = 10
@@ -68,9 +68,9 @@ trainer.train(load_recipe(recipe, Path(), settings), Path(data), None, Path(out)
 
 
 def _train(
-    tmp_path: Path, out: str, count: int, script: str = SCRIPT
+    tmp_path: Path, out: str, count: int, script: str = SCRIPT, method: str = 'name = "tmkt"'
 ) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("METHOD", method))
     (tmp_path / "script.py").write_text(script)
     if not (tmp_path / "digits").exists():
         simulate_digits(tmp_path / "digits", 4, 0)
@@ -102,9 +102,25 @@ def _losses(run: Path) -> list[dict[str, float]]:
     ]
 
 
-def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path) -> None:
+# From the first step on CKD replaces most images by recordings of like classes.
+CKD = """
+name = "ckd"
+teacher_steps = 2
+teacher_width = 4
+sliding_power = 0.5
+likeness_temperature = 1.0
+"""
+# One of the batch's ten samples is a recording: neither process may round its half to none.
+MIX = """
+name = "mix"
+real_share = 0.1
+"""
+
+
+@pytest.mark.parametrize("method", ['name = "tmkt"', CKD, MIX], ids=["tmkt", "ckd", "mix"])
+def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path, method: str) -> None:
     for count, out in ((1, "one"), (2, "two")):
-        done = _train(tmp_path, out, count)
+        done = _train(tmp_path, out, count, method=method)
         assert done.returncode == 0, done.stderr
     one, two = _losses(tmp_path / "one"), _losses(tmp_path / "two")
     assert len(one) == len(two) == 6

@@ -19,7 +19,7 @@ from tmkt.train import RECIPES
 from tmkt.train.methods.base import Batch, Losses, Method, Setting
 from tmkt.train.methods.ckd import phase_weight
 from tmkt.train.methods.registry import METHODS
-from tmkt.train.objectives import alignment, classification
+from tmkt.train.objectives import alignment, classification, distillation
 
 STEPS, CLASSES = 5, 3
 TWO_STREAMS = ("tmkt", "kt", "ckd")
@@ -80,7 +80,15 @@ def _losses(
 ) -> tuple[SpikingNetwork, Method, Losses]:
     net, batch = _network(), batch or _batch()
     method = _method(net, folder, batch, **recipe)
-    return net, method, method.losses(net, batch, np.random.default_rng(0), progress)
+    return net, method, _exchanged_losses(method, net, batch, progress)
+
+
+def _exchanged_losses(
+    method: Method, net: SpikingNetwork, batch: Batch, progress: float, seed: int = 0
+) -> Losses:
+    """Compute a step's losses as a training does."""
+    rng = np.random.default_rng(seed)
+    return method.losses(net, method.exchange(batch, rng, progress), rng, progress)
 
 
 def _running(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -117,9 +125,8 @@ def test_every_method_learns_real_recordings_and_images(
     optimizer = torch.optim.AdamW([*net.parameters(), *method.parameters()], lr=5e-3)
     found = []
     for step in range(12):
-        losses = method.losses(
-            net, real, np.random.default_rng(step), 0.0 if name == "finetune" else step / 12
-        )
+        progress = 0.0 if name == "finetune" else step / 12
+        losses = _exchanged_losses(method, net, real, progress, step)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -358,11 +365,19 @@ def test_ckd_gives_a_replaced_sample_the_label_of_what_replaces_it(tmp_path: Pat
     )
     streams: list[torch.Tensor] = []
     net.register_forward_pre_hook(lambda _module, args: streams.append(args[0]))
-    losses = method.losses(net, batch, np.random.default_rng(0), 1.0)  # all are replaced
+    losses = _exchanged_losses(method, net, batch, 1.0)  # all are replaced
     came = (streams[0][0, :, 0, 0, 0] * 8).round().long()
     assert came.tolist() != list(range(8))
-    expected = F.cross_entropy(_network()(streams[0]).logits.mean(0), batch.labels[came])
+    logits = _network()(streams[0]).logits.mean(0)
+    expected = F.cross_entropy(logits, batch.labels[came])
     assert _value(losses.parts["static"]) == pytest.approx(_value(expected))
+    # The teacher saw an image of another class than most samples now show: it teaches the rest.
+    same = batch.labels[came] == batch.labels
+    assert 0 < same.sum() < 8
+    temperature = method.recipe.distillation_temperature
+    taught = method.teacher.logits(batch.stills)[same]
+    expected = distillation(logits[same], taught, temperature) * same.sum() / 8
+    assert _value(losses.parts["distillation"]) == pytest.approx(_value(expected))
 
 
 @pytest.mark.parametrize(

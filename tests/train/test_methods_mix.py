@@ -31,9 +31,8 @@ def _network() -> SpikingNetwork:
 
 def _losses(recipe: MethodRecipe, batch: Batch) -> Losses:
     net = _network()
-    return METHODS[recipe.name](recipe, net, STEPS).losses(
-        net, batch, np.random.default_rng(0), 0.0
-    )
+    method, rng = METHODS[recipe.name](recipe, net, STEPS), np.random.default_rng(0)
+    return method.losses(net, method.exchange(batch, rng, 0.0), rng, 0.0)
 
 
 @pytest.mark.parametrize("still", [True, False], ids=["still", "simulated"])

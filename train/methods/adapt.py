@@ -16,6 +16,9 @@ class Adapt(Mix):
 
     images = "optional"
 
+    def exchange(self, batch: Batch, rng: np.random.Generator, progress: float) -> Batch:
+        return batch if batch.images is None else super().exchange(batch, rng, progress)
+
     def losses(
         self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
     ) -> Losses:

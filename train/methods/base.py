@@ -22,11 +22,16 @@ class Batch:
     `recordings`, the event stream, is float [T, B, 2, H, W], `labels` [B]. `images`, the static
     source, is float [B, 2, H, W] (still frames) or [T, B, 2, H, W] (simulated recordings); `static`
     and `stills` give it in one form. One of the two may be None: its stream raises ValueError then.
+
+    Where recordings have replaced some images, `image_labels` [B] are the classes of the static
+    stream, and `replaced_stills` [B, 2, H, W] the images as they were.
     """
 
     recordings: Tensor | None
     images: Tensor | None
     labels: Tensor
+    image_labels: Tensor | None = None
+    replaced_stills: Tensor | None = None
 
     @property
     def events(self) -> Tensor:
@@ -49,7 +54,7 @@ class Batch:
     @property
     def stills(self) -> Tensor:
         """The static source without time, [B, 2, H, W]: the mean of simulated recordings."""
-        images = self._images()
+        images = self._images() if self.replaced_stills is None else self.replaced_stills
         return images if images.dim() == 4 else images.mean(0)
 
     def _images(self) -> Tensor:
@@ -120,10 +125,19 @@ class Method(nn.Module):
         """Give the context in which the network sees the static source by itself."""
         return nullcontext()
 
+    def exchange(
+        self,
+        batch: Batch,
+        rng: np.random.Generator,  # noqa: ARG002
+        progress: float,  # noqa: ARG002
+    ) -> Batch:
+        """Exchange samples within the batch of a step, before several processes shard it."""
+        return batch
+
     def losses(
         self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
     ) -> Losses:
-        """Compute the losses of one step.
+        """Compute the losses of one step, on this process's shard of an exchanged batch.
 
         `progress` is the share of all steps that are done, 0 <= progress < 1, for methods that
         change on the way.

@@ -1,5 +1,7 @@
 """Cross knowledge distillation (CKD, arXiv 2507.09269)."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -22,7 +24,8 @@ class CrossKnowledgeDistillation(TwoStreams):
     stream alone are distilled, with a weight that falls from 1 to 0 about half-way. Our choices are
     the logistic curve, KL with a temperature, the probability of a replacement (Knowledge
     Transfer's) and its semantic similarity: a recording that replaces an image may be of a similar
-    class, by the teacher's classifier, and brings its label along.
+    class, by the teacher's classifier, and brings its label along. Of such a sample nothing is
+    distilled where the classes differ: the teacher saw an image of another one.
     """
 
     teacher: Teacher
@@ -34,21 +37,35 @@ class CrossKnowledgeDistillation(TwoStreams):
     def prepare(self, setting: Setting) -> None:
         self.teacher = prepare_teacher(self.recipe, setting, self.classes)
 
-    def losses(
-        self, net: SpikingNetwork, batch: Batch, rng: np.random.Generator, progress: float
-    ) -> Losses:
+    def exchange(self, batch: Batch, rng: np.random.Generator, progress: float) -> Batch:
+        """Replace some images by recordings of the batch, of the same or of similar classes."""
         recipe, labels = self.recipe, batch.labels
         where = draw_replaced(len(labels), progress, recipe.sliding_power, rng)
         similarity = self.teacher.class_similarity()
         pair = draw_similar(similarity, labels, recipe.likeness_temperature, rng).to(labels.device)
-        source_labels = labels.where(~where.to(labels.device), labels[pair])
-        static = replace_samples(batch.static, batch.events[:, pair], where)
-        source, target = self.outputs(net, static, batch.events)
+        return replace(
+            batch,
+            images=replace_samples(batch.static, batch.events[:, pair], where),
+            image_labels=labels.where(~where.to(labels.device), labels[pair]),
+            replaced_stills=batch.stills,
+        )
+
+    def losses(
+        self,
+        net: SpikingNetwork,
+        batch: Batch,
+        rng: np.random.Generator,  # noqa: ARG002
+        progress: float,
+    ) -> Losses:
+        recipe, labels, source_labels = self.recipe, batch.labels, batch.image_labels
+        assert source_labels is not None  # of the exchange
+        source, target = self.outputs(net, batch.static, batch.events)
         parts = self.shared_parts(source, target, labels, source_labels)
         parts["distillation"] = distillation(
             source.logits.mean(0),
             self.teacher.logits(batch.stills),
             recipe.distillation_temperature,
+            counted=source_labels == labels,
         )
         phase = phase_weight(progress, recipe.distillation_switch, recipe.distillation_steepness)
         weights = {"alignment": recipe.alignment, "distillation": recipe.distillation * phase}

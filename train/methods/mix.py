@@ -1,5 +1,7 @@
 """One mixed batch: most samples are images, some are recordings. A method of ours."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -17,6 +19,17 @@ class Mix(Method):
 
     learns_from_features = True
 
+    def exchange(
+        self,
+        batch: Batch,
+        rng: np.random.Generator,  # noqa: ARG002
+        progress: float,  # noqa: ARG002
+    ) -> Batch:
+        """Put recordings in the place of the first images."""
+        real = round(self.recipe.real_share * len(batch.labels))
+        mixed = torch.cat([batch.events[:, :real], batch.static[:, real:]], dim=1)
+        return replace(batch, images=mixed)
+
     def losses(
         self,
         net: SpikingNetwork,
@@ -24,8 +37,7 @@ class Mix(Method):
         rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
-        """Compute the loss of the mixed batch; `logits` are those of the whole batch."""
-        real = round(self.recipe.real_share * len(batch.labels))
-        output = net(torch.cat([batch.events[:, :real], batch.static[:, real:]], dim=1))
+        """Compute the loss of the mixed batch; `logits` are those of all its samples."""
+        output = net(batch.static)
         loss = self.classify(output.logits, batch.labels)
         return Losses(loss, {"mixed": loss}, output.logits)

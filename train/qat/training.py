@@ -86,6 +86,9 @@ class IntegerTraining(Method):
             copy(self.start.path / TEACHER, setting.folder / TEACHER)
         self.method.prepare(setting)
 
+    def exchange(self, batch: Batch, rng: np.random.Generator, progress: float) -> Batch:  # noqa: ARG002
+        return batch if self.method is None else self.method.exchange(batch, rng, FINISHED)
+
     def losses(
         self,
         net: SpikingNetwork,

@@ -161,6 +161,7 @@ def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
     )
     assert only_large.method.backbone is not None
     assert only_large.method.backbone.name == "large"
+    assert Material(1, one_session=False, classes=2).amount == "1 recording of the smallest class"
     assert report(seen, None, None, only_large, [], [])["cores"] == 9
 
 

@@ -216,8 +216,9 @@ def test_a_card_that_is_no_card_is_refused(zoo: Path, content: bytes) -> None:
 
 
 def test_the_table_and_the_card_fit_80_columns(
-    zoo: Path, capsys: pytest.CaptureFixture[str]
+    zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     card = load_card("tiny", zoo).model_copy(update={"name": "backbone-s"})
     print_zoo([card])
     print_card(card)
@@ -225,6 +226,7 @@ def test_the_table_and_the_card_fit_80_columns(
     assert max(map(len, shown.splitlines())) <= 80
     for said in (
         "50.0 %",  # held out
+        "held out: accuracy, with the head of the pre-training, over photographs",
         "4 cores on one chip, 1 of them for the head",
         "x             does not fit",
         "unknown, AVX2, Linux x86_64",

@@ -32,6 +32,11 @@ class Material:
     strange: bool = False
 
     @property
+    def amount(self) -> str:
+        """Name `fewest` in words."""
+        return f"{self.fewest} recording{'' if self.fewest == 1 else 's'} of the smallest class"
+
+    @property
     def usable(self) -> bool:
         """Tell if training may use the images: it needs some of every class, and of no other."""
         return self.imaged == self.classes and not self.strange
@@ -75,7 +80,7 @@ def choose_method(
     if seen.usable and few:
         return MethodChoice(
             "mix",
-            f"{seen.fewest} recordings of the smallest class: images before a simulated camera, in"
+            f"{seen.amount}: images before a simulated camera, in"
             " one batch with the recordings, were best there (POKER-DVS, one a class: 91 %, events"
             " alone 70 %; N-MNIST: 98 and 51 %)",
             uses_images=True,
@@ -89,14 +94,14 @@ def choose_method(
         why = "events alone: " + _unusable(seen)
     else:
         why = (
-            f"events alone: {seen.fewest} recordings of the smallest class, and images were worth 2"
+            f"events alone: {seen.amount}, and images were worth 2"
             " points at 20 a class and have not been shown to help above"
         )
     return MethodChoice("target-only", why, uses_images=False)
 
 
 def _adapted(seen: Material, span_us: int, backbone: Backbone) -> MethodChoice:
-    why = f"{seen.fewest} recordings of the smallest class"
+    why = f"{seen.amount}"
     if seen.one_session:
         why += ", perhaps slices of one"
     why += (

@@ -192,7 +192,7 @@ def _input_keys(chosen: Input, camera: tuple[int, int]) -> list[Key]:
     size = f"{camera[1]}x{camera[0]}"
     if chosen.factor == 1 and not chosen.cropped:
         return []
-    lost = f"; {percent(chosen.lost)} of the events lie outside" if chosen.lost > 0 else ""
+    lost = f"; {percent(chosen.lost)} of the events lie outside" if chosen.lost >= 0.0005 else ""
     middle = "the middle of " if chosen.cropped else ""
     why = (
         f"{middle}{size} pixels, {chosen.factor} x {chosen.factor} a site: an input of"

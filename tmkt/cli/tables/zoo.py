@@ -30,6 +30,11 @@ def print_zoo(cards: "list[Card]") -> None:
     columns = ["name", "input", "parameters", "held out", "Loihi 1", "Loihi 2", "RAM", "flash"]
     title = "Backbones without a head at 8 bits: cores of one chip, RAM and flash in kB"
     table(title, columns, rows)
+    say(
+        "held out: accuracy, with the head of the pre-training, over photographs before the"
+        " simulated camera that were not trained on. It compares backbones, and says nothing about"
+        " your camera."
+    )
 
 
 def print_card(card: "Card") -> None:

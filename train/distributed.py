@@ -6,6 +6,7 @@ are added in one sum after the backward pass: that is simple, and the order of s
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,6 +45,11 @@ def process_group(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
+    except BaseException:
+        # torchrun ends all processes as soon as one has ended; these end by themselves, with the
+        # line that says why.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -58,24 +64,32 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def barrier() -> None:
-    """Wait until all processes have arrived here."""
+@contextmanager
+def together() -> Iterator[None]:
+    """End all processes alike where one fails: none waits for it, or meets a broken connection.
+
+    What the lowest of the processes that failed found is raised there, and the others end with
+    SystemExit, silently: that error is told once. Nothing in this context may wait for others.
+    """
+    failed: Exception | None = None
+    try:
+        yield
+    except (InputError, OSError, MemoryError) as error:
+        failed = error
     if world_size() > 1:
-        dist.barrier()
+        lowest = torch.tensor(world_size() if failed is None else rank(), device=local_device())
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        if int(lowest) not in (rank(), world_size()):
+            raise SystemExit(2)
+    if failed is not None:
+        raise failed
 
 
 def by_the_first(work: Callable[[], object]) -> None:
-    """Let process 0 do something. Its InputError is raised in all processes."""
-    failed: list[str | None] = [None]
-    if rank() == 0:
-        try:
+    """Let process 0 do something; where it fails, all processes end."""
+    with together():
+        if rank() == 0:
             work()
-        except InputError as error:
-            failed = [str(error)]
-    if world_size() > 1:
-        dist.broadcast_object_list(failed, device=local_device())
-    if failed[0] is not None:
-        raise InputError(failed[0])
 
 
 def check_batch_size(batch: int) -> None:

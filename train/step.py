@@ -75,7 +75,8 @@ def _check_finite(learner: Learner, batch: Batch, step: int, loss: float) -> Non
     if math.isfinite(loss) and gradients_finite(learner.net) and gradients_finite(learner.method):
         return
     where = first_layer_with_nan(learner.net, batch.deployed)
-    raise Diverged(
-        f"training diverged at step {step + 1} (loss {loss:.3g}, first NaN or Inf in {where});"
-        f" lower train.learning_rate = {learner.recipe.learning_rate}"
-    )
+    with distributed.together():  # all processes are here: loss and gradients are those of all
+        raise Diverged(
+            f"training diverged at step {step + 1} (loss {loss:.3g}, first NaN or Inf in {where});"
+            f" lower train.learning_rate = {learner.recipe.learning_rate}"
+        )

@@ -84,23 +84,25 @@ def train(
     memory runs out.
     """
     device = distributed.local_device()
-    if backbone := load_init(recipe):
-        recipe = with_init(recipe, backbone)
-    check_frozen(recipe)
     with distributed.process_group(device), ExitStack() as held:
+        with distributed.together():
+            if backbone := load_init(recipe):
+                recipe = with_init(recipe, backbone)
+            check_frozen(recipe)
         distributed.by_the_first(lambda: held.enter_context(hold_run(out)))
-        began = not (out / RECIPE).is_file()
-        finished = open_run(recipe, out, resume)
-        distributed.barrier()
+        with distributed.together():
+            began = not (out / RECIPE).is_file()
+            finished = open_run(recipe, out, resume)
         if finished:
             return finished
         try:
-            distributed.check_batch_size(recipe.train.batch)
             with deterministic(recipe.train.threads):
-                source = _read_source(recipe, data, static, start, test)
-                net, method = _make_network(recipe, source, start, data is not None)
-                if backbone is not None:
-                    load_blocks(net, backbone, recipe.train)
+                with distributed.together():
+                    distributed.check_batch_size(recipe.train.batch)
+                    source = _read_source(recipe, data, static, start, test)
+                    net, method = _make_network(recipe, source, start, data is not None)
+                    if backbone is not None:
+                        load_blocks(net, backbone, recipe.train)
                 net.to(device)
                 set_statistics(net, source, recipe, device)
                 method.to(device)
@@ -150,14 +152,16 @@ class _Training:
         recipe, checkpoint = self.recipe, self.out / CHECKPOINT
         self.report = report if self.writes else lambda _: None
         total = recipe.train.steps
-        start = load_checkpoint(checkpoint, self.state)
-        if not 0 <= start <= total:
-            raise InputError(
-                f"{checkpoint}: step {start}, expected 0..{total}; remove the run and train again"
-            )
-        if self.writes and not (self.out / RECIPE).is_file():
-            with writing(self.out / RECIPE) as beside:
-                beside.write_text(dump_recipe(recipe), encoding="utf-8")
+        with distributed.together():
+            start = load_checkpoint(checkpoint, self.state)
+            if not 0 <= start <= total:
+                raise InputError(
+                    f"{checkpoint}: step {start}, expected 0..{total}; remove the run and train"
+                    " again"
+                )
+            if self.writes and not (self.out / RECIPE).is_file():
+                with writing(self.out / RECIPE) as beside:
+                    beside.write_text(dump_recipe(recipe), encoding="utf-8")
         self._prepare_method()
         if (cut := self.source.describe_cut(recipe.data)) is not None:
             self.report(cut)
@@ -166,10 +170,9 @@ class _Training:
         self.bank = self._fill_bank() if start < recipe.train.frozen_steps else None
         # The steps of a resumed epoch that were done before are not timed.
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
-        with (
-            note_interrupts() as interrupted,
-            closing(MetricsLog(self.out, start)) if self.writes else nullcontext() as log,
-        ):
+        with distributed.together():
+            log = MetricsLog(self.out, start) if self.writes else None
+        with note_interrupts() as interrupted, nullcontext() if log is None else closing(log):
             for step in range(start, total):
                 done = step + 1
                 ends_epoch = done % self.epoch_steps == 0 or done == total
@@ -178,18 +181,23 @@ class _Training:
                 if recipe.train.ema:
                     update_average(self.averaged, self.net, recipe.train.ema, done)
                 self.means.add(result.metrics)
-                if log is not None and (done % LOG_EVERY == 0 or done == total):
-                    log.write(done, result.metrics)
-                validation = {} if spikes is None else self._end_epoch(done, spikes, log)
-                if self.writes and (done % CHECKPOINT_EVERY == 0 or done == total or result.stop):
-                    save_checkpoint(checkpoint, self.state, done)
+                logs = done % LOG_EVERY == 0 or done == total
+                saves = done % CHECKPOINT_EVERY == 0 or done == total or result.stop
+                validation: dict[str, float] = {}
+                with distributed.together() if logs or saves or ends_epoch else nullcontext():
+                    if log is not None and logs:
+                        log.write(done, result.metrics)
+                    if spikes is not None:
+                        validation = self._end_epoch(done, spikes, log)
+                    if self.writes and saves:
+                        save_checkpoint(checkpoint, self.state, done)
                 if result.stop:
                     raise KeyboardInterrupt
                 if self.writes:
                     progress(done, total, {**result.metrics, **validation})
-        if self.writes:
-            finish_run(self.out, recipe, self.source, self.averaged, self.start)
-        distributed.barrier()
+        distributed.by_the_first(
+            lambda: finish_run(self.out, recipe, self.source, self.averaged, self.start)
+        )
         return load_run(self.out)
 
     def _prepare_method(self) -> None:
@@ -205,9 +213,9 @@ class _Training:
             device=self.device,
         )
         for turn in range(distributed.world_size()):
-            if turn == distributed.rank():
-                self.method.prepare(setting)
-            distributed.barrier()
+            with distributed.together():
+                if turn == distributed.rank():
+                    self.method.prepare(setting)
 
     def _fill_bank(self) -> FeatureBank:
         """Compute the features that the head learns from, as long as it learns alone."""

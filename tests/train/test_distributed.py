@@ -1,6 +1,7 @@
 """Two processes compute what one would."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,21 @@ teacher._train, ckd.prepare_teacher = trained, prepared
 settings = ["method.name=ckd", "method.teacher_steps=2", "method.teacher_width=4"]
 settings += ["train.steps=1", "train.ema=0.0"]
 trainer.train(load_recipe(recipe, Path(), settings), Path(data), None, Path(out))
+"""
+
+# Runs the command; the second process finds a damaged recording where the first one finds none.
+COMMAND_SCRIPT = """
+import os, sys
+from tmkt.cli import main
+recipe, data, out = sys.argv[1:]
+if os.environ["RANK"] == "1":
+    data += "-damaged"
+sys.argv = ["tmkt", "train", recipe, "--data", data, "--out", out]
+try:
+    main()
+except SystemExit as end:
+    print("process", os.environ["RANK"], "ends with", end.code, flush=True)
+    raise
 """
 
 
@@ -143,6 +159,21 @@ def test_the_first_of_two_processes_trains_the_teacher_and_the_other_waits_for_i
     learnt = [line for line in said if line.startswith("learns of:")]
     assert len(learnt) == 2
     assert len(set(learnt)) == 1
+
+
+def test_bad_input_of_one_process_ends_all_with_its_line(tmp_path: Path) -> None:
+    simulate_digits(tmp_path / "digits", 4, 0)
+    shutil.copytree(tmp_path / "digits", tmp_path / "digits-damaged")
+    damaged = next((tmp_path / "digits-damaged" / "Train" / "3").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-2])
+    done = _train(tmp_path, "run", 2, COMMAND_SCRIPT)
+    said = [line for line in done.stderr.splitlines() if line.startswith("tmkt: ")]
+    assert len(said) == 1
+    assert str(damaged) in said[0]
+    assert sorted(done.stdout.splitlines()) == [f"process {i} ends with 2" for i in (0, 1)]
+    assert done.stderr.count("Traceback") == 1  # torchrun's own, when a process fails
+    assert "ChildFailedError" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """Compilation of kernels with numba."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -34,6 +37,7 @@ def compiled(function: F, **options: Any) -> F:
     except RuntimeError:  # numba found no writable cache folder
         return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
     _forgive(found)
+    _stamp_all_sources(found)
     return found  # type: ignore[no-any-return]
 
 
@@ -43,8 +47,8 @@ def _forgive(dispatcher: Any) -> None:
     numba raises what the disk says (full, read-only) and what pickle says of damaged files from
     the kernel's first call, where readers would take it for a fault of the recording.
     """
-    cache = dispatcher._cache
-    load, save = cache.load_overload, cache.save_overload
+    found = dispatcher._cache
+    load, save = found.load_overload, found.save_overload
 
     def load_overload(*arguments: Any) -> Any:
         _compilations.begin()
@@ -61,7 +65,51 @@ def _forgive(dispatcher: Any) -> None:
             save(*arguments)
         _compilations.end()
 
-    cache.load_overload, cache.save_overload = load_overload, save_overload
+    found.load_overload, found.save_overload = load_overload, save_overload
+
+
+def _stamp_all_sources(dispatcher: Any) -> None:
+    """Let the cache of a kernel notice a change in all that is compiled into it.
+
+    numba's own stamp is that of the file in which the kernel stands. Functions of other files, and
+    their constants, are looked for when the kernel is first called: all of them exist by then.
+    """
+    file, load = dispatcher._cache._cache_file, dispatcher._cache.load_overload
+    own = file._source_stamp
+
+    def load_overload(*arguments: Any) -> Any:
+        if file._source_stamp is own:
+            taken: dict[str, str] = {}
+            _collect(dispatcher.py_func, taken)
+            file._source_stamp = (own, tuple(sorted(taken.items())))
+        return load(*arguments)
+
+    dispatcher._cache.load_overload = load_overload
+
+
+def _collect(function: Any, taken: dict[str, str]) -> None:
+    """Collect the constants and the hashes of files that compiling a function uses."""
+    file = function.__code__.co_filename
+    if file not in taken:
+        taken[file] = _hash(file)
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        called = getattr(value, "py_func", None) or getattr(value, "_defn", None)
+        key = f"{function.__module__}.{name}"
+        if key in taken:
+            continue
+        if called is not None:
+            taken[key] = called.__qualname__
+            _collect(called, taken)
+        elif isinstance(value, bool | int | float | tuple):
+            taken[key] = repr(value)
+
+
+@cache
+def _hash(file: str) -> str:
+    with suppress(OSError):
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return ""  # of no file, as in a notebook: numba does not cache its functions
 
 
 def inlined(function: F) -> F:

@@ -1,7 +1,9 @@
 """The cache of compiled kernels: a disk that is full or damaged costs time, and nothing else."""
 
 import errno
+import importlib
 import pickle
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +17,7 @@ from numba.core.caching import (
 )
 
 from tmkt import console
-from tmkt.kernels import kernel, working_time_s
+from tmkt.kernels import _hash, kernel, working_time_s
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,41 @@ def test_a_package_that_cannot_be_written_to_is_cached_in_the_users_folder(
 
     assert doubled(21) == 42
     assert list(tmp_path.rglob("*.nbc"))
+
+
+KERNEL = """
+from test_kernels_others import LIMIT, raised
+from tmkt.kernels import kernel
+
+@kernel
+def limited(a):
+    return min(raised(a), LIMIT)
+"""
+OTHERS = """
+from tmkt.kernels import {decorator}
+LIMIT = {limit}
+
+@{decorator}
+def raised(a):
+    return a + {by}
+"""
+
+
+@pytest.mark.parametrize("decorator", ["kernel", "inlined"])
+def test_a_change_of_what_a_kernel_takes_from_other_files_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decorator: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "test_kernels_own.py").write_text(KERNEL)
+    for limit, by, expected, compiled in ((9, 1, 4, 1), (9, 1, 4, 0), (9, 2, 5, 1), (4, 2, 4, 1)):
+        others = OTHERS.format(decorator=decorator, limit=limit, by=by)
+        (tmp_path / "test_kernels_others.py").write_text(others)
+        for name in ("test_kernels_own", "test_kernels_others"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        _hash.cache_clear()  # as in a new process
+        limited = importlib.import_module("test_kernels_own").limited
+        assert limited(3) == expected
+        assert sum(limited.stats.cache_misses.values()) == compiled

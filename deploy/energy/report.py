@@ -107,11 +107,15 @@ def energy(
     for name in chosen:
         check_device(name)
     activity = count_activity(bundle, frames, labels, chosen, progress)
+    return {**report(activity, chosen), "warnings": activity_warnings(activity, frames)}
+
+
+def activity_warnings(activity: Activity, frames: NDArray[np.uint8]) -> list[str]:
+    """Give a line on silent and one on saturated layers of a run that was counted on `frames`."""
     trace = activity.trace
     sent = {layer.name: int(layer.spikes.sum()) for layer in trace.layers}
     events = int(np.count_nonzero(frames))
-    warnings = layer_warnings(bundle.program, trace.steps, trace.samples, events, sent)
-    return {**report(activity, chosen), "warnings": warnings}
+    return layer_warnings(activity.program, trace.steps, trace.samples, events, sent)
 
 
 def report(activity: Activity, chosen: Sequence[str]) -> dict[str, Any]:

@@ -86,6 +86,10 @@ def test_a_layer_that_is_silent_behind_others_is_named_at_the_end(
         done = tmkt(command[0], tmp_path / "bundle", *command[1:], *recordings, "--json")
         assert done.json["warnings"] == [warning]
         assert warning in done.err
+    compared = tmkt("energy", tmp_path / "bundle", tmp_path / "bundle", *recordings, "--json")
+    named = warning.replace("warning: ", f"warning: {tmp_path / 'bundle'}: ")
+    assert compared.json["warnings"] == [named, named]
+    assert named in compared.err
     page = tmp_path / "page.html"
     tmkt("report", tmp_path / "bundle", *recordings, "--engines", "simulator", "--out", page)
     assert "layer lif2 is silent" in page.read_text()

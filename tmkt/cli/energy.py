@@ -1,7 +1,7 @@
 """Command tmkt energy."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,19 @@ from tmkt.cli.options import (
     SplitOption,
 )
 from tmkt.cli.places import need_place
-from tmkt.cli.steps import compare_energy, open_bundle, read_recordings, run_energy
+from tmkt.cli.steps import (
+    open_bundle,
+    read_frames,
+    read_recordings,
+    run_energy,
+    shared_recordings,
+)
 from tmkt.cli.tables.energy import print_energy, print_energy_comparison
 from tmkt.errors import InputError
+
+if TYPE_CHECKING:
+    from tmkt.bundle import Bundle
+    from tmkt.deploy.energy.activity import Activity
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -96,7 +106,7 @@ def energy(
             )
         second = open_bundle(other, bins, bin_us, max_count)
         report = {
-            **compare_energy(first, second, devices, data, split, limit),
+            **_compare(first, second, devices, data, split, limit),
             "split": split,
             "bundles": [str(bundle), str(other)],
         }
@@ -104,6 +114,8 @@ def energy(
             console.emit_json(report)
         else:
             print_energy_comparison(report, receipts)
+        for line in report["warnings"]:
+            console.note(line)
         return
     for path in (csv, plot):
         if path is not None:
@@ -134,3 +146,48 @@ def energy(
         print_energy(report, receipts)
     for line in report["warnings"]:
         console.note(line)
+
+
+def _compare(
+    first: "Bundle",
+    second: "Bundle",
+    devices: list[str],
+    data: Path | None,
+    split: str,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Compare two bundles over the recordings that are in the split of both, with progress.
+
+    `warnings` of the report name the silent and saturated layers of each.
+    """
+    from tmkt.datasets.splits import draw
+    from tmkt.deploy.energy.activity import count_activity
+    from tmkt.deploy.energy.compare import compare
+    from tmkt.deploy.energy.report import activity_warnings
+
+    names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
+    if names[0] != names[1]:
+        raise InputError(
+            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare"
+            " bundles of one data set"
+        )
+    shared = shared_recordings(first, second, data, split, "energy")
+    if not shared:
+        raise InputError(
+            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"
+            " --split all"
+        )
+    chosen = draw(shared, limit)
+    warnings = []
+
+    def counted(bundle: "Bundle") -> "Activity":
+        frames, labels = read_frames(bundle, chosen)
+        with console.progress("energy") as update:
+            activity = count_activity(
+                bundle, frames, labels, devices, lambda done: update(done, len(chosen), None)
+            )
+        for line in activity_warnings(activity, frames):
+            warnings.append(f"warning: {bundle.path}: {line.removeprefix('warning: ')}")
+        return activity
+
+    return {**compare(counted(first), counted(second), devices), "warnings": warnings}

@@ -10,7 +10,6 @@ from tmkt import console
 from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place, need_place
-from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from tmkt.bundle import Bundle
     from tmkt.datasets.types import Recording
-    from tmkt.deploy.energy.activity import Activity
 
 LONG_S = 20  # work that takes longer is announced
 
@@ -283,40 +281,3 @@ def run_energy(
 
     with console.progress("energy") as update:
         return energy(bundle, devices, frames, labels, lambda done: update(done, len(frames), None))
-
-
-def compare_energy(
-    first: "Bundle",
-    second: "Bundle",
-    devices: list[str],
-    data: Path | None,
-    split: str,
-    limit: int | None,
-) -> dict[str, Any]:
-    """Compare two bundles over the recordings that are in the split of both, with progress."""
-    from tmkt.datasets.splits import draw
-    from tmkt.deploy.energy.activity import count_activity
-    from tmkt.deploy.energy.compare import compare
-
-    names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
-    if names[0] != names[1]:
-        raise InputError(
-            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare"
-            " bundles of one data set"
-        )
-    shared = shared_recordings(first, second, data, split, "energy")
-    if not shared:
-        raise InputError(
-            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"
-            " --split all"
-        )
-    chosen = draw(shared, limit)
-
-    def counted(bundle: "Bundle") -> "Activity":
-        frames, labels = read_frames(bundle, chosen)
-        with console.progress("energy") as update:
-            return count_activity(
-                bundle, frames, labels, devices, lambda done: update(done, len(chosen), None)
-            )
-
-    return compare(counted(first), counted(second), devices)

@@ -149,7 +149,8 @@ class MetricsLog:
 def _step(row: str) -> float:
     try:
         return float(json.loads(row)["step"])
-    except (ValueError, TypeError, KeyError):  # the last row, cut by the end of the process
+    # The last row, cut by the end of the process, or damage: nested deeply, hundreds of digits.
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return float("inf")
 
 

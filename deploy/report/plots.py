@@ -28,7 +28,7 @@ def curve(name: str, lines: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> 
     last = max(point[0] for point in points)
     low, high = min(point[1] for point in points), max(point[1] for point in points)
     low = 0.0 if 0 <= low < high / 2 else low
-    high = high if high > low else low + 1.0
+    high = high if high > low else low + max(1.0, 1e-6 * abs(low))
     x = Scale(0, max(last, 1), LEFT, WIDTH - RIGHT)
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     ticks = [(value, f"{value:.3g}") for value in (low, low + (high - low) / 2, high)]

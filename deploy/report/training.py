@@ -7,6 +7,7 @@ from typing import Any
 from tmkt.runs import METRICS, Run
 
 MOST_POINTS = 400  # of a curve: a plot has fewer pixels
+LARGEST = 3.4e38  # float32, in which trainings compute, holds no more
 
 
 def training(run: Run) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _by_metric(rows: list[dict[str, float]]) -> dict[str, list[list[float]]]:
 
 
 def _row(line: str) -> dict[str, float] | None:
-    """Read the finite numbers of a line; None for a line that was cut off."""
+    """Read the numbers of a line, without NaN and Inf; None for a line that was cut off."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -77,6 +78,6 @@ def _row(line: str) -> dict[str, float] | None:
     row = {
         name: value
         for name, value in flat.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, int | float) and abs(value) <= LARGEST
     }
     return row if "step" in row else None

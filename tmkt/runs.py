@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, explain
+from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.files import read_text
 from tmkt.recipe import Recipe, parse_recipe
 from tmkt.toml import load_toml
@@ -60,6 +61,7 @@ class _Info(BaseModel):
     trained_on: list[str]
     images_trained_on: Ranges
     frames_seen: list[str] | None = None  # of "folders": digests (tmkt.datasets.seen)
+    outside_bins: Coverage | None = None
     test: _Test
     quantisation: dict[str, _Grid] | None = (
         None  # of a run that was trained on integers: each layer's
@@ -129,6 +131,18 @@ class Run:
         except (SafetensorError, OSError):
             return None
         return labels.astype(np.int64) if labels.ndim == 1 else None
+
+    def describe_cut(self) -> str | None:
+        """Say how much of the recordings the run's bins leave out; None for nothing, and where no
+        recordings were read.
+        """
+        found = self.info.get("outside_bins")
+        if found is None:
+            return None
+        data = self.recipe.data
+        options = ("--set data.bins=", "--set data.bin_us=")
+        line = describe_cut(Coverage(**found), data.bins, data.bin_us, *options)
+        return None if line is None else f"{line}, in a new training"
 
 
 def load_run(path: Path) -> Run:

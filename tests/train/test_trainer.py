@@ -110,7 +110,7 @@ def test_a_run_holds_what_the_next_stages_need(whole: Path) -> None:
 
 @pytest.mark.parametrize(("bin_us", "cut"), [(63200, False), (500, True)])
 def test_recordings_that_the_bins_cut_are_told_of(
-    digits: Path, tmp_path: Path, bin_us: int, cut: bool
+    digits: Path, tmp_path: Path, tmkt: Any, bin_us: int, cut: bool
 ) -> None:
     said: list[str] = []
     recipe = _recipe(data={"bin_us": bin_us}, train={"steps": 1})
@@ -124,6 +124,11 @@ def test_recordings_that_the_bins_cut_are_told_of(
         assert lines[0].startswith("warning: the bins leave out")
         assert "5 bins of 500 us are 0.0025 s" in lines[0]
         assert re.search(r"--set data.bins=\d+ or --set data.bin_us=\d+ would cover all", lines[0])
+    arguments = ("--target", "nir", "--out", tmp_path / "bundle", "--allow-silent")
+    exported = tmkt("export", run.path, *arguments).err.splitlines()
+    assert [line for line in exported if "the bins leave out" in line] == [
+        f"{line}, in a new training" for line in lines
+    ]
 
 
 def test_the_same_command_twice_gives_the_same_bytes(
@@ -228,7 +233,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 def test_metrics_that_cannot_be_read_are_dropped(digits: Path, whole: Path, tmp_path: Path) -> None:
     for name in ("recipe.toml", CHECKPOINT):
         (tmp_path / name).write_bytes((whole / name).read_bytes())
-    (tmp_path / METRICS).write_bytes(b'\xff\n[]\n{"step": null}\n{"step": 10}\n')
+    damaged = ["\xff", "[]", '{"step": null}', '{"step": ' + "9" * 400 + "}", "[" * 5000]
+    rows = "\n".join([*damaged, '{"step": 10}', ""])
+    (tmp_path / METRICS).write_text(rows, encoding="latin-1")
     train(_recipe(), digits, None, tmp_path, resume=True)
     assert (tmp_path / METRICS).read_text() == '{"step": 10}\n'
 

@@ -116,7 +116,7 @@ def export(
         bin_us=bin_us,
         max_count=max_count,
     )
-    reading = cut = None
+    reading = None
     if network.suffix == ".nir" or network.is_file():
         path = out or Path("bundles") / network.stem
         if finetune:
@@ -131,6 +131,8 @@ def export(
             force=force,
         )
     else:
+        from tmkt.runs import load_run
+
         if options.words or bits == "none":
             found = next(iter(options.words), "--bits none")
             raise InputError(
@@ -151,6 +153,7 @@ def export(
             )  # goes on where it was cut off
             network, bits = trained, None
         bundle = run_export(network, path, target, bits, allow_silent=allow_silent, force=force)
+        cut = load_run(network).describe_cut()
     quantised = bundle.manifest["quantisation"]
     warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:

@@ -39,9 +39,14 @@ MAX_CALIBRATION_BYTES = 2**30  # of their frames: fewer are drawn where all woul
 SIMULATED = "simulated from held-out images"
 
 
+_Count = Annotated[int, Field(ge=0, le=2**53)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Test(BaseModel):
-    samples: int
-    accuracy: float | None
+    model_config = ConfigDict(strict=True)
+    samples: _Count
+    accuracy: _Share | None
     classes: list[str] | None = None  # that were tested, where these are not all
 
 
@@ -50,6 +55,16 @@ class _Grid(BaseModel):
     bits: int = Field(ge=2, le=8)
     step: int = Field(ge=2, le=128)
     scale: int = Field(ge=1)
+
+
+class _OutsideBins(BaseModel):
+    model_config = ConfigDict(strict=True)
+    recordings: _Count
+    events_median: _Share
+    events_worst: _Share
+    time_median: _Share
+    time_worst: _Share
+    longest_us: _Count
 
 
 class _Info(BaseModel):
@@ -61,7 +76,10 @@ class _Info(BaseModel):
     trained_on: list[str]
     images_trained_on: Ranges
     frames_seen: list[str] | None = None  # of "folders": digests (tmkt.datasets.seen)
-    outside_bins: Coverage | None = None
+    outside_bins: _OutsideBins | None = None
+    protocol: str | None = None
+    recordings: dict[str, _Count] | None = None
+    images: _Count | None = None
     test: _Test
     quantisation: dict[str, _Grid] | None = (
         None  # of a run that was trained on integers: each layer's

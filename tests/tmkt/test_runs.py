@@ -16,6 +16,12 @@ from tmkt.train import RECIPES
 
 FRAMES = np.zeros((3, 10, 2, 34, 34), np.uint8)
 
+OUTSIDE = {
+    "recordings": 4,
+    **dict.fromkeys(("events_median", "events_worst", "time_median", "time_worst"), 0.5),
+    "longest_us": 1000,
+}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -28,6 +34,10 @@ def run(tmp_path: Path) -> Path:
         "classes": ["0", "1"],
         "trained_on": ["digits-3"],
         "images_trained_on": {"digits": [[0, 2]]},
+        "outside_bins": OUTSIDE,
+        "protocol": "instance-disjoint",
+        "recordings": {"train": 10, "test": 4},
+        "images": 3,
     }
     (tmp_path / INFO).write_text(json.dumps({**info, "test": {"samples": 4, "accuracy": 0.5}}))
     return tmp_path
@@ -50,6 +60,16 @@ def test_a_whole_run_is_opened(run: Path) -> None:
         lambda m: m.update(images_trained_on={"digits": [[1]]}),
         lambda m: m.update(test=None),
         lambda m: m["test"].pop("accuracy"),
+        lambda m: m["test"].update(accuracy=1e308),
+        lambda m: m["test"].update(samples=10**400),
+        lambda m: m.update(recordings=[]),
+        lambda m: m.update(recordings={"train": "x"}),
+        lambda m: m.update(recordings={"train": 10**400}),
+        lambda m: m.update(images=10**400),
+        lambda m: m.update(protocol={}),
+        lambda m: m.update(outside_bins=[]),
+        lambda m: m.update(outside_bins={**OUTSIDE, "longest_us": 10**400}),
+        lambda m: m.update(outside_bins={**OUTSIDE, "time_worst": float("inf")}),
     ],
 )
 def test_a_damaged_run_is_refused_in_one_line(

@@ -154,8 +154,23 @@ def _simulate() -> str:
         (2, 34, 34),
         1,
         (
-            Layer("conv1", (16, 17, 17), (conv,), np.zeros(16, np.int32), 200, 2048),
-            Layer("readout", (10,), (dense,), np.zeros(10, np.int32), 0, 0, fires=False),
+            Layer(
+                "conv1",
+                (16, 17, 17),
+                synapses=(conv,),
+                bias=np.zeros(16, np.int32),
+                threshold=200,
+                voltage_decay=2048,
+            ),
+            Layer(
+                "readout",
+                (10,),
+                synapses=(dense,),
+                bias=np.zeros(10, np.int32),
+                threshold=0,
+                voltage_decay=0,
+                fires=False,
+            ),
         ),
         "membrane",
     )

@@ -158,7 +158,12 @@ def count(
         )
         layers.append(
             LayerTrace(
-                layer.name, layer.neurons, totals[0], own.astype(np.int64), totals[1], totals[2]
+                layer.name,
+                layer.neurons,
+                source_spikes=totals[0],
+                spikes=own.astype(np.int64),
+                synops=totals[1],
+                nonzero_synops=totals[2],
             )
         )
     return Trace(tuple(layers))

@@ -108,7 +108,9 @@ def export_run(
         "model_sha256": bundles.sha256(run.path / MODEL),
     }
     classes = [str(name) for name in run.info["classes"]]
-    network = QuantisedNetwork(graph, program, contract, classes, origin, report)
+    network = QuantisedNetwork(
+        graph, program, contract=contract, classes=classes, origin=origin, report=report
+    )
     if not allow_silent:
         refuse_silent(network, run.path)
     return write_bundle(out, targets, network)

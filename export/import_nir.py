@@ -68,7 +68,13 @@ def import_nir_file(
     channels, height, width = (int(n) for n in graph.nodes["input"].input_type["input"])
     classes = int(np.prod(ordered.nodes[-1].shape))
     return Imported(
-        path, graph, (channels, height, width), classes, conventions, ordered.notes, readings
+        path,
+        graph,
+        input_shape=(channels, height, width),
+        classes=classes,
+        conventions=conventions,
+        notes=ordered.notes,
+        readings=readings,
     )
 
 
@@ -126,7 +132,9 @@ def export_nir(
         "trained_on": [] if calibration is None else calibration.instances,
         "images_trained_on": {},
     }
-    quantised = QuantisedNetwork(network.graph, program, contract, classes, origin, report)
+    quantised = QuantisedNetwork(
+        network.graph, program, contract=contract, classes=classes, origin=origin, report=report
+    )
     if not allow_silent:
         refuse_silent(quantised, network.path)
     return write_bundle(out, targets, quantised)

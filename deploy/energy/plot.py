@@ -142,7 +142,11 @@ def _bars(title: str, entries: Sequence[tuple[str, dict[str, float]]]) -> list[s
         if i % every == 0:
             anchor = "end" if rising else "middle"
             down = 12 if rising else 16
-            marks.append(text(middle, bottom + down, names[i], "tick", anchor, rising))
+            marks.append(
+                text(
+                    middle, bottom + down, shown=names[i], kind="tick", anchor=anchor, rising=rising
+                )
+            )
     return marks
 
 

@@ -106,7 +106,7 @@ def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWE
     """
     zones = _zones(powercap)
     if isinstance(zones, str):
-        return Measured(None, None, None, None, 0, zones)
+        return Measured(energy_j=None, low_j=None, high_j=None, idle_w=None, runs=0, reason=zones)
     meter = _Meter(zones)
     before_w = _idle_w(meter, seconds / 2)
     run()  # not measured: what is compiled or loaded once
@@ -128,8 +128,11 @@ def measure_cpu(run: Callable[[], object], seconds: float, powercap: Path = POWE
             f"{taken_j / taken_s:.3g} W while running is no more than idle; measure longer, on a"
             " quiet machine"
         )
-        return Measured(None, None, None, idle_w, runs, reason)
-    return Measured((first + second) / 2, low, high, idle_w, runs, None)
+        return Measured(
+            energy_j=None, low_j=None, high_j=None, idle_w=idle_w, runs=runs, reason=reason
+        )
+    mean = (first + second) / 2
+    return Measured(energy_j=mean, low_j=low, high_j=high, idle_w=idle_w, runs=runs, reason=None)
 
 
 def _idle_w(meter: _Meter, seconds: float) -> float:

@@ -217,15 +217,15 @@ def _device(name: str, file: _File) -> Device:
     return Device(
         name,
         file.title,
-        Limits(**values),
-        tuple(rules["sharing"]),
-        rules["tiling"],
-        rules["input_on_cores"],
-        rules["barrier_overlaps"],
-        times,
-        barriers,
-        error,
-        tuple(_sources(file)),
+        limits=Limits(**values),
+        sharing=tuple(rules["sharing"]),
+        tiling=rules["tiling"],
+        input_on_cores=rules["input_on_cores"],
+        barrier_overlaps=rules["barrier_overlaps"],
+        times_ns=times,
+        barriers=barriers,
+        model_error=error,
+        sources=tuple(_sources(file)),
     )
 
 

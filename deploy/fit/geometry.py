@@ -141,11 +141,11 @@ def axes(network: Network, layer: Population, connection: Connection) -> tuple[A
         Axis(
             source[1 + i],
             target[1 + i],
-            connection.kernel[i],
-            connection.stride[i],
-            connection.padding[i],
-            connection.dilation[i],
-            connection.pool,
+            kernel=connection.kernel[i],
+            stride=connection.stride[i],
+            padding=connection.padding[i],
+            dilation=connection.dilation[i],
+            pool=connection.pool,
         )
         for i in (0, 1)
     )

@@ -153,14 +153,14 @@ def _connection(s: Synapse, weights: tuple[int, ...], bits: int) -> Connection:
     return Connection(
         s.source,
         "conv",
-        (weights[2], weights[3]),
-        s.stride,
-        s.padding,
-        s.dilation,
-        s.groups,
-        s.pool,
-        bits,
-        delay,
+        kernel=(weights[2], weights[3]),
+        stride=s.stride,
+        padding=s.padding,
+        dilation=s.dilation,
+        groups=s.groups,
+        pool=s.pool,
+        weight_bits=bits,
+        delay_steps=delay,
     )
 
 

@@ -78,7 +78,14 @@ class Evidence:
         """Return how far rounding may move the float network's membranes, [T, neurons] a sample."""
         assert self.rounding is not None
         return [
-            allowance(self.right, self.layer, self.rounding, sources, sums, self.resets(sample))
+            allowance(
+                self.right,
+                self.layer,
+                rounding=self.rounding,
+                sources=sources,
+                sums=sums,
+                spikes=self.resets(sample),
+            )
             for sample, (sources, sums) in enumerate(zip(self.sources, self._own_sums, strict=True))
         ]
 

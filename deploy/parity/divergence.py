@@ -154,7 +154,9 @@ def _first_gap(batch: Batch, layer: Layer, rounding: Rounding) -> tuple[int, int
         else:
             theirs = batch.found.readout[sample]
         sources = batch.sources(layer, sample, steps)
-        evidence = Evidence(batch.program, layer, [sources], [theirs], rounding, unit)
+        evidence = Evidence(
+            batch.program, layer, sources=[sources], found=[theirs], rounding=rounding, unit=unit
+        )
         [sums] = evidence.sums(layer)
         if layer.fires:
             wrong = evidence.wrong(evidence.right, sums, 0)

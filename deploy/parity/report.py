@@ -146,7 +146,15 @@ def parity(
     answers, readout = np.concatenate(predictions), np.concatenate(readouts)
     correct = int((answers == labels).sum())
     reports = [
-        _report(c, answers, readout, labels, max_drop_points, max_mismatches) for c in comparisons
+        _report(
+            c,
+            answers,
+            readout=readout,
+            labels=labels,
+            max_drop=max_drop_points,
+            max_mismatches=max_mismatches,
+        )
+        for c in comparisons
     ]
     events = int(np.count_nonzero(frames))
     failures = [failure for report in reports for failure in report.failures]

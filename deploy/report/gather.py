@@ -273,10 +273,10 @@ def _parity(
         parity(
             bundle,
             wanted.engines,
-            samples.frames,
-            samples.labels,
-            wanted.max_drop,
-            lambda done, total, *_: tell(done, total),
+            frames=samples.frames,
+            labels=samples.labels,
+            max_drop_points=wanted.max_drop,
+            progress=lambda done, total, *_: tell(done, total),
         )
     ]
 

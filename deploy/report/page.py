@@ -12,7 +12,8 @@ from tmkt.console import joules, percent
 from tmkt.deploy.parity.verdict import verdicts
 from tmkt.deploy.report import plots, quantisation
 from tmkt.deploy.report.table import count
-from tmkt.deploy.report.tables import divergence, metric, tables
+from tmkt.deploy.report.tables import divergence, tables
+from tmkt.deploy.report.training import metric
 from tmkt.files import writing
 
 # Bytes of the report's JSON in the page. A larger one (thousands of classes or steps) is left to

@@ -6,6 +6,7 @@ from tmkt.console import joules, joules_with_interval, percent, significant
 from tmkt.deploy.report.faults import fault_rows
 from tmkt.deploy.report.quantisation import layer_table
 from tmkt.deploy.report.table import DASH, Table, count
+from tmkt.deploy.report.training import metric
 
 # Of more classes, the most frequent confusions are listed instead of a matrix.
 MOST_CLASSES = 30
@@ -43,18 +44,6 @@ def _training(training: dict[str, Any] | None) -> Table | None:
             ]
         )
     return Table("curves", ["metric", "first", "lowest", "highest", "last"], rows)
-
-
-def metric(name: str) -> str:
-    """Name a metric for people.
-
-    "loss_ratio_perception" is the part "ratio perception" of the loss, "spike_rates.conv1" the rate
-    of a layer.
-    """
-    if "." in name:
-        return name.replace("_", " ").replace("rates.", "rate: ").replace(".", ": ")
-    kind, _, part = name.partition("_")
-    return f"loss: {part.replace('_', ' ')}" if kind == "loss" and part else name.replace("_", " ")
 
 
 def _network(report: dict[str, Any]) -> Table:

@@ -81,3 +81,15 @@ def _row(line: str) -> dict[str, float] | None:
         if isinstance(value, int | float) and abs(value) <= LARGEST
     }
     return row if "step" in row else None
+
+
+def metric(name: str) -> str:
+    """Name a metric for people.
+
+    "loss_ratio_perception" is the part "ratio perception" of the loss, "spike_rates.conv1" the rate
+    of a layer.
+    """
+    if "." in name:
+        return name.replace("_", " ").replace("rates.", "rate: ").replace(".", ": ")
+    kind, _, part = name.partition("_")
+    return f"loss: {part.replace('_', ' ')}" if kind == "loss" and part else name.replace("_", " ")

@@ -82,7 +82,14 @@ def _layer(layer: FloatLayer, node: Node, unit: float) -> Layer:
         else MAX_THRESHOLD
     )
     return Layer(
-        layer.name, layer.shape, synapses, bias, threshold, decays[0], decays[1], layer.fires
+        layer.name,
+        layer.shape,
+        synapses=synapses,
+        bias=bias,
+        threshold=threshold,
+        voltage_decay=decays[0],
+        current_decay=decays[1],
+        fires=layer.fires,
     )
 
 

@@ -105,7 +105,12 @@ def quantise(
     for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
         integers = source_of(frames, own)
         layer, grid, limited_by, changes = _quantise_layer(
-            float_layer, expected.peak[float_layer.name], layer_bits, grids, floats, integers
+            float_layer,
+            expected.peak[float_layer.name],
+            bits=layer_bits,
+            grids=grids,
+            floats=floats,
+            integers=integers,
         )
         run = run_layer(layer, integers, len(frames), frames.shape[1])
         entry = describe_weights(float_layer, layer, grid, limited_by)
@@ -210,13 +215,15 @@ def _quantise_layer(
     quantised = Layer(
         layer.name,
         layer.shape,
-        tuple(replace(synapse, weight=in_synapses[id(synapse)]) for synapse in layer.synapses),
-        np.clip(np.rint(bias * scale), -BIAS_RANGE[1], BIAS_RANGE[1]).astype(np.int32),
-        scale if layer.fires else MAX_THRESHOLD,
-        round(DECAY_ONE * layer.decay),
-        round(DECAY_ONE * layer.current_decay),
-        layer.fires,
-        scale,
+        synapses=tuple(
+            replace(synapse, weight=in_synapses[id(synapse)]) for synapse in layer.synapses
+        ),
+        bias=np.clip(np.rint(bias * scale), -BIAS_RANGE[1], BIAS_RANGE[1]).astype(np.int32),
+        threshold=scale if layer.fires else MAX_THRESHOLD,
+        voltage_decay=round(DECAY_ONE * layer.decay),
+        current_decay=round(DECAY_ONE * layer.current_decay),
+        fires=layer.fires,
+        scale=scale,
     )
     largest = max(float(np.abs(weight).max()) for weight, _ in shared)
     scale_is_bound = scale == int(most)

@@ -144,10 +144,10 @@ def _synapse(layer: Layer, synapse: Synapse, first: bool) -> Conv | Dense:
     return Conv(
         weight,
         bias.astype(np.float32),
-        synapse.stride,
-        synapse.padding,
-        synapse.dilation,
-        synapse.groups,
+        stride=synapse.stride,
+        padding=synapse.padding,
+        dilation=synapse.dilation,
+        groups=synapse.groups,
     )
 
 
@@ -172,11 +172,11 @@ def _neurons(layer: Layer, shape: Shape) -> Neuron:
     return Neuron(
         full(decay),
         full(1 / decay),
-        full(0),
-        threshold,
-        full(0),
-        full(current),
-        full(1),
-        layer.fires,
+        leak=full(0),
+        threshold=threshold,
+        reset=full(0),
+        current_decay=full(current),
+        gain=full(1),
+        fires=layer.fires,
         strict=True,
     )

@@ -106,7 +106,7 @@ def energy(
             )
         second = open_bundle(other, bins, bin_us, max_count)
         report = {
-            **_compare(first, second, devices, data, split, limit),
+            **_compare(first, second, devices=devices, data=data, split=split, limit=limit),
             "split": split,
             "bundles": [str(bundle), str(other)],
         }

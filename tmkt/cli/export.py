@@ -145,11 +145,11 @@ def export(
             run_qat(
                 network,
                 bits or "8",
-                [f"train.steps={finetune}", "qat.transfer=0"],
-                None,
-                None,
-                trained,
-                True,
+                settings=[f"train.steps={finetune}", "qat.transfer=0"],
+                data=None,
+                static=None,
+                out=trained,
+                resume=True,
             )  # goes on where it was cut off
             network, bits = trained, None
         bundle = run_export(network, path, target, bits, allow_silent=allow_silent, force=force)

@@ -67,7 +67,13 @@ def fit(
     with console.progress("fit") as update:
         total = 0 if frames is None else len(frames)
         report = run_fit(
-            network, chip, chips, spread, bundle, frames, lambda done: update(done, total, None)
+            network,
+            chip,
+            chips=chips,
+            spread=spread,
+            bundle=bundle,
+            frames=frames,
+            progress=lambda done: update(done, total, None),
         )
     if json:
         console.emit_json({"network": target, **report})

@@ -77,7 +77,7 @@ def init(
     if json:
         from tmkt.proposal.report import report
 
-        found = report(seen, tested, images, chosen, keys, defects)
+        found = report(seen, tested, images=images, chosen=chosen, keys=keys, defects=defects)
         found |= {
             "recipe": str(wanted.out),
             "device": wanted.device,
@@ -87,7 +87,7 @@ def init(
         }
         console.emit_json(found)
         return
-    print_proposal(seen, tested, images, chosen, keys, defects)
+    print_proposal(seen, tested, images=images, chosen=chosen, keys=keys, defects=defects)
     written = f"{wanted.out}: written. Next:"
     if refusal:
         console.note(f"training refuses the data as they are: {refusal}")

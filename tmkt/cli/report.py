@@ -102,10 +102,12 @@ def report(
         )
     with _opened(target, run) as first:
         if other is None:
-            shown = _write_one(first, data, split, limit, wanted, out)
+            shown = _write_one(first, data, split=split, limit=limit, wanted=wanted, out=out)
         else:
             with _opened(other, None) as second:
-                shown = _write_two(first, second, data, split, limit, wanted, out)
+                shown = _write_two(
+                    first, second, data=data, split=split, limit=limit, wanted=wanted, out=out
+                )
     console.note(f"Wrote {out}: open it in a browser")
     if json:
         console.emit_json(shown)
@@ -180,10 +182,10 @@ def _gather(
         return gather(
             opened.bundle,
             opened.run,
-            samples,
-            wanted,
-            opened.name,
-            update,
+            samples=samples,
+            wanted=wanted,
+            name=opened.name,
+            progress=update,
         )
 
 

@@ -1,7 +1,7 @@
 """tmkt evaluate and tmkt parity: run a bundle on recordings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,16 +17,21 @@ from tmkt.cli.options import (
     SplitOption,
     engine_names,
 )
+from tmkt.cli.places import need_place
 from tmkt.cli.steps import (
     choose_recordings,
     engines_to_compare,
+    note_slow_engines,
     open_bundle,
     read_recordings,
-    run_evaluation,
     run_parity,
 )
 from tmkt.cli.tables.evaluation import print_evaluation
 from tmkt.cli.tables.parity import print_parity
+
+if TYPE_CHECKING:
+    from tmkt.bundle import Bundle
+    from tmkt.datasets.types import Recording
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -65,7 +70,7 @@ def evaluate(
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
     opened = open_bundle(bundle, bins, bin_us, max_count)
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
-    report = run_evaluation(opened, engine, recordings, ray, results)
+    report = _evaluate(opened, engine, recordings, ray, results)
     labels = {recording.label for recording in recordings}
     tested = [name for label, name in enumerate(opened.classes) if label in labels]
     report = {
@@ -81,6 +86,55 @@ def evaluate(
         print_evaluation(report)
     for line in report["warnings"]:
         console.note(line)
+
+
+def _evaluate(
+    bundle: "Bundle",
+    engine: str,
+    recordings: "list[Recording]",
+    ray: str | None,
+    results: Path | None,
+) -> dict[str, Any]:
+    """Evaluate with progress and return the report; answers of all recordings go to `results`."""
+    import numpy as np
+
+    from tmkt.deploy.evaluate import evaluate, write_results
+    from tmkt.deploy.shards import Runner, in_this_process, run_recordings
+    from tmkt.deploy.warnings import evaluation_warnings
+    from tmkt.kernels import working_time_s
+
+    if results is not None:
+        need_place(results)
+    runner: Runner = in_this_process
+    threads = None
+    if ray is not None:
+        from tmkt.deploy.ray_cluster import on_ray
+
+        runner, threads = on_ray(ray), 1
+    note_slow_engines(bundle, [engine], len(recordings))
+    labels = np.array([recording.label for recording in recordings], np.int64)
+    begin = working_time_s()
+    with console.progress("evaluate") as update:
+        update(0, len(recordings), None)
+
+        def show(done: int) -> None:
+            update(done, len(recordings), None)
+
+        answers = run_recordings(
+            bundle, engine, recordings=recordings, runner=runner, threads=threads, progress=show
+        )
+    elapsed = working_time_s() - begin
+    if results is not None:
+        write_results(results, recordings, answers)
+    console.note(
+        f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a"
+        " second, start included"
+    )
+    return {
+        **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
+        "elapsed_s": elapsed,
+        **evaluation_warnings(bundle, answers),
+    }
 
 
 @app.command(
@@ -118,7 +172,14 @@ def parity(
     opened = open_bundle(bundle, bins, bin_us, max_count)
     compared = engines_to_compare(engines, opened)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
-    report = run_parity(opened, compared, frames, labels, max_drop, max_mismatches)
+    report = run_parity(
+        opened,
+        compared,
+        frames=frames,
+        labels=labels,
+        max_drop=max_drop,
+        max_mismatches=max_mismatches,
+    )
     if json:
         console.emit_json({**report, "split": split, "bundle": str(bundle)})
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tmkt import console
 from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data
-from tmkt.cli.places import need_bundle_place, need_place
+from tmkt.cli.places import need_bundle_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +123,15 @@ def run_qat(
     start = load_run(run)
     with needing("train", "train"):
         from tmkt.train.qat.training import qat_recipe
-    run_training(qat_recipe(start, bits, settings), data, static, out, resume, start, test)
+    run_training(
+        qat_recipe(start, bits, settings),
+        data,
+        static=static,
+        out=out,
+        resume=resume,
+        start=start,
+        test=test,
+    )
 
 
 def run_export(
@@ -143,7 +151,14 @@ def run_export(
     with needing("export", "export"):
         from tmkt.export.export import export_run
     calibration = opened.load_calibration()
-    return export_run(opened, out, names(target), bits, calibration, allow_silent)
+    return export_run(
+        opened,
+        out,
+        targets=names(target),
+        bits=bits,
+        calibration=calibration,
+        allow_silent=allow_silent,
+    )
 
 
 def open_bundle(
@@ -191,53 +206,6 @@ def shared_recordings(
     return [r for r in choose_recordings(first, data, split, None, command) if r in both]
 
 
-def run_evaluation(
-    bundle: "Bundle",
-    engine: str,
-    recordings: "list[Recording]",
-    ray: str | None,
-    results: Path | None,
-) -> dict[str, Any]:
-    """Evaluate with progress and return the report; answers of all recordings go to `results`."""
-    import numpy as np
-
-    from tmkt.deploy.evaluate import evaluate, write_results
-    from tmkt.deploy.shards import Runner, in_this_process, run_recordings
-    from tmkt.deploy.warnings import evaluation_warnings
-    from tmkt.kernels import working_time_s
-
-    if results is not None:
-        need_place(results)
-    runner: Runner = in_this_process
-    threads = None
-    if ray is not None:
-        from tmkt.deploy.ray_cluster import on_ray
-
-        runner, threads = on_ray(ray), 1
-    note_slow_engines(bundle, [engine], len(recordings))
-    labels = np.array([recording.label for recording in recordings], np.int64)
-    begin = working_time_s()
-    with console.progress("evaluate") as update:
-        update(0, len(recordings), None)
-
-        def show(done: int) -> None:
-            update(done, len(recordings), None)
-
-        answers = run_recordings(bundle, engine, recordings, runner, threads, show)
-    elapsed = working_time_s() - begin
-    if results is not None:
-        write_results(results, recordings, answers)
-    console.note(
-        f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a"
-        " second, start included"
-    )
-    return {
-        **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
-        "elapsed_s": elapsed,
-        **evaluation_warnings(bundle, answers),
-    }
-
-
 def note_slow_engines(bundle: "Bundle", engines: list[str], samples: int) -> None:
     """Say before the work that Lava takes long, and why."""
     from tmkt.deploy.engines.lava import expected_s
@@ -270,7 +238,15 @@ def run_parity(
         def show(done: int, total: int, _: None, left_s: float | None) -> None:
             update(done, total, None, math.inf if left_s is None else left_s)
 
-        return parity(bundle, engines, frames, labels, max_drop, show, max_mismatches)
+        return parity(
+            bundle,
+            engines,
+            frames=frames,
+            labels=labels,
+            max_drop_points=max_drop,
+            progress=show,
+            max_mismatches=max_mismatches,
+        )
 
 
 def run_energy(

@@ -61,12 +61,12 @@ def train(
         run_qat(
             Path(recipe),
             qat,
-            settings,
-            need_data_of(load_run(Path(recipe)).recipe, data, "train"),
-            static,
-            path,
-            resume,
-            need_test(test),
+            settings=settings,
+            data=need_data_of(load_run(Path(recipe)).recipe, data, "train"),
+            static=static,
+            out=path,
+            resume=resume,
+            test=need_test(test),
         )
         _note_export(path)
         return

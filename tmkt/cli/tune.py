@@ -88,12 +88,14 @@ def tune(
         from tmkt.train.tune.search import tune as run_tune
         from tmkt.train.tune.trials import Search
     found = run_tune(
-        Search(recipe, settings or [], searches or [], trials, seeds, seed),
+        Search(
+            recipe, settings or [], searches=searches or [], trials=trials, seeds=seeds, seed=seed
+        ),
         folder,
-        static,
-        path,
-        console.note,
-        tested,
+        static=static,
+        out=path,
+        report=console.note,
+        test=tested,
     )
     if found.interrupted:
         console.error(

@@ -72,7 +72,14 @@ def split_recordings(
                     " fuller --data or another protocol"
                 )
         train, validation = _take_validation(train, data.validation, seed)
-        return Split("paper", train, validation, test, images_of, {r.instance for r in validation})
+        return Split(
+            "paper",
+            train,
+            validation=validation,
+            test=test,
+            images_of=images_of,
+            no_images_of={r.instance for r in validation},
+        )
     if data.shots:
         train, rest = few_shot(recordings, data.shots, seed)
         test, validation = _take_validation(rest, data.validation, seed)
@@ -82,10 +89,10 @@ def split_recordings(
     return Split(
         "instance-disjoint",
         train,
-        validation,
-        test,
-        None,
-        {r.instance for r in (*test, *validation)},
+        validation=validation,
+        test=test,
+        images_of=None,
+        no_images_of={r.instance for r in (*test, *validation)},
     )
 
 
@@ -113,7 +120,9 @@ def _with_test_folder(
         train, validation = _take_validation(train, data.validation, seed)
     test = in_order(tested)
     barred = {r.instance for r in (*test, *validation)}
-    return Split(TEST_FOLDER, train, validation, test, None, barred)
+    return Split(
+        TEST_FOLDER, train, validation=validation, test=test, images_of=None, no_images_of=barred
+    )
 
 
 def check_paired(source: Dataset, protocol: str) -> None:

@@ -107,4 +107,12 @@ def choose_mapping(
             f" {width - 1},{height - 1}; change --crop"
         )
     most = 1 if combine == "or" else contract.max_count
-    return Mapping(sensor, contract.sensor, corner[0], corner[1], factor, combine, most)
+    return Mapping(
+        sensor,
+        contract.sensor,
+        left=corner[0],
+        top=corner[1],
+        factor=factor,
+        combine=combine,
+        most=most,
+    )

@@ -76,10 +76,10 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         setting = _Setting(
             self.tau,
             self.v_threshold,
-            self.kind,
-            self.surrogate_function.alpha,
-            self.store_v_seq,
-            None,
+            surrogate=self.kind,
+            alpha=self.surrogate_function.alpha,
+            store_membrane=self.store_v_seq,
+            norm=None,
         )
         if norm is None:
             weight, bias = x.new_ones(channels), x.new_zeros(channels)

@@ -59,7 +59,9 @@ class SewBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.first = SpikingConv(channels_in, channels_out, 3, stride, recipe)
-        self.second = SpikingConv(channels_out, channels_out, 3, 1, recipe, last)
+        self.second = SpikingConv(
+            channels_out, channels_out, kernel=3, stride=1, recipe=recipe, last=last
+        )
         changes = stride > 1 or channels_in != channels_out
         self.shortcut = (
             SpikingConv(channels_in, channels_out, 1, stride, recipe) if changes else nn.Identity()
@@ -93,10 +95,10 @@ def sew_resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Ba
                 SewBlock(
                     channels,
                     out,
-                    2 if stage and not block else 1,
-                    pool if last else 1,
-                    recipe,
-                    last,
+                    stride=2 if stage and not block else 1,
+                    pool=pool if last else 1,
+                    recipe=recipe,
+                    last=last,
                 )
             )
             channels = out

@@ -115,12 +115,12 @@ def synapses_of(node: Node, operation: Conv | Dense, given: Spikes) -> Current:
                 Synapse(
                     source.name,
                     "conv",
-                    empty,
-                    operation.stride,
-                    operation.padding,
-                    operation.dilation,
-                    operation.groups,
-                    source.pool,
+                    weight=empty,
+                    stride=operation.stride,
+                    padding=operation.padding,
+                    dilation=operation.dilation,
+                    groups=operation.groups,
+                    pool=source.pool,
                 )
             )
         else:

@@ -153,11 +153,11 @@ class _Writer:
         node = self.nir.Conv2d(
             size,
             weight.astype(np.float32),
-            stride,
-            padding,
-            dilation,
-            conv.groups,
-            offset.astype(np.float32),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=conv.groups,
+            bias=offset.astype(np.float32),
         )
         return self.add(name, node, x, (len(weight), *out))
 
@@ -166,7 +166,13 @@ class _Writer:
         shape = self.shapes[x[0]]
         # A diagonal and not a group a channel: nir's own check of shapes is wrong for groups.
         node = self.nir.Conv2d(
-            shape[1:], np.diag(gain)[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, offset
+            shape[1:],
+            np.diag(gain)[:, :, None, None],
+            stride=(1, 1),
+            padding=(0, 0),
+            dilation=(1, 1),
+            groups=1,
+            bias=offset,
         )
         return self.add(name, node, x, shape)
 

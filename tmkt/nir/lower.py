@@ -76,7 +76,15 @@ def lower(graph: OrderedGraph) -> list[FloatLayer]:
     end = terms[last.name]
     if isinstance(end, Current) and end.node is last:  # a read-out that integrates
         layers.append(
-            FloatLayer(last.name, last.shape, end.synapses, end.weights, end.bias, 0.0, False)
+            FloatLayer(
+                last.name,
+                last.shape,
+                synapses=end.synapses,
+                weights=end.weights,
+                bias=end.bias,
+                decay=0.0,
+                fires=False,
+            )
         )
     elif not layers or last.name != layers[-1].name:
         raise refuse(
@@ -161,7 +169,14 @@ def _neurons(node: Node, neuron: Neuron, given: Spikes | Current, last: bool) ->
         bias = given.bias * (gain / threshold / current_decay)
     weights = once_each(given.weights, lambda _, weight: weight * (gain / threshold))
     return FloatLayer(
-        node.name, node.shape, given.synapses, weights, bias, decay, neuron.fires, current_decay
+        node.name,
+        node.shape,
+        synapses=given.synapses,
+        weights=weights,
+        bias=bias,
+        decay=decay,
+        fires=neuron.fires,
+        current_decay=current_decay,
     )
 
 

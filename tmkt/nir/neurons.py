@@ -91,6 +91,14 @@ def neurons(name: str, node: Any, shape: Shape, settled: Settled) -> tuple[Neuro
         if fires
         else "never fires: its membrane after the last step is the answer"
     )
-    return Neuron(decay, r, leak, threshold, reset, current_decay, gain, fires, strict), "; ".join(
-        parts
-    )
+    return Neuron(
+        decay,
+        r,
+        leak=leak,
+        threshold=threshold,
+        reset=reset,
+        current_decay=current_decay,
+        gain=gain,
+        fires=fires,
+        strict=strict,
+    ), "; ".join(parts)

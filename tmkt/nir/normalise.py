@@ -152,7 +152,9 @@ def _give_synapse(rewrite: Rewrite, node: Node) -> Node:
             else factor_by_channel(node.name, factor)
         )
         weight, bias = channels.reshape(-1, 1, 1, 1), np.zeros(shape[0], np.float32)
-        operation = Conv(weight, bias, (1, 1), (0, 0), (1, 1), shape[0])
+        operation = Conv(
+            weight, bias, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=shape[0]
+        )
     else:
         if shape[0] > MAX_DIAGONAL:
             raise refuse(

@@ -160,7 +160,7 @@ def _convolution(name: str, node: Any, shape: Shape) -> tuple[Conv, Shape, str]:
     ]
     notes += [f"dilation {dilation}"] * (dilation != (1, 1)) + [f"{groups} groups"] * (groups > 1)
     return (
-        Conv(weight, bias, stride, padding, dilation, groups),
+        Conv(weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups),
         (len(weight), *size),
         ", ".join(notes),
     )

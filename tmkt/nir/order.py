@@ -88,7 +88,12 @@ def order(
         before = "; the spikes of the step before" if past[name] else ""
         ordered.append(
             Node(
-                name, done, now, shape, past[name], f"{type(inner[name]).__name__}: {note}{before}"
+                name,
+                done,
+                sources=now,
+                shape=shape,
+                past=past[name],
+                note=f"{type(inner[name]).__name__}: {note}{before}",
             )
         )
     if len(sources[end]) != 1 or not ordered or sources[end][0] not in inner:

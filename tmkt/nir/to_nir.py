@@ -90,7 +90,15 @@ def _nir_node(node: Node, source: Shape, dt: float) -> Any:
     nir, operation = import_nir(), node.operation
     if isinstance(operation, Conv):
         o = operation
-        return nir.Conv2d(source[1:], o.weight, o.stride, o.padding, o.dilation, o.groups, o.bias)
+        return nir.Conv2d(
+            source[1:],
+            o.weight,
+            stride=o.stride,
+            padding=o.padding,
+            dilation=o.dilation,
+            groups=o.groups,
+            bias=o.bias,
+        )
     if isinstance(operation, Dense):
         return nir.Affine(operation.weight, operation.bias)
     if isinstance(operation, Pool):

@@ -126,11 +126,11 @@ def connectivity_of(program: Program, layer: Layer, synapse: Synapse) -> Connect
         conv_taps(
             size,
             synapse.pool,
-            w.shape[2 + axis],
-            synapse.stride[axis],
-            synapse.padding[axis],
-            synapse.dilation[axis],
-            layer.shape[1 + axis],
+            kernel=w.shape[2 + axis],
+            stride=synapse.stride[axis],
+            padding=synapse.padding[axis],
+            dilation=synapse.dilation[axis],
+            out=layer.shape[1 + axis],
         )
         for axis, size in enumerate((height, width))
     )

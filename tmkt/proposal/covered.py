@@ -38,6 +38,12 @@ def _extent(recording: RecordingFacts, chosen: Chosen, contract: InputContract) 
     said = find_camera(recording.path)
     view = View(chosen.camera.size)
     known = Recording(
-        recording.path, 0, recording.instance, view, None, said.columns, said.time_unit
+        recording.path,
+        0,
+        instance=recording.instance,
+        view=view,
+        span_us=None,
+        columns=said.columns,
+        time_unit=said.time_unit,
     )
     return count_with_extent(known, contract)[1]

@@ -105,7 +105,9 @@ def choose(
     backbone = _first_that_fits(backbones, cores_of, inputs.size, len(classes))
     method = choose_method(material, binning.span_us, min(inputs.size), backbone)
     width = None if method.backbone else choose_width(cores)
-    return Chosen(camera, inputs, binning, shape, width, method, share)
+    return Chosen(
+        camera, inputs, binning=binning, shape=shape, width=width, method=method, share=share
+    )
 
 
 def _first_that_fits(

@@ -157,7 +157,12 @@ def survey_recordings(root: Path, progress: Progress | None = None) -> Recording
     folders = {class_of(path, root) for path in paths}
     folders |= {f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")}
     return RecordingsSurvey(
-        root, tuple(sorted(folders)), tuple(facts), tuple(unreadable), camera.sensor, pixels.counts
+        root,
+        tuple(sorted(folders)),
+        recordings=tuple(facts),
+        unreadable=tuple(unreadable),
+        said=camera.sensor,
+        pixels=pixels.counts,
     )
 
 
@@ -169,13 +174,28 @@ def _look_at(path: Path, root: Path, camera: Camera, pixels: PixelCounts) -> Rec
     statistics, counted = Statistics(), PixelCounts()
     view = View(sensor) if sensor else None
     instance = instance_of(path, root)
-    recording = Recording(path, 0, instance, view, None, camera.columns, camera.time_unit)
+    recording = Recording(
+        path,
+        0,
+        instance=instance,
+        view=view,
+        span_us=None,
+        columns=camera.columns,
+        time_unit=camera.time_unit,
+    )
     for events in recording_chunks(recording, (LARGEST_SIDE, LARGEST_SIDE)):
         if len(events):
             statistics.add(events)
             counted.add(events)
     pixels.merge(counted.counts)
-    return RecordingFacts(path, class_of(path, root), instance, format, sensor, statistics)
+    return RecordingFacts(
+        path,
+        class_of(path, root),
+        instance=instance,
+        format=format,
+        sensor=sensor,
+        statistics=statistics,
+    )
 
 
 def _header(path: Path, camera: Camera) -> tuple[str, Size | None]:

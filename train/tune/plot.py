@@ -52,7 +52,9 @@ class Axis:
 def picture(title: str, dots: Sequence[Dot], axes: Sequence[Axis], validation: int) -> str:
     """Draw the search as an SVG file; all panels share the scale of the accuracy."""
     last = max((dot.trial for dot in dots), default=1)
-    over = Axis("trial", [float(dot.trial) for dot in dots], 0.5, last + 0.5, False, [])
+    over = Axis(
+        "trial", [float(dot.trial) for dot in dots], low=0.5, high=last + 0.5, log=False, choices=[]
+    )
     low, high = _span([dot.accuracy for dot in dots])
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     panels = [_panel(over, dots, y, _trial_ticks(last), so_far=True)]

@@ -137,7 +137,14 @@ def write_results(
             low = float(distribution.low)  # type: ignore[attr-defined]
             high = float(distribution.high)  # type: ignore[attr-defined]
         axes.append(
-            Axis(key, values, low, high, bool(getattr(distribution, "log", False)), choices)
+            Axis(
+                key,
+                values,
+                low=low,
+                high=high,
+                log=bool(getattr(distribution, "log", False)),
+                choices=choices,
+            )
         )
     with writing(out / PLOT) as beside:
         beside.write_text(picture(f"tmkt tune {name}", dots, axes, validation), encoding="utf-8")

@@ -78,7 +78,7 @@ def tune(
         "Searched: "
         + "; ".join(f"{key} = {described(distribution)}" for key, distribution in space.items())
     )
-    plan = Plan(search, base, settings, space, data, static, test)
+    plan = Plan(search, base, settings=settings, space=space, data=data, static=static, test=test)
     source = without_test(load_source(base, data, static, test))
     if (cut := source.describe_cut(base.data)) is not None:
         say(cut)
@@ -105,8 +105,23 @@ def tune(
     best, validation = ranked(ended), len(source.validation_frames)
     if best:
         recipe = plan.recipe(out, best[0].settings)
-        write_results(out, search.recipe, recipe, space, ended, validation, search.seeds)
-    return Found(space, ended, best, importance(storage.study, ended), validation, not whole)
+        write_results(
+            out,
+            search.recipe,
+            recipe=recipe,
+            space=space,
+            ended=ended,
+            validation=validation,
+            seeds=search.seeds,
+        )
+    return Found(
+        space,
+        ended,
+        best=best,
+        importance=importance(storage.study, ended),
+        validation=validation,
+        interrupted=not whole,
+    )
 
 
 def _with_validation(search: Search, say: Report) -> tuple[Recipe, list[str]]:

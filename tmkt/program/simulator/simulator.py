@@ -108,7 +108,14 @@ class Simulator:
             scratch = np.empty(together * min(steps, STEPS_AT_ONCE) * largest + LANES, np.int32)
             for part in parts:
                 fired = {name: s[part] for name, s in spikes.items()}
-                self._run_samples(frames[part], fired, state, part, counts[:, part], scratch)
+                self._run_samples(
+                    frames[part],
+                    fired,
+                    state=state,
+                    part=part,
+                    counts=counts[:, part],
+                    scratch=scratch,
+                )
 
         parts = [slice(i, min(i + together, samples)) for i in range(0, samples, together)]
         threads = min(self.threads, len(parts))

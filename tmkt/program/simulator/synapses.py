@@ -50,7 +50,9 @@ def groups_of(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> 
     shift = 0 if np.any(synapse.weight & 1) else 1
     mantissa = (synapse.weight >> shift).astype(np.int8)
     if synapse.kind == "dense":
-        return [_dense(program, layer, synapse, mantissa, shift, blocks)]
+        return [
+            _dense(program, layer, synapse=synapse, mantissa=mantissa, shift=shift, blocks=blocks)
+        ]
     inputs, outputs = mantissa.shape[1], mantissa.shape[0] // synapse.groups
     per_group = blocks // synapse.groups
     shape = _source_shape(program, synapse)._replace(

@@ -27,9 +27,7 @@ MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 OF_A_RUN = "recipe.toml"  # what tmkt.runs, which needs torch, calls a run's recipe
-MANIFEST = "manifest.json"
-PROGRAM = "program.safetensors"
-LAVA = "loihi.net"
+MANIFEST, PROGRAM, LAVA = "manifest.json", "program.safetensors", "loihi.net"
 NIR, NIR_INTEGERS = "network.nir", "integers.nir"
 ONNX, ONNX_FLOAT = "network.onnx", "network-float.onnx"
 C_SOURCE, C_HEADER = "network.c", "network.h"
@@ -57,9 +55,31 @@ class _Origin(_Part):
     dataset: str
     trained_on: list[str]
     images_trained_on: Ranges
+    recipe: dict[str, dict[str, Any]] = {}
     # of "folders": other recordings that were seen, and digests of all (tmkt.datasets.seen)
     validated_on: list[str] | None = None
     frames_seen: list[str] | None = None
+
+
+_Size = Annotated[float, Field(ge=-1e30, le=1e30)]  # so large that only damage is refused
+
+
+class _LayerReport(_Part):
+    """The shares of a quantisation report that are shown to people."""
+
+    grid_used: _Size | None = None
+    clipped_weights: _Size | None = None
+    zero_weights: _Size | None = None
+    weight_error_rms: _Size | None = None
+    spike_rate: _Size | None = None
+    spike_rate_change: _Size | None = None
+    silent_neurons: _Size | None = None
+    silent_neurons_float: _Size | None = None
+    saturated_neurons: _Size | None = None
+    same_class: _Size | None = None
+    logit_error: _Size | None = None
+    accuracy: _Size | None = None
+    accuracy_float: _Size | None = None
 
 
 class _Manifest(_Part):
@@ -70,7 +90,7 @@ class _Manifest(_Part):
     classes: list[str]
     files: dict[str, _File]
     origin: _Origin
-    quantisation: list[dict[str, Any]]
+    quantisation: list[_LayerReport]
 
 
 @dataclass(frozen=True)

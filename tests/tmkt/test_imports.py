@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "nir": {*GROUND, "program", "networks"},
     "networks": {*GROUND, "recipe"},
     "bundle": {*GROUND, "events", "datasets", "program"},
-    "runs": {*GROUND, "datasets", "networks", "recipe"},
+    "runs": {*GROUND, "events", "datasets", "networks", "recipe"},
     "zoo": {*GROUND, "networks", "recipe", "runs"},
 }
 # The command line imports stages inside its commands. `from tmkt import load` hands on names of

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills check lint types bench bench-json clean
+.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -82,6 +82,21 @@ test-evlib: $(READY) .venv-evlib/.ready
 	@.venv-evlib/bin/pip install -q --disable-pip-version-check evlib==0.13.2 numpy==2.4.6 polars==2.1.0 pyarrow==26.0.1
 	@touch $@
 
+# Wheel and sdist in dist/; then the wheel is used in a clean environment, without torch. About 500 MB to fetch.
+dist: .venv-dist/.ready
+	@rm -rf dist
+	.venv-dist/bin/python -m build
+	$(PYTHON) tests/release/try_wheel.py dist
+
+# What the Dockerfiles say, without Docker: each image is a folder with an environment of its own. About 2 GB to fetch.
+images:
+	$(PYTHON) tests/release/dockerfiles.py docker/deploy.Dockerfile docker/train.Dockerfile
+
+.venv-dist/.ready: Makefile
+	@$(PYTHON) -m venv .venv-dist
+	@.venv-dist/bin/pip install -q --disable-pip-version-check build==1.6.1
+	@touch $@
+
 # Kills trainings, searches, exports, ... at every file operation, then at random times. About half an hour on two cores.
 test-kills: $(READY)
 	$(BIN)/python tests/kills/run.py --every --kills 300
@@ -106,4 +121,4 @@ bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
 
 clean:
-	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

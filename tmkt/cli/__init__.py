@@ -43,9 +43,10 @@ app = typer.Typer(
     ),
     cls=Group,
     epilog=(
-        "Start with: tmkt demo --quick\n\nExit codes: 0 done; 1 a check failed (engines differ, a"
-        " network does not fit); 2 wrong use or bad input, in one line; 130 interrupted (Ctrl-C); 141"
-        " nobody reads the output any more (a closed pipe)."
+        "Start with: tmkt demo --quick\n\n"
+        "Exit codes: 0 done; 1 a check failed (engines differ, a network does not fit); 2 wrong use"
+        " or bad input, in one line; 130 interrupted (Ctrl-C); 141 nobody reads the output any more"
+        " (a closed pipe)."
     ),
     context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,

@@ -1,0 +1,17 @@
+# Trains and exports: docker build -f docker/train.Dockerfile -t tmkt-train .
+# Torch comes as PyPI has it: with CUDA on Linux, several gigabytes.
+FROM python:3.12-slim
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY tmkt tmkt
+COPY train train
+COPY export export
+COPY deploy deploy
+RUN python -m pip install --no-cache-dir -c constraints.txt '.[train,export,data]'
+
+RUN useradd --create-home tmkt
+USER tmkt
+WORKDIR /work
+ENTRYPOINT ["tmkt"]
+CMD ["--help"]

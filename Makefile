@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images check lint types bench bench-json clean
+.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -92,6 +92,17 @@ dist: .venv-dist/.ready
 images:
 	$(PYTHON) tests/release/dockerfiles.py docker/deploy.Dockerfile docker/train.Dockerfile
 
+# The documentation site in build/site, from docs/, README.md and docstrings. A warning is an error.
+docs: .venv-docs/.ready build/typing
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+	@echo "Open build/site/index.html"
+
+.venv-docs/.ready: Makefile constraints.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install -q --disable-pip-version-check -c constraints.txt \
+	  mkdocs-material==9.8.2 mkdocstrings==1.0.8 mkdocstrings-python==2.0.11
+	@touch $@
+
 .venv-dist/.ready: Makefile
 	@$(PYTHON) -m venv .venv-dist
 	@.venv-dist/bin/pip install -q --disable-pip-version-check build==1.6.1
@@ -105,11 +116,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy does not know that the four folders are one package: it reads them through links.
-types: $(READY)
+# Neither mypy nor mkdocstrings know that the four folders are one package: they read them through links.
+build/typing: FORCE
 	@rm -rf build/typing && mkdir -p build/typing/tmkt
 	@for f in tmkt/*; do ln -s $(CURDIR)/$$f build/typing/$$f; done
 	@for d in train export deploy; do ln -s $(CURDIR)/$$d build/typing/tmkt/$$d; done
+
+FORCE:
+
+types: $(READY) build/typing
 	MYPYPATH=build/typing $(BIN)/mypy -p tmkt
 
 check: test lint types
@@ -121,4 +136,4 @@ bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
 
 clean:
-	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

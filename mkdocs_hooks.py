@@ -1,0 +1,77 @@
+"""Hooks of the documentation site (mkdocs.yml): pages that are made of files outside docs/.
+
+The home page is README.md, the API reference is made of docstrings, and some files that pages link
+to become pages, too. Their links, which lead somewhere in the repository, lead to the site's pages.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent
+# Files of the repository by the pages that they become
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+    "tmkt/quick/README.md": "quick-demo.md",
+}
+# The public interface, and what its functions give
+API = {
+    "Functions": ["tmkt.deploy.api"],
+    "Bundles and runs": [
+        "tmkt.bundle.Bundle",
+        "tmkt.runs.Run",
+        "tmkt.events.frames.InputContract",
+        "tmkt.program.model",
+    ],
+    "Results": [
+        "tmkt.deploy.engines.types.EngineOutput",
+        "tmkt.deploy.evaluate.Evaluation",
+        "tmkt.deploy.parity.report.EngineReport",
+        "tmkt.deploy.trace.Trace",
+    ],
+    "Errors": ["tmkt.errors.InputError"],
+}
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in docs/."""
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=_linked(text, source)))
+    files.append(File.generated(config, "api.md", content=api_page()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Lead links of pages in docs/ that leave it to the pages that their targets become."""
+    source = page.file.src_uri
+    if source in (*PAGES.values(), "api.md"):
+        return markdown
+    return _linked(markdown, f"docs/{source}")
+
+
+def api_page() -> str:
+    """Make the page of the public interface, for mkdocstrings."""
+    parts = ["# Python interface", "Made from the docstrings; [From Python](python.md) shows it."]
+    for title, names in API.items():
+        parts += [f"## {title}", *(f"::: {name}\n    options: {{heading_level: 3}}" for name in names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _linked(text: str, source: str) -> str:
+    """Rewrite the links of a file of the repository for the site."""
+
+    def lead(found: re.Match[str]) -> str:
+        path, mark, anchor = found[1].partition("#")
+        if not path or ":" in path:
+            return found[0]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+        page = PAGES.get(target, target.removeprefix("docs/"))
+        return f"]({page}{mark}{anchor})"
+
+    return re.sub(r"\]\(([^)\s]+)\)", lead, text)

@@ -100,7 +100,7 @@ docs: .venv-docs/.ready build/typing
 .venv-docs/.ready: Makefile constraints.txt
 	@$(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/pip install -q --disable-pip-version-check -c constraints.txt \
-	  mkdocs-material==9.8.2 mkdocstrings==1.0.8 mkdocstrings-python==2.0.11
+	  mkdocs-material==9.8.2 mkdocstrings==1.0.8 mkdocstrings-python==2.0.11 ruff
 	@touch $@
 
 .venv-dist/.ready: Makefile

@@ -21,14 +21,22 @@ PAGES = {
 }
 # The public interface, and what its functions give
 API = {
-    "Functions": ["tmkt.deploy.api"],
+    "Functions": [
+        f"tmkt.deploy.api.{name}"
+        for name in ("load", "read_recordings", "run", "evaluate", "trace", "parity", "energy")
+    ],
     "Bundles and runs": [
         "tmkt.bundle.Bundle",
         "tmkt.runs.Run",
         "tmkt.events.frames.InputContract",
-        "tmkt.program.model",
+        "tmkt.program.model.Program",
+        "tmkt.program.model.Layer",
+        "tmkt.program.model.Synapse",
     ],
     "Results": [
+        "tmkt.deploy.api.Recordings",
+        "tmkt.deploy.api.Parity",
+        "tmkt.deploy.api.EnergyEstimate",
         "tmkt.deploy.engines.types.EngineOutput",
         "tmkt.deploy.evaluate.Evaluation",
         "tmkt.deploy.parity.report.EngineReport",
@@ -59,7 +67,10 @@ def api_page() -> str:
     """Make the page of the public interface, for mkdocstrings."""
     parts = ["# Python interface", "Made from the docstrings; [From Python](python.md) shows it."]
     for title, names in API.items():
-        parts += [f"## {title}", *(f"::: {name}\n    options: {{heading_level: 3}}" for name in names)]
+        parts += [
+            f"## {title}",
+            *(f"::: {name}\n    options: {{heading_level: 3}}" for name in names),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,7 +22,7 @@ COMMANDS = (
     "demo --quick --out again",  # without compiling
     "evaluate demo/bundle --data demo/data",
     "parity demo/bundle --data demo/data",
-    "stream demo/bundle demo/data/Train/3/00014.bin --sensor 34x34",
+    "stream demo/bundle demo/data/Train/3/00061.bin --sensor 34x34",
 )
 
 

@@ -119,6 +119,7 @@ def shard(batch: Batch) -> Batch:
         labels=batch.labels[mine],
         image_labels=own(batch.image_labels),
         replaced_stills=own(batch.replaced_stills),
+        partners=own(batch.partners),
     )
 
 

@@ -51,6 +51,18 @@ def time_step_mixup(
     return mixed, from_events.to(events.dtype)
 
 
+def draw_partners(labels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Draw for each sample of a batch another one of its class: indices, int64 [B].
+
+    A sample that is the only one of its class is its own partner.
+    """
+    partners = np.arange(len(labels))
+    for label in np.unique(labels.cpu().numpy()):
+        own = rng.permutation(np.flatnonzero(labels.cpu().numpy() == label))
+        partners[own] = np.roll(own, 1)
+    return torch.from_numpy(partners)
+
+
 def draw_replaced(batch: int, progress: float, power: float, rng: np.random.Generator) -> Tensor:
     """Draw the samples of the static stream that recordings replace, as bool [batch].
 

@@ -1,6 +1,6 @@
 """Losses that the training methods combine."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -104,19 +104,35 @@ def distillation(
     return temperature**2 * losses.sum() / len(student)
 
 
+class _Reversed(torch.autograd.Function):
+    """Identity whose gradient has the other sign (Ganin and Lempitsky 2015, arXiv 1409.7495)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+        return -gradient
+
+
 class ModalityGuidance(nn.Module):
     """MAG (TMKT): a probe predicts for each step whether its frame was an image or events.
 
     The papers name the task; the form (binary cross-entropy of a linear probe on the features of
-    the step) is ours.
+    the step) is ours, and so is the choice of sign: the features learn to show the modality, or
+    with `reverse` to hide it from the probe, as domain-adversarial training has it.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, reverse: bool = False) -> None:
         super().__init__()
         self.probe = nn.Linear(features, 1)
+        self.reverse = reverse
 
     def forward(self, features: Tensor, from_events: Tensor) -> Tensor:
         """Compute the mean loss of `features` [T, B, F]; `from_events` [T, B] holds 0 and 1."""
+        if self.reverse:
+            features = _Reversed.apply(features)
         return F.binary_cross_entropy_with_logits(self.probe(features).squeeze(-1), from_events)
 
 

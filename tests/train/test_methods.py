@@ -19,7 +19,7 @@ from tmkt.train import RECIPES
 from tmkt.train.methods.base import Batch, Losses, Method, Setting
 from tmkt.train.methods.ckd import phase_weight
 from tmkt.train.methods.registry import METHODS
-from tmkt.train.objectives import alignment, classification, distillation
+from tmkt.train.objectives import ModalityGuidance, alignment, classification, distillation
 
 STEPS, CLASSES = 5, 3
 TWO_STREAMS = ("tmkt", "kt", "ckd")
@@ -232,6 +232,46 @@ def test_a_scheduled_ratio_goes_from_images_to_events(tmp_path: Path) -> None:
     assert _value(last.parts["static"]) == _value(
         last.parts["events"]
     )  # both streams are the recordings
+
+
+def test_a_ramp_follows_its_power(tmp_path: Path) -> None:
+    ramp = {"mix_ratio": 0.0, "mix_ratio_end": 1.0, "mix_power": 3.0}
+    _, _, half_way = _losses(tmp_path, 0.5, name="tmkt", **ramp)
+    _, _, fixed = _losses(tmp_path, name="tmkt", mix_ratio=0.125)
+    assert _value(half_way.parts["static"]) == _value(fixed.parts["static"])
+
+
+def test_another_recording_of_the_class_is_mixed_in(tmp_path: Path) -> None:
+    batch = replace(_batch(), labels=torch.tensor([0, 0, 1, 2, 2, 2, 2, 2]))
+    only_events = {"mix_ratio": 1.0, "mix_partner": "other"}
+    net, method = _network(), _method(_network(), tmp_path, batch, name="tmkt", **only_events)
+    streams: list[torch.Tensor] = []
+    net.register_forward_pre_hook(lambda _module, args: streams.append(args[0]))
+    _exchanged_losses(method, net, batch, 0.0)
+    mixed, events = streams
+    assert torch.equal(events, batch.events)
+    came = [int((events == mixed[:, i : i + 1]).all((0, 2, 3, 4)).nonzero()) for i in range(8)]
+    assert came[:3] == [1, 0, 2]  # the third is the only one of its class
+    assert sorted(came[3:]) == [3, 4, 5, 6, 7]
+    assert all(found != own for found, own in zip(came[3:], range(3, 8), strict=True))
+
+
+def test_reversed_guidance_teaches_the_features_to_hide_what_the_probe_finds() -> None:
+    torch.manual_seed(0)
+    follow, reverse = ModalityGuidance(6), ModalityGuidance(6, reverse=True)
+    reverse.load_state_dict(follow.state_dict())
+    modality = torch.randint(0, 2, (STEPS, 8)).float()
+    found = []
+    for guidance in (follow, reverse):
+        features = torch.rand((STEPS, 8, 6), generator=torch.Generator().manual_seed(1))
+        features.requires_grad_()
+        loss = guidance(features, modality)
+        loss.backward()
+        found.append((_value(loss), features.grad, guidance.probe.weight.grad))
+    (loss, moved, probe), (same, turned, also) = found
+    assert loss == same
+    assert torch.equal(turned, -moved)
+    assert torch.equal(probe, also)
 
 
 def test_kt_is_the_sum_of_its_published_terms(tmp_path: Path) -> None:

@@ -134,7 +134,13 @@ class MethodRecipe(Section):
     mix_ratio: float = Field(default=0.3, ge=0.0, le=1.0)
     # tmkt: the ratio at the last step; where not given: mix_ratio
     mix_ratio_end: float = Field(default=0.3, ge=0.0, le=1.0)
+    # tmkt: the ratio has gone (done steps / steps)^power of its way; 1: linear
+    mix_power: float = Field(default=1.0, gt=0.0, le=100.0)
+    # tmkt: whose events are mixed in: the event stream's recording, or another of its class
+    mix_partner: Literal["same", "other"] = "same"
     modality_guidance: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MAG
+    # tmkt: the features learn to show the modality, or (reverse) to hide it
+    modality_gradient: Literal["follow", "reverse"] = "follow"
     ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
     # mix, adapt: share of a batch that are recordings, the rest are images
     real_share: float = Field(default=0.25, ge=0.0, le=1.0)

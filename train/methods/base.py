@@ -24,7 +24,8 @@ class Batch:
     and `stills` give it in one form. One of the two may be None: its stream raises ValueError then.
 
     Where recordings have replaced some images, `image_labels` [B] are the classes of the static
-    stream, and `replaced_stills` [B, 2, H, W] the images as they were.
+    stream, and `replaced_stills` [B, 2, H, W] the images as they were. `partners`, as `recordings`:
+    others of the same classes, whose events are mixed into the images.
     """
 
     recordings: Tensor | None
@@ -32,6 +33,7 @@ class Batch:
     labels: Tensor
     image_labels: Tensor | None = None
     replaced_stills: Tensor | None = None
+    partners: Tensor | None = None
 
     @property
     def events(self) -> Tensor:

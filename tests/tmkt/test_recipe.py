@@ -36,7 +36,7 @@ def test_a_setting_on_the_command_line_wins() -> None:
     ("name", "overrides", "expected"),
     [
         ("nmnist-fewshoot", [], "did you mean 'nmnist-fewshot'"),
-        ("nowhere.toml", [], "not found"),
+        ("nowhere.toml", [], "no such file"),
         ("nmnist-fewshot", ["train.learning_rat=1"], "did you mean 'train.learning_rate'"),
         ("nmnist-fewshot", ["train.steps"], "expected section.key=value"),
         ("nmnist-fewshot", ["train.steps=many"], "train.steps"),

@@ -112,7 +112,7 @@ class _Reversed(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
         return -gradient
 
 
@@ -132,7 +132,7 @@ class ModalityGuidance(nn.Module):
     def forward(self, features: Tensor, from_events: Tensor) -> Tensor:
         """Compute the mean loss of `features` [T, B, F]; `from_events` [T, B] holds 0 and 1."""
         if self.reverse:
-            features = _Reversed.apply(features)
+            features = _Reversed.apply(features)  # type: ignore[no-untyped-call]
         return F.binary_cross_entropy_with_logits(self.probe(features).squeeze(-1), from_events)
 
 

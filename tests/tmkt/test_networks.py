@@ -248,3 +248,28 @@ def test_batch_norm_without_running_statistics_normalises_by_its_batch_in_evalua
     y = norm(x)
     torch.testing.assert_close(y, BatchNorm(3).train()(x))
     assert torch.equal(norm.running_mean, torch.zeros(3))
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18", "sew-resnet18"])
+def test_per_step_batch_norm_is_torchs_one_step_after_the_other(name: str) -> None:
+    """As Knowledge Transfer's code, which calls every layer once a time step."""
+    small = {"channels": [4, 6], "strides": [1, 2], "pools": [1, 1]} if name == "small" else {}
+    torch.manual_seed(0)
+    net = SpikingNetwork(_recipe(name=name, norm="per-step", **small), (2, 16, 16), 3)
+    norm = next(module for module in net.modules() if isinstance(module, BatchNorm))
+    theirs = nn.BatchNorm2d(norm.num_features)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    norm.register_forward_hook(lambda _module, args, y: seen.append((args[0], y)))
+    net.train()(torch.rand(5, 4, 2, 16, 16))
+    assert len(seen) == 5
+    for x, y in seen:
+        assert x.shape[0] == 4
+        torch.testing.assert_close(y, theirs(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_mean, theirs.running_mean)
+    torch.testing.assert_close(norm.running_var, theirs.running_var)
+    assert int(norm.num_batches_tracked or 0) == 5
+    # Deployed, it is the batch norm that every export folds into the weights.
+    whole = SpikingNetwork(_recipe(name=name, **small), (2, 16, 16), 3)
+    whole.load_state_dict(net.state_dict())
+    frames = torch.rand(5, 2, 2, 16, 16)
+    torch.testing.assert_close(net.eval()(frames).logits, whole.eval()(frames).logits)

@@ -57,7 +57,7 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         )
 
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
-        """Return the spikes of currents [T, B, C, ...], after `norm` with T and B as one batch.
+        """Return the spikes of currents [T, B, C, ...], after `norm` over them.
 
         On a CPU, both run in one pass over memory in float32, also after a convolution in bfloat16.
         The backward pass keeps only x and computes the membranes again. For the same current, the
@@ -65,9 +65,11 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         runs after torch's batch norm.
         """
         if x.device.type == "cpu" and self.v_reset == 0 and self.decay_input:
+            if norm is not None and norm.parts_steps:
+                return self._fused(norm.over_time(x.float()), None)
             return self._fused(x.float(), norm)
         functional.reset_net(self)
-        current = x if norm is None else norm(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        current = x if norm is None else norm.over_time(x)
         spikes: Tensor = super().forward(current.float())
         return spikes
 

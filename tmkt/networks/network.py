@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tmkt.networks.backbone import Backbone
 from tmkt.networks.lif import LIF
-from tmkt.networks.norm import statistics_kept
+from tmkt.networks.norm import BatchNorm, statistics_kept
 from tmkt.networks.resnet import resnet18
 from tmkt.networks.scnn import scnn
 from tmkt.networks.sew_resnet import sew_resnet18
@@ -60,6 +60,9 @@ class SpikingNetwork(nn.Module):
         self.input_shape = input_shape
         backbone: Backbone = FAMILIES[recipe.name](recipe, input_shape)
         self.blocks = nn.ModuleList(backbone.blocks)
+        for module in self.blocks.modules():
+            if isinstance(module, BatchNorm):
+                module.per_step = recipe.norm == "per-step"
         self._aligned = [backbone.aligned]  # in a list, so that it is not registered a second time
         self.features = backbone.features
         self.head = nn.Linear(self.features, classes)

@@ -18,12 +18,30 @@ class BatchNorm(nn.BatchNorm2d):
 
     Several processes then compute what one would. In one process it equals torch's batch norm.
     torch's SyncBatchNorm does not run on a CPU.
+
+    With `per_step`, training normalises each time step of a sequence by its own statistics, and
+    moves the running statistics with each, as Knowledge Transfer's code does (arXiv 2303.13077,
+    Transfer-for-DVS b07d5dc, which calls the layers step by step).
     """
+
+    per_step = False
 
     @property
     def uses_batch(self) -> bool:
         """Whether it normalises by the current batch, not by the running statistics."""
         return self.training or not self.track_running_stats
+
+    @property
+    def parts_steps(self) -> bool:
+        """Whether the steps of a sequence have statistics of their own."""
+        return self.per_step and self.uses_batch
+
+    def over_time(self, x: Tensor) -> Tensor:
+        """Normalise a sequence [T, B, C, H, W], with T and B as one batch or step by step."""
+        if self.parts_steps:
+            return torch.stack([self(step) for step in x])
+        y: Tensor = self(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return y
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [N, C, H, W] over N, H and W."""

@@ -80,9 +80,7 @@ class PooledNorm(nn.Module):
         self.bn = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.bn(x.flatten(0, 1))
-        pooled: Tensor = y.mean((2, 3)).unflatten(0, x.shape[:2])
-        return pooled
+        return self.bn.over_time(x).mean((3, 4))
 
 
 def resnet18(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:

@@ -34,7 +34,7 @@ class Block(nn.Module):
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [T, B, C, H, W] to [T, B, C', H', W'], with T and B as one batch."""
+        """Map [T, B, C, H, W] to [T, B, C', H', W']."""
         y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
         return average_pool(y, self.pool) if self.pool > 1 else y
 
@@ -45,10 +45,7 @@ def small(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
 
 
 def vggsnn(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:
-    """Build Knowledge Transfer's VGGSNN.
-
-    Batch statistics cover all time steps at once; the published code takes them step by step.
-    """
+    """Build Knowledge Transfer's VGGSNN."""
     return _chain(recipe, input_shape, VGGSNN_CHANNELS, [1] * len(VGGSNN_POOLS), VGGSNN_POOLS)
 
 

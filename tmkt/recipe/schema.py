@@ -26,6 +26,8 @@ class NetworkRecipe(Section):
     threshold: float = Field(default=0.5, gt=0.0)  # of a membrane
     # surrogate gradient; "triangle" is Knowledge Transfer's, "rectangle" that of its SCNN
     surrogate: Literal["atan", "triangle", "rectangle"] = "atan"
+    # batch norm in training: over all time steps at once, or over each by itself, as KT's code
+    norm: Literal["whole", "per-step"] = "whole"
 
     @model_validator(mode="after")
     def _fits_the_family(self) -> "NetworkRecipe":
@@ -42,6 +44,8 @@ class NetworkRecipe(Section):
                 raise ValueError(f"{given}; a small network needs equally many, and one at least")
         elif self.strides or self.pools or (self.channels and self.name != "sew-resnet18"):
             raise ValueError(f"{given}; {self.name} is fixed, leave them out")
+        elif self.name == "scnn" and self.norm != "whole":
+            raise ValueError("scnn has no batch norm; leave norm out")
         elif len(self.channels) not in (0, 4):
             raise ValueError(f"{given}; {self.name} has four stages")
         return self

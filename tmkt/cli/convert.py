@@ -113,6 +113,7 @@ def _convert_folder(
     work = plan(folder, out, to)
     done, there, events, dropped = 0, 0, 0, 0
     failed: list[dict[str, str]] = []
+    alike: dict[str, list[str]] = {}  # errors by their text but for names of files
     notes: set[str] = set()
     sensor: tuple[int, int] | None = None
     with console.progress("convert") as update:
@@ -131,6 +132,8 @@ def _convert_folder(
                 done += 1
             except InputError as error:
                 failed.append({"path": str(path), "error": str(error)})
+                text = str(error).replace(str(path), "").replace(str(target), "")
+                alike.setdefault(text, []).append(str(error))
             finally:
                 update(i + 1, len(work.files), None)
     if needs_camera(work.format) and sensor:
@@ -141,7 +144,7 @@ def _convert_folder(
     if json:
         console.emit_json(report)
     else:
-        _say(report)
+        _say(report, list(alike.values()))
     if failed:
         raise InputError(
             f"{folder}: {len(failed)} of {len(work.files)} recordings not converted, expected"
@@ -161,16 +164,13 @@ def _need_same_sensor(
         )
 
 
-def _say(report: dict[str, Any]) -> None:
+def _say(report: dict[str, Any], failed_alike: list[list[str]]) -> None:
     for note in report["notes"]:
         console.note(f"{report['folder']}: {note}")
-    alike: dict[str, list[str]] = {}  # errors by their text but for the file's name
-    for entry in report["failed"]:
-        alike.setdefault(entry["error"].replace(entry["path"], ""), []).append(entry["error"])
-    for errors in list(alike.values())[:MOST_NAMED]:
+    for errors in failed_alike[:MOST_NAMED]:
         others = f" (and {len(errors) - 1} others for the same reason)" if len(errors) > 1 else ""
         console.note(f"not converted: {errors[0]}{others}")
-    if more := sum(map(len, list(alike.values())[MOST_NAMED:])):
+    if more := sum(map(len, failed_alike[MOST_NAMED:])):
         console.note(f"not converted: and {more} more (--json has all)")
     there = report["already_there"]
     left = f"; {there} were there and are left as they are (--force)" if there else ""

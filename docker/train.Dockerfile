@@ -8,7 +8,7 @@ COPY tmkt tmkt
 COPY train train
 COPY export export
 COPY deploy deploy
-RUN python -m pip install --no-cache-dir -c constraints.txt '.[train,export,data]'
+RUN python -m pip install --no-cache-dir -c constraints.txt '.[train,export]'
 
 RUN useradd --create-home tmkt
 USER tmkt

@@ -67,7 +67,8 @@ def owners(placed: LayerPlacement) -> NDArray[np.int64]:
         at // size
         for at, size in zip(np.indices(volume(placed.layer.shape)), placed.tile, strict=True)
     )
-    return np.asarray(placed.first_core + (c * placed.grid[1] + y) * placed.grid[2] + x, np.int64)
+    _, down, across = placed.core_grid
+    return np.asarray(placed.first_core + (c * down + y) * across + x, np.int64)
 
 
 def cost(placement: Placement, moved: Traffic, active: Counts, c: Constants) -> Cost:

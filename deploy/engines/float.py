@@ -41,7 +41,7 @@ class FloatEngine:
         self._run: Run = _open_onnx(bundle, threads) if has_onnx else _open_nir(bundle)
 
     def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
-        """Runs frames uint8 [N, T, 2, H, W]."""
+        """Run frames uint8 [N, T, 2, H, W]."""
         readout, whole = self._run(frames)
         spikes = {
             name: whole[name][:, :, :, : shape[1], : shape[2]] if len(shape) == 3 else whole[name]

@@ -101,7 +101,7 @@ class OnnxGraph:
     def run_from_zero(
         self, frames: NDArray[np.uint8]
     ) -> tuple[NDArray[Any], dict[str, NDArray[np.uint8]]]:
-        """Runs frames uint8 [N, T, C, H, W], each sample from states of zero: its read-out [N, K]
+        """Run frames uint8 [N, T, C, H, W], each sample from states of zero: its read-out [N, K]
         and its spikes [N, T, *shape] by layer.
 
         InputError where ONNX Runtime fails, or the file gives something else than it declares.

@@ -33,12 +33,12 @@ class LayerPlacement:
     first_core: int = 0
 
     @property
-    def grid(self) -> tuple[int, int, int]:
+    def core_grid(self) -> tuple[int, int, int]:
         return core_grid(self.layer, self.tile)
 
     @property
     def cores(self) -> int:
-        return prod(self.grid)
+        return prod(self.core_grid)
 
 
 @dataclass(frozen=True)

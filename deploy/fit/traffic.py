@@ -203,7 +203,7 @@ def _link(
     if source is not None:
         chip, column, row = placement.positions()
         there = slice(target.first_core, target.first_core + target.cores)
-        for i, (k, y, x) in enumerate(np.ndindex(*source.grid)):
+        for i, (k, y, x) in enumerate(np.ndindex(*source.core_grid)):
             box = [
                 slice(at * size, (at + 1) * size)
                 for at, size in zip((k, y, x), source.tile, strict=True)

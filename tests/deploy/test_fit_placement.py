@@ -59,7 +59,7 @@ def test_every_neuron_is_on_one_core_and_no_limit_is_broken(
         shape = volume(placed.layer.shape)
         assert all(
             (cores - 1) * size < n <= cores * size
-            for cores, size, n in zip(placed.grid, placed.tile, shape, strict=True)
+            for cores, size, n in zip(placed.core_grid, placed.tile, shape, strict=True)
         )
         assert neurons(placed.tile) <= most
         assert not placed.over

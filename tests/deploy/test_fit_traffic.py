@@ -44,7 +44,7 @@ def spikes_for(program: Program, samples: int, steps: int, seed: int) -> dict[st
 
 def owners(placed: LayerPlacement) -> np.ndarray:
     """Find the core of every neuron, by counting tiles."""
-    shape, (_, ny, nx) = volume(placed.layer.shape), placed.grid
+    shape, (_, ny, nx) = volume(placed.layer.shape), placed.core_grid
     c, y, x = np.indices(shape)
     tc, ty, tx = placed.tile
     return placed.first_core + ((c // tc) * ny + y // ty) * nx + x // tx

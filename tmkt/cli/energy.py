@@ -180,7 +180,7 @@ def _compare(
     chosen = draw(shared, limit)
     warnings = []
 
-    def counted(bundle: "Bundle") -> "Activity":
+    def count(bundle: "Bundle") -> "Activity":
         frames, labels = read_frames(bundle, chosen)
         with console.progress("energy") as update:
             activity = count_activity(
@@ -190,4 +190,4 @@ def _compare(
             warnings.append(f"warning: {bundle.path}: {line.removeprefix('warning: ')}")
         return activity
 
-    return {**compare(counted(first), counted(second), devices), "warnings": warnings}
+    return {**compare(count(first), count(second), devices), "warnings": warnings}

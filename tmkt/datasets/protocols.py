@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmkt.datasets.splits import counted, few_shot, groups, parted, without_instances
+from tmkt.datasets.splits import few_shot, groups, instances_in_words, parted, without_instances
 from tmkt.datasets.types import Dataset, Recording, StaticImages, in_order
 from tmkt.errors import InputError
 from tmkt.recipe import DataRecipe
@@ -147,8 +147,8 @@ def by_share(
     for what, instances in groups(recordings):
         if len(instances) < 2:
             raise InputError(
-                f"{what}: {counted(instances)}, expected at least 2, one to train on and one to"
-                " test; give more"
+                f"{what}: {instances_in_words(instances)}, expected at least 2, one to train"
+                " on and one to test; give more"
             )
         n = min(max(round(share * len(instances)), 1), len(instances) - 1)
         drawn.update(instances[i] for i in rng.choice(len(instances), n, replace=False))

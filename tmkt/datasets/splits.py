@@ -69,7 +69,7 @@ def _folders(recordings: Sequence[Recording]) -> dict[int, str]:
     return {label: "" if shared else f" ({folder})" for label, folder in common.items()}
 
 
-def counted(instances: Sequence[str]) -> str:
+def instances_in_words(instances: Sequence[str]) -> str:
     """Count recorded instances in words."""
     return f"{len(instances)} recorded instance{'' if len(instances) == 1 else 's'}"
 
@@ -88,8 +88,8 @@ def few_shot(
     for what, instances in groups(recordings):
         if len(instances) < shots + left:
             raise InputError(
-                f"{what}: {counted(instances)}, expected more than the {shots} to train on, so"
-                " that one is left to test; give more recordings or lower data.shots"
+                f"{what}: {instances_in_words(instances)}, expected more than the {shots} to train"
+                " on, so that one is left to test; give more recordings or lower data.shots"
             )
         drawn.update(instances[i] for i in rng.choice(len(instances), shots, replace=False))
     return parted(in_order(recordings), drawn)

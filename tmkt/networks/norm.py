@@ -28,7 +28,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     @property
     def uses_batch(self) -> bool:
-        """Whether it normalises by the current batch, not by the running statistics."""
+        """Tell whether it normalises by the current batch, not by the running statistics."""
         return self.training or not self.track_running_stats
 
     @property

@@ -95,7 +95,7 @@ class Rewrite:
         return found
 
     def comes_from_synapse(self, source: str) -> bool:
-        """Whether a source is a synapse, or delays of one."""
+        """Tell whether a source is a synapse, or delays of one."""
         while source in self.done and isinstance(self.done[source].operation, Delay):
             source = self.done[source].sources[0]
         return source in self.done and isinstance(self.done[source].operation, Conv | Dense)

@@ -187,9 +187,9 @@ def check(program: Program) -> None:
         _require(worst < MAX_SUM, f"{name} largest sum of weights", worst, f"below {MAX_SUM}")
         known[layer.name] = layer.shape
     last = program.layers[-1]
-    counted = program.readout == "spikes"
+    by_spikes = program.readout == "spikes"
     expected = f"one that fits a {program.readout} read-out"
-    _require(counted == last.fires, f"layer {last.name!r}", f"fires = {last.fires}", expected)
+    _require(by_spikes == last.fires, f"layer {last.name!r}", f"fires = {last.fires}", expected)
 
 
 def _require(ok: bool, name: str, found: object, expected: str) -> None:

@@ -44,7 +44,7 @@ class DataRecipe(Section):
 
     @property
     def images_alone(self) -> bool:
-        """Whether the data set is one of images without recordings."""
+        """Tell whether the data set is one of images without recordings."""
         return self.name == "images"
 
     @property

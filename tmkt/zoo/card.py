@@ -135,7 +135,7 @@ class Cost(_Part):
 
 
 class Card(_Part):
-    """All that is known of a backbone."""
+    """Description of a backbone: its network, its training, its figures, its weights."""
 
     format: Literal["tmkt-backbone"]
     version: Literal[1]

@@ -31,7 +31,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Search:
-    """What to search.
+    """Settings of a search.
 
     `searches`: keys and ranges; empty: the method's defaults. `trials`: number of trials in all,
     over all processes and resumptions. `seeds`: trainings a trial, whose mean counts; they share

@@ -40,7 +40,7 @@ class PyFileSinkModel(PyLoihiProcessModel):  # type: ignore[misc]
         self.file = open(proc_params["path"], "wb", buffering=0)  # noqa: SIM115
 
     def run_spk(self) -> None:
-        """Writes the spikes of one step."""
+        """Write the spikes of one step."""
         bits = np.packbits(self.a_in.recv().T.reshape(-1) != 0).tobytes()
         if self.file.write(bits) != len(bits):
             raise OSError(f"{self.file.name}: the disk is full")

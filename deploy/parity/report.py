@@ -98,11 +98,13 @@ def parity(
     check_samples(bundle, frames)
     done, running = 0, ""
 
-    def tell() -> None:
+    def tell(of_slow: bool = False) -> None:
         if progress:
-            left = [pace.left_s(len(frames)) for pace in paces.values()]
-            known = [seconds for seconds in left if seconds is not None]
-            left_s = sum(known) if len(known) == len(left) else None
+            left = {name: pace.left_s(len(frames)) for name, pace in paces.items()}
+            known = [seconds for seconds in left.values() if seconds is not None]
+            # Engines that have not run yet are quick beside one that tells of single recordings.
+            enough = left[running] is not None if of_slow else len(known) == len(left)
+            left_s = sum(known) if enough else None
             progress(done, (len(names) + 1) * len(frames), None, left_s)
 
     def run(name: str, engine: Engine, batch: slice) -> EngineOutput:
@@ -120,7 +122,7 @@ def parity(
         nonlocal done
         done += batch.start + now - paces[running].done
         paces[running].report(batch.start + now)
-        tell()
+        tell(of_slow=True)
 
     names = list(dict.fromkeys(engines))
     if not names:

@@ -21,6 +21,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines import lava
 from tmkt.deploy.engines.lava import LavaEngine, installed
 from tmkt.deploy.engines.registry import open_engine
+from tmkt.deploy.parity.report import parity
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.lava import write_lava
@@ -142,6 +143,21 @@ class TestRealLava:
             np.testing.assert_array_equal(output.spikes[name], expected, err_msg=name)
         assert done == [1, 2, 3, 4, 5]
         assert output.faults is None
+
+    def test_a_comparison_knows_the_time_that_is_left_from_the_second_recording_on(
+        self, tmp_path: Path
+    ) -> None:
+        program = make_program()
+        told: list[tuple[int, float | None]] = []
+        parity(
+            make_bundle(tmp_path / "bundle", program),
+            ["lava", "simulator"],
+            make_frames(4, program),
+            np.zeros(4, np.int64),
+            progress=lambda done, _total, _, left_s: told.append((done, left_s)),
+        )
+        assert [done for done, _ in told] == [4, 5, 6, 7, 8, 8, 12]
+        assert [left_s is None for _, left_s in told] == [True, True, *[False] * 3, True, False]
 
     def test_runs_without_torch_and_matplotlib_and_with_warnings_as_errors(
         self, tmp_path: Path

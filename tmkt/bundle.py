@@ -14,15 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt import __version__
 from tmkt.datasets.splits import Ranges
-from tmkt.errors import InputError, explain
+from tmkt.errors import InputError, cannot_read, explain
 from tmkt.events.frames import InputContract
 from tmkt.files import open_plain, read_text, writing_folder
 from tmkt.parts import is_replaced, put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
-FORMAT = "tmkt-bundle"
-FORMAT_VERSION = 1
+FORMAT, FORMAT_VERSION = "tmkt-bundle", 1
 MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
@@ -237,7 +236,9 @@ def _load(path: Path) -> Bundle:
         raise InputError(
             f"{path / MANIFEST}: damaged, {explain(error)}; export the network again"
         ) from None
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(Path(error.filename or path), error) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the"
             " network again"

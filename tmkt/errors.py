@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import ValidationError
 
 
@@ -34,6 +36,12 @@ class Unsaid(InputError):
 
 class Diverged(InputError):
     """A training that diverged to NaN or Inf: the recipe's fault, not its data's."""
+
+
+def cannot_read(path: "Path", error: OSError) -> InputError:
+    """Make the error for a file that the system does not let us read: it may be whole."""
+    found = error.strerror or one_line(error)
+    return InputError(f"{path}: cannot be read ({found}); check its permissions and the disk")
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmkt.datasets.splits import Ranges
-from tmkt.errors import InputError, explain
+from tmkt.errors import InputError, cannot_read, explain
 from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.files import read_text
 from tmkt.recipe import Recipe, parse_recipe
@@ -108,7 +108,9 @@ class Run:
         )
         try:
             net.load_state_dict(load_file(self.path / MODEL))
-        except (SafetensorError, RuntimeError, OSError) as error:
+        except OSError as error:
+            raise cannot_read(self.path / MODEL, error) from None
+        except (SafetensorError, RuntimeError) as error:
             raise InputError(
                 f"{self.path / MODEL}: not the weights of this run"
                 f" ({str(error).splitlines()[0][:100]}); train again"
@@ -124,11 +126,13 @@ class Run:
 
         try:
             frames: NDArray[np.uint8] = load_file(self.path / CALIBRATION)["frames"]
-        except (SafetensorError, KeyError, OSError) as error:
+        except (SafetensorError, KeyError, FileNotFoundError) as error:
             raise InputError(
                 f"{self.path / CALIBRATION}: no calibration frames ({str(error)[:100]}); train"
                 " again"
             ) from None
+        except OSError as error:
+            raise cannot_read(self.path / CALIBRATION, error) from None
         expected = (self.recipe.data.bins, 2, *self.info["sensor"])
         dtype = np.float32 if self.recipe.data.frames == "float" else np.uint8
         if frames.dtype != dtype or frames.shape[1:] != expected or not len(frames):
@@ -183,7 +187,9 @@ def load_run(path: Path) -> Run:
         info = json.loads(text)
     except ValidationError as error:
         raise InputError(f"{path / INFO}: damaged, {explain(error)}; train again") from None
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(path / INFO, error) from None
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path / INFO}: damaged ({type(error).__name__}: {str(error)[:100]}); train again"
         ) from None
@@ -194,6 +200,8 @@ def load_run_recipe(path: Path) -> Recipe:
     """Load the resolved recipe of a run, finished or not; InputError if it is damaged."""
     try:
         values = load_toml(path / RECIPE)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(path / RECIPE, error) from None
+    except ValueError as error:
         raise InputError(f"{path / RECIPE}: damaged ({str(error)[:100]}); train again") from None
     return parse_recipe(values, str(path / RECIPE))

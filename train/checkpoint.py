@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, cannot_read
 from tmkt.files import writing
 from tmkt.train.log import EpochMeans
 
@@ -88,7 +88,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> int:
         state.optimizer.load_state_dict(
             {"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]}
         )
-    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove the run and"
             " train again"
@@ -103,7 +105,9 @@ def load_module(path: Path, prefix: str, module: nn.Module) -> None:
     """
     try:
         module.load_state_dict(_with_prefix(load_file(path), f"{prefix}."))
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{path}: damaged checkpoint ({str(error).splitlines()[0][:100]}); remove it to go on"
             " without it"

@@ -1,7 +1,9 @@
 """A bundle is whole or it is refused."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tmkt import bundle as bundles
-from tmkt import runs
+from tmkt import files, runs
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.program import file as program_file
@@ -349,3 +351,21 @@ def test_a_run_is_told_from_a_bundle_with_the_command_that_exports_it(tmp_path: 
         f"{run}: is a run, expected a bundle; make one with: tmkt export '{run}' --out"
         " 'bundles/my run'"
     )
+
+
+@pytest.mark.parametrize("name", [bundles.MANIFEST, bundles.PROGRAM, bundles.NIR])
+def test_a_file_that_the_system_does_not_let_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Root, as who tests may run, may read everything."""
+    write(tmp_path / "b")
+    opened, read_bytes = files.open_plain, Path.read_bytes
+
+    def refuse(path: Path) -> None:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(files, "open_plain", lambda path: refuse(path) or opened(path))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path) or read_bytes(path))
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\); check"):
+        bundles.load(tmp_path / "b")

@@ -333,3 +333,8 @@ def test_a_cut_file_is_refused_at_every_length(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such file"):
         load(tmp_path / "nowhere")
+
+
+def test_a_file_that_the_system_does_not_let_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\); check its perm"):
+        load(tmp_path)

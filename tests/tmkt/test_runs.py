@@ -1,7 +1,10 @@
 """A run is finished and whole, or it is refused."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tmkt import files
 from tmkt.errors import InputError
 from tmkt.recipe import dump_recipe, load_recipe
 from tmkt.runs import CALIBRATION, INFO, MODEL, RECIPE, load_run
@@ -97,3 +101,20 @@ def test_calibration_frames_that_do_not_fit_are_refused(run: Path, frames: Any) 
     save_file({"frames": np.ascontiguousarray(frames)}, run / CALIBRATION)
     with pytest.raises(InputError, match=r"expected uint8 of \(N, \*\(10, 2, 34, 34\)\)"):
         load_run(run).load_calibration()
+
+
+@pytest.mark.parametrize("name", [RECIPE, INFO])
+def test_a_file_that_the_system_does_not_let_read_is_not_called_damaged(
+    run: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Root, as who tests may run, may read everything."""
+    opened = files.open_plain
+
+    def refuse(path: Path) -> BufferedReader:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path)
+
+    monkeypatch.setattr(files, "open_plain", refuse)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\); check"):
+        load_run(run)

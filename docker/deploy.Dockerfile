@@ -14,12 +14,13 @@ FROM python:3.12-slim
 WORKDIR /install
 COPY constraints.txt ./
 COPY --from=build /src/dist ./
-RUN python -m pip install --no-cache-dir -c constraints.txt tmkt-*.whl
-# Compiles the inner loops, and proves that the image works.
-RUN tmkt demo --quick --out demo && rm -r demo
+# The demo compiles the inner loops, and proves that the image works.
+RUN python -m pip install --no-cache-dir -c constraints.txt tmkt-*.whl \
+    && tmkt demo --quick --out demo \
+    && rm -r demo \
+    && useradd --create-home --uid 1000 tmkt
 
-RUN useradd --create-home tmkt
-USER tmkt
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["tmkt"]
 CMD ["--help"]

@@ -8,10 +8,10 @@ COPY tmkt tmkt
 COPY train train
 COPY export export
 COPY deploy deploy
-RUN python -m pip install --no-cache-dir -c constraints.txt '.[train,export]'
+RUN python -m pip install --no-cache-dir -c constraints.txt '.[train,export]' \
+    && useradd --create-home --uid 1000 tmkt
 
-RUN useradd --create-home tmkt
-USER tmkt
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["tmkt"]
 CMD ["--help"]

@@ -11,7 +11,7 @@ from tmkt.recipe import TrainRecipe
 
 
 def learning_rate(step: int, recipe: TrainRecipe) -> float:
-    """Give the rate of a step, counted from 0: a linear warm-up, then a cosine down to 1 %.
+    """Give the rate of a step, counted from 0: a linear warm-up, then a cosine, or a step down.
 
     The steps of the head alone (train.head_share) and those of the whole network have a schedule
     each, as in LP-FT (Kumar et al. 2022), which trains twice.
@@ -21,10 +21,15 @@ def learning_rate(step: int, recipe: TrainRecipe) -> float:
         alone = step < head
         step -= 0 if alone else head
         steps = head if alone else steps - head
+    highest, end = recipe.learning_rate, recipe.rate_end
+    step -= step % recipe.rate_every
     if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+        risen = (step + 1) / recipe.warmup_steps
+        return highest * (recipe.warmup_start + (1.0 - recipe.warmup_start) * risen)
+    if recipe.schedule == "step":
+        return highest * (1.0 if step < recipe.step_at * steps else end)
     share = (step - recipe.warmup_steps) / max(steps - recipe.warmup_steps, 1)
-    return recipe.learning_rate * (0.01 + 0.99 * (1.0 + math.cos(math.pi * share)) / 2.0)
+    return highest * (end + (1.0 - end) * (1.0 + math.cos(math.pi * share)) / 2.0)
 
 
 def make_optimizer(

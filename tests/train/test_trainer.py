@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from tmkt.datasets.digits import simulate_digits
 from tmkt.errors import InputError
-from tmkt.recipe import Recipe, parse_recipe
+from tmkt.recipe import Recipe, load_recipe, parse_recipe
 from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, load_run
-from tmkt.train import trainer
+from tmkt.train import RECIPES, trainer
 from tmkt.train.optimiser import learning_rate
 from tmkt.train.runtime import is_out_of_memory
 from tmkt.train.trainer import train
@@ -357,6 +357,31 @@ def test_the_learning_rate_warms_up_and_falls_to_one_percent() -> None:
     assert (
         trainer.CHECKPOINT_EVERY % trainer.LOG_EVERY == 0
     )  # else rows between two checkpoints would be lost on resume
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "epochs", "first", "highest", "last"),
+    [  # as KT publishes them, from 1e-6 on
+        ("ncaltech101-kt", 65, 300, 1e-6, 5.86e-4, 1e-5),
+        ("cepdvs-kt", 41, 200, 1e-6, 5.86e-4, 1e-5),
+        ("nomniglot-kt", 1521, 50, 1e-6, 0.01875, 0.001875),
+    ],
+)
+def test_the_papers_learning_rates_change_by_epochs_and_end_where_theirs_do(
+    name: str, epoch: int, epochs: int, first: float, highest: float, last: float
+) -> None:
+    recipe = load_recipe(name, RECIPES).train
+    assert recipe.steps == epoch * epochs
+    rates = np.array([learning_rate(step, recipe) for step in range(recipe.steps)])
+    assert (rates.reshape(epochs, epoch) == rates[::epoch, None]).all()
+    by_epoch = rates[::epoch]
+    assert by_epoch[0] == pytest.approx(first + highest / recipe.warmup_steps, rel=0.01)
+    assert by_epoch.argmax() == 5
+    assert by_epoch.max() == highest
+    assert by_epoch[-1] == pytest.approx(last, rel=0.02)
+    if name == "nomniglot-kt":
+        assert (by_epoch[5:40] == highest).all()
+        assert (by_epoch[40:] == by_epoch[-1]).all()
 
 
 def test_each_epoch_is_told_with_losses_validation_and_spike_rates(tmp_path: Path) -> None:

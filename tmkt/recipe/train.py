@@ -27,7 +27,15 @@ class TrainRecipe(Section):
     batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
     learning_rate: float = Field(default=5e-3, gt=0.0)  # the highest: after warmup_steps
     weight_decay: float = Field(default=0.01, ge=0.0)  # of matrices alone
-    warmup_steps: int = Field(default=20, ge=0, le=10**7)  # the learning rate rises from 0
+    warmup_steps: int = Field(default=20, ge=0, le=10**7)  # the learning rate rises
+    # the first learning rate of the warm-up, relative to the highest
+    warmup_start: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # behind the warm-up: "cosine", or "step", which falls at once at `step_at` of the steps
+    schedule: Literal["cosine", "step"] = "cosine"
+    step_at: float = Field(default=0.8, gt=0.0, lt=1.0)  # share of the steps
+    rate_end: float = Field(default=0.01, ge=0.0, le=1.0)  # relative to the highest
+    # steps for which the learning rate stays: an epoch's, where a paper changes it by epochs
+    rate_every: int = Field(default=1, ge=1, le=10**7)
     # decay of averaged weights, which are then measured and deployed; 0: the last weights
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
     # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it

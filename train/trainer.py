@@ -34,8 +34,7 @@ from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.statistics import set_statistics
 from tmkt.train.step import Learner, StepResult, train_step
 
-LOG_EVERY = 10  # steps
-CHECKPOINT_EVERY = 50  # steps
+LOG_EVERY, CHECKPOINT_EVERY = 10, 50  # steps
 MOST_EPOCHS = 20  # lines that a training prints
 
 Progress = Callable[[int, int, dict[str, float]], None]

@@ -101,7 +101,7 @@ def _whole(out: Path, limit: int | None) -> bool:
         reports.append(
             run_parity(opened, ["lava"], *read_recordings(opened, data, "test", limit, "demo"), 0.5)
         )
-    passed = _show(opened, run, samples, reports, out, 5)
+    passed = _show(opened, run, samples, reports=reports, out=out, step=5)
     if not installed():
         console.note(f"Lava was left out: {install_hint()}")
     _say_next(out)
@@ -125,7 +125,8 @@ def _quick(out: Path) -> bool:
     console.note(
         f"2/4 Parity: engines on {len(samples.frames)} recordings that were not trained on"
     )
-    passed = _show(opened, load_run(out / "run"), samples, [_compare(opened, samples)], out, 3)
+    run, reports = load_run(out / "run"), [_compare(opened, samples)]
+    passed = _show(opened, run, samples, reports=reports, out=out, step=3)
     console.note("Training, export and Lava, too, in under 3 minutes:", "tmkt demo")
     _say_next(out)
     return passed

@@ -33,7 +33,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     @property
     def parts_steps(self) -> bool:
-        """Whether the steps of a sequence have statistics of their own."""
+        """Tell whether the steps of a sequence have statistics of their own."""
         return self.per_step and self.uses_batch
 
     def over_time(self, x: Tensor) -> Tensor:

@@ -131,6 +131,11 @@ def test_quiet_leaves_the_results(
     usual = capsys.readouterr()
     assert quiet.out == usual.out != ""
     assert quiet.err == "" != usual.err
+    monkeypatch.setenv("RANK", "1")  # the second of torchrun's processes
+    assert run(monkeypatch, "data", "list", str(tmp_path)) == 0
+    assert capsys.readouterr().err == ""
+    assert run(monkeypatch, "train", "nothing") == 2
+    assert capsys.readouterr().err.startswith("tmkt: recipe 'nothing'")
 
 
 def test_verbose_says_where_an_error_comes_from(

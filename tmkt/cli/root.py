@@ -5,6 +5,7 @@ No other module of tmkt/ imports a stage.
 """
 
 import io
+import os
 import signal
 import sys
 import time
@@ -141,7 +142,8 @@ def _common(
 ) -> None:
     if quiet and verbose:
         raise InputError("--quiet and --verbose: expected one of them")
-    console.quiet = quiet
+    # Of the processes that torchrun starts, the first one tells what all do.
+    console.quiet = quiet or os.environ.get("RANK", "0") != "0"
     if version:
         console.say(f"tmkt {__version__}")
         raise typer.Exit

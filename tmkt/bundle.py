@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tmkt import __version__
 from tmkt.datasets.splits import Ranges
@@ -64,8 +64,9 @@ _Size = Annotated[float, Field(ge=-1e30, le=1e30)]  # so large that only damage 
 
 
 class _LayerReport(_Part):
-    """The shares of a quantisation report that are shown to people."""
+    """The shares of a quantisation report that are shown to people, of one layer."""
 
+    layer: str
     grid_used: _Size | None = None
     clipped_weights: _Size | None = None
     zero_weights: _Size | None = None
@@ -79,6 +80,17 @@ class _LayerReport(_Part):
     logit_error: _Size | None = None
     accuracy: _Size | None = None
     accuracy_float: _Size | None = None
+    calibration_recordings: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "_LayerReport":
+        for of, needed in (
+            ("same_class", "calibration_recordings"),
+            ("accuracy", "accuracy_float"),
+        ):
+            if getattr(self, of) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{of} without {needed}")
+        return self
 
 
 class _Manifest(_Part):

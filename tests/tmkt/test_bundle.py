@@ -147,6 +147,17 @@ def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
         bundles.load(tmp_path / "b")
 
 
+LAYER = {"layer": "conv1"}  # of a quantisation report
+CALIBRATED = {**LAYER, "same_class": 1.0, "calibration_recordings": 64}
+
+
+def test_a_report_on_the_integers_may_leave_out_what_was_not_measured(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    for report in (LAYER, CALIBRATED):
+        edit(tmp_path / "b", lambda m, report=report: m.update(quantisation=[report]))
+        assert bundles.load(tmp_path / "b").manifest["quantisation"] == [report]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -169,10 +180,14 @@ def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
         lambda m: m.update(classes="ab"),
         lambda m: m.update(quantisation=3),
         lambda m: m.update(quantisation=[[]]),
-        lambda m: m.update(quantisation=[{"spike_rate": "x"}]),
-        lambda m: m.update(quantisation=[{"silent_neurons": []}]),
-        lambda m: m.update(quantisation=[{"same_class": 10**400}]),
-        lambda m: m.update(quantisation=[{"weight_error_rms": float("inf")}]),
+        lambda m: m.update(quantisation=[{**LAYER, "spike_rate": "x"}]),
+        lambda m: m.update(quantisation=[{**LAYER, "silent_neurons": []}]),
+        lambda m: m.update(quantisation=[{**LAYER, "same_class": 10**400}]),
+        lambda m: m.update(quantisation=[{**LAYER, "weight_error_rms": float("inf")}]),
+        lambda m: m.update(quantisation=[{"spike_rate": 0.5}]),
+        lambda m: m.update(quantisation=[{**LAYER, "same_class": 1.0}]),
+        lambda m: m.update(quantisation=[{**CALIBRATED, "accuracy": 1.0}]),
+        lambda m: m.update(quantisation=[{**CALIBRATED, "calibration_recordings": "x"}]),
         lambda m: m["origin"].update(recipe=[]),
         lambda m: m["origin"].update(recipe={"data": "x"}),
         lambda m: m.pop("origin"),

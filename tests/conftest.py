@@ -19,8 +19,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# A shell may export its width; tests that want one set it.
+# A shell may export its width; tests that want one set it. The library readline, which pytest
+# loads, sets it for child processes alone, where os.environ does not show it.
 os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 
 @pytest.fixture(autouse=True)

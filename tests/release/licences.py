@@ -10,6 +10,7 @@ those of constraints.txt. The extra `test` is left out: no user installs it.
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,7 @@ def needed(requirements: list[str], extras: tuple[str, ...] = ("",)) -> dict[str
     return found
 
 
+@cache
 def extras() -> dict[str, dict[str, Package] | None]:
     """List the packages of the base, under "", and what each extra brings beside them.
 

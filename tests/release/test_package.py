@@ -1,6 +1,5 @@
 """The wheel and the sdist hold what a user needs. `make dist` installs the wheel and uses it."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -60,13 +59,3 @@ def test_the_sdist_holds_what_the_wheel_is_built_from_and_the_documents(
     expected = {name for folder in (*FOLDERS, "docs") for name in tracked(folder)}
     expected |= {"pyproject.toml", "README.md", "LICENSE", "constraints.txt", "CITATION.cff"}
     assert expected <= sdist
-
-
-def test_every_package_is_listed() -> None:
-    listed = set(re.findall(r'^    "(tmkt[\w.]*)",$', (ROOT / "pyproject.toml").read_text(), re.M))
-    found = {
-        ".".join((*inside.split("/"), *path.parent.relative_to(ROOT / folder).parts))
-        for folder, inside in FOLDERS.items()
-        for path in (ROOT / folder).rglob("*.py")
-    }
-    assert listed == found

@@ -18,6 +18,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "tmkt/quick/README.md": "quick-demo.md",
+    "examples/README.md": "examples.md",
 }
 # The public interface, and what its functions give
 API = {
@@ -78,11 +79,13 @@ def _linked(text: str, source: str) -> str:
     """Rewrite the links of a file of the repository for the site."""
 
     def lead(found: re.Match[str]) -> str:
-        path, mark, anchor = found[1].partition("#")
+        path, mark, anchor = found[2].partition("#")
         if not path or ":" in path:
             return found[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         page = PAGES.get(target, target.removeprefix("docs/"))
-        return f"]({page}{mark}{anchor})"
+        if page == target:  # a file of the repository that the site does not have
+            return f"`{found[1]}`"
+        return f"[{found[1]}]({page}{mark}{anchor})"
 
-    return re.sub(r"\]\(([^)\s]+)\)", lead, text)
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lead, text)

@@ -56,6 +56,6 @@ def test_the_sdist_holds_what_the_wheel_is_built_from_and_the_documents(
     built: tuple[set[str], set[str]],
 ) -> None:
     _, sdist = built
-    expected = {name for folder in (*FOLDERS, "docs") for name in tracked(folder)}
+    expected = {name for folder in (*FOLDERS, "docs", "examples") for name in tracked(folder)}
     expected |= {"pyproject.toml", "README.md", "LICENSE", "constraints.txt", "CITATION.cff"}
     assert expected <= sdist

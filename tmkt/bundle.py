@@ -8,22 +8,21 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from tmkt import __version__
-from tmkt.datasets.splits import Ranges
 from tmkt.errors import InputError, cannot_read, explain
 from tmkt.events.frames import InputContract
 from tmkt.files import open_plain, read_text, writing_folder
+from tmkt.manifest import File, Input, Manifest
 from tmkt.parts import is_replaced, put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
 FORMAT, FORMAT_VERSION = "tmkt-bundle", 1
 MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
-MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 OF_A_RUN = "recipe.toml"  # what tmkt.runs, which needs torch, calls a run's recipe
 MANIFEST, PROGRAM, LAVA = "manifest.json", "program.safetensors", "loihi.net"
@@ -31,77 +30,6 @@ NIR, NIR_INTEGERS = "network.nir", "integers.nir"
 ONNX, ONNX_FLOAT = "network.onnx", "network-float.onnx"
 C_SOURCE, C_HEADER = "network.c", "network.h"
 FILES = (PROGRAM, LAVA, NIR, NIR_INTEGERS, ONNX, ONNX_FLOAT, C_SOURCE, C_HEADER)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Input(_Part):
-    model_config = ConfigDict(extra="forbid")
-    sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-    bins: int = Field(ge=1, le=MAX_BINS)
-    bin_us: int = Field(ge=1, le=2**31)
-    max_count: int = Field(ge=1, le=255)
-
-
-class _File(_Part):
-    sha256: str
-    bytes: int
-
-
-class _Origin(_Part):
-    dataset: str
-    trained_on: list[str]
-    images_trained_on: Ranges
-    recipe: dict[str, dict[str, Any]] = {}
-    # of "folders": other recordings that were seen, and digests of all (tmkt.datasets.seen)
-    validated_on: list[str] | None = None
-    frames_seen: list[str] | None = None
-
-
-_Size = Annotated[float, Field(ge=-1e30, le=1e30)]  # so large that only damage is refused
-
-
-class _LayerReport(_Part):
-    """The shares of a quantisation report that are shown to people, of one layer."""
-
-    layer: str
-    grid_used: _Size | None = None
-    clipped_weights: _Size | None = None
-    zero_weights: _Size | None = None
-    weight_error_rms: _Size | None = None
-    spike_rate: _Size | None = None
-    spike_rate_change: _Size | None = None
-    silent_neurons: _Size | None = None
-    silent_neurons_float: _Size | None = None
-    saturated_neurons: _Size | None = None
-    same_class: _Size | None = None
-    logit_error: _Size | None = None
-    accuracy: _Size | None = None
-    accuracy_float: _Size | None = None
-    calibration_recordings: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "_LayerReport":
-        for of, needed in (
-            ("same_class", "calibration_recordings"),
-            ("accuracy", "accuracy_float"),
-        ):
-            if getattr(self, of) is not None and getattr(self, needed) is None:
-                raise ValueError(f"{of} without {needed}")
-        return self
-
-
-class _Manifest(_Part):
-    """The keys that a reader relies on; other keys are only passed on."""
-
-    version: int = Field(ge=1)
-    input: _Input
-    classes: list[str]
-    files: dict[str, _File]
-    origin: _Origin
-    quantisation: list[_LayerReport]
 
 
 @dataclass(frozen=True)
@@ -233,7 +161,7 @@ def _load(path: Path) -> Bundle:
                 f"{path}: bundle format {manifest['version']}, this tmkt reads up to"
                 f" {FORMAT_VERSION}; update tmkt"
             )
-        checked = _Manifest.model_validate_json(text)
+        checked = Manifest.model_validate_json(text)
         if PROGRAM not in checked.files:
             raise ValueError(f"lists no {PROGRAM}")
         total = sum(entry.bytes for entry in checked.files.values())
@@ -279,7 +207,7 @@ def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: in
         **{name: value for name, value in given.items() if value is not None},
     }
     try:
-        contract = InputContract(**_Input.model_validate(wanted).model_dump())
+        contract = InputContract(**Input.model_validate(wanted).model_dump())
     except ValidationError as error:
         raise InputError(
             f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count"
@@ -295,7 +223,7 @@ def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: in
     return replace(bundle, contract=contract)
 
 
-def _read_file(path: Path, name: str, entry: _File) -> bytes:
+def _read_file(path: Path, name: str, entry: File) -> bytes:
     """Read a file that the manifest lists; InputError if it has other bytes."""
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise InputError(

@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "program": GROUND,
     "nir": {*GROUND, "program", "networks"},
     "networks": {*GROUND, "recipe"},
-    "bundle": {*GROUND, "events", "datasets", "program"},
+    "manifest": {"datasets"},
+    "bundle": {*GROUND, "events", "manifest", "program"},
     "runs": {*GROUND, "events", "datasets", "networks", "recipe"},
     "zoo": {*GROUND, "networks", "recipe", "runs"},
 }

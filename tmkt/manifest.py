@@ -1,0 +1,86 @@
+"""Schema of a bundle's manifest: what a reader relies on is checked before it is used."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tmkt.datasets.splits import Ranges
+
+MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class Input(_Part):
+    """The frames that the network takes."""
+
+    model_config = ConfigDict(extra="forbid")
+    sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    bins: int = Field(ge=1, le=MAX_BINS)
+    bin_us: int = Field(ge=1, le=2**31)
+    max_count: int = Field(ge=1, le=255)
+
+
+class File(_Part):
+    """One of the bundle's files."""
+
+    sha256: str
+    bytes: int
+
+
+class _Origin(_Part):
+    """The training, or the recordings of a calibration, that the network comes from."""
+
+    dataset: str
+    trained_on: list[str]
+    images_trained_on: Ranges
+    recipe: dict[str, dict[str, Any]] = {}
+    # of "folders": other recordings that were seen, and digests of all (tmkt.datasets.seen)
+    validated_on: list[str] | None = None
+    frames_seen: list[str] | None = None
+
+
+_Size = Annotated[float, Field(ge=-1e30, le=1e30)]  # so large that only damage is refused
+
+
+class _LayerReport(_Part):
+    """The shares of a quantisation report that are shown to people, of one layer."""
+
+    layer: str
+    grid_used: _Size | None = None
+    clipped_weights: _Size | None = None
+    zero_weights: _Size | None = None
+    weight_error_rms: _Size | None = None
+    spike_rate: _Size | None = None
+    spike_rate_change: _Size | None = None
+    silent_neurons: _Size | None = None
+    silent_neurons_float: _Size | None = None
+    saturated_neurons: _Size | None = None
+    same_class: _Size | None = None
+    logit_error: _Size | None = None
+    accuracy: _Size | None = None
+    accuracy_float: _Size | None = None
+    calibration_recordings: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "_LayerReport":
+        for of, needed in (
+            ("same_class", "calibration_recordings"),
+            ("accuracy", "accuracy_float"),
+        ):
+            if getattr(self, of) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{of} without {needed}")
+        return self
+
+
+class Manifest(_Part):
+    """The manifest's keys that a reader relies on; other keys are only passed on."""
+
+    version: int = Field(ge=1)
+    input: Input
+    classes: list[str]
+    files: dict[str, File]
+    origin: _Origin
+    quantisation: list[_LayerReport]

@@ -172,8 +172,10 @@ def test_archives_in_archives_are_unpacked_once(tmp_path: Path) -> None:
     assert len(dataset("ncaltech101").find_recordings(tmp_path / "out")) == 1
 
 
-@pytest.mark.parametrize(
-    "data", [b"no archive", zipped({"a": b"a" * 1000})[:-30], tarred({"../../out": b"x"})]
+@pytest.mark.parametrize(  # names, because an archive holds the time: test processes would disagree
+    "data",
+    [b"no archive", zipped({"a": b"a" * 1000})[:-30], tarred({"../../out": b"x"})],
+    ids=["no archive", "cut", "leaves its folder"],
 )
 def test_a_damaged_or_wicked_archive_leaves_nothing_behind(tmp_path: Path, data: bytes) -> None:
     name = "a.tar.gz" if data[:2] == b"\x1f\x8b" else "a.zip"

@@ -28,7 +28,7 @@ test: $(READY)
 # Numba's compiled kernels are kept apart. About ten minutes a setting on two cores.
 TRAINING_TESTS := tests/train tests/export/test_export.py tests/export/test_export_float.py \
   tests/export/test_import_command.py tests/deploy/test_parity.py tests/deploy/test_residual.py \
-  tests/deploy/test_c_engine.py tests/tmkt/test_cli.py tests/tmkt/test_demo.py
+  tests/deploy/test_c_engine.py tests/tmkt/test_cli.py tests/tmkt/test_demo.py tests/examples
 AVX2 := MKL_CBWR=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
   NUMBA_CPU_NAME=znver3 NUMBA_CPU_FEATURES=+avx2,+fma
 

@@ -10,7 +10,7 @@ from example_bundles import example_parts, write_example
 from tmkt.bundle import NIR
 from tmkt.deploy.report.commands import commands
 
-FLOAT = {"train": {"steps": 250}, "qat": {"layer": "conv1", "bits": ""}}
+FLOAT = {"train": {"steps": 250}, "qat": {"bits": ""}}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ FLOAT = {"train": {"steps": 250}, "qat": {"layer": "conv1", "bits": ""}}
             ],
         ),
         (
-            {"train": {"steps": 60}, "qat": {"layer": "conv1", "bits": "3,b=8", "transfer": 0.3}},
+            {"train": {"steps": 60}, "qat": {"bits": "3,b=8", "transfer": 0.3}},
             [3, 8],
             [
                 "tmkt train START --qat 3,b=8 --set train.steps=60 --data DATA --out run",
@@ -49,7 +49,7 @@ FLOAT = {"train": {"steps": 250}, "qat": {"layer": "conv1", "bits": ""}}
             ],
         ),
         (
-            {"train": {"steps": 60}, "qat": {"layer": "conv1", "bits": "3", "transfer": 0.0}},
+            {"train": {"steps": 60}, "qat": {"bits": "3", "transfer": 0.0}},
             [3, 3],
             ["tmkt export START --target nir --bits 3 --finetune 60 --out bundle"],
         ),
@@ -82,7 +82,7 @@ def test_text_from_a_bundle_stays_one_word_of_a_command(transfer: float, tmp_pat
         assert words[words.index("--data") + 1] == str(folder)
     bundle.manifest["origin"]["recipe"] = {
         "train": {"steps": evil},
-        "qat": {"layer": "conv1", "bits": evil, "transfer": transfer},
+        "qat": {"bits": evil, "transfer": transfer},
     }
     words = shlex.split(commands(bundle, folder)[0]["command"], comments=True)
     assert evil in words

@@ -12,9 +12,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from tmkt.bundle import FILES, MANIFEST, load
-from tmkt.datasets.digits import MARKER
+from tmkt.datasets.digits import MARKER, RECORDINGS
 from tmkt.datasets.seen import recordings_of
 from tmkt.errors import InputError
+from tmkt.readers.camera_file import CAMERA
 from tmkt.runs import CALIBRATION, INFO, METRICS, MODEL, RECIPE
 
 QUICK = Path(__file__).parents[2] / "tmkt" / "quick"
@@ -33,6 +34,7 @@ def chosen(demo: Path) -> list[str]:
         *(f"bundle/{name}" for name in (MANIFEST, *FILES) if name in (MANIFEST, *bundle.contents)),
         *(f"run/{name}" for name in RUN),
         f"data/{MARKER}",
+        f"data/{RECORDINGS}/{CAMERA}",
         *(path.relative_to(demo).as_posix() for path in recordings),
     ]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tmkt.bundle import load, sha256
 from tmkt.cli.demo import SHIPPED
+from tmkt.readers.camera_file import read_camera
 
 # What a base installation lacks: a process in which importing them fails.
 BASE = """
@@ -87,3 +88,4 @@ def test_what_is_shipped_belongs_together() -> None:
     recordings = sorted((SHIPPED / "data" / "Train").rglob("*.bin"))
     assert len(recordings) == 50
     assert not trained_on & {f"digits-{int(path.stem) - 1}" for path in recordings}
+    assert read_camera(SHIPPED / "data" / "Train").sensor == bundle.contract.sensor

@@ -1,5 +1,5 @@
-"""What matters in the pre-training of a backbone: one change at a time, and what it is worth where
-the frozen backbone meets real recordings of a camera that nobody simulated.
+"""Ablation of a backbone's pre-training: one change at a time, and the accuracy of the frozen
+backbone on real recordings of a camera that nobody simulated.
 
 python tests/bench/pretraining.py --shared ../shared/data --out runs/pretraining; python
 tests/bench/pretraining.py --out runs/pretraining --table

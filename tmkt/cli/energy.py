@@ -160,24 +160,11 @@ def _compare(
 
     `warnings` of the report name the silent and saturated layers of each.
     """
-    from tmkt.datasets.splits import draw
     from tmkt.deploy.energy.activity import count_activity
     from tmkt.deploy.energy.compare import compare
     from tmkt.deploy.energy.report import activity_warnings
 
-    names = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
-    if names[0] != names[1]:
-        raise InputError(
-            f"{second.path}: made for {names[1]}, expected {names[0]} as {first.path}; compare"
-            " bundles of one data set"
-        )
-    shared = shared_recordings(first, second, data, split, "energy")
-    if not shared:
-        raise InputError(
-            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"
-            " --split all"
-        )
-    chosen = draw(shared, limit)
+    chosen = shared_recordings(first, second, data=data, split=split, limit=limit, command="energy")
     warnings = []
 
     def count(bundle: "Bundle") -> "Activity":

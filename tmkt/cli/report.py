@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.folders import need_data
 from tmkt.cli.options import DataOption, EnginesOption, JsonOption, SplitOption
 from tmkt.cli.places import ForceOption, need_page_place
 from tmkt.cli.steps import (
@@ -231,7 +230,15 @@ def _write_two(
 
     samples: tuple[Samples | None, Samples | None] = (None, None)
     if data is not None and first.bundle is not None and second.bundle is not None:
-        chosen = _shared(first.bundle, second.bundle, need_data(data, "report"), split, limit)
+        chosen = shared_recordings(
+            first.bundle,
+            second.bundle,
+            data=data,
+            split=split,
+            limit=limit,
+            command="report",
+            advice="leave out --data to compare the rest",
+        )
         samples = (
             read_samples(first.bundle, chosen, data, split),
             read_samples(second.bundle, chosen, data, split),
@@ -244,24 +251,3 @@ def _write_two(
     shown = compare(reports[0], reports[1], (answers[0], answers[1]), labels)
     write_comparison(out, shown)
     return shown
-
-
-def _shared(
-    first: "Bundle", second: "Bundle", data: Path, split: str, limit: int
-) -> "list[Recording]":
-    """Draw recordings that are in the split of both bundles."""
-    from tmkt.datasets.splits import draw
-
-    sets = [bundle.manifest["origin"]["dataset"] for bundle in (first, second)]
-    if sets[0] != sets[1]:
-        raise InputError(
-            f"{second.path}: made for {sets[1]}, expected {sets[0]} as the other; leave out --data"
-            " to compare the rest"
-        )
-    shared = shared_recordings(first, second, data, split, "report")
-    if not shared:
-        raise InputError(
-            f"{second.path}: no recording of split {split!r} is also in that of the other; try"
-            " --split all"
-        )
-    return draw(shared, limit)

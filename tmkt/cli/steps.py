@@ -10,6 +10,7 @@ from tmkt import console
 from tmkt.cli.extras import needing
 from tmkt.cli.folders import need_data
 from tmkt.cli.places import need_bundle_place
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,11 +200,35 @@ def read_frames(
 
 
 def shared_recordings(
-    first: "Bundle", second: "Bundle", data: Path | None, split: str, command: str
+    first: "Bundle",
+    second: "Bundle",
+    *,
+    data: Path | None,
+    split: str,
+    limit: int | None,
+    command: str,
+    advice: str = "compare bundles of one data set",
 ) -> "list[Recording]":
-    """List the recordings that are in the split of both bundles, without reading them."""
+    """Draw recordings that are in the split of both bundles, without reading them.
+
+    Raises InputError for bundles of different data sets, with `advice`, and where the splits share
+    nothing.
+    """
+    from tmkt.datasets.splits import draw
+
+    made_for, other = (bundle.manifest["origin"]["dataset"] for bundle in (first, second))
+    if made_for != other:
+        raise InputError(
+            f"{second.path}: made for {other}, expected {made_for} as {first.path}; {advice}"
+        )
     both = set(choose_recordings(second, data, split, None, command))
-    return [r for r in choose_recordings(first, data, split, None, command) if r in both]
+    shared = [r for r in choose_recordings(first, data, split, None, command) if r in both]
+    if not shared:
+        raise InputError(
+            f"{second.path}: no recording of split {split!r} is also in that of {first.path}; try"
+            " --split all"
+        )
+    return draw(shared, limit)
 
 
 def note_slow_engines(bundle: "Bundle", engines: list[str], samples: int) -> None:

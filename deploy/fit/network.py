@@ -134,7 +134,7 @@ def from_graph(graph: OrderedGraph, bits: str = "") -> Network:
 
 
 def _population(layer: Layer) -> Population:
-    bits = _bits(layer)
+    bits = max(_bits(synapse) for synapse in layer.synapses)
     connections = tuple(_connection(s, s.weight.shape, bits) for s in layer.synapses)
     return Population(layer.name, layer.shape, connections, layer.fires)
 
@@ -164,15 +164,13 @@ def _connection(s: Synapse, weights: tuple[int, ...], bits: int) -> Connection:
     )
 
 
-def _bits(layer: Layer) -> int:
-    """Bits of a layer's weights, sign included: its synapses share one scale."""
-    magnitudes = [np.abs(synapse.weight.astype(np.int64)) for synapse in layer.synapses]
-    # zero bits at the end of this are those that all weights share
-    together = 0
-    for values in magnitudes:
-        together |= int(np.bitwise_or.reduce(values, axis=None))
+def _bits(synapse: Synapse) -> int:
+    """Bits of a synapse's weights, sign included. A synapse has one exponent: zero bits at the end
+    that all its weights share take no room.
+    """
+    magnitudes = np.abs(synapse.weight.astype(np.int64))
+    together = int(np.bitwise_or.reduce(magnitudes, axis=None))
     if together == 0:
         return 1
     shift = (together & -together).bit_length() - 1
-    largest = max(int(values.max(initial=0)) for values in magnitudes)
-    return (largest >> shift).bit_length() + 1
+    return int(magnitudes.max() >> shift).bit_length() + 1

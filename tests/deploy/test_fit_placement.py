@@ -236,6 +236,17 @@ def test_weight_bits_are_those_that_the_integers_need() -> None:
         assert from_program(program).layers[0].connections[0].weight_bits == bits, weights
 
 
+def test_synapses_of_a_layer_on_different_grids_need_no_bit_more() -> None:
+    """254 is 127 on the grid of 2, 121 one on the grid of 1; both fit 8 bits."""
+    synapses = tuple(
+        Synapse("input", "dense", np.array([[weight, -weight]], np.int16)) for weight in (254, 121)
+    )
+    layer = Layer("l", (1,), synapses, np.zeros(1, np.int32), 1, 0, fires=False)
+    program = Program((2, 1, 1), 1, (layer,), "membrane")
+    connections = from_program(program).layers[0].connections
+    assert [connection.weight_bits for connection in connections] == [8, 8]
+
+
 def test_a_recipe_that_leaves_nothing_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match="leave nothing"):
         from_recipe(NetworkRecipe(channels=[4, 4], strides=[4, 4], pools=[4, 4]), (2, 34, 34), 10)

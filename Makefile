@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json clean
+.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json clean
 
 setup: $(READY)
 
@@ -39,6 +39,10 @@ test-processors: $(READY)
 	  env $$processor NUMBA_CACHE_DIR="$(CURDIR)/build/numba/$${processor##* }" \
 	    $(BIN)/pytest -q $(TRAINING_TESTS) || failed="$$failed\n  $$processor"; \
 	done; [ -z "$$failed" ] || { printf "Failed with:$$failed\n" >&2; exit 1; }
+
+# Property tests with examples that differ each time: a few minutes.
+test-random: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m hypothesis --hypothesis-profile=random
 
 # Tens of thousands of damaged files of every format, about half an hour on two cores; make test tries some hundred.
 test-damage: $(READY)

@@ -158,7 +158,6 @@ def test_the_netx_file_of_late_and_recurrent_layers_computes_the_same(tmp_path: 
     max_examples=3,
     deadline=None,
     phases=[Phase.generate],
-    derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much],
 )
 @given(st.data())

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json clean
+.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts clean
 
 setup: $(READY)
 
@@ -139,6 +139,10 @@ bench: $(READY)
 
 bench-json: $(READY)
 	@$(BIN)/python tests/bench --json
+
+# docs/charts, of the measurements in docs/results.
+charts: $(READY)
+	$(BIN)/python tests/bench/charts.py
 
 clean:
 	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,6 +18,7 @@ from tmkt.datasets.decoded import Rows, decoded_frames, input_contract
 from tmkt.datasets.protocols import Split, check_paired, split_recordings
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.seen import digest_of
+from tmkt.datasets.simulated import SIMULATED, is_simulated
 from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
@@ -45,7 +46,8 @@ class TrainingData:
     `seen_before`: the instances that the network has seen which the training starts from.
     `simulated`: where images alone are trained on, there are no `frames` to train on, those that
     validate and test are simulated recordings of images, and these are some of training images,
-    with their labels, for the quantiser.
+    with their labels, for the quantiser. `test_are`: what a result has to say of the recordings
+    that are tested, None where they are a real camera's, as far as is known.
     """
 
     sensor: tuple[int, int]
@@ -64,6 +66,7 @@ class TrainingData:
     frames_seen: list[str] | None = None
     seen_before: set[str] = field(default_factory=set)
     simulated: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+    test_are: str | None = None
 
     @property
     def samples(self) -> int:
@@ -210,6 +213,7 @@ def load_training_data(
         coverage=coverage,
         frames_seen=seen,
         seen_before=seen_before,
+        test_are=SIMULATED if is_simulated(test or data) else None,
     )
 
 

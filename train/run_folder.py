@@ -28,7 +28,6 @@ from tmkt.runs import (
     METRICS,
     MODEL,
     RECIPE,
-    SIMULATED,
     TENSORBOARD,
     Run,
     load_run,
@@ -177,8 +176,8 @@ def finish_run(
     """
     with console.progress("test") as progress:
         test = measure(net, source.test_frames, source.test_labels, progress)
-    if source.simulated is not None:
-        test["recordings"] = SIMULATED
+    if source.test_are is not None:
+        test["recordings"] = source.test_are
     info = run_info(recipe, source, test)
     if start is None:
         frames, labels = source.calibration(CALIBRATION_RECORDINGS)

@@ -19,7 +19,7 @@ from tmkt.datasets.splits import leave_out
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
-from tmkt.runs import CALIBRATION_RECORDINGS
+from tmkt.runs import CALIBRATION_RECORDINGS, SIMULATED
 from tmkt.train.data import TrainingData, load_training_data, note_left_out, spread
 from tmkt.train.encodings import record_images
 from tmkt.train.methods.registry import METHODS, learns_from_images
@@ -100,6 +100,7 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
         images=train,
         simulated=(calibration, train.labels[quantiser]),
         seen_before=seen_before,
+        test_are=SIMULATED,
     )
 
 

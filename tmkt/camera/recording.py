@@ -23,6 +23,7 @@ from tmkt.events.types import Events
 from tmkt.kernels import kernel
 
 SACCADE_US = 100_000  # Orchard et al. 2015
+MARGIN = 2  # dark rows and columns around an image: what a pixel beside it sees
 STEP_US = 1_000  # the image moves by less than 0.12 pixels between two evaluations
 # Where the image's middle lies before, between and after the saccades, (y, x) in pixels from the
 # sensor's middle. Measured: the mean position of N-MNIST's events over time.
@@ -67,19 +68,23 @@ def _path() -> NDArray[np.float64]:
 
 
 @kernel
-def _bilinear(image: NDArray[np.float64], y: float, x: float) -> float:
-    """Interpolate the image at a real-valued place; 0 outside."""
-    rows, columns = image.shape
-    top, left = int(np.floor(y)), int(np.floor(x))
-    fy, fx = y - top, x - left
-    value = 0.0
-    for i in range(2):
-        for j in range(2):
-            if 0 <= top + i < rows and 0 <= left + j < columns:
-                value += (
-                    (fy if i else 1.0 - fy) * (fx if j else 1.0 - fx) * image[top + i, left + j]
-                )
-    return value
+def _looks(
+    count: int, image_count: int, shifts: NDArray[np.float64], scale: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Compute where the pixels of a side look at each step: the image's row (or column) before the
+    place, as an index into an image with MARGIN dark ones around it, and how far behind it.
+    """
+    before = np.empty((count, len(shifts)), np.int64)
+    behind = np.empty((count, len(shifts)))
+    for i in range(count):
+        # pixel centres: the sensor's middle sees the image's middle when the path is at 0
+        place = (i + 0.5 - count / 2) * scale + image_count / 2 - 0.5
+        for step in range(len(shifts)):
+            at = place - shifts[step] * scale
+            first = int(np.floor(at))
+            behind[i, step] = at - first
+            before[i, step] = min(max(first, -MARGIN), image_count) + MARGIN
+    return before, behind
 
 
 @kernel
@@ -93,24 +98,34 @@ def _crossings(
     step_us: int,
     out: _Crossings,
 ) -> int:
-    """Write threshold crossings, pixel by pixel, as far as the arrays reach.
+    """Write threshold crossings, pixel by pixel, as far as the arrays reach. `image` has MARGIN
+    dark rows and columns around it and is interpolated bilinearly.
 
     Returns the number of all crossings.
     """
     n = 0
     height, width = threshold.shape
+    rows, below = _looks(height, image.shape[0] - 2 * MARGIN, path[:, 0], scale)
+    columns, right = _looks(width, image.shape[1] - 2 * MARGIN, path[:, 1], scale)
     for row in range(height):
         for column in range(width):
-            # pixel centres: the sensor's middle sees the image's middle when the path is at 0
-            y = (row + 0.5 - height / 2) * scale + image.shape[0] / 2 - 0.5
-            x = (column + 0.5 - width / 2) * scale + image.shape[1] / 2 - 0.5
-            before = np.log(_bilinear(image, y - path[0, 0] * scale, x - path[0, 1] * scale) + dark)
             theta = threshold[row, column]
-            level = before + start[row, column] * theta
-            for step in range(1, len(path)):
-                now = np.log(
-                    _bilinear(image, y - path[step, 0] * scale, x - path[step, 1] * scale) + dark
+            light, before, level = -1.0, 0.0, 0.0
+            for step in range(len(path)):
+                i, j = rows[row, step], columns[column, step]
+                fy, fx = below[row, step], right[column, step]
+                value = (
+                    (1.0 - fy) * (1.0 - fx) * image[i, j]
+                    + (1.0 - fy) * fx * image[i, j + 1]
+                    + fy * (1.0 - fx) * image[i + 1, j]
+                    + fy * fx * image[i + 1, j + 1]
                 )
+                if value == light:  # most of the time: the camera rests, the image is flat
+                    continue
+                light, now = value, np.log(value + dark)
+                if step == 0:
+                    before, level = now, now + start[row, column] * theta
+                    continue
                 while abs(now - level) >= theta:
                     level += theta if now > level else -theta
                     if n < out.t.size:
@@ -152,8 +167,8 @@ def record(
     # the last crossing before the recording is unknown; without this all pixels would fire at once
     # when the path closes
     start = rng.uniform(-0.99, 0.99, camera.sensor)
-    light = image.astype(np.float64) / 255.0
-    size = 8192
+    light = np.pad(image.astype(np.float64) / 255.0, MARGIN)
+    size = 8 * camera.sensor[0] * camera.sensor[1]  # more than most images make
     path = _path()
     while True:
         crossings = _Crossings(

@@ -63,23 +63,89 @@ def data_info(
         raise damage
 
 
-@app.command("simulate", epilog="Example: tmkt data simulate digits-events --per-class 50")
+@app.command(
+    "simulate",
+    epilog=(
+        "Example: tmkt data simulate caltech101-events --images"
+        " data/caltech101/101_ObjectCategories"
+    ),
+)
 def data_simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write Train/<digit>/<index>.bin to.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder to write to: <class>/<name>.bin, or Train/<digit>/<index>.bin of digits."
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Folder of images, <class>/<name>.jpg [scikit-learn's digits].",
+            show_default=False,
+        ),
+    ] = None,
     per_class: Annotated[
-        int, typer.Option("--per-class", min=1, max=170, help="Recordings per digit.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--per-class",
+            min=1,
+            help="Recordings a class [digits 50, images all].",
+            show_default=False,
+        ),
+    ] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            "--sensor",
+            help="With --images: largest recording, WIDTHxHEIGHT [240x180].",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Record scikit-learn's handwritten digits with the event-camera simulation."""
-    from tmkt.datasets.digits import check_replaced, simulate_digits
+    """Record images, or scikit-learn's handwritten digits, with a simulated event camera. A
+    simulation of images that was stopped goes on with the same command.
+    """
+    if images is not None:
+        if force:
+            raise InputError(
+                "--force: replaces digits, with --images recordings that are there are kept;"
+                f" remove {out} or choose another folder"
+            )
+        _simulate_images(images, out, per_class, sensor, seed)
+        return
+    if sensor is not None:
+        raise InputError(
+            f"--sensor {sensor}: digits are recorded with N-MNIST's 34x34; leave it out, or give"
+            " --images DIR"
+        )
+    from tmkt.datasets.digits import DEMO_PER_CLASS, check_replaced, simulate_digits
 
+    each = per_class or DEMO_PER_CLASS
     if not force:
-        check_replaced(out, per_class, seed)
+        check_replaced(out, each, seed)
     with console.progress("simulate") as update:
-        simulate_digits(out, per_class, seed, lambda done: update(done, 10 * per_class, None))
+        simulate_digits(out, each, seed, lambda done: update(done, 10 * each, None))
     console.note("Next:", f"tmkt train digits --data {quote(str(out))}")
+
+
+def _simulate_images(
+    images: Path, out: Path, per_class: int | None, sensor: str | None, seed: int
+) -> None:
+    from tmkt.datasets.simulated import N_CALTECH101, Simulation, simulate_images
+    from tmkt.readers import parse_sensor
+
+    size = parse_sensor(sensor) if sensor else N_CALTECH101
+    with console.progress("simulate") as update:
+        made = simulate_images(
+            images, out, Simulation(size, seed), per_class=per_class, progress=update
+        )
+    before = f"; {made.there} were there and are left as they are" if made.there else ""
+    console.note(f"{out}: {made.made} simulated recordings{before}")
+    command = f"tmkt data check {quote(str(out))} --static {quote(str(images))}"
+    console.note("Next:", command)
 
 
 def _report(

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pytest
+from numba import types
 from numba.core import config
 from numba.core.caching import (
     CompileResultCacheImpl,
@@ -17,6 +19,7 @@ from numba.core.caching import (
 )
 
 from tmkt import console
+from tmkt.events import counting
 from tmkt.kernels import _hash, kernel, working_time_s
 
 
@@ -145,3 +148,15 @@ def test_a_change_of_what_a_kernel_takes_from_other_files_is_noticed(
         limited = importlib.import_module("test_kernels_own").limited
         assert limited(3) == expected
         assert sum(limited.stats.cache_misses.values()) == compiled
+
+
+def test_no_kernel_that_counts_is_compiled_for_a_literal_and_again_for_an_integer() -> None:
+    events = (np.array([0, 12]), *(np.zeros(2, kind) for kind in (np.uint16, np.uint16, np.uint8)))
+    frames = np.zeros((2, 2, 1, 1), np.uint8)
+    tables = (np.zeros(1, np.int32), np.zeros(1, np.int32))
+    counting.count_bins(events, 0, 10, tables, False, 255, frames)
+    assert frames.sum() == 2
+    for compiled in (counting.count_bin, counting._end_of_run):
+        kinds = [kind for signature in compiled.signatures for kind in signature]
+        assert kinds
+        assert not [kind for kind in kinds if isinstance(kind, types.Literal)]

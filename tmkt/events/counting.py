@@ -1,5 +1,7 @@
 """Inner loops that count events into time bins, for recordings and for streams."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,7 +116,7 @@ def count_bins(
     be in order.
     """
     t = events[0]
-    i = np.int64(0)  # a plain 0 is a type of its own: all that gets it would be compiled twice
+    i: Any = np.int64(0)  # a plain 0 is a type of its own: all that gets it would be compiled twice
     while i < t.size:
         index = (t[i] - first_us) // bin_us  # one division for each run of events in a bin
         start_us = first_us + index * bin_us

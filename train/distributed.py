@@ -37,8 +37,11 @@ def local_device() -> torch.device:
 def process_group(device: torch.device) -> Iterator[None]:
     """Connect the processes that torchrun started for the time of a training.
 
-    Does nothing without torchrun.
+    Without torchrun there is nothing to connect. Each process computes on its own GPU from here on:
+    the first thing that they wait for together must not meet them all on the first one.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
@@ -150,10 +153,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def mean_over_processes(values: list[float], device: torch.device) -> list[float]:
-    """Average each of the values over all processes."""
+def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Average each of the values, float64 [N], over all processes."""
     if world_size() == 1:
         return values
-    total = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(total)
-    return (total / world_size()).tolist()
+    dist.all_reduce(values)
+    return values / world_size()

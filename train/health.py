@@ -69,11 +69,15 @@ def warnings(rates: dict[str, float]) -> list[str]:
     return lines
 
 
-def gradients_finite(module: nn.Module) -> bool:
-    """Tell whether no gradient is NaN or Inf."""
-    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    norms = torch._foreach_norm(gradients) if gradients else []
-    return bool(torch.stack([norm.float() for norm in norms]).isfinite().all()) if norms else True
+def gradients_finite(*modules: nn.Module) -> Tensor:
+    """Tell whether no gradient of the modules is NaN or Inf, as bool [].
+
+    It stays on their device: to read it would wait for the backward pass.
+    """
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = [norm.float() for norm in torch._foreach_norm(gradients)] if gradients else []
+    return torch.stack(norms).isfinite().all() if norms else torch.tensor(True)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ def logits_of(net: SpikingNetwork, frames: Rows | NDArray[Any]) -> Iterator[Tens
     """
     device = next(net.parameters()).device
     for start in range(0, len(frames), AT_ONCE):
-        chunk = torch.from_numpy(frames[start : start + AT_ONCE]).to(device, torch.float32)
+        chunk = torch.from_numpy(frames[start : start + AT_ONCE]).to(device).float()
         yield net(chunk.transpose(0, 1)).logits
 
 
@@ -61,6 +61,6 @@ def measure(
     }
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Compute the share of right answers of logits [T, B, classes]."""
-    return float((logits.mean(0).argmax(1) == labels).float().mean())
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the share of right answers of logits [T, B, classes], as float32 []."""
+    return (logits.mean(0).argmax(1) == labels).float().mean()

@@ -52,11 +52,13 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
 
     Takes [T, B, F] and [T, B, G], gives [T] from 0 (unrelated) to 1 (equal up to rotation, scale).
     <K, L> / (|K| |L| + 1e-7) with K = x x', L = y y' centred over the batch (biased HSIC), as
-    Knowledge Transfer computes it.
+    Knowledge Transfer computes it; in float32 whatever the network computes in.
     """
-    # Centring the features centres the kernel on both sides.
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    k, other = x @ x.transpose(1, 2), y @ y.transpose(1, 2)
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = (z.to(torch.promote_types(z.dtype, torch.float32)) for z in (x, y))
+        # Centring the features centres the kernel on both sides.
+        x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+        k, other = x @ x.transpose(1, 2), y @ y.transpose(1, 2)
     aligned: Tensor = (k * other).sum((1, 2)) / (k.norm(dim=(1, 2)) * other.norm(dim=(1, 2)) + 1e-7)
     return aligned
 

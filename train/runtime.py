@@ -1,6 +1,5 @@
-"""Set up the process for a training: signals, threads, determinism, memory errors."""
+"""Set up the process for a training: signals, threads, arithmetic, memory errors."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from tmkt.recipe import TrainRecipe
 
 
 @contextmanager
@@ -37,28 +38,54 @@ def note_interrupts() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Set the number of threads and deterministic algorithms for the time of a training.
+def computing(recipe: TrainRecipe, device: torch.device) -> Iterator[None]:
+    """Set how torch computes on `device` for the time of a training.
 
-    The last bit of a sum depends on both.
+    On a CPU: the number of threads and deterministic algorithms, as the last bit of a sum depends
+    on both. On a GPU, where equal bytes are not promised: the fastest convolutions, which torch
+    finds by trying, in TF32 only if the recipe says so. torch would take TF32 by itself. Matrix
+    products are never in TF32: they are few, and Gram matrices lose too much by it.
     """
     # Torch would also fill all memory that it takes with NaN: 5 % of a step (measured).
     memory: Any = torch.utils.deterministic
+    convolutions = torch.backends.cudnn
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
         memory.fill_uninitialized_memory,
+        torch.get_float32_matmul_precision(),
+        convolutions.allow_tf32,
+        convolutions.benchmark,
     )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs for it
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(device.type == "cpu")
     memory.fill_uninitialized_memory = False
+    torch.set_float32_matmul_precision("highest")
+    convolutions.allow_tf32 = recipe.precision == "tf32"
+    convolutions.benchmark = device.type == "cuda"
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         memory.fill_uninitialized_memory = before[2]
+        torch.set_float32_matmul_precision(before[3])
+        convolutions.allow_tf32, convolutions.benchmark = before[4:]
+
+
+def describe_gpu(recipe: TrainRecipe, device: torch.device) -> str | None:
+    """Say on which GPU and in which arithmetic a training computes; None on a CPU."""
+    if device.type == "cpu":
+        return None
+    kinds = {
+        "fp32": "all in float32, without TF32; train.precision=tf32 and bf16 are faster",
+        "tf32": "convolutions in TF32, which keeps 10 bits of a number's 23; the rest in float32",
+        "bf16": "convolutions and products in bfloat16, the rest in float32",
+    }
+    return (
+        f"Training on {torch.cuda.get_device_name(device)}, train.precision = {recipe.precision}:"
+        f" {kinds[recipe.precision]}"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

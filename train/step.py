@@ -59,21 +59,24 @@ def train_step(
     distributed.average_gradients(
         parameter for group in optimizer.param_groups for parameter in group["params"]
     )
-    metrics = {
-        "loss": float(losses.total.detach()),
-        **{f"loss_{name}": float(value.detach()) for name, value in losses.parts.items()},
+    found = {
+        "loss": losses.total,
+        **{f"loss_{name}": value for name, value in losses.parts.items()},
         "accuracy": accuracy(losses.logits, batch.labels),
     }
-    stops, *means = distributed.mean_over_processes([float(stop), *metrics.values()], device)
-    metrics = dict(zip(metrics, means, strict=True))
-    _check_finite(learner, batch, step, metrics["loss"])
+    finite = gradients_finite(learner.net, learner.method)
+    told = [torch.tensor(stop), finite, *(value.detach() for value in found.values())]
+    # Read at once: the host waits for a GPU once a step.
+    told = [value.to(device, torch.float64, non_blocking=True) for value in told]
+    stops, all_finite, *means = distributed.mean_over_processes(torch.stack(told)).tolist()
+    metrics = dict(zip(found, means, strict=True))
+    if not (math.isfinite(metrics["loss"]) and all_finite == 1.0):
+        _raise_diverged(learner, batch, step, metrics["loss"])
     optimizer.step()
     return StepResult({**metrics, "learning_rate": rate}, stops > 0)
 
 
-def _check_finite(learner: Learner, batch: Batch, step: int, loss: float) -> None:
-    if math.isfinite(loss) and gradients_finite(learner.net) and gradients_finite(learner.method):
-        return
+def _raise_diverged(learner: Learner, batch: Batch, step: int, loss: float) -> None:
     where = first_layer_with_nan(learner.net, batch.deployed)
     with distributed.together():  # all processes are here: loss and gradients are those of all
         raise Diverged(

@@ -28,7 +28,7 @@ from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.qat.training import calibration_source, check_same_data, start_on_integers
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
-from tmkt.train.runtime import deterministic, is_out_of_memory, note_interrupts
+from tmkt.train.runtime import computing, describe_gpu, is_out_of_memory, note_interrupts
 from tmkt.train.source import load_source
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.statistics import set_statistics
@@ -95,7 +95,7 @@ def train(
         if finished:
             return finished
         try:
-            with deterministic(recipe.train.threads):
+            with computing(recipe.train, device):
                 with distributed.together():
                     distributed.check_batch_size(recipe.train.batch)
                     source = _read_source(recipe, data, static, start, test)
@@ -161,6 +161,8 @@ class _Training:
             if self.writes and not (self.out / RECIPE).is_file():
                 with writing(self.out / RECIPE) as beside:
                     beside.write_text(dump_recipe(recipe), encoding="utf-8")
+        if (gpu := describe_gpu(recipe.train, self.device)) is not None:
+            self.report(gpu)
         self._prepare_method()
         if (cut := self.source.describe_cut(recipe.data)) is not None:
             self.report(cut)

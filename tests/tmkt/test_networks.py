@@ -273,3 +273,15 @@ def test_per_step_batch_norm_is_torchs_one_step_after_the_other(name: str) -> No
     whole.load_state_dict(net.state_dict())
     frames = torch.rand(5, 2, 2, 16, 16)
     torch.testing.assert_close(net.eval()(frames).logits, whole.eval()(frames).logits)
+
+
+@pytest.mark.parametrize("name", ["vggsnn", "resnet18", "sew-resnet18", "scnn"])
+def test_bfloat16_leaves_batch_norm_membranes_and_logits_in_float32(name: str) -> None:
+    net = SpikingNetwork(_recipe(name=name), (2, 28, 28), 3)
+    normalised: list[torch.Tensor] = []
+    for module in net.modules():
+        if isinstance(module, BatchNorm):
+            module.register_forward_hook(lambda _m, _i, out: normalised.append(out))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = net(torch.ones(2, 2, 2, 28, 28))
+    assert {out.dtype for out in (*normalised, output.logits, output.membrane)} == {torch.float32}

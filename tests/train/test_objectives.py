@@ -40,6 +40,14 @@ def test_cka_is_that_of_its_definition(batch: int, features: int, others: int, s
     assert float(weighted) == pytest.approx(float((weights * (1 - by_definition)).mean()), abs=1e-9)
 
 
+def test_cka_is_computed_in_float32_where_the_network_computes_in_bfloat16() -> None:
+    x, y = torch.rand((2, 3, 8, 200), generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cka(x, y)
+        assert cka(x.bfloat16(), y).dtype == torch.float32
+    torch.testing.assert_close(found, cka(x.double(), y.double()).float(), rtol=1e-5, atol=0.0)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(2, 7), st.integers(0, 2**31))
 def test_both_forms_of_classification_are_those_of_their_definitions(

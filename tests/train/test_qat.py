@@ -23,7 +23,7 @@ from tmkt.runs import CALIBRATION, CHECKPOINT, METRICS, MODEL, Run, load_run
 from tmkt.train.checkpoint import load_module
 from tmkt.train.methods.base import without_running_statistics
 from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
-from tmkt.train.qat.neuron import IntegerLIF
+from tmkt.train.qat.neuron import FireOnDevice, IntegerLIF, _Fire
 from tmkt.train.qat.training import qat_recipe, start_on_integers
 from tmkt.train.trainer import train
 
@@ -270,3 +270,22 @@ def test_residual_networks_of_spikes_train_on_integers_and_analog_ones_are_refus
             {name: WeightGrid(**on) for name, on in grids.items()},
         )
         assert max(entry["weight_error_rms"] for entry in report) < 1e-5
+
+
+@pytest.mark.parametrize("surrogate", ["atan", "triangle", "rectangle"])
+def test_the_neuron_of_a_gpu_computes_what_the_compiled_loops_do(surrogate: str) -> None:
+    recipe = NetworkRecipe(name="vggsnn", surrogate=surrogate, tau=3.0)
+    neuron = IntegerLIF(recipe, store_v_seq=True, scale=50)
+    generator = torch.Generator().manual_seed(0)
+    sums = torch.randint(-100, 160, (6, 3, 4, 5, 5), generator=generator).float()
+    sums[:, 0, 0] = 2.0**23  # saturates
+    found = []
+    for fire in (_Fire, FireOnDevice):
+        x = sums.clone().requires_grad_()
+        spikes, membrane = fire.apply(x, neuron)
+        ((spikes * sums.cos()).sum() + membrane.square().sum()).backward()
+        found.append((spikes.detach(), membrane.detach(), x.grad))
+    assert 0.1 < float(found[0][0].mean()) < 0.9
+    assert torch.equal(found[0][0], found[1][0])
+    for loops, device in zip(found[0][1:], found[1][1:], strict=True):
+        torch.testing.assert_close(loops, device, rtol=1e-5, atol=1e-7)

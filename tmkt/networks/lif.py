@@ -126,7 +126,7 @@ class _NormLif(torch.autograd.Function):
             count = float(sums[-1])
             mean = sums[:channels] / count
             variance = np.maximum(sums[channels:-1] / count - mean**2, 0.0)
-            norm.note(mean, variance, count)
+            norm.note(torch.from_numpy(mean), torch.from_numpy(variance), count)
             inverse = 1.0 / np.sqrt(variance + norm.eps)
         else:
             assert norm.running_mean is not None

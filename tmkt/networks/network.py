@@ -94,8 +94,9 @@ class SpikingNetwork(nn.Module):
             else:
                 x = block(x)
         features = x.flatten(2)
+        logits = self.head(features).float()
         aligned = self._aligned[0]
         if aligned is None:
-            return NetworkOutput(self.head(features), features, features)
+            return NetworkOutput(logits, features, features)
         assert isinstance(aligned.v_seq, Tensor)
-        return NetworkOutput(self.head(features), features, aligned.v_seq)
+        return NetworkOutput(logits, features, aligned.v_seq)

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce  # the one that gradients pass through
 from torch.nn import functional as F
@@ -44,7 +42,8 @@ class BatchNorm(nn.BatchNorm2d):
         return y
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [N, C, H, W] over N, H and W."""
+        """Normalise [N, C, H, W] over N, H and W, in float32."""
+        x = x.float()
         if self.uses_batch and not self.training and not many_processes():
             # torch's would take the running statistics in evaluation mode all the same
             by_batch: Tensor = F.batch_norm(
@@ -57,16 +56,14 @@ class BatchNorm(nn.BatchNorm2d):
         count = x.numel() / x.shape[1] * distributed.get_world_size()
         sums = all_reduce(torch.stack([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))])) / count
         mean, variance = sums[0], (sums[1] - sums[0] ** 2).clamp_min(0.0)
-        self.note(
-            mean.detach().double().cpu().numpy(), variance.detach().double().cpu().numpy(), count
-        )
+        self.note(mean.detach().double(), variance.detach().double(), count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         y: Tensor = x * scale.view(-1, 1, 1) + (self.bias - mean * scale).view(-1, 1, 1)
         return y
 
-    def note(self, mean: NDArray[np.float64], variance: NDArray[np.float64], count: float) -> None:
-        """Move the running statistics towards a batch's, as torch does (with the unbiased
-        variance).
+    def note(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        """Move the running statistics towards a batch's, float64 [C], as torch does (with the
+        unbiased variance).
         """
         if not (self.training and self.track_running_stats):
             return
@@ -77,7 +74,7 @@ class BatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
         unbiased = variance * (count / max(count - 1.0, 1.0))
         for running, batch in ((self.running_mean, mean), (self.running_var, unbiased)):
-            running.lerp_(torch.from_numpy(batch).to(running), self.momentum)
+            running.lerp_(batch.to(running), self.momentum)
 
 
 @contextmanager

@@ -38,8 +38,9 @@ class TrainRecipe(Section):
     rate_every: int = Field(default=1, ge=1, le=10**7)
     # decay of averaged weights, which are then measured and deployed; 0: the last weights
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
-    # "bf16": convolutions and products in bfloat16, for GPUs and for processors that have it
-    precision: Literal["fp32", "bf16"] = "fp32"
+    # "tf32": convolutions in TF32, on a GPU alone; "bf16": convolutions and products in bfloat16,
+    # for GPUs and for processors that have it
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     # activations are computed again in the backward pass: less memory, a third more time
     recompute: bool = False
     shift: int = Field(default=3, ge=0, le=1000)  # augmentation: pixels

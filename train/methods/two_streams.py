@@ -40,7 +40,7 @@ class TwoStreams(Method):
         with self.around_images(net):
             source = net(static)
         if self.static_head is not None:
-            source = source._replace(logits=self.static_head(source.features))
+            source = source._replace(logits=self.static_head(source.features).float())
         return source, net(events)
 
     def around_images(self, net: SpikingNetwork) -> AbstractContextManager[None]:

@@ -69,7 +69,8 @@ class QuantisedConv(nn.Conv2d):
         """Convolve [N, C, H, W] of spikes, sums or means of spikes to sums [N, C', H', W']."""
         weight, bias = self.quantisation.integers(self.weight, self.bias)
         sums: Tensor = self._conv_forward(self.quantisation.spike_sums(x), weight, bias)
-        return sums
+        # The fastest convolution on a GPU may be Winograd's, which rounds; the sums are whole.
+        return _straight_through(sums, sums.round()) if sums.is_cuda else sums
 
 
 class QuantisedReadout(nn.Linear):

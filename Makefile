@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts clean
+.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts clean
 
 setup: $(READY)
 
@@ -75,6 +75,15 @@ test-peers: $(READY) build/peers/.ready .venv-norse/.ready
 
 build/peers/.ready: Makefile
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/peers neurobench==2.3.0
+	@touch $@
+
+# Triton, 1 GB on disk, comes with torch where there is a GPU. Here its interpreter runs the kernels on the CPU, and its
+# compiler shows that they compile for GPUs. Where there is a GPU, make test runs them there.
+test-gpu-kernels: $(READY) build/triton/.ready
+	PYTHONPATH=build/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/tmkt/test_gpu_kernels.py
+
+build/triton/.ready: Makefile
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/triton triton==3.9.0
 	@touch $@
 
 # evlib brings 700 MB of table libraries: an environment of its own, too.

@@ -1,8 +1,6 @@
 """Sums and batches over all processes of a distributed training."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather  # the one that gradients pass through
 
@@ -16,14 +14,15 @@ def many_processes() -> bool:
     )
 
 
-def all_reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum values over all processes, on the CPU (gloo). In one process, return the values
-    themselves.
-    """
-    if not many_processes():
-        return values
-    total = torch.from_numpy(values)
-    distributed.all_reduce(total)
+def processes() -> int:
+    """Return the number of processes that share this training."""
+    return distributed.get_world_size() if many_processes() else 1
+
+
+def all_reduced(values: Tensor) -> Tensor:
+    """Sum values over all processes. In one process, return the values themselves."""
+    if many_processes():
+        distributed.all_reduce(values)
     return values
 
 

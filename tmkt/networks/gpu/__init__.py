@@ -1,0 +1,1 @@
+"""Triton kernels of the networks on a GPU: batch norm and LIF as one pass each way."""

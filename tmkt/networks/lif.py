@@ -87,6 +87,6 @@ class LIF(neuron.LIFNode):  # type: ignore[misc]
         else:
             weight, bias = norm.weight, norm.bias
         spikes: Tensor
-        spikes, membrane = function.apply(x, weight, bias, setting)  # type: ignore[no-untyped-call]
+        spikes, membrane = function.apply(x, weight, bias, setting)
         self.v_seq = membrane if self.store_v_seq else None
         return spikes

@@ -80,7 +80,7 @@ build/peers/.ready: Makefile
 # Triton, 1 GB on disk, comes with torch where there is a GPU. Here its interpreter runs the kernels on the CPU, and its
 # compiler shows that they compile for GPUs. Where there is a GPU, make test runs them there.
 test-gpu-kernels: $(READY) build/triton/.ready
-	PYTHONPATH=build/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/tmkt/test_gpu_kernels.py
+	PYTHONPATH=build/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/tmkt/test_gpu_kernels.py tests/train/test_gpu_camera.py
 
 build/triton/.ready: Makefile
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/triton triton==3.9.0

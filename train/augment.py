@@ -35,11 +35,16 @@ def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: st
 
     `mode` "nearest" keeps event counts whole; "bilinear" is for images.
     """
+    return moved(frames, draw_moves(len(frames), recipe, rng), mode)
+
+
+def moved(frames: Tensor, moves: NDArray[np.float64], mode: str) -> Tensor:
+    """Move float frames [B, C, H, W] by `moves` of `draw_moves`, as `warp` does."""
     batch, _, height, width = frames.shape
     # grid_sample wants both axes scaled to [-1, 1].
     scale = np.array([[1.0, height / width, 2.0 / width], [width / height, 1.0, 2.0 / height]])
-    source = torch.from_numpy((draw_moves(batch, recipe, rng) * scale).astype(np.float32)).to(
-        frames.device
+    source = torch.from_numpy((moves * scale).astype(np.float32)).to(
+        frames.device, non_blocking=True
     )
     grid = F.affine_grid(source, [batch, 1, height, width], align_corners=False)
     return F.grid_sample(frames, grid, mode=mode, padding_mode="zeros", align_corners=False)

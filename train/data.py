@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tmkt import console
 from tmkt.datasets import folders
@@ -23,9 +22,11 @@ from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.recipe import DataRecipe, Recipe
-from tmkt.train.augment import warp
-from tmkt.train.encodings import encode_images
+from tmkt.train.ahead import host_tensor
+from tmkt.train.augment import draw_moves
+from tmkt.train.encodings import draw_images
 from tmkt.train.methods.base import Batch
+from tmkt.train.samples import Samples
 from tmkt.train.start import seen_by_init
 
 HASHED_AT_ONCE = 256  # rows
@@ -251,32 +252,31 @@ def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None
             )
 
 
-def draw_batch(
+def draw_samples(
     data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
-) -> Batch:
-    """Draw a step's batch: as many samples of each class, each with a recording and an image.
+) -> Samples:
+    """Draw a step's samples: as many of each class, each with a recording and an image.
 
     Where images alone are trained on, each has an image. All are drawn at random among those of
     the class, and each is warped by itself. Pairing by class alone is Knowledge Transfer's way
     (arXiv 2303.13077); TMKT's papers do not say whether they pair instances.
     """
     labels = draw_labels(data.places or data.image_places, recipe.train.batch, rng)
-    events: Tensor | None = None
+    recordings, moves, images = None, None, None
     if len(data.frames):
-        frames = torch.from_numpy(data.frames[one_of_each(labels, data.places, rng)]).to(
-            device, torch.float32
-        )
-        events = (
-            warp(frames.flatten(1, 2), recipe.train, rng, "nearest")
-            .unflatten(1, (recipe.data.bins, 2))
-            .transpose(0, 1)
-            .contiguous()
-        )
-    images: Tensor | None = None
+        chosen = data.frames[one_of_each(labels, data.places, rng)]
+        recordings, moves = host_tensor(chosen, device), draw_moves(len(labels), recipe.train, rng)
     if data.images is not None:
         chosen = data.images.images[one_of_each(labels, data.image_places, rng)]
-        images = encode_images(chosen, recipe, data.sensor, rng).to(device)
-    return Batch(events, images, torch.from_numpy(labels).to(device))
+        images = draw_images(chosen, recipe, data.sensor, rng, device)
+    return Samples(host_tensor(labels, device), recordings, moves, images)
+
+
+def draw_batch(
+    data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
+) -> Batch:
+    """Draw a step's batch, as `draw_samples` says, and compute it on `device`."""
+    return draw_samples(data, recipe, rng, device).batch(recipe, data.sensor, device)
 
 
 def draw_labels(places: Places, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

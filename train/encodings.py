@@ -4,6 +4,7 @@ Either the same grey frame at every time step, or the events of a simulated came
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,26 +12,81 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tmkt.camera.frames import simulate_frames
+from tmkt.camera.frames import Scenes, draw_scenes, simulate_frames
 from tmkt.camera.screen import shown_size
 from tmkt.events.frames import InputContract
-from tmkt.recipe import Recipe, StaticRecipe, TrainRecipe
-from tmkt.train.augment import draw_moves, warp
+from tmkt.networks.gpu.choice import fused_on_gpu
+from tmkt.recipe import Recipe
+from tmkt.train.ahead import host_tensor
+from tmkt.train.augment import draw_moves, moved
 
 AT_ONCE = 100  # images before the camera, between two looks at the progress
+
+
+@dataclass(frozen=True)
+class DrawnImages:
+    """Images uint8 [B, h, w] of a step, with all that was drawn for them, before anything is
+    computed from them.
+
+    Either `moves` are drawn, for still frames, or `scenes` before simulated cameras, which a GPU
+    watches, or those were watched already: `counts` uint8 [B, T, 2, H, W].
+    """
+
+    images: Tensor
+    moves: NDArray[np.float64] | None = None
+    scenes: Scenes | None = None
+    counts: Tensor | None = None
+
+
+def draw_images(
+    images: NDArray[np.uint8],
+    recipe: Recipe,
+    sensor: tuple[int, int],
+    rng: np.random.Generator,
+    device: torch.device,
+) -> DrawnImages:
+    """Draw how the images of a step are moved and recorded; all randomness comes from `rng`.
+
+    For a GPU where Triton works, the cameras are drawn only; else they record on the CPU here.
+    """
+    found, moves = host_tensor(images, device), draw_moves(len(images), recipe.train, rng)
+    if recipe.static.encoding == "grey":
+        return DrawnImages(found, moves=moves)
+    contract = _contract(recipe, sensor)
+    if device.type == "cuda" and fused_on_gpu() is not None:
+        return DrawnImages(found, scenes=draw_scenes(images, moves, contract, recipe.static, rng))
+    counts = simulate_frames(images, moves, contract, recipe.static, rng)
+    return DrawnImages(found, counts=host_tensor(counts, device))
+
+
+def encode(
+    drawn: DrawnImages, recipe: Recipe, sensor: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Compute on `device` what the network sees of drawn images, as the recipe's `static` section
+    says.
+
+    Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a
+    camera of its own.
+    """
+    if drawn.moves is not None:
+        images = drawn.images.to(device, non_blocking=True)
+        return moved(grey_frames(images, sensor), drawn.moves, "bilinear")
+    if drawn.scenes is not None:
+        from tmkt.train.gpu.camera import watch_on_gpu  # it needs Triton
+
+        counts = watch_on_gpu(drawn.scenes, _contract(recipe, sensor), device)
+    else:
+        assert drawn.counts is not None
+        counts = drawn.counts.to(device, non_blocking=True)
+    return counts.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def encode_images(
     images: NDArray[np.uint8], recipe: Recipe, sensor: tuple[int, int], rng: np.random.Generator
 ) -> Tensor:
-    """Encode images uint8 [B, h, w] as the recipe's `static` section says, each with augmentation.
-
-    Gives float [B, 2, H, W], still frames, or [T, B, 2, H, W], a recording of each image by a
-    camera of its own. All randomness comes from `rng`.
-    """
-    if recipe.static.encoding == "grey":
-        return warp(grey_frames(torch.from_numpy(images), sensor), recipe.train, rng, "bilinear")
-    return simulated_frames(images, _contract(recipe, sensor), recipe.static, recipe.train, rng)
+    """Encode images uint8 [B, h, w] on the CPU, as `draw_images` and `encode` do."""
+    cpu = torch.device("cpu")
+    return encode(draw_images(images, recipe, sensor, rng, cpu), recipe, sensor, cpu)
 
 
 def record_images(
@@ -77,22 +133,3 @@ def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:
     top, left = (sensor[0] - height) // 2, (sensor[1] - width) // 2
     frames = F.pad(frames, (left, sensor[1] - width - left, top, sensor[0] - height - top))
     return frames.expand(-1, 2, -1, -1)
-
-
-def simulated_frames(
-    images: NDArray[np.uint8],
-    contract: InputContract,
-    camera: StaticRecipe,
-    moves: TrainRecipe,
-    rng: np.random.Generator,
-) -> Tensor:
-    """Record images uint8 [B, h, w] by a simulated camera: event counts, float [T, B, 2, H, W].
-
-    An image is moved by augmentation before it is recorded.
-    """
-    counts = simulate_frames(images, draw_moves(len(images), moves, rng), contract, camera, rng)
-    return (
-        torch.from_numpy(counts)
-        .transpose(0, 1)
-        .to(torch.float32, memory_format=torch.contiguous_format)
-    )

@@ -46,7 +46,7 @@ def time_step_mixup(
     """
     steps, batch = events.shape[:2]
     switched = np.logical_or.accumulate(rng.random((steps, batch)) < p, axis=0)
-    from_events = torch.from_numpy(switched).to(events.device)
+    from_events = torch.from_numpy(switched).to(events.device, non_blocking=True)
     mixed = torch.where(from_events.view(steps, batch, *[1] * (events.dim() - 2)), events, images)
     return mixed, from_events.to(events.dtype)
 
@@ -78,7 +78,9 @@ def replace_samples(static: Tensor, events: Tensor, where: Tensor) -> Tensor:
     `where`, bool [B], says which ones.
     """
     return torch.where(
-        where.to(events.device).view(1, -1, *[1] * (events.dim() - 2)), events, static
+        where.to(events.device, non_blocking=True).view(1, -1, *[1] * (events.dim() - 2)),
+        events,
+        static,
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from tmkt.errors import InputError
@@ -16,9 +15,10 @@ from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, dump_recipe
 from tmkt.runs import CHECKPOINT, RECIPE, TEACHER, TEACHER_CHECKPOINT, Run, load_run
 from tmkt.train import distributed
+from tmkt.train.ahead import Ahead
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from tmkt.train.data import TrainingData, draw_batch
+from tmkt.train.data import TrainingData, draw_batch, draw_samples
 from tmkt.train.frozen import FeatureBank, Head, check_frozen, fill_bank
 from tmkt.train.health import SpikeRates, count_spikes, warnings
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
@@ -26,10 +26,10 @@ from tmkt.train.measure import measure
 from tmkt.train.methods.base import Method, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
-from tmkt.train.qat.training import calibration_source, check_same_data, start_on_integers
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import computing, describe_gpu, is_out_of_memory, note_interrupts
-from tmkt.train.source import load_source
+from tmkt.train.samples import Samples
+from tmkt.train.setup import make_network, read_source
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.statistics import set_statistics
 from tmkt.train.step import Learner, StepResult, train_step
@@ -98,8 +98,8 @@ def train(
             with computing(recipe.train, device):
                 with distributed.together():
                     distributed.check_batch_size(recipe.train.batch)
-                    source = _read_source(recipe, data, static, start, test)
-                    net, method = _make_network(recipe, source, start, data is not None)
+                    source = read_source(recipe, data, static, start, test)
+                    net, method = make_network(recipe, source, start, data is not None)
                     if backbone is not None:
                         load_blocks(net, backbone, recipe.train)
                 net.to(device)
@@ -173,7 +173,12 @@ class _Training:
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
         with distributed.together():
             log = MetricsLog(self.out, start) if self.writes else None
-        with note_interrupts() as interrupted, nullcontext() if log is None else closing(log):
+        self.ahead = Ahead(self._draw, total, self.device)
+        with (
+            note_interrupts() as interrupted,
+            closing(self.ahead),
+            nullcontext() if log is None else closing(log),
+        ):
             for step in range(start, total):
                 done = step + 1
                 ends_epoch = done % self.epoch_steps == 0 or done == total
@@ -224,13 +229,20 @@ class _Training:
         self.report(bank.describe(self.recipe.train))
         return bank
 
+    def _draw(self, step: int) -> tuple[np.random.Generator, Samples]:
+        """Draw the samples of a step; the generator goes on with what its method draws."""
+        rng = np.random.default_rng([self.recipe.train.seed, step])
+        return rng, draw_samples(self.source, self.recipe, rng, self.device)
+
     def _step(self, step: int, stop: bool) -> StepResult:
-        recipe, rng = self.recipe, np.random.default_rng([self.recipe.train.seed, step])
+        recipe, learner = self.recipe, self.learner
         if self.bank is not None and step < recipe.train.frozen_steps:
+            rng = np.random.default_rng([recipe.train.seed, step])
             learner, batch = self.head, self.bank.draw(recipe.train.batch, rng)
         else:
             self.net.train()
-            learner, batch = self.learner, draw_batch(self.source, recipe, rng, self.device)
+            rng, samples = self.ahead.take(step)
+            batch = samples.batch(recipe, self.source.sensor, self.device)
         batch = self.method.exchange(batch, rng, step / recipe.train.steps)
         return train_step(learner, distributed.shard(batch), step, rng, stop)
 
@@ -264,39 +276,3 @@ class _Training:
             self.report(f"warning: step {done}: {warning}")
         self.epoch_began, self.epoch_before = time.monotonic(), 0
         return validation
-
-
-def _read_source(
-    recipe: Recipe,
-    data: Path | TrainingData | None,
-    static: Path | None,
-    start: Run | None,
-    test: Path | None,
-) -> TrainingData:
-    if start is None and recipe.qat.bits:
-        found = f"qat.bits = {recipe.qat.bits!r}"
-        raise InputError(
-            f"{found}: training on integers goes on from a finished run; leave it out, then: tmkt"
-            " train RUN --qat BITS"
-        )
-    if isinstance(data, TrainingData):
-        return data
-    images_alone = not METHODS[recipe.method.name].needs_recordings and static is not None
-    if start is not None and data is None and not images_alone:
-        return calibration_source(start)
-    source = load_source(recipe, data, static, test)
-    if start is not None:
-        check_same_data(source, start, data or static)
-    return source
-
-
-def _make_network(
-    recipe: Recipe, source: TrainingData, start: Run | None, with_data: bool
-) -> tuple[SpikingNetwork, Method]:
-    """Make the network and the parts of its method; `train.seed` draws the weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.train.seed)
-        if start is not None:
-            return start_on_integers(recipe, start, with_data or source.simulated is not None)
-        net = SpikingNetwork(recipe.network, (2, *source.sensor), len(source.classes))
-        return net, METHODS[recipe.method.name](recipe.method, net, recipe.data.bins)

@@ -1,4 +1,4 @@
-"""Compiles all Triton kernels of the networks for NVIDIA's GPUs, which needs none of them.
+"""Compiles all Triton kernels for NVIDIA's GPUs, which needs none of them.
 
 Run in a process of its own: Triton's interpreter must be off. Prints the names that compiled.
 """
@@ -13,27 +13,25 @@ from triton.compiler import ASTSource
 
 from tmkt.networks.gpu import kernels
 from tmkt.networks.gpu.norm_lif import BLOCK, CHANNELS, EXACT, ROWS
+from tmkt.train.gpu import camera
+from tmkt.train.gpu.camera_kernel import watch
 
-FLOATS = {"tau", "threshold", "alpha"}
-INTEGERS = {"steps", "size", "rows", "channels", "group"}
-DOUBLES = {"out"}
+# Types of the arguments by name; all others point to float32.
+TYPES = {
+    "fp32": {"tau", "threshold", "alpha", "drop"},
+    "i32": {"steps", "size", "rows", "channels", "group", "seed", "bins", "width", "columns"}
+    | {"stride", "light_size", "max_count"},
+    "*i32": {"wait_steps", "inverted", "first_steps"},
+}
+CURRENTS = {"x", "spikes", "from_spikes", "a", "b"}
 
 
 def compile_for(kernel: Any, capability: int, currents: str, **constants: Any) -> str:
     """Compile a kernel whose currents are `currents`, "fp32" or "bf16"; give its PTX."""
-    wide = kernel is kernels.pair_sums
-    signature = {}
-    for name in kernel.arg_names:
-        if name in constants:
-            signature[name] = "constexpr"
-        elif name in FLOATS:
-            signature[name] = "fp32"
-        elif name in INTEGERS:
-            signature[name] = "i32"
-        elif name in ("x", "spikes", "from_spikes", "a", "b"):
-            signature[name] = f"*{currents}"
-        else:
-            signature[name] = "*fp64" if wide and name in DOUBLES else "*fp32"
+    types = {name: kind for kind, names in TYPES.items() for name in names}
+    types |= dict.fromkeys(CURRENTS, f"*{currents}") | dict.fromkeys(constants, "constexpr")
+    types["out"] = {kernels.pair_sums: "*fp64", watch: "*u8"}.get(kernel, "*fp32")
+    signature = {name: types.get(name, "*fp32") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=EXACT)
     ptx: str = compiled.asm["ptx"]
@@ -53,6 +51,9 @@ def main() -> None:
             ptx = compile_for(kernels.lif_backward, capability, currents, **given, BLOCK=BLOCK)
             assert ptx.count("bar.sync") >= 2, "membranes are read before they are written"
         compile_for(kernels.norm_backward, capability, currents, BLOCK=BLOCK)
+        for objects, drops in itertools.product((False, True), repeat=2):
+            given = {"OBJECTS": objects, "DROPS": drops, "BLOCK": camera.BLOCK}
+            compile_for(watch, capability, currents, **given)
         sys.stdout.write(f"sm_{capability} {currents}\n")
 
 

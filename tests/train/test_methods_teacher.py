@@ -324,13 +324,15 @@ from pathlib import Path
 from tmkt.recipe import parse_recipe
 from tmkt.train import teacher, trainer
 teacher.CHECKPOINT_EVERY = trainer.CHECKPOINT_EVERY = 4
-draw, drawn = trainer.draw_batch, []
-def counted(*arguments):
-    drawn.append(0)
-    if len(drawn) == int(sys.argv[4]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return draw(*arguments)
-trainer.draw_batch = counted
+drawn = []
+def counted(draw):
+    def counts(*arguments):
+        drawn.append(0)
+        if len(drawn) == int(sys.argv[4]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return draw(*arguments)
+    return counts
+trainer.draw_batch, trainer.draw_samples = map(counted, (trainer.draw_batch, trainer.draw_samples))
 recipe = parse_recipe(json.loads(sys.argv[1]), "test")
 trainer.train(recipe, Path(sys.argv[2]), None, Path(sys.argv[3]), resume=True)
 """

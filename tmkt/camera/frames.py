@@ -8,6 +8,8 @@ recording has a camera of its own, drawn from the ranges in the recipe's `static
 that learns from all of them need not be told which camera it will meet (domain randomisation).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,18 @@ from tmkt.recipe import StaticRecipe
 STEP_US = 2_500  # in which an N-MNIST image moves by 0.25 pixels at most
 STEPS_A_BIN = 10  # at least: edges that pass within a bin leave events of both polarities
 MOST_STEPS = 50_000
+
+
+class Scenes(NamedTuple):
+    """What a batch of cameras looks at: all that is drawn by chance but the pixels' own noise.
+
+    `images` uint8 [B, h, w] as they are shown, the cameras, and the bin of each step.
+    """
+
+    images: NDArray[np.uint8]
+    drawn: Drawn
+    common: Common
+    bin_of: NDArray[np.int64]
 
 
 def simulate_frames(
@@ -39,6 +53,20 @@ def simulate_frames(
     size a second (measured). Raises InputError for a recording of more than 50,000 steps (two
     minutes).
     """
+    scenes = draw_scenes(images, moves, contract, camera, rng)
+    out = np.zeros((len(images), contract.bins, *contract.shape), np.uint8)
+    watch_batch(scenes.images, scenes.drawn, scenes.common, scenes.bin_of, out)
+    return out
+
+
+def draw_scenes(
+    images: NDArray[np.uint8],
+    moves: NDArray[np.float64],
+    contract: InputContract,
+    camera: StaticRecipe,
+    rng: np.random.Generator,
+) -> Scenes:
+    """Draw what `simulate_frames` then looks at, and with which cameras."""
     batch = len(images)
     step_us = max(min(STEP_US, contract.bin_us // STEPS_A_BIN), 1)
     if contract.bins * contract.bin_us > MOST_STEPS * step_us:
@@ -81,9 +109,7 @@ def simulate_frames(
         max_count=contract.max_count,
     )
     shown = np.ascontiguousarray(_with_contrast(images, camera, rng))
-    out = np.zeros((batch, contract.bins, *contract.shape), np.uint8)
-    watch_batch(shown, drawn, common, bin_of, out)
-    return out
+    return Scenes(shown, drawn, common, bin_of)
 
 
 def _draw_kind(said: str, one: str, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -192,7 +192,8 @@ def _canvas_grid(
     row, column = (torch.arange(n, device=device, dtype=torch.float32) for n in canvas)
     at = at_corner + by_row * row[:, None] + by_column * column  # [B, 2, rows, columns]
     sizes = torch.tensor(image, device=device).view(1, 2, 1, 1)
-    return ((2.0 * at + 1.0) / sizes - 1.0).flip(1).permute(0, 2, 3, 1)
+    grid: Tensor = ((2.0 * at + 1.0) / sizes - 1.0).flip(1).permute(0, 2, 3, 1)
+    return grid
 
 
 def _send(array: NDArray[np.generic], device: torch.device) -> Tensor:

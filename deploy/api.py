@@ -105,9 +105,7 @@ def read_recordings(
     """
     chosen = recordings_of(bundle.manifest, Path(data), split, limit)
     frames, labels = load_frames(chosen, bundle.contract)
-    return Recordings(
-        frames, labels, tuple("/".join(recording.path.parts[-3:]) for recording in chosen)
-    )
+    return Recordings(frames, labels, tuple(recording.title for recording in chosen))
 
 
 def run(

@@ -237,18 +237,16 @@ def evaluate(engine: str, classes: int, answers: Answers, labels: NDArray[np.int
 def write_results(path: Path, recordings: Sequence[Recording], answers: Answers) -> None:
     """Write one JSON line a recording.
 
-    A recording is named by the last three parts of its path, as in "Test/7/00001.bin", which do not
-    depend on where the data lies. The bytes depend on bundle, engine and recordings alone. Raises
-    InputError if the file cannot be written.
+    A recording is named by its title, as in "Test/7/00001.bin". The bytes depend on bundle, engine
+    and recordings alone. Raises InputError if the file cannot be written.
     """
     columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
     with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         for recording, prediction, readout, spikes, synops in zip(
             recordings, *(column.tolist() for column in columns), strict=True
         ):
-            name = "/".join(recording.path.parts[-3:])
             line = {
-                "recording": name,
+                "recording": recording.title,
                 "label": recording.label,
                 "prediction": prediction,
                 "readout": readout,

@@ -20,7 +20,7 @@ from tmkt.deploy.engines.registry import open_engine
 from tmkt.deploy.engines.types import Engine
 from tmkt.deploy.evaluate import Answers, Progress, answers_of, batch_size, join_answers, measure
 from tmkt.errors import InputError
-from tmkt.events.frames import InputContract
+from tmkt.events.channels import Contract
 
 # Recordings. A shard is tens of milliseconds of work at least, against less than one to hand it
 # over, and little to run again.
@@ -43,7 +43,7 @@ class Job:
     manifest_sha256: str
     engine: str
     threads: int | None
-    contract: InputContract
+    contract: Contract
     tmkt: str = __version__
     loaded: Bundle | None = field(default=None, compare=False, repr=False)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError, nearest
+from tmkt.events.channels import Contract
 from tmkt.events.frames import InputContract
 from tmkt.install import pip_install
 from tmkt.program.lava_form import fits_netx
@@ -36,7 +37,7 @@ class QuantisedNetwork:
 
     graph: "nir.NIRGraph"
     program: Program
-    contract: InputContract
+    contract: Contract
     classes: list[str]
     origin: dict[str, Any]
     report: list[dict[str, Any]]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.errors import InputError
+from tmkt.events.channels import ChannelContract, Contract
 from tmkt.events.frames import InputContract
 from tmkt.export.export import QuantisedNetwork, refuse_silent, write_bundle
 from tmkt.export.normalise import normalise
@@ -32,45 +33,60 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Imported:
-    """Network of a .nir file in this project's form. `notes`: how the whole graph was read."""
+    """Network of a .nir file in this project's form. `notes`: how the whole graph was read.
+    `channels`: it reads channels of spikes, not events of a camera.
+    """
 
     path: Path
     graph: "nir.NIRGraph"
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     conventions: Conventions
     notes: tuple[str, ...]
     readings: tuple[Reading, ...]
+    channels: bool = False
+
+    def contract(self, bins: int, bin_us: int, max_count: int) -> Contract:
+        """Say how recordings become the network's time steps."""
+        if self.channels:
+            return ChannelContract(self.input_shape, bins, bin_us, max_count)
+        _, height, width = self.input_shape
+        return InputContract((height, width), bins, bin_us, max_count)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Frames uint8 [N, T, 2, H, W] to quantise on, and the instances that they show."""
+    """Frames uint8 [N, T, *input shape] to quantise on, and the instances that they show."""
 
     frames: NDArray[np.uint8]
     instances: list[str]
 
 
 def import_nir_file(
-    path: Path, conventions: Conventions, sensor: tuple[int, int] | None
+    path: Path,
+    conventions: Conventions,
+    sensor: tuple[int, int] | None = None,
+    channels: bool = False,
 ) -> Imported:
     """Read a .nir file by the conventions that are asked for, or that the file tells.
 
-    `sensor` (height, width): for a network with a flat input. InputError for a file that cannot be
-    read, or only by guessing, above all at its time step.
+    `channels`: the network reads channels of spikes, in any shape; else events of a camera, and
+    `sensor` (height, width) is for a flat input. InputError for a file that cannot be read, or only
+    by guessing, above all at its time step.
     """
     ordered = order(read_nir(path), conventions, strict=True)
-    graph, changes = normalise(ordered, sensor)
+    graph, changes = normalise(ordered, sensor, channels)
     readings = tuple(
         Reading(node.name, node.note, "; ".join(changes.get(node.name, [])))
         for node in ordered.nodes
     )
-    channels, height, width = (int(n) for n in graph.nodes["input"].input_type["input"])
+    shape = tuple(int(n) for n in graph.nodes["input"].input_type["input"])
     classes = int(np.prod(ordered.nodes[-1].shape))
     return Imported(
         path,
         graph,
-        input_shape=(channels, height, width),
+        input_shape=shape,
+        channels=channels,
         classes=classes,
         conventions=conventions,
         notes=ordered.notes,
@@ -83,7 +99,7 @@ def export_nir(
     out: Path,
     targets: Collection[str],
     bits: int | str | None,
-    contract: InputContract,
+    contract: Contract,
     dataset: str,
     classes: list[str],
     calibration: Calibration | None,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tmkt import __version__
 from tmkt.errors import InputError, cannot_read, explain
+from tmkt.events.channels import Contract
 from tmkt.events.frames import InputContract
 from tmkt.files import open_plain, read_text, writing_folder
 from tmkt.manifest import File, Input, Manifest
@@ -21,7 +22,8 @@ from tmkt.parts import is_replaced, put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
 
-FORMAT, FORMAT_VERSION = "tmkt-bundle", 1
+# version 1 had networks for event cameras alone, and is written wherever it suffices
+FORMAT, FORMAT_VERSION = "tmkt-bundle", 2
 MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 OF_A_RUN = "recipe.toml"  # what tmkt.runs, which needs torch, calls a run's recipe
@@ -42,13 +44,23 @@ class Bundle:
 
     path: Path
     manifest: dict[str, Any]
-    contract: InputContract
+    contract: Contract
     program: Program
     contents: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def classes(self) -> list[str]:
         return list(self.manifest["classes"])
+
+    @property
+    def camera(self) -> InputContract:
+        """The contract of a network for event cameras; InputError for one that reads channels."""
+        if isinstance(self.contract, InputContract):
+            return self.contract
+        raise InputError(
+            f"{self.path}: reads {self.contract.channels} channels of spikes, expected a network"
+            " for event cameras; choose another bundle"
+        )
 
     def read(self, name: str) -> bytes:
         """Give the content of one of the bundle's files; InputError if the export left it out."""
@@ -66,7 +78,7 @@ def sha256(path: Path) -> str:
 def write(
     path: Path,
     program: Program,
-    contract: InputContract,
+    contract: Contract,
     classes: list[str],
     origin: dict[str, Any],
     quantisation: list[dict[str, Any]],
@@ -88,7 +100,7 @@ def write(
         }
         manifest = {
             "format": FORMAT,
-            "version": FORMAT_VERSION,
+            "version": 1 if isinstance(contract, InputContract) else FORMAT_VERSION,
             "tmkt": __version__,
             "input": asdict(contract),
             "classes": classes,
@@ -183,7 +195,7 @@ def _load(path: Path) -> Bundle:
             f"{path / MANIFEST}: damaged ({type(error).__name__}: {str(error)[:100]}); export the"
             " network again"
         ) from None
-    contract = InputContract(**checked.input.model_dump())
+    contract = checked.input.contract
     program = program_file.from_bytes(contents[PROGRAM], path / PROGRAM)
     if (
         program.input_shape != contract.shape
@@ -207,7 +219,7 @@ def rebinned(bundle: Bundle, bins: int | None, bin_us: int | None, max_count: in
         **{name: value for name, value in given.items() if value is not None},
     }
     try:
-        contract = InputContract(**Input.model_validate(wanted).model_dump())
+        contract = Input.model_validate(wanted).contract
     except ValidationError as error:
         raise InputError(
             f"{bundle.path}: {explain(error)}; give another --bins, --bin-us or --max-count"

@@ -5,8 +5,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tmkt.datasets.splits import Ranges
+from tmkt.events.channels import ChannelContract, Contract
+from tmkt.events.frames import InputContract
 
 MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
+
+
+_Side = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
@@ -14,13 +19,31 @@ class _Part(BaseModel):
 
 
 class Input(_Part):
-    """The frames that the network takes."""
+    """The frames that the network takes: of a camera (`sensor`, height and width), or of channels
+    (`shape`).
+    """
 
     model_config = ConfigDict(extra="forbid")
-    sensor: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    sensor: tuple[_Side, _Side] | None = None
+    shape: tuple[_Side] | tuple[_Side, _Side, _Side] | None = None
     bins: int = Field(ge=1, le=MAX_BINS)
     bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(ge=1, le=255)
+
+    @model_validator(mode="after")
+    def _one(self) -> "Input":
+        if (self.sensor is None) == (self.shape is None):
+            raise ValueError("sensor and shape: expected one of them")
+        return self
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that recordings are read by."""
+        steps = (self.bins, self.bin_us, self.max_count)
+        if self.sensor is not None:
+            return InputContract(self.sensor, *steps)
+        assert self.shape is not None
+        return ChannelContract(self.shape, *steps)
 
 
 class File(_Part):

@@ -178,7 +178,7 @@ def _heading(network: str, data: str, classes: Sequence[str]) -> str:
 
 def _title(data: str, classes: Sequence[str]) -> str:
     """Name the recordings; the title of own ones says how their folders lie."""
-    return "own recordings" if data == "folders" else dataset(data, classes).title
+    return "own recordings" if data in ("folders", "spikes") else dataset(data, classes).title
 
 
 def _network_of(bundle: Bundle) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def environment() -> Environment:
     )
     env.filters |= {
         "count": count,
+        "product": prod,
         "joules": joules,
         "percent": percent,
         "metric": metric,

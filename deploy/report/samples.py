@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
 from tmkt.datasets.reading import read_recording
+from tmkt.datasets.types import Recording
 from tmkt.deploy.report.gather import Samples
+from tmkt.events.frames import InputContract
 from tmkt.events.types import Events
 from tmkt.program.model import Layer
 from tmkt.program.simulator.simulator import Simulator
@@ -97,16 +99,15 @@ def pack_samples(
     simulator, steps = Simulator(bundle.program, 1), shown_steps(bundle)
     for i in choose(samples.labels, predictions):
         recording = samples.recordings[i]
-        events = read_recording(recording, bundle.contract.sensor)
+        events = _events(bundle, recording, samples.frames[i])
         shown = replay(simulator, samples.frames[i])
         block = _pack(events, bundle, shown, steps)
         size += block["bytes"] + len(json.dumps(block["readout"])) * 3 // 4
         if size > MOST_PACKED and entries:
             break
-        name = "/".join(recording.path.parts[-3:])
-        seen = int(
-            np.count_nonzero(events.t - events.t[0] < bundle.contract.bins * bundle.contract.bin_us)
-        )
+        name = recording.title
+        since = events.t - _start_us(bundle, events)
+        seen = int(np.count_nonzero(since < bundle.contract.bins * bundle.contract.bin_us))
         names = {
             "label": bundle.classes[recording.label],
             "prediction": bundle.classes[int(predictions[i])],
@@ -126,6 +127,29 @@ def pack_samples(
             }
         )
     return entries, {**_layers(bundle, steps), "samples": packed}
+
+
+def _events(bundle: Bundle, recording: Recording, frames: NDArray[np.uint8]) -> Events:
+    """Give what a recording holds as events. Those of channels are a raster: a row a channel, a
+    column a time step, on events alone.
+    """
+    if isinstance(bundle.contract, InputContract):
+        return read_recording(recording, bundle.contract.sensor)
+    steps, channels = len(frames), bundle.contract.channels
+    counts = frames.reshape(steps, channels)
+    step, channel = (np.repeat(axis, counts[counts > 0]) for axis in np.nonzero(counts))
+    return Events(
+        step.astype(np.int64) * bundle.contract.bin_us,
+        step.astype(np.uint16),
+        channel.astype(np.uint16),
+        np.ones(len(step), np.uint8),
+        (channels, steps),
+    )
+
+
+def _start_us(bundle: Bundle, events: Events) -> int:
+    """Give the time at which the first bin begins."""
+    return int(events.t[0]) if isinstance(bundle.contract, InputContract) else 0
 
 
 def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
@@ -155,6 +179,7 @@ def _layers(bundle: Bundle, steps: int) -> dict[str, Any]:
             )
     contract = bundle.contract
     return {
+        "raster": not isinstance(contract, InputContract),
         "shown": steps,
         "bins": contract.bins,
         "bin_us": contract.bin_us,
@@ -188,10 +213,11 @@ def _pack(events: Events, bundle: Bundle, shown: Replay, steps: int) -> dict[str
     It holds time differences as uint32, x and y as uint16, polarities as uint8, then bit-packed
     spikes, layer by layer.
     """
-    inside = events.t - events.t[0] < steps * bundle.contract.bin_us
-    every = int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS))
+    since = events.t - _start_us(bundle, events)
+    inside = since < steps * bundle.contract.bin_us
+    every = max(1, int(np.ceil(np.count_nonzero(inside) / MOST_EVENTS)))
     kept = np.flatnonzero(inside)[::every]
-    t = events.t[kept] - events.t[0]
+    t = since[kept]
     parts = [
         np.diff(t, prepend=0).astype("<u4"),
         events.x[kept].astype("<u2"),

@@ -15,7 +15,9 @@ from tmkt.deploy.stream.summary import Summary
 from tmkt.deploy.stream.windows import Answer, CarriedState, ResetWindows, Windows, WindowShape
 from tmkt.errors import InputError
 from tmkt.events.binning import Binner, Origin
-from tmkt.events.mapping import Combine, choose_mapping
+from tmkt.events.channels import Contract
+from tmkt.events.frames import InputContract
+from tmkt.events.mapping import Combine, Mapping, channel_mapping, choose_mapping
 from tmkt.events.types import Events
 from tmkt.kernels import working_time_s
 
@@ -47,6 +49,18 @@ class Settings:
     live: bool = False
 
 
+def _mapping(contract: Contract, sensor: tuple[int, int], settings: Settings) -> Mapping:
+    if isinstance(contract, InputContract):
+        view = (settings.corner, settings.factor, settings.combine)
+        return choose_mapping(sensor, contract, *view)
+    if settings.corner is not None or settings.factor is not None:
+        raise InputError(
+            "--crop or --factor given, which are of a camera's pixels, expected neither for"
+            " channels; leave them out"
+        )
+    return channel_mapping(contract, settings.combine)
+
+
 class Stream:
     """Runs a bundle on one stream; use it once.
 
@@ -63,10 +77,8 @@ class Stream:
                 f"windows of {self.window} bins every {self.stride}, expected at most"
                 f" {MOST_WINDOWS} at a time; lengthen --stride"
             )
-        self.mapping = choose_mapping(
-            sensor, contract, settings.corner, settings.factor, settings.combine
-        )
-        self.binner = Binner(self.mapping, contract.bin_us, settings.origin)
+        self.mapping = _mapping(contract, sensor, settings)
+        self.binner = Binner(self.mapping, contract.bin_us, settings.origin, contract.shape)
         self.engine = open_step_engine(settings.engine, bundle)
         windows = ResetWindows if settings.state == "reset" else CarriedState
         shape = WindowShape(self.window, self.stride)

@@ -46,7 +46,7 @@ def take_integers(graph: "nir.NIRGraph", max_count: int) -> tuple[Program, list[
         )
         layers.append(_layer(layer, node, unit))
     program = Program(
-        (shape[0], shape[1], shape[2]),
+        shape,
         max_count,
         tuple(layers),
         "spikes" if layers[-1].fires else "membrane",

@@ -45,7 +45,7 @@ Doubles = NDArray[np.float64]
 
 def quantise(
     graph: "nir.NIRGraph",
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     max_count: int,
     calibration: Bytes,
     bits: int | str = 8,
@@ -71,10 +71,10 @@ def quantise(
     The report is export/quantise/report.py's; `labels` int64 [N] of the recordings, where known,
     add accuracies to it. InputError for what a Loihi-style chip cannot hold.
     """
-    if calibration.ndim != 5 or len(calibration) == 0:
+    if calibration.ndim != 2 + len(input_shape) or len(calibration) == 0:
         raise InputError(
-            f"calibration: frames of shape {calibration.shape}, expected [N, T, C, H, W] with N >"
-            " 0; give the training recordings"
+            f"calibration: frames of shape {calibration.shape}, expected [N, T, *{input_shape}]"
+            " with N > 0; give the training recordings"
         )
     network = FloatNetwork(graph)
     if network.graph.input_shape != tuple(input_shape) or calibration.shape[2:] != tuple(

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmkt.export.targets import c_templates as templates
-from tmkt.export.targets.c_layers import CLayer, SourceArray, is_delayed, layers_of, source_of
+from tmkt.export.targets.c_layers import (
+    CLayer,
+    SourceArray,
+    as_map,
+    is_delayed,
+    layers_of,
+    source_of,
+)
 from tmkt.export.targets.c_range import may_leave_32_bits
 from tmkt.export.targets.c_synapses import synapse_function, table
 from tmkt.files import writing
@@ -83,7 +90,7 @@ def _header(program: Program) -> str:
         "membrane": "its membrane, in 1/64 of a weight",
         "spikes": "its spikes since the reset",
     }
-    channels, height, width = program.input_shape
+    channels, height, width = as_map(program.input_shape)
     return templates.HEADER.substitute(
         layers=len(layers),
         neurons=sum(layer.neurons for layer in program.layers),

@@ -90,7 +90,7 @@ def layers_of(program: Program) -> list[CLayer]:
 def source_of(program: Program, layers: list[CLayer], synapse: Synapse) -> SourceArray:
     """Give the array that a synapse reads: the input's counts, or a layer's spikes."""
     if synapse.source == INPUT:
-        return SourceArray("input", program.input_shape, True, program.max_count)
+        return SourceArray("input", as_map(program.input_shape), True, program.max_count)
     [source] = [layer for layer in layers if layer.layer.name == synapse.source]
     return source.spikes
 
@@ -108,6 +108,6 @@ def weight_shift(weight: NDArray[np.int16]) -> int:
 
 
 def as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Give a layer's shape as (channels, height, width): (N,) is N channels of one position."""
+    """Give a shape as (channels, height, width): (N,) is N channels of one position."""
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     return channels, height, width

@@ -28,7 +28,7 @@ def write_lava(program: Program, path: Path) -> None:
     """
     entries: list[dict[str, Any]] = [{"type": b"input", "shape": np.array(program.input_shape)}]
     source = INPUT
-    flat = False
+    flat = len(program.input_shape) == 1
     for layer in program.layers:
         synapse, recurrent = _synapses(layer, source)
         if not synapse.weight.any() and not (recurrent and recurrent.weight.any()):

@@ -43,7 +43,7 @@ def test_every_spike_and_readout_equals_the_plain_program(data: st.DataObject) -
     program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
     if data.draw(st.booleans()):  # longer than the steps that a layer runs at once
-        frames = np.tile(frames, (1, STEPS_AT_ONCE // frames.shape[1] + 1, 1, 1, 1))
+        frames = np.concatenate([frames] * (STEPS_AT_ONCE // frames.shape[1] + 1), axis=1)
     readout, spikes, _ = run_plain(program, frames)
     found = TorchEngine(program).run(frames)
     np.testing.assert_array_equal(found.readout, readout)

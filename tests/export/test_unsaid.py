@@ -42,9 +42,10 @@ def test_everything_is_asked_for_at_once_with_a_whole_command(tmp_path: Path) ->
     assert said(path, NirOptions(fires_at=">=")) == (
         f"{path}: NIR graph, node 'neuron': a LIF whose time step nothing tells, expected --dt in"
         " seconds; SpikingJelly and snnTorch write 1e-4 unless told otherwise, Norse what to_nir"
-        " was given: try --dt 1e-4; NIR graph, node 'input': a flat input of 32, expected an image"
-        " of events; say how: --sensor WIDTHxHEIGHT, of 2 polarities, each row by row; no --bins"
-        " or --bin-us, expected how recordings become its time steps (and --max-count); no --data"
+        " was given: try --dt 1e-4; NIR graph, node 'input': a flat input of 32, expected channels"
+        " of spikes, or an image of events; say --dataset spikes for channels, or --sensor"
+        " WIDTHxHEIGHT for 2 polarities, each row by row; no --bins or --bin-us, expected how"
+        " recordings become its time steps (and --max-count); no --data"
         " to calibrate on, expected recordings of what it was trained on (or --bits none)."
         f" For example: tmkt export '{path}' --fires-at '>=' --dt 1e-4 --sensor 4x4 --bins 10"
         " --bin-us 10000 --data DIR"

@@ -97,9 +97,9 @@ def programs(draw: st.DrawFn, chain: bool = False, temporal: bool = False) -> Pr
     With `temporal`, layers that fire may have a recurrent synapse, and dense synapses delays.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shapes: dict[str, tuple[int, ...]] = {
-        INPUT: (draw(st.integers(1, 3)), draw(st.integers(3, 8)), draw(st.integers(3, 8)))
-    }
+    image = st.tuples(st.integers(1, 3), st.integers(3, 8), st.integers(3, 8))
+    channels = st.tuples(st.integers(1, 40))
+    shapes: dict[str, tuple[int, ...]] = {INPUT: draw(image if draw(MOSTLY) else channels)}
     max_count = draw(st.sampled_from([1, 3, 255]))
     layers: list[Layer] = []
     count = draw(st.integers(1, 3))

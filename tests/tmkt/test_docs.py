@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import run as run_process
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -209,6 +210,10 @@ def folder(place: Path, shared_data: Path) -> Path:
         next((shared_data / "nmnist" / "Test" / "3").glob("*.bin"))
     )
     (place / "recording.aedat4").symlink_to(shared_data / "recordings" / "davis346_170ms.aedat4")
+    (place / "braille.nir").symlink_to(ROOT / "tests" / "golden" / "nir-paper" / "braille.nir")
+    (place / "trains").mkdir()
+    spikes = (np.random.default_rng(0).random((21, 30, 12)) < 0.3).astype(np.uint8)
+    np.savez(place / "trains" / "trains.npz", spikes=spikes, labels=np.arange(21) % 7)
     (place / "mine.toml").write_text((ROOT / "deploy" / "devices" / "loihi2.toml").read_text())
     return place
 

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "program": GROUND,
     "nir": {*GROUND, "program", "networks"},
     "networks": {*GROUND, "recipe"},
-    "manifest": {"datasets"},
+    "manifest": {"datasets", "events"},
     "bundle": {*GROUND, "events", "manifest", "program"},
     "runs": {*GROUND, "events", "datasets", "networks", "recipe"},
     "zoo": {*GROUND, "networks", "recipe", "runs"},

@@ -82,7 +82,11 @@ def export(
     ] = None,
     dataset: Annotated[
         str | None,
-        _nir("--dataset", "Data set that it answers to: its classes, its recordings [folders]."),
+        _nir(
+            "--dataset",
+            "Data set that it answers to: its classes, its recordings; spikes for a network that"
+            " reads channels, not a camera [folders].",
+        ),
     ] = None,
     data: Annotated[
         Path | None,

@@ -14,12 +14,12 @@ from tmkt.errors import InputError, Unsaid
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
+    from tmkt.events.channels import Contract
     from tmkt.events.coverage import Coverage
-    from tmkt.events.frames import InputContract
     from tmkt.export.import_nir import Calibration, Imported
     from tmkt.nir.conventions import Conventions
 
-MOST_LEFT_OPEN = 4  # things that a file may leave open: its time step, inputs, sensor
+MOST_LEFT_OPEN = 4  # things that a file may leave open: its time step, inputs, sensor or channels
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class NirOptions:
 
         return None if self.sensor is None else parse_sensor(self.sensor)
 
+    @property
+    def channels(self) -> bool:
+        """Whether the network reads channels of spikes."""
+        return self.dataset == "spikes"
+
     def answered(self, error: Unsaid) -> "NirOptions | None":
         """Take an error's example for what it asks, to see what else is asked; None where there is
         none to take.
@@ -69,8 +74,10 @@ class NirOptions:
             return replace(self, dt=float(error.example))
         if error.option == "--inputs":
             return replace(self, inputs=error.example)
-        if error.option == "--sensor" and error.example[:1].isdigit():
+        if error.option == "--sensor":
             return replace(self, sensor=error.example)
+        if error.option == "--dataset":
+            return replace(self, dataset=error.example)
         return None
 
     def unsaid_of_recordings(self, calibrated: bool) -> list[Unsaid]:
@@ -112,7 +119,6 @@ def run_nir_export(
 ) -> NirExport:
     """Export a .nir file; how it was read is also printed."""
     from tmkt.events.coverage import describe_cut
-    from tmkt.events.frames import InputContract
 
     with needing("export", "export"):
         from tmkt.export.import_nir import export_nir
@@ -125,9 +131,7 @@ def run_nir_export(
         "notes": list(network.notes),
         "nodes": [reading._asdict() for reading in network.readings],
     }
-    contract = InputContract(
-        network.input_shape[1:], options.bins, options.bin_us, options.max_count or 1
-    )
+    contract = network.contract(options.bins, options.bin_us, options.max_count or 1)
     name = options.dataset or "folders"
     need_bundle_place(out, name, of_run=False, force=force)
     classes = _classes(name, options.data) or [str(k) for k in range(network.classes)]
@@ -161,13 +165,17 @@ def _read(path: Path, options: NirOptions, calibrated: bool) -> "Imported":
     network, asked = None, options
     while network is None and len(missing) < MOST_LEFT_OPEN:
         try:
-            network = import_nir_file(path, asked.conventions, asked.sensor_size)
+            network = import_nir_file(path, asked.conventions, asked.sensor_size, asked.channels)
         except Unsaid as error:
             missing.append(error)
             answered = asked.answered(error)
             if answered is None:
                 break
             asked = answered
+    if options.channels and options.sensor is not None:
+        raise InputError(
+            f"{path}: --sensor beside --dataset spikes, which is of no camera; leave --sensor out"
+        )
     missing += options.unsaid_of_recordings(calibrated)
     if missing:
         given = {**options.words, **{found.option: found.example for found in missing}}
@@ -193,7 +201,7 @@ def _classes(name: str, data: Path | None) -> list[str]:
 
 
 def _calibration(
-    data: Path | None, name: str, classes: list[str], contract: "InputContract"
+    data: Path | None, name: str, classes: list[str], contract: "Contract"
 ) -> "tuple[Calibration, Coverage]":
     """Draw recordings of a data set, and read their frames; also return how much of them the bins
     leave out.

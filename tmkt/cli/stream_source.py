@@ -15,6 +15,7 @@ from tmkt.errors import InputError
 
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
+    from tmkt.events.channels import ChannelContract
     from tmkt.readers import FileSource, Source
 
 
@@ -25,9 +26,12 @@ def open_source(source: str, bundle: "Bundle", options: SourceOptions) -> "Sourc
     has the bundle's, unless the options say another. Raises InputError for a recording whose events
     do not fit the sensor that was said or taken for it, before any is answered.
     """
+    from tmkt.events.frames import InputContract
     from tmkt.readers import parse_sensor
     from tmkt.readers.live import is_live, open_live
 
+    if not isinstance(bundle.contract, InputContract):
+        return _open_channels(source, bundle.contract, options)
     asked = None if options.sensor is None else parse_sensor(options.sensor)
     if not is_live(source):
         return _open_file(Path(source), asked, bundle, options)
@@ -43,10 +47,35 @@ def open_source(source: str, bundle: "Bundle", options: SourceOptions) -> "Sourc
     return live
 
 
+def _open_channels(source: str, contract: "ChannelContract", options: SourceOptions) -> "Source":
+    """Read spikes of channels, lines of a time and a channel, from standard input."""
+    from tmkt.readers.live import STDIN, open_live
+    from tmkt.readers.text_layout import CHANNELS
+
+    if source != STDIN:
+        raise InputError(
+            f"{source}: the network reads channels of spikes, expected - (standard input, lines"
+            " t,channel); pipe them there, or use tmkt evaluate for files of spike trains"
+        )
+    if options.sensor is not None or options.columns is not None:
+        raise InputError(
+            f"{source}: --sensor or --columns given, which are of a camera, expected neither for"
+            " channels; leave them out"
+        )
+    return open_live(
+        source,
+        (1, contract.channels),
+        timeout_s=options.timeout,
+        repair=options.repair,
+        columns=CHANNELS,
+        time_unit=unit_of(options.time_unit),
+    )
+
+
 def _bundles_sensor(source: object, bundle: "Bundle") -> tuple[int, int]:
     """Give the size of the camera that a bundle was made for, else of its input, and say so."""
     data = bundle.manifest["origin"].get("recipe", {}).get("data", {})
-    height, width = bundle.contract.sensor
+    height, width = bundle.camera.sensor
     if data.get("camera_width") and data.get("camera_height"):
         height, width = data["camera_height"], data["camera_width"]
     console.note(

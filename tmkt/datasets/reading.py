@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.datasets.spikes import count_spikes
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
+from tmkt.events.channels import ChannelContract, Contract
 from tmkt.events.coverage import Extent, ExtentMeter
-from tmkt.events.frames import InputContract, chunks_to_frames, events_to_frames
+from tmkt.events.frames import chunks_to_frames, events_to_frames
 from tmkt.events.types import Events
 from tmkt.files import open_plain
 from tmkt.readers import Counters, open_events
@@ -127,18 +129,18 @@ def _unreadable(path: Path, error: OSError) -> InputError:
     )
 
 
-def count_frames(recording: Recording, contract: InputContract) -> NDArray[np.uint8]:
-    """Read a recording as a network takes it: integer counts uint8 [bins, 2, height, width].
+def count_frames(recording: Recording, contract: Contract) -> NDArray[np.uint8]:
+    """Read a recording as a network takes it: integer counts uint8 [bins, *contract.shape].
 
     Raises InputError as `recording_chunks` does.
     """
     return count_with_extent(recording, contract)[0]
 
 
-def count_with_extent(
-    recording: Recording, contract: InputContract
-) -> tuple[NDArray[np.uint8], Extent]:
+def count_with_extent(recording: Recording, contract: Contract) -> tuple[NDArray[np.uint8], Extent]:
     """Read a recording as `count_frames` does, and how much of it the bins leave out."""
+    if isinstance(contract, ChannelContract):
+        return count_spikes(recording, contract)
     view, meter = recording.view, ExtentMeter(contract)
     chunks = meter.watch(recording_chunks(recording, contract.sensor))
     if view and view.fills:  # all events decide what is looked at
@@ -150,7 +152,7 @@ def count_with_extent(
 
 
 class Binned(NamedTuple):
-    """Recordings in bins: frames uint8 [N, bins, 2, height, width], labels int64 [N], and the
+    """Recordings in bins: frames uint8 [N, bins, *shape], labels int64 [N], and the
     extent of each.
     """
 
@@ -161,7 +163,7 @@ class Binned(NamedTuple):
 
 def load_frames(
     recordings: Sequence[Recording],
-    contract: InputContract,
+    contract: Contract,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read frames and labels as `load_binned` does."""
@@ -171,7 +173,7 @@ def load_frames(
 
 def load_binned(
     recordings: Sequence[Recording],
-    contract: InputContract,
+    contract: Contract,
     progress: Callable[[int], None] | None = None,
 ) -> Binned:
     """Read recordings and bin them.

@@ -12,6 +12,7 @@ from tmkt.datasets import (
     ncaltech101,
     nmnist,
     nomniglot,
+    spikes,
 )
 from tmkt.datasets.types import Dataset
 from tmkt.errors import InputError, nearest
@@ -28,7 +29,11 @@ _SETS = {
         dvsgesture.DATASET,
     )
 }
-_BY_FOLDERS = {folders.NAME: folders.folders, image_folders.NAME: image_folders.image_folders}
+_BY_FOLDERS = {
+    folders.NAME: folders.folders,
+    image_folders.NAME: image_folders.image_folders,
+    spikes.NAME: spikes.spikes,
+}
 NAMES = (*_SETS, *_BY_FOLDERS)
 
 
@@ -37,8 +42,8 @@ def dataset(
 ) -> Dataset:
     """Give the data set called `name`, one of NAMES; InputError for any other.
 
-    `classes` are those of "folders" and "images" where they are known already, `camera` its
-    (height, width) where the recordings do not say it.
+    `classes` are those of "folders", "images" and "spikes" where they are known already, `camera`
+    its (height, width) where the recordings do not say it.
     """
     if name not in NAMES:
         raise InputError(

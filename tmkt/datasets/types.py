@@ -19,7 +19,8 @@ class Recording:
     `instance` names the thing that was recorded, as in "mnist-train-21"; an image of it has the
     same name. `view` None: the network's input is the whole sensor. `span_us` (from, to): the
     recording is that part of its file, in the file's own clock. `columns` and `time_unit`: of a
-    file that does not say them itself.
+    file that does not say them itself. `in_spike_file`: its number is its place in a file of many
+    spike trains.
     """
 
     path: Path
@@ -29,6 +30,15 @@ class Recording:
     span_us: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None
     time_unit: TimeUnit | None = None
+    in_spike_file: bool = False
+
+    @property
+    def title(self) -> str:
+        """Last three parts of the path, as in "Test/7/00001.bin", which do not depend on where the
+        data lies; with the number, as in "shd/test.h5[7]", in a file of spike trains.
+        """
+        name = "/".join(self.path.parts[-3:])
+        return f"{name}[{self.number}]" if self.in_spike_file else name
 
     @property
     def number(self) -> int:

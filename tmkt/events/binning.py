@@ -17,8 +17,8 @@ Origin = Literal["first", "clock"]
 
 @dataclass(frozen=True)
 class Bin:
-    """A complete bin: its number, counted from the stream's first bin, its frame uint8 [2, H, W],
-    and the number of events that met a site.
+    """A complete bin: its number, counted from the stream's first bin, its frame uint8 of the
+    network's input shape, and the number of events that met a site.
     """
 
     index: int
@@ -37,13 +37,21 @@ class Binner:
     Bins without any event on the sensor are not given: their numbers are missing.
     """
 
-    def __init__(self, mapping: Mapping, bin_us: int, origin: Origin = "first") -> None:
+    def __init__(
+        self,
+        mapping: Mapping,
+        bin_us: int,
+        origin: Origin = "first",
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """`shape` of a bin's frame; None: (2, height, width) of the mapping's input."""
         self.mapping, self.bin_us, self.kind = mapping, bin_us, origin
         self.origin_us: int | None = None  # known from the first event on
         self.last_us = 0  # the last event's
         self.events = self.unseen = 0  # all, and of them those that met no site
         self._sites = mapping.sites()
-        self._frame = np.zeros((2, *mapping.input), np.uint8)
+        self._frame = np.zeros((1 if mapping.channels else 2, *mapping.input), np.uint8)
+        self._shape = shape or self._frame.shape
         self._index, self._in_bin, self._met = 0, 0, 0
 
     def push(self, events: Events) -> Iterator[Bin]:
@@ -87,7 +95,7 @@ class Binner:
     def end(self) -> Iterator[Bin]:
         """Yield the bin that is not complete yet, if it has events."""
         if self._in_bin:
-            yield Bin(self._index, self._frame, self._met)
+            yield Bin(self._index, self._frame.reshape(self._shape), self._met)
             self._frame = np.zeros_like(self._frame)
             self._in_bin = self._met = 0
 

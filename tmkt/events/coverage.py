@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tmkt.console import percent, significant
-from tmkt.events.frames import InputContract
+from tmkt.events.channels import Contract
 from tmkt.events.types import Events
 
 MOST_CUT = 0.05  # of a recording's events or time, before it is worth a warning; ours
@@ -26,7 +26,7 @@ class Extent(NamedTuple):
 class ExtentMeter:
     """Measures the extent of a recording while its chunks are read."""
 
-    def __init__(self, contract: InputContract) -> None:
+    def __init__(self, contract: Contract) -> None:
         self._span_us = contract.bins * contract.bin_us
         self._events = self._cut = 0
         self._first_us: int | None = None
@@ -63,7 +63,7 @@ class Coverage:
     longest_us: int
 
 
-def coverage_of(extents: Sequence[Extent], contract: InputContract) -> Coverage:
+def coverage_of(extents: Sequence[Extent], contract: Contract) -> Coverage:
     """Sum up the extents of recordings, of which there is at least one."""
     span_us = contract.bins * contract.bin_us
     events = [extent.cut / max(extent.events, 1) for extent in extents]

@@ -16,8 +16,8 @@ MAX_FRAME_BYTES = 2**32  # of one recording; ours
 
 @dataclass(frozen=True)
 class InputContract:
-    """Input that a network expects: `bins` frames of `bin_us` microseconds each, from a recording's
-    first event on.
+    """Input that a network for event cameras expects: `bins` frames of `bin_us` microseconds each,
+    from a recording's first event on.
 
     Frames are uint8 [bins, 2, height, width]: counts of events, channel 0 = off, 1 = on, saturating
     at `max_count` (1..255; 1 = binary spikes). Events after the last bin are not seen by the
@@ -41,12 +41,17 @@ class InputContract:
 
     def check_size(self) -> None:
         """Raise InputError if the frames of one recording take more than MAX_FRAME_BYTES."""
-        if self.frame_bytes > MAX_FRAME_BYTES:
-            raise InputError(
-                f"frames of {self.bins} bins of {self.sensor[1]}x{self.sensor[0]} pixels: found"
-                f" {self.frame_bytes} bytes a recording, expected at most {MAX_FRAME_BYTES}; use"
-                " fewer bins or a smaller input"
-            )
+        what = f"{self.bins} bins of {self.sensor[1]}x{self.sensor[0]} pixels"
+        need_memory(what, self.frame_bytes)
+
+
+def need_memory(what: str, frame_bytes: int) -> None:
+    """Raise InputError if the frames of one recording take more than MAX_FRAME_BYTES."""
+    if frame_bytes > MAX_FRAME_BYTES:
+        raise InputError(
+            f"frames of {what}: found {frame_bytes} bytes a recording, expected at most"
+            f" {MAX_FRAME_BYTES}; use fewer bins or a smaller input"
+        )
 
 
 def events_to_frames(

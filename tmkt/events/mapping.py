@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tmkt.errors import InputError
+from tmkt.events.channels import ChannelContract
 from tmkt.events.frames import InputContract
 from tmkt.events.sites import Sites, centred, choose_factor, site_table
 
 Combine = Literal["sum", "or"]
+MOST_CHANNELS = 2**16 - 1  # x is a uint16, and its largest value is outside of any sensor
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Mapping:
     `sensor` and `input` are (height, width). A site counts the events of its factor x factor
     pixels, each polarity on its own, up to `most`. Pixels without a site are not seen. `left` and
     `top` are negative where the sensor is smaller than the input: it is centred, and the sites
-    around it stay empty.
+    around it stay empty. `channels`: of spikes, not pixels; both sizes are (1, N), and there are no
+    polarities.
     """
 
     sensor: tuple[int, int]
@@ -27,6 +30,7 @@ class Mapping:
     factor: int
     combine: Combine
     most: int
+    channels: bool = False
 
     def sites(self) -> Sites:
         """Return the site of every pixel."""
@@ -39,16 +43,13 @@ class Mapping:
 
     def describe(self) -> str:
         """Return the rule in one line."""
+        if self.channels:
+            return f"{self.input[1]} channels, {self._describe_counts('spikes')}"
         (height, width), (rows, columns) = self.sensor, self.input
         seen = [
             f"{max(begin, 0)}-{min(begin + n * self.factor, size) - 1}"
             for begin, n, size in self._axes()
         ]
-        how = (
-            "1 for any number of events"
-            if self.combine == "or"
-            else f"events summed up to {self.most}"
-        )
         cells = (
             "each pixel a site"
             if self.factor == 1
@@ -56,8 +57,13 @@ class Mapping:
         )
         return (
             f"sensor {width} x {height}, columns {seen[1]} and rows {seen[0]} onto {columns} x"
-            f" {rows} sites, {cells}, {how}"
+            f" {rows} sites, {cells}, {self._describe_counts('events')}"
         )
+
+    def _describe_counts(self, what: str) -> str:
+        if self.combine == "or":
+            return f"1 for any number of {what}"
+        return f"{what} summed up to {self.most}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the rule as it is printed in JSON."""
@@ -73,6 +79,20 @@ class Mapping:
 
     def _axes(self) -> list[tuple[int, int, int]]:
         return list(zip((self.top, self.left), self.input, self.sensor, strict=True))
+
+
+def channel_mapping(contract: ChannelContract, combine: Combine = "sum") -> Mapping:
+    """Map each channel to itself. Channels stand in x, as the only row of a sensor; InputError for
+    more than x can tell apart.
+    """
+    if contract.channels > MOST_CHANNELS:
+        raise InputError(
+            f"stream: {contract.channels} channels, expected at most {MOST_CHANNELS}; evaluate"
+            " recordings instead"
+        )
+    row = (1, contract.channels)
+    most = 1 if combine == "or" else contract.max_count
+    return Mapping(row, row, 0, 0, 1, combine, most, channels=True)
 
 
 def choose_mapping(

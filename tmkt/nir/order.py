@@ -240,13 +240,13 @@ def _shape(name: str, node: Any) -> Shape:
         0 < len(shape) <= 4 and min(shape) > 0 and np.prod(shape, dtype=float) <= MAX_NEURONS,
         name,
         f"shape {shape}",
-        f"(C, H, W), (C, L) or (N,) of at most {MAX_NEURONS} values",
+        f"(C, H, W), (C, N) or (N,) of at most {MAX_NEURONS} values",
     )
     return shape
 
 
 def _input_shape(start: str, nodes: Mapping[str, Any], edges: Edges) -> Shape:
-    """Find the input's shape as the nodes read it: without a batch of one, and a sequence [C, L] as
+    """Find the input's shape as the nodes read it: without a batch of one, and channels [C, N] as
     a map of one row.
     """
     nir = import_nir()
@@ -258,14 +258,7 @@ def _input_shape(start: str, nodes: Mapping[str, Any], edges: Edges) -> Shape:
         )
         shape = shape[1:]
     if len(shape) == 2:
-        if any(isinstance(reader, nir.Conv1d) for reader in readers):
+        if shape[0] > 1 or any(isinstance(reader, nir.Conv1d) for reader in readers):
             return (shape[0], 1, shape[1])
-        require(
-            shape[0] == 1,
-            start,
-            f"shape {shape}",
-            "(C, H, W), (N,), or (C, L) for a Conv1d",
-            "write the input without its batch",
-        )
-        return shape[1:]
+        return shape[1:]  # a batch of one
     return shape

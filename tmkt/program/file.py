@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError, cannot_read
 from tmkt.program.model import Layer, Program, Synapse
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had inputs (C, H, W) alone, and is written wherever it suffices
 LAYER_KEYS = ("name", "shape", "threshold", "voltage_decay", "current_decay", "fires", "scale")
 SYNAPSE_KEYS = ("source", "kind", "stride", "padding", "dilation", "groups", "pool")
 
@@ -32,7 +32,7 @@ def save(program: Program, path: Path) -> None:
                 entries[-1]["delays"] = True
         layers.append({**{key: getattr(layer, key) for key in LAYER_KEYS}, "synapses": entries})
     graph = {
-        "version": FORMAT_VERSION,
+        "version": 1 if len(program.input_shape) == 3 else FORMAT_VERSION,
         "input_shape": program.input_shape,
         "max_count": program.max_count,
         "readout": program.readout,

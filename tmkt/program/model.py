@@ -101,10 +101,11 @@ class Layer:
 class Program:
     """The integer network, checked when it is made.
 
+    `input_shape`: (C, H, W) or (N,).
     `readout`: the last layer answers by its membrane after the last step, or by its spike count.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: Shape
     max_count: int
     layers: tuple[Layer, ...]
     readout: Literal["membrane", "spikes"]
@@ -166,8 +167,8 @@ def check(program: Program) -> None:
     count = program.max_count
     ok = _whole(count) and 1 <= count <= MAX_COUNT
     _require(ok, "max_count", count, f"1..{MAX_COUNT}")
-    ok = len(program.input_shape) == 3 and _fits(program.input_shape)
-    expected = f"(C, H, W), at most {MAX_NEURONS} sites"
+    ok = len(program.input_shape) in (1, 3) and _fits(program.input_shape)
+    expected = f"(C, H, W) or (N,), at most {MAX_NEURONS} sites"
     _require(ok, "input shape", program.input_shape, expected)
     ok = program.readout in ("membrane", "spikes")
     _require(ok, "readout", program.readout, "membrane or spikes")

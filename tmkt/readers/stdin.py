@@ -11,8 +11,9 @@ from tmkt.errors import InputError
 from tmkt.events.types import Events
 from tmkt.readers.check import Check
 from tmkt.readers.files import TimeUnit
-from tmkt.readers.source import Counters, Disorder, check_sensor
+from tmkt.readers.source import MAX_DROPPED, Counters, Disorder, check_sensor
 from tmkt.readers.text import LineParser
+from tmkt.readers.text_layout import CHANNELS
 
 BLOCK = 1 << 16  # bytes, what a pipe holds on Linux
 TICK_S = 0.1
@@ -24,7 +25,8 @@ class StdinSource:
     Nothing is dropped for want of time: the pipe is the queue, and while it is full the writer
     waits. Iterating gives what has come so far, as soon as a line is whole. It ends at the end of
     the input, after `timeout_s` seconds without any (None: never), or after `close`. `sensor` is
-    (height, width). `columns` and `time_unit`: as in `open_events`. `file`: another pipe or file,
+    (height, width); with the columns `text_layout.CHANNELS`, a row of channels, (1, N). `columns`
+    and `time_unit`: as in `open_events`. `file`: another pipe or file,
     for tests.
 
     Lines that hold no event are counted as `bad_records`. Iterating raises InputError if the input
@@ -45,7 +47,10 @@ class StdinSource:
         time_unit: TimeUnit | None = None,
         file: IO[bytes] | None = None,
     ) -> None:
-        self.sensor: tuple[int, int] | None = check_sensor(sensor, self.name)
+        self.columns = columns or tuple("txyp")
+        self.sensor: tuple[int, int] | None = sensor
+        if columns != CHANNELS:
+            check_sensor(sensor, self.name)
         self.counters = Counters()
         self.timeout_s, self.repair = timeout_s, repair
         self._fd = (file or sys.stdin.buffer).fileno()
@@ -66,11 +71,22 @@ class StdinSource:
                 else ""
             )
             raise InputError(
-                f"{self.name}: no events came{why}; expected lines of text: t,x,y,p; check the"
-                " program that writes them, and --sensor"
+                f"{self.name}: no events came{why}; expected lines of text:"
+                f" {','.join(self.columns)}; check the program that writes them"
+                f"{'' if self.columns == CHANNELS else ', and --sensor'}"
             )
         if not self.repair:
+            self._need_channels()
             self.counters.require_sound(self.name)
+
+    def _need_channels(self) -> None:
+        """Raise InputError if more than 1 % of the spikes are of channels that there are not."""
+        found, total = self.counters.outside_sensor, self.counters.events + self.counters.dropped
+        if self.sensor and self.columns == CHANNELS and found > MAX_DROPPED * total:
+            raise InputError(
+                f"{self.name}: {found} of {total} spikes are of other channels, expected"
+                f" 0..{self.sensor[1] - 1}; check the program that writes them"
+            )
 
     def close(self) -> None:
         """End the stream: iteration gives what has come, then ends."""

@@ -23,7 +23,7 @@ from tmkt.readers.text_layout import OTHER, Layout, P, T, X, Y, find_layout, hea
 BLOCK = 1 << 18  # bytes
 LONGEST_LINE = 4096  # bytes
 LONGEST_HEAD = 1 << 16  # bytes before the first event
-SHORTEST_LINE = 8  # "0,0,0,0\n"
+SHORTEST_LINE = 4  # "0,0\n", a spike of a channel
 BAD_POLARITY = 2  # the check drops it
 DIGITS = 18  # that fit an int64
 LARGEST = 10**DIGITS

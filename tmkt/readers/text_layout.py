@@ -21,6 +21,7 @@ from tmkt.readers.files import TimeUnit
 T, X, Y, P = range(4)  # fields of an event
 OTHER = -1  # a column that is passed over
 DEFAULT, METAVISION = "txyp", "xypt"  # orders of columns without names
+CHANNELS = ("t", "channel")  # columns of spikes of channels, which stand in x
 SAMPLE = 1000  # lines that decide
 EXPONENTS: dict[str, int] = {"s": 6, "ms": 3, "us": 0, "ns": -3}  # of ten, to microseconds
 BOM = b"\xef\xbb\xbf"  # Excel's mark at the start of a file
@@ -99,6 +100,8 @@ def find_layout(
     `columns` and `unit` are what the user says, which goes before. Raises InputError for columns
     that are not known.
     """
+    if columns == CHANNELS:
+        return _channel_layout(lines, unit, name)
     head = _read_head(lines)
     rows = [row for line in _sample(lines[head.skip :]) if _is_row(line, 1) for row in [_row(line)]]
     if not rows:
@@ -120,6 +123,25 @@ def find_layout(
     if head.height is not None and head.width is not None:
         sensor = head.height, head.width
     return Layout(np.array(order, np.int64), EXPONENTS[unit], sensor, notes, head.skip)
+
+
+def _channel_layout(lines: bytes, unit: TimeUnit | None, name: str) -> Layout | None:
+    """Find the layout of spikes of channels, a time and a channel a line; a first line may name the
+    two.
+    """
+    skip = 0
+    for line in lines.splitlines(keepends=True):
+        if _is_row(line, 2):
+            break
+        skip += len(line)
+    rows = [_row(line) for line in _sample(lines[skip:]) if _is_row(line, 2)]
+    if not rows:
+        return None
+    notes = []
+    if unit is None:
+        unit, note = _guess_unit([row[0] for row in rows], name)
+        notes.append(note)
+    return Layout(np.array([T, X], np.int64), EXPONENTS[unit], None, notes, skip)
 
 
 def _sample(lines: bytes) -> list[bytes]:

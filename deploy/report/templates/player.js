@@ -29,9 +29,10 @@ function best(values) {  // the largest read-out, the lowest class among equals
 
 function drawNow() {
   const done = doneSteps(), from = now > 0 ? firstAfter(shown.t, Math.max(now - bin, -1)) : 0, to = firstAfter(shown.t, now);
-  drawEvents(byId("sensor"), shown.sensor, shown, from, to, shown.box);
+  const box = player.raster ? [Math.max(0, done - 1), 0, 1, shown.sensor[0]] : shown.box;
+  drawEvents(byId("sensor"), shown.sensor, shown, player.raster ? 0 : from, to, box);
   const thinned = shown.every > 1 ? ", one of " + shown.every + " shown" : "";
-  byId("seen").textContent = count(to - from) + " events in the last " + bin / 1e3 + " ms" + thinned;
+  byId("seen").textContent = count(to - from) + (player.raster ? " spikes" : " events") + " in the last " + bin / 1e3 + " ms" + thinned;
   nodes.dataset.events = to - from;
   const layer = player.layers[byId("layer").value];
   if (layer) {

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts clean
+.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts gpu clean
 
 setup: $(READY)
 
@@ -145,6 +145,11 @@ check: test lint types
 
 bench: $(READY)
 	$(BIN)/python tests/bench
+
+# What a GPU computes against the CPU, and how fast: at most 8 minutes, one JSON file and tables.
+gpu: $(READY)
+	@mkdir -p build
+	$(BIN)/python tests/bench/gpu.py --out build/gpu.json
 
 bench-json: $(READY)
 	@$(BIN)/python tests/bench --json

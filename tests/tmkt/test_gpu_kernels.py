@@ -166,3 +166,18 @@ def test_all_kernels_compile_for_gpus_that_are_not_here(tmp_path: Path) -> None:
     assert done.stdout.split("\n")[:-1] == [
         f"sm_{capability} {currents}" for capability in (80, 90) for currents in ("fp32", "bf16")
     ]
+
+
+def test_kts_step_in_bfloat16_keeps_less_than_a_quarter_of_the_published_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from saved_memory import PAIRS, SIDE, STEPS, kt_bytes_per_pair_and_step, vggsnn_values
+
+    from tmkt.networks.gpu.norm_lif import NormLif
+
+    monkeypatch.setattr(LIF, "forward", lambda self, x, norm=None: self._fused(NormLif, x, norm))
+    side = SIDE if DEVICE.type == "cuda" else 16  # the interpreter is slow
+    kept = kt_bytes_per_pair_and_step(DEVICE, "bf16", again=False, side=side)
+    on_paper = {size: 2 * 2 * sum(vggsnn_values(size)) for size in (side, SIDE)}  # two streams
+    assert kept == pytest.approx(on_paper[side], rel=0.1)
+    assert kept / on_paper[side] * on_paper[SIDE] * PAIRS * STEPS < 38e9 / 4

@@ -12,6 +12,7 @@ import torch
 from gpu_data import papers_recipe, random_data, small_recipe
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor
+from torch.nn import functional as F
 
 import tmkt
 from tmkt.bundle import load
@@ -20,18 +21,39 @@ from tmkt.networks import SpikingNetwork
 from tmkt.networks.gpu.choice import fused_on_gpu
 from tmkt.networks.lif import LIF, SURROGATES
 from tmkt.networks.norm import BatchNorm
-from tmkt.recipe import NetworkRecipe
+from tmkt.recipe import NetworkRecipe, TrainRecipe
 from tmkt.train.data import draw_samples
 from tmkt.train.methods.base import Batch, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.qat.training import qat_recipe
+from tmkt.train.runtime import computing
 from tmkt.train.trainer import train
 
 CPU = torch.device("cpu")
-# Rounding turns a spike now and then; the gradient of a layer follows its spikes.
-MOST_SPIKES, MOST_GRADIENT, MOST_LOSS = 1e-4, 1e-3, 1e-2
+# The most that rounding does, by far: a convolution's last bits turn one spike in 30,000, which
+# changes what flows on and back. Whatever computes something else is apart by 1 or so.
+MOST_SPIKES, MOST_OUTPUT, MOST_LOSS = 3e-4, 0.05, 0.01
 Found = Iterator[tuple[str, bool, str]]
 PAPERS = ("ncaltech101-kt", "cepdvs-kt", "nomniglot-kt")
+
+
+def precisions(device: torch.device) -> Found:
+    """Compare a convolution and a product with float64: TF32 where the recipe says so alone."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(8, 64, 16, 16, device=device), torch.randn(64, 64, 3, 3, device=device)
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    product = x.flatten(1)[:, :4096].double() @ x.flatten(1)[:, :4096].double().T
+    for precision in ("fp32", "tf32"):
+        recipe = TrainRecipe(steps=1, threads=torch.get_num_threads(), precision=precision)
+        with computing(recipe, device):
+            away = _apart(exact, F.conv2d(x, weight, padding=1).double())
+            rows = x.flatten(1)[:, :4096]
+            off = _apart(product, (rows @ rows.T).double())
+        can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        short = can and precision == "tf32"
+        passed = (1e-5 < away < 1e-2 if short else away < 1e-5) and off < 1e-5
+        said = f"convolution apart by {away:.1e}, product by {off:.1e}"
+        yield f"precision {precision}", passed, said
 
 
 def neurons(device: torch.device) -> Found:
@@ -89,14 +111,14 @@ def _flat(leaves: Any) -> Tensor:
 def _compared(expected: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> tuple[bool, str]:
     """Compare an output that may hold spikes, and gradients."""
     (output, gradient), (other, its) = ([one.cpu() for one in pair] for pair in (expected, found))
-    whole = bool((output == output.round()).all())
-    apart = float((output != other).float().mean()) if whole else _apart(output, other)
     away = _apart(gradient, its)
-    what = "spikes that differ" if whole else "output apart by"
-    limit = MOST_SPIKES if whole else MOST_GRADIENT
-    # a spike that turned turns what flows back through it
-    passed = apart <= limit and away <= MOST_GRADIENT + 30.0 * apart**0.5
-    return passed, f"{what} {apart:.1e}, gradients apart by {away:.1e}"
+    if bool((output == output.round()).all()):
+        turned = float((output != other).float().mean())
+        passed = turned <= MOST_SPIKES and away <= 1e-3 + 30.0 * turned**0.5
+        return passed, f"{turned:.1e} of the spikes differ, gradients apart by {away:.1e}"
+    apart = _apart(output, other)
+    passed = apart <= MOST_OUTPUT and away <= 4.0 * MOST_OUTPUT
+    return passed, f"outputs apart by {apart:.1e}, gradients by {away:.1e}"
 
 
 def _apart(a: Tensor, b: Tensor) -> float:
@@ -132,7 +154,7 @@ def methods(device: torch.device) -> Found:
             expected, found = (_losses(name, where, Path(folder)) for where in (CPU, device))
         loss = abs(found[0] / expected[0] - 1.0)
         away = _apart(expected[1], found[1])
-        passed = loss <= MOST_LOSS and away <= 0.1
+        passed = loss <= MOST_LOSS and away <= 4.0 * MOST_OUTPUT
         yield f"method {name}", passed, f"loss apart by {loss:.1e}, gradients by {away:.1e}"
 
 
@@ -224,6 +246,7 @@ def engine(device: torch.device) -> Found:
 def every(device: torch.device, tiny: bool) -> list[tuple[str, Callable[[], Found]]]:
     """List all groups of checks by name, the most telling first."""
     return [
+        ("precisions", lambda: precisions(device)),
         ("neurons", lambda: neurons(device)),
         ("layers", lambda: layers(device, tiny)),
         ("engine", lambda: engine(device)),

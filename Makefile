@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts gpu clean
+.PHONY: setup demo test test-random test-damage test-processors browser test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts notebooks gpu clean
 
 setup: $(READY)
 
@@ -157,6 +157,10 @@ bench-json: $(READY)
 # docs/charts, of the measurements in docs/results.
 charts: $(READY)
 	$(BIN)/python tests/bench/charts.py
+
+# Runs the notebooks and keeps their new outputs; make test runs them and keeps nothing.
+notebooks: $(READY)
+	$(BIN)/python tests/notebooks/execute.py docs/notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

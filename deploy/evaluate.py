@@ -241,7 +241,7 @@ def write_results(path: Path, recordings: Sequence[Recording], answers: Answers)
     and recordings alone. Raises InputError if the file cannot be written.
     """
     columns = (answers.predictions, answers.readout, answers.spikes, answers.synops)
-    with writing(path) as beside, open(beside, "w", encoding="utf-8") as file:
+    with writing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for recording, prediction, readout, spikes, synops in zip(
             recordings, *(column.tolist() for column in columns), strict=True
         ):

@@ -31,6 +31,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 os.environ.pop("COLUMNS", None)
 os.unsetenv("COLUMNS")
 
+if not hasattr(os, "mkfifo"):  # Windows
+
+    def _no_pipes(*_: object) -> None:
+        pytest.skip("this system has no pipes with names")
+
+    os.mkfifo = _no_pipes  # type: ignore[attr-defined]
+
 
 @pytest.fixture(autouse=True)
 def _notes_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

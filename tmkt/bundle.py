@@ -108,7 +108,9 @@ def write(
             "origin": origin,
             "quantisation": quantisation,
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(
+            json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n"
+        )
     return load(path)
 
 

@@ -85,7 +85,9 @@ class MetricsLog:
         )
         with writing(self.path) as beside:
             beside.write_text(
-                "".join(row + "\n" for row in rows if _step(row) <= step), encoding="utf-8"
+                "".join(row + "\n" for row in rows if _step(row) <= step),
+                encoding="utf-8",
+                newline="\n",
             )
         self.last = (step, time.monotonic())
         with _reported(out):
@@ -108,7 +110,7 @@ class MetricsLog:
             for name, value in {**row, "steps_per_s": speed}.items()
         ]
         with _reported(self.path):
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps({"step": step, **row}) + "\n")
             self._record(Event(step=step, summary=Summary(value=values)))
 
@@ -126,7 +128,7 @@ class MetricsLog:
             for name, rate in rates.items()
         ]
         with _reported(self.path):
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(
                     json.dumps({"step": step, "epoch": epoch, **row, "spike_rates": rates}) + "\n"
                 )

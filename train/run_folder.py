@@ -72,7 +72,9 @@ def hold_run(out: Path) -> Iterator[None]:
                 " another --out"
             ) from error
         with suppress(OSError):  # only for the message of others
-            (out / LOCK).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            (out / LOCK).write_text(
+                f"process {os.getpid()} on {platform.node()}", encoding="utf-8", newline="\n"
+            )
         remove_leftovers(out)
         try:
             yield
@@ -189,7 +191,7 @@ def finish_run(
         save_tensors(out / MODEL, float_network(net, start).state_dict())
         info = qat_info(info, net, start)
     with writing(out / INFO) as beside:
-        beside.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict[str, Any]:

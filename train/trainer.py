@@ -160,7 +160,7 @@ class _Training:
                 )
             if self.writes and not (self.out / RECIPE).is_file():
                 with writing(self.out / RECIPE) as beside:
-                    beside.write_text(dump_recipe(recipe), encoding="utf-8")
+                    beside.write_text(dump_recipe(recipe), encoding="utf-8", newline="\n")
         if (gpu := describe_gpu(recipe.train, self.device)) is not None:
             self.report(gpu)
         self._prepare_method()

@@ -86,7 +86,9 @@ class CEngine:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             sizes = ", ".join(str(layer.neurons) for layer in bundle.program.layers)
-            (folder / "main.c").write_text(_DRIVER.replace("SIZES", sizes), encoding="ascii")
+            (folder / "main.c").write_text(
+                _DRIVER.replace("SIZES", sizes), encoding="ascii", newline="\n"
+            )
             self._binary = folder / "network"
             command = [
                 cc,

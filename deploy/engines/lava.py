@@ -180,7 +180,7 @@ class LavaEngine:
             "late": [layer.name in late for layer in self.program.layers],
             "graph": self.graph,
         }
-        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8", newline="\n")
         np.save(folder / "frames.npy", frames)
         code, errors = self._run_process(folder, done)
         if code != 0:

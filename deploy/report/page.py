@@ -95,4 +95,4 @@ def write(path: Path, template: str, values: dict[str, Any]) -> None:
     """Write a template's page. The same values give the same bytes."""
     text = environment().get_template(template).render(values)
     with writing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")

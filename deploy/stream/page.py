@@ -152,7 +152,9 @@ class Page:
         # "<" is escaped, so that no name ends the script.
         text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
         with writing(path) as beside:
-            beside.write_text(template.substitute(DATA=text, DRAWING=drawing), encoding="utf-8")
+            beside.write_text(
+                template.substitute(DATA=text, DRAWING=drawing), encoding="utf-8", newline="\n"
+            )
 
     def _packed_text(self, name: str) -> str:
         packed = b"".join(self._packed[name]) + self._packers[name].flush()

@@ -61,7 +61,7 @@ def write_c_header(program: Program, path: Path) -> None:
     gives the same bytes.
     """
     with writing(path) as beside:
-        beside.write_text(_header(program), encoding="ascii")
+        beside.write_text(_header(program), encoding="ascii", newline="\n")
 
 
 def write_c(program: Program, path: Path) -> None:

@@ -2,7 +2,6 @@
 line, or run something else.
 """
 
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,6 +78,7 @@ def assert_lines(refusals: list[str | None], least: int) -> None:
 def test_engines_refuse_damaged_files_in_one_line(
     bundle: Bundle, tmp_path: Path, engine: str, name: str
 ) -> None:
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX")
     write_example(tmp_path / "bundle", example_parts(), files=[name])
     np.save(tmp_path / "frames.npy", example_frames(1))
     (tmp_path / "damaged").mkdir()

@@ -1,7 +1,6 @@
 """The command line, as a user meets it: what it prints, where, and its exit codes."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -265,6 +264,7 @@ def test_a_disk_that_fills_up_while_exporting_is_one_line_and_leaves_nothing(
         "--out",
         str(tmp_path / "bundle"),
     ]
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX")
     limit = kilobytes * 1024
     done = subprocess.run(
         command,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tmkt.errors import InputError
 from tmkt.events.types import Events
+from tmkt.readers import stdin
 from tmkt.readers.stdin import StdinSource
 
 SENSOR = (100, 128)
@@ -78,6 +79,13 @@ def test_lines_are_events_however_the_pipe_is_cut(
     assert source.counters.dropped == 0
 
 
+@pytest.fixture(params=[stdin.wait_by_select, stdin.wait_by_thread])
+def _on_every_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as on Linux and macOS, then as on Windows."""
+    monkeypatch.setattr(stdin, "waits", request.param)
+
+
+@pytest.mark.usefixtures("_on_every_system")
 def test_names_state_the_order_and_comments_are_passed_over() -> None:
     got, _ = read(b"x,y,polarity,timestamp\n# camera 3\n5,6,1,1000\r\n% end\n\n7,8,0,1001\n")
     assert (got.t.tolist(), got.x.tolist(), got.y.tolist(), got.p.tolist()) == (
@@ -153,6 +161,7 @@ def test_any_bytes_end_in_possible_events_or_one_line(data: bytes) -> None:
     assert "\n" not in said
 
 
+@pytest.mark.usefixtures("_on_every_system")
 def test_a_line_is_given_while_the_pipe_is_still_open() -> None:
     go_on = threading.Event()
 
@@ -168,6 +177,7 @@ def test_a_line_is_given_while_the_pipe_is_still_open() -> None:
         go_on.set()
 
 
+@pytest.mark.usefixtures("_on_every_system")
 def test_a_silent_pipe_ends_after_the_timeout() -> None:
     go_on = threading.Event()
     with piped(

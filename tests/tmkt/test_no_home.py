@@ -1,6 +1,5 @@
 """A user without a home and a name (`docker run -u 12345`): nothing is cached, all else runs."""
 
-import pwd
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from tmkt.kernels import kernel
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pwd = pytest.importorskip("pwd", reason="users without a name are POSIX's")
+
     def unknown(_: int) -> None:
         raise KeyError
 

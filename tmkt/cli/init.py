@@ -181,4 +181,4 @@ def _write(out: Path, text: str) -> None:
     from tmkt.files import writing
 
     with writing(out) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")

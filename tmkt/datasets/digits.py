@@ -70,7 +70,7 @@ def simulate_digits(
     camera = Camera()
     with writing_folder(folder, MARKER) as part:
         made = json.dumps(_settings(per_class, seed), indent=1)
-        (part / MARKER).write_text(made + "\n", encoding="utf-8")
+        (part / MARKER).write_text(made + "\n", encoding="utf-8", newline="\n")
         (part / RECORDINGS).mkdir()
         write_camera(part / RECORDINGS, SENSOR)  # which .bin files do not say
         for done, (name, index) in enumerate(names.items(), 1):

@@ -202,4 +202,4 @@ def _claim(out: Path, simulation: Simulation) -> None:
             " simulated; choose another folder"
         )
     with writing(out / MARKER) as beside:
-        beside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")

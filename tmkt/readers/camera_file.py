@@ -63,7 +63,7 @@ def write_camera(folder: Path, sensor: tuple[int, int]) -> None:
     """Write the camera.toml of recordings whose files do not say their sensor (height, width)."""
     height, width = sensor
     with writing(folder / CAMERA) as beside:
-        beside.write_text(f"width = {width}\nheight = {height}\n", encoding="utf-8")
+        beside.write_text(f"width = {width}\nheight = {height}\n", encoding="utf-8", newline="\n")
 
 
 def find_camera(recording: Path) -> Camera:

@@ -1,8 +1,10 @@
 """Events as lines of text on standard input, as `text.py` reads them from files."""
 
 import os
+import queue
 import select
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -94,13 +96,40 @@ class StdinSource:
 
     def _blocks(self) -> Iterator[bytes]:
         heard = time.monotonic()
-        while not self._closed:
-            if not select.select([self._fd], [], [], TICK_S)[0]:  # so that `close` is seen
+        for block in waits(self._fd):
+            if self._closed:
+                return
+            if block is None:
                 if self.timeout_s is not None and time.monotonic() - heard >= self.timeout_s:
                     return
                 continue
-            block = os.read(self._fd, BLOCK)
             if not block:
                 return
             yield block
             heard = time.monotonic()
+
+
+def wait_by_select(fd: int) -> Iterator[bytes | None]:
+    """Read blocks as they come, b"" at the end; None where none has come for a tick."""
+    while True:
+        yield os.read(fd, BLOCK) if select.select([fd], [], [], TICK_S)[0] else None
+
+
+def wait_by_thread(fd: int) -> Iterator[bytes | None]:
+    """Do the same where a pipe cannot be selected. The thread holds one block ahead."""
+    read: queue.Queue[bytes] = queue.Queue(maxsize=1)
+
+    def work() -> None:
+        while block := os.read(fd, BLOCK):
+            read.put(block)
+        read.put(b"")
+
+    threading.Thread(target=work, daemon=True).start()  # it ends with the process
+    while True:
+        try:
+            yield read.get(timeout=TICK_S)
+        except queue.Empty:
+            yield None
+
+
+waits = wait_by_thread if sys.platform == "win32" else wait_by_select

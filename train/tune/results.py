@@ -119,9 +119,10 @@ def write_results(
         beside.write_text(
             "".join(f"# {printable(line)}\n" for line in header) + "\n" + dump_recipe(recipe),
             encoding="utf-8",
+            newline="\n",
         )
     with writing(out / TABLE) as beside:
-        beside.write_text(_table(list(space), ended), encoding="utf-8")
+        beside.write_text(_table(list(space), ended), encoding="utf-8", newline="\n")
     shown = [o for o in ended if o.accuracy is not None]
     dots = [Dot(o.index + 1, o.accuracy or 0.0, o.complete, o is best) for o in shown]
     axes = []
@@ -147,7 +148,9 @@ def write_results(
             )
         )
     with writing(out / PLOT) as beside:
-        beside.write_text(picture(f"tmkt tune {name}", dots, axes, validation), encoding="utf-8")
+        beside.write_text(
+            picture(f"tmkt tune {name}", dots, axes, validation), encoding="utf-8", newline="\n"
+        )
 
 
 def _table(keys: list[str], ended: list[Outcome]) -> str:

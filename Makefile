@@ -10,8 +10,8 @@ setup: $(READY)
 # Lava is archived and capped at Python 3.10: it goes in without its own pins, tmkt/deploy/engines/lava_process/compat.py makes it run.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"tmkt needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; try: make PYTHON=python3.12")'
-	@echo "Setting up $(VENV) (about 2 GB, a minute or two) ..." >&2
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python tests/release/setup_size.py
 	@PYTHONWARNINGS=ignore:Editable $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,export,lava,plot,test]'
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0
 	@touch $@

@@ -28,7 +28,7 @@ INSTALL_HINT = (
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 # Reads frames, writes of each sample the spikes of all layers step by step and then the read-out.
-# SIZES: the neurons of each layer.
+# SIZES: the neurons of each layer that fires, 0 of the others.
 _DRIVER = """\
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ _DRIVER = """\
 
 static tmkt_state state;
 static uint8_t frame[TMKT_INPUT_SIZE];
-static const size_t sizes[] = {SIZES};
+static const int32_t sizes[] = {SIZES};
 
 int main(int argc, char **argv)
 {
@@ -47,8 +47,8 @@ int main(int argc, char **argv)
             tmkt_reset(&state);
         tmkt_step(&state, frame);
         for (int32_t layer = 0; layer < TMKT_LAYERS; layer++)
-            if (tmkt_spikes(&state, layer))
-                fwrite(tmkt_spikes(&state, layer), 1, sizes[layer], stdout);
+            for (int32_t neuron = 0; neuron < sizes[layer]; neuron++)
+                putchar(FIRED);
         for (int32_t k = 0; step == steps - 1 && k < TMKT_CLASSES; k++) {
             const int32_t value = tmkt_readout(&state, k);
             fwrite(&value, sizeof value, 1, stdout);
@@ -57,6 +57,8 @@ int main(int argc, char **argv)
     return ferror(stdin) || fflush(stdout) || ferror(stdout);
 }
 """
+_FIRED = "tmkt_fired(&state, layer, neuron)"
+_FIRED_01 = "tmkt_spikes(&state, layer)[neuron]"  # what version 0.1 exported
 
 
 def compiler() -> str | None:
@@ -85,10 +87,12 @@ class CEngine:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            sizes = ", ".join(str(layer.neurons) for layer in bundle.program.layers)
-            (folder / "main.c").write_text(
-                _DRIVER.replace("SIZES", sizes), encoding="ascii", newline="\n"
+            sizes = ", ".join(
+                str(layer.neurons if layer.fires else 0) for layer in bundle.program.layers
             )
+            old = b"tmkt_spikes(" in files[bundles.C_HEADER]
+            driver = _DRIVER.replace("SIZES", sizes).replace("FIRED", _FIRED_01 if old else _FIRED)
+            (folder / "main.c").write_text(driver, encoding="ascii")
             self._binary = folder / "network"
             command = [
                 cc,

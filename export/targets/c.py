@@ -2,6 +2,7 @@
 floating point. docs/c.md.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +10,22 @@ from pathlib import Path
 from tmkt.export.targets import c_templates as templates
 from tmkt.export.targets.c_layers import (
     CLayer,
-    SourceArray,
-    as_map,
+    Member,
     is_delayed,
     layers_of,
+    size_of,
     source_of,
 )
-from tmkt.export.targets.c_range import may_leave_32_bits
+from tmkt.export.targets.c_neurons import layer_call, layer_functions
 from tmkt.export.targets.c_synapses import synapse_function, table
 from tmkt.files import writing
-from tmkt.program.arithmetic import DECAY_ONE
-from tmkt.program.model import Program, Synapse
+from tmkt.program.model import INPUT, Program
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that the C of a program takes: its state, and its constants (one byte a weight, one a
-    delay where a synapse has any, two a bias). The program's own instructions are not counted.
+    """Memory that the C of a program takes: its state, and its constants (weights, packed; one byte
+    a delay where a synapse has any, two a bias). The program's own instructions are not counted.
     """
 
     ram_bytes: int
@@ -35,25 +35,48 @@ class Memory:
 def memory_of(program: Program) -> Memory:
     """Count the memory that `network.h` states."""
     layers = layers_of(program)
-    synapses = [synapse for layer in layers for synapse in layer.distinct]
-    weights = sum(synapse.weight.size for synapse in synapses)
-    delays = sum(synapse.weight.size for synapse in synapses if is_delayed(synapse))
-    biases = sum(len(layer.bias) for layer in program.layers)
-    shared, counts = _shared(layers), _counts(program)
-    return Memory(
-        ram_bytes=4 * (shared + counts) + sum(layer.state_bytes for layer in layers),
-        flash_bytes=weights + delays + 2 * biases,
-    )
+    flash = 2 * sum(len(layer.bias) for layer in program.layers)
+    for layer in layers:
+        for synapse in layer.distinct:
+            packing = layer.packing(synapse)
+            outputs = layer.channels
+            if packing:
+                flash += 4 * packing.words(outputs) * (synapse.weight.size // outputs)
+            else:
+                flash += synapse.weight.size
+            flash += synapse.weight.size if is_delayed(synapse) else 0
+    if any(synapse.source != INPUT for layer in layers for synapse in layer.synapses):
+        flash += 32  # the table of `lowest`
+    structs = [size_of(layer.members) for layer in layers]
+    return Memory(ram_bytes=_state_bytes(program, layers, structs), flash_bytes=flash)
 
 
-def _shared(layers: list[CLayer]) -> int:
-    """Count the sums of a step, for which all layers without a ring of sums share one room."""
-    return max((layer.layer.neurons for layer in layers if not layer.slots), default=0)
+def _state_bytes(program: Program, layers: list[CLayer], structs: list[int]) -> int:
+    used, alignment = 0, 1
+    for layer, size in zip(layers, structs, strict=True):
+        own = max(member.bytes_each for member in layer.members)
+        used = -(-used // own) * own + size
+        alignment = max(alignment, own)
+    for member in _shared(program, layers):
+        used = -(-used // 4) * 4 + 4 * (member.count or 1)
+        alignment = 4
+    return -(-used // alignment) * alignment
 
 
-def _counts(program: Program) -> int:
-    """Count the counters of a read-out by spikes."""
-    return program.classes if program.readout == "spikes" else 0
+def _shared(program: Program, layers: list[CLayer]) -> list[Member]:
+    """List what layers share: the sums of the rows at work, and what to take off them; and the
+    counters of a read-out by spikes.
+    """
+    plain = [layer for layer in layers if not layer.slots]
+    found = []
+    if plain:
+        sums = max(layer.rows * layer.width * layer.sum_words for layer in plain)
+        taps = max(layer.rows * layer.width for layer in plain)
+        found.append(Member("uint32_t", "sums", sums, "of the positions at work"))
+        found.append(Member("uint32_t", "taps", taps, "what the sums have too much"))
+    if program.readout == "spikes":
+        found.append(Member("int32_t", "counts", program.classes, "spikes of the read-out"))
+    return found
 
 
 def write_c_header(program: Program, path: Path) -> None:
@@ -79,13 +102,14 @@ def write_c(program: Program, path: Path) -> None:
 def _header(program: Program) -> str:
     layers = layers_of(program)
     synapses = [synapse for layer in layers for synapse in layer.distinct]
-    weights = sum(synapse.weight.size for synapse in synapses)
-    memory, shared, counts = memory_of(program), _shared(layers), _counts(program)
-    state = [_members(layer) for layer in layers]
-    if shared:
-        state.append(f"    int32_t sums[{shared}]; /* of the layer at work */\n")
-    if counts:
-        state.append(f"    int32_t counts[{counts}]; /* spikes of the read-out */\n")
+    memory = memory_of(program)
+    state = [
+        "    struct {\n"
+        + "".join(f"        {member.text}\n" for member in layer.members)
+        + f"    }} {layer.name};\n"
+        for layer in layers
+    ]
+    state += [f"    {member.text}\n" for member in _shared(program, layers)]
     readouts = {
         "membrane": "its membrane, in 1/64 of a weight",
         "spikes": "its spikes since the reset",
@@ -94,7 +118,7 @@ def _header(program: Program) -> str:
     return templates.HEADER.substitute(
         layers=len(layers),
         neurons=sum(layer.neurons for layer in program.layers),
-        weights=weights,
+        weights=sum(synapse.weight.size for synapse in synapses),
         ram=memory.ram_bytes,
         flash=memory.flash_bytes,
         channels=channels,
@@ -105,116 +129,73 @@ def _header(program: Program) -> str:
         classes=program.classes,
         state="".join(state),
         readout=readouts[program.readout],
+        events="",
     )
 
 
-def _members(layer: CLayer) -> str:
-    neurons = layer.layer.neurons
-    lines = [f"int32_t v[{neurons}];"]
-    if layer.layer.current_decay < DECAY_ONE:
-        lines.append(f"int32_t u[{neurons}];")
-    if layer.slots:
-        size = layer.slots * neurons
-        lines.append(f"int32_t late[{size}]; /* sums of the steps to come, a ring */")
-        lines.append("int32_t now;")
-    if layer.layer.fires:
-        lines.append(f"uint8_t spikes[{neurons}];")
-    members = "".join(f"        {line}\n" for line in lines)
-    return "    struct {\n" + members + f"    }} {layer.name};\n"
+# Parts that only some programs need, in the order of the file: each with the call that needs it.
+HELPERS = (
+    ("kept(", templates.KEPT),
+    ("wrapped(", templates.WRAPPED),
+    ("clipped(", templates.CLIPPED),
+    ("number(", templates.NUMBER),
+    ("added(", templates.ADDED),
+    ("lower(", templates.LOWER),
+    ("upper(", templates.UPPER),
+    ("lowest(", templates.LOWEST),
+    ("membrane(", templates.MEMBRANE),
+    ("clear(", templates.CLEAR.substitute(name="clear", kind="uint32_t")),
+    ("clear_late(", templates.CLEAR.substitute(name="clear_late", kind="int32_t")),
+)
 
 
 def _source(program: Program) -> Iterator[str]:
     layers = layers_of(program)
-    yield templates.HELPERS
-    if any(may_leave_32_bits(program, layer.layer) for layer in layers):
-        yield templates.ADDED
+    code: list[str] = []
     step = []
     for layer in layers:
-        before: list[str] = []  # calls of synapses, before the neurons' update and after it
-        after: list[str] = []
-        yield from table("int16_t", f"{layer.name}_bias", layer.layer.bias)
-        for i, (synapse, first) in enumerate(zip(layer.synapses, layer.first, strict=True)):
-            source = source_of(program, layers, synapse)
-            if first == i:
-                yield from synapse_function(layer, source, synapse, f"{layer.name}_{i}")
-            recurrent = synapse.source == layer.layer.name
-            calls = after if recurrent else before
-            calls.append(_call(layer, source, synapse, f"{layer.name}_{first}"))
-        yield _update(layer, may_leave_32_bits(program, layer.layer))
-        step += _layer_step(layer, before, after)
-    yield templates.RESET
+        code += table("int16_t", f"{layer.name}_bias", layer.layer.bias)
+        sources = [source_of(program, layers, synapse) for synapse in layer.synapses]
+        for i, (synapse, source) in enumerate(zip(layer.synapses, sources, strict=True)):
+            if layer.first[i] == i:
+                code += synapse_function(layer, source, synapse, f"{layer.name}_{i}")
+        code.append(layer_functions(program, layer, sources))
+        step.append(layer_call(layer, sources))
     last = layers[-1]
     if program.readout == "spikes":
-        step.append(templates.COUNT.substitute(name=last.name))
-    if not any("(input," in line for line in step):
+        step.append(templates.COUNT)
+    if not any(", input" in line for line in step):
         step.append("    (void)input;\n")
-    yield templates.STEP.substitute(body="".join(step))
-    cases = [
-        f"    case {i}:\n        return state->{layer.name}.spikes;\n"
-        for i, layer in enumerate(layers)
-        if layer.layer.fires
-    ]
+    code += [templates.RESET, templates.STEP.substitute(body="".join(step))]
+    value = f"membrane(state->{last.name}.low[n], state->{last.name}.high[n])"
     # Counts are kept in the order of the spikes, as membranes are.
-    yield templates.READOUT.substitute(
-        values="state->counts" if program.readout == "spikes" else f"state->{last.name}.v",
-        positions=last.positions,
-        channels=last.channels,
-        cases="".join(cases),
+    code.append(
+        templates.READOUT.substitute(
+            value="state->counts[n]" if program.readout == "spikes" else value,
+            positions=last.positions,
+            channels=last.channels,
+            cases="".join(_fired(i, layer) for i, layer in enumerate(layers)),
+        )
     )
+    yield templates.START
+    yield from _helpers(code)
+    yield from code
 
 
-def _layer_step(layer: CLayer, before: list[str], after: list[str]) -> list[str]:
-    """Give what tmkt_step does for a layer: its sums, its neurons, and what recurrent synapses send
-    to later steps.
-    """
-    name, neurons, now = layer.name, layer.layer.neurons, f"state->{layer.name}.now"
-    if not layer.slots:
-        clear = f"    clear(state->sums, {neurons});\n"
-        return [clear, *before, f"    {name}_update(state, state->sums);\n"]
-    here = f"state->{name}.late + {now} * {neurons}"
-    return [
-        *before,
-        f"    {name}_update(state, {here});\n",
-        f"    clear({here}, {neurons});\n",
-        f"    {now} = {now} + 1 == {layer.slots} ? 0 : {now} + 1;\n",
-        *after,
-    ]
+def _helpers(code: list[str]) -> list[str]:
+    """Give the helpers that the code calls, and those that these call."""
+    needed: list[str] = []
+    for call, text in reversed(HELPERS):
+        if any(re.search(rf"\b{re.escape(call)}", part) for part in [*needed, *code]):
+            needed.insert(0, text)
+    return needed
 
 
-def _call(layer: CLayer, source: SourceArray, synapse: Synapse, function: str) -> str:
-    """Give the call of a synapse's function. A recurrent one is called when `now` is the next step
-    already, which is where its spikes arrive without a delay.
-    """
-    ring, now = f"state->{layer.name}.late", f"state->{layer.name}.now"
-    if is_delayed(synapse):
-        return f"    {function}({source.expression}, {ring}, {now});\n"
-    if layer.slots:
-        return f"    {function}({source.expression}, {ring} + {now} * {layer.layer.neurons});\n"
-    assert synapse.source != layer.layer.name  # a recurrent synapse delivers into a ring
-    return f"    {function}({source.expression}, state->sums);\n"
-
-
-def _update(layer: CLayer, wide: bool) -> str:
-    name = layer.name
-    current = f"sums[n] * {64 << layer.shift}"
-    remembers = layer.layer.current_decay < DECAY_ONE
-    if remembers:
-        kept = _kept(f"state->{name}.u[n]", layer.layer.current_decay)
-        current = f"added({kept}, {current})" if wide else f"{kept} + {current}"
-    if layer.layer.fires:
-        end = templates.FIRE.substitute(name=name, threshold=layer.layer.threshold << 6)
-    else:
-        end = f"            state->{name}.v[n] = v;\n"
-    return templates.UPDATE.substitute(
-        name=name,
-        positions=layer.positions,
-        channels=layer.channels,
-        current=current,
-        keep_current=f"            state->{name}.u[n] = u;\n" if remembers else "",
-        membrane=_kept(f"state->{name}.v[n]", layer.layer.voltage_decay),
-        end=end,
-    )
-
-
-def _kept(state: str, decay: int) -> str:
-    return f"kept({state}, {DECAY_ONE - decay})"
+def _fired(number: int, layer: CLayer) -> str:
+    if not layer.layer.fires:
+        return ""
+    bits = int(layer.spikes.kind[4:-2])
+    c = f"neuron % {layer.channels}"
+    at = f"neuron / {layer.channels} * {layer.spikes.words} + {c} / {bits}"
+    word = f"(uint32_t)state->{layer.name}.spikes[{at}]"
+    return f"    case {number}:\n        return (int32_t)({word} >> ({c} % {bits}) & 1u);\n"

@@ -1,42 +1,62 @@
-"""The layers of a program as its C knows them: names, sizes, and where a synapse reads."""
+"""The layers of a program as its C knows them: names, memory, and where a synapse reads."""
 
 import re
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tmkt.export.targets.c_weights import Packing, least_shift, packing_of
 from tmkt.export.targets.shared_weights import first_equal_synapses
-from tmkt.program.arithmetic import DECAY_ONE
-from tmkt.program.model import INPUT, Layer, Program, Synapse
+from tmkt.program.arithmetic import DECAY_ONE, MEMBRANE_LIMIT, STATE_ONE
+from tmkt.program.model import INPUT, Layer, Program, Synapse, largest_input
+
+# Of the two sums in a word.
+NARROW = range(-(2**15), 2**15)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array or a number of a C struct; `count` None is a number."""
+
+    kind: str
+    name: str
+    count: int | None = None
+    note: str = ""
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one element, which is its alignment, too."""
+        return int(re.sub("[^0-9]", "", self.kind)) // 8
+
+    @property
+    def text(self) -> str:
+        """The declaration."""
+        size = "" if self.count is None else f"[{self.count}]"
+        note = f" /* {self.note} */" if self.note else ""
+        return f"{self.kind} {self.name}{size};{note}"
+
+
+def size_of(members: list[Member]) -> int:
+    """Count the bytes of a struct of these members, which stand by falling alignment."""
+    used = sum(member.bytes_each * (member.count or 1) for member in members)
+    alignment = max((member.bytes_each for member in members), default=1)
+    return -(-used // alignment) * alignment
 
 
 @dataclass(frozen=True)
 class SourceArray:
-    """The C array that a synapse reads: its expression, its shape (channels, height, width), their
-    order in memory, and the largest value in it.
+    """The C array that a synapse reads: its expression, and its shape (channels, height, width).
+
+    The input is a byte a count, in the order channels, height, width; `most` is the largest count.
+    Spikes are bits, `words` unsigned words of `kind` a position; `most` is 1.
     """
 
     expression: str
     shape: tuple[int, int, int]
-    channels_first: bool
+    is_input: bool
+    kind: str
+    words: int
     most: int
-
-    def index(self, y: str, x: str) -> str:
-        """The C expression of the index of site (y, x) in channel c."""
-        channels, height, width = self.shape
-        if self.channels_first:
-            return f"(c * {height} + {y}) * {width} + {x}"
-        return f"({y} * {width} + {x}) * {channels} + c"
-
-    def value(self, index: str) -> str:
-        """The C expression of a value. A spike is 0 or 1; counts come from outside, and may be
-        anything.
-        """
-        trusted = not self.channels_first or self.most == 255
-        if trusted:
-            return f"source[{index}]"
-        return f"(source[{index}] > {self.most} ? {self.most} : source[{index}])"
 
 
 class CLayer:
@@ -47,6 +67,8 @@ class CLayer:
     synapse the place of the first equal one; equal ones are one C function, and `distinct` holds
     one of each. `slots`: of the ring of sums that late spikes still add to; 0 where the sums of one
     step do. `shift`: the left shift that the weights of all of its synapses have in common.
+    `largest`: bound of the sums, without that shift. `rows`: how many rows of its map are summed
+    and updated at a time.
     """
 
     def __init__(self, program: Program, layer: Layer, name: str, silent: set[str]) -> None:
@@ -54,25 +76,97 @@ class CLayer:
         self.synapses = [synapse for synapse in layer.synapses if synapse.source not in silent]
         self.first = first_equal_synapses(program, replace(layer, synapses=tuple(self.synapses)))
         self.distinct = [synapse for i, synapse in enumerate(self.synapses) if self.first[i] == i]
-        self.channels = layer.shape[0]
-        self.positions = layer.neurons // self.channels
+        self.channels, self.height, self.width = as_map(layer.shape)
+        self.positions = self.height * self.width
         back = max((layer.steps_back(synapse) for synapse in self.synapses), default=0)
         self.slots = back + 1 if back else 0
-        self.shift = min((weight_shift(synapse.weight) for synapse in self.synapses), default=0)
+        shifts = (least_shift(synapse.weight) for synapse in self.synapses)
+        self.shift = min((shift for shift in shifts if shift is not None), default=0)
+        self.largest = self._largest_sum(program)
+        spread = self.positions > 1 and any(s.kind == "dense" for s in self.synapses)
+        self.rows = self.height if spread else 1
+
+    @property
+    def pairs(self) -> bool:
+        """Whether two sums share a word: both must fit 16 bits."""
+        return -self.largest in NARROW and self.largest in NARROW
+
+    @property
+    def sum_words(self) -> int:
+        """Words of the sums of one position; all synapses may write that far."""
+        lanes = self.channels
+        for synapse in self.distinct:
+            packing = self.packing(synapse)
+            if packing is not None:
+                lanes = max(lanes, packing.words(self.channels) * packing.lanes)
+        return -(-lanes // 2) if self.pairs else lanes
+
+    def packing(self, synapse: Synapse) -> Packing | None:
+        """How the weights of a synapse are packed; None where each is a byte: in groups, to several
+        positions at once, or to come late.
+        """
+        spread = synapse.kind == "dense" and self.positions > 1
+        if self.slots or spread or synapse.groups > 1:
+            return None
+        return packing_of(synapse.weight, self.pairs)
+
+    def factor(self, synapse: Synapse) -> int:
+        """What a synapse's mantissas count in the layer's sums."""
+        shift = least_shift(synapse.weight)
+        return 1 if shift is None else 1 << (shift - self.shift)
 
     @property
     def spikes(self) -> SourceArray:
         """The array of its spikes."""
-        return SourceArray(f"state->{self.name}.spikes", as_map(self.layer.shape), False, 1)
+        kind, words = spike_words(self.channels)
+        return SourceArray(
+            f"state->{self.name}.spikes", as_map(self.layer.shape), False, kind, words, 1
+        )
 
     @property
-    def state_bytes(self) -> int:
-        """Bytes in the state, a multiple of four as a struct with int32_t has it."""
+    def members(self) -> list[Member]:
+        """Its part of the state, by falling alignment."""
         neurons = self.layer.neurons
-        words_a_neuron = 1 + (self.layer.current_decay < DECAY_ONE) + self.slots
-        words = words_a_neuron * neurons + bool(self.slots)
-        spike_words = -(-neurons // 4) if self.layer.fires else 0
-        return 4 * (words + spike_words)
+        found = [Member("uint16_t", "low", neurons, "of the membranes' 24 bits")]
+        found.append(Member("uint8_t", "high", neurons))
+        if self.layer.current_decay < DECAY_ONE:
+            found.append(Member("int32_t", "u", neurons, "currents"))
+        if self.slots:
+            late = "sums of the steps to come, a ring"
+            found.append(Member("int32_t", "late", self.slots * neurons, late))
+            found.append(Member("int32_t", "now"))
+        if self.layer.fires:
+            kind, words = spike_words(self.channels)
+            found.append(Member(kind, "spikes", words * self.positions, "a bit a channel"))
+        return sorted(found, key=lambda member: -member.bytes_each)
+
+    @property
+    def current_limit(self) -> int:
+        """Bound of a current that has no memory."""
+        return STATE_ONE * self.largest << self.shift
+
+    @property
+    def membrane_may_clip(self) -> bool:
+        """Whether a membrane could reach the limit of its 24 bits."""
+        layer = self.layer
+        if layer.current_decay < DECAY_ONE or layer.voltage_decay == 0:
+            return True
+        grows = self.current_limit + STATE_ONE * int(np.abs(layer.bias).max(initial=0))
+        return grows * DECAY_ONE // layer.voltage_decay >= MEMBRANE_LIMIT
+
+    def _largest_sum(self, program: Program) -> int:
+        """Bound |sum| without the common shift: all that excites, or all that inhibits, at once."""
+        sides = []
+        for sign in (1, -1):
+            total = np.zeros(self.layer.bias.shape, np.int64)
+            for synapse in self.synapses:
+                one_side = np.maximum(sign * synapse.weight.astype(np.int64), 0)
+                sums = one_side.reshape(len(one_side), -1).sum(1)
+                # a dense synapse has a row for every neuron of a channel
+                of_channel = sums.reshape(len(total), -1).max(1)
+                total += largest_input(program, synapse) * of_channel
+            sides.append(int(total.max(initial=0)))
+        return max(sides) >> self.shift
 
 
 def layers_of(program: Program) -> list[CLayer]:
@@ -90,21 +184,23 @@ def layers_of(program: Program) -> list[CLayer]:
 def source_of(program: Program, layers: list[CLayer], synapse: Synapse) -> SourceArray:
     """Give the array that a synapse reads: the input's counts, or a layer's spikes."""
     if synapse.source == INPUT:
-        return SourceArray("input", as_map(program.input_shape), True, program.max_count)
+        shape = as_map(program.input_shape)
+        return SourceArray("input", shape, True, "uint8_t", 1, program.max_count)
     [source] = [layer for layer in layers if layer.layer.name == synapse.source]
     return source.spikes
+
+
+def spike_words(channels: int) -> tuple[str, int]:
+    """Give the type of the words that hold the spikes of a position, and their number."""
+    for bits in (8, 16):
+        if channels <= bits:
+            return f"uint{bits}_t", 1
+    return "uint32_t", -(-channels // 32)
 
 
 def is_delayed(synapse: Synapse) -> bool:
     """Tell whether any weight of a synapse has a delay."""
     return synapse.delays is not None and bool(synapse.delays.any())
-
-
-def weight_shift(weight: NDArray[np.int16]) -> int:
-    """Give the left shift that makes int8 mantissas the program's weights: those above 127 are
-    even, and stored halved.
-    """
-    return int(np.abs(weight).max(initial=0) > 127)
 
 
 def as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:

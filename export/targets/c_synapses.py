@@ -1,15 +1,22 @@
-"""The C of a synapse: its tables of weights and delays, and the function that adds its spikes."""
+"""The C of a synapse: its tables of weights and delays, and the function that adds its spikes.
+
+A function is three parts: the loops over the positions of the source (`templates.CONV`, `DENSE`),
+the loop over what one position sends (`BITS`, `COUNTS`), and what is done with each of it.
+"""
 
 from collections.abc import Iterator
+from string import Template
+from textwrap import dedent, indent
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.export.targets import c_templates as templates
-from tmkt.export.targets.c_layers import CLayer, SourceArray, as_map, is_delayed, weight_shift
+from tmkt.export.targets import c_synapse_templates as templates
+from tmkt.export.targets.c_layers import CLayer, SourceArray, as_map, is_delayed
+from tmkt.export.targets.c_weights import Packing, mantissas
 from tmkt.program.model import Synapse, pooled
 
-NUMBERS_A_LINE = 32
+NUMBERS_A_LINE = 16
 
 
 def synapse_function(
@@ -18,87 +25,156 @@ def synapse_function(
     """Give the tables of a synapse and its function `name`, which adds what the source sends to
     the sums of the layer.
     """
-    channels, height, width = as_map(pooled(source.shape, synapse.pool))
-    shift = weight_shift(synapse.weight)
-    mantissa = (synapse.weight >> shift).astype(np.int8)
-    source_name = source.expression.removeprefix("state->").removesuffix(".spikes")
-    common = {
-        "name": name,
-        "source": "the input" if source.channels_first else source_name,
-        "height": height,
-        "width": width,
-        "channels": channels,
-        "read": _read(source, synapse.pool, factor=1 << (shift - layer.shift)),
-    }
-    if synapse.kind == "conv":
-        yield from _convolution(layer, synapse, mantissa, common)
-        return
-    inputs = (channels, height * width)
-    yield from table("int8_t", f"{name}_weight", _input_major(layer, mantissa, inputs))
+    packing = layer.packing(synapse)
+    values = by_source(layer, source, synapse, mantissas(synapse.weight))
+    settings = {**_settings(layer, source, synapse), "name": name}
+    if packing:
+        settings |= _packed_settings(layer, source, synapse, packing)
+        yield from table("uint32_t", f"{name}_weight", packing.pack(values))
+        yield templates.ADD.substitute(settings, lines=_passes(packing, settings["times"]))
+    else:
+        yield from table("int8_t", f"{name}_weight", values)
     if is_delayed(synapse):
         assert synapse.delays is not None
-        delays = _input_major(layer, synapse.delays, inputs)
+        delays = by_source(layer, source, synapse, synapse.delays)
         yield from table("uint8_t", f"{name}_delay", delays)
-        yield templates.DELAYED.substitute(common, outputs=layer.layer.neurons, slots=layer.slots)
-    else:
-        yield templates.DENSE.substitute(common, outputs=layer.layer.neurons)
+    deliver = _deliver(synapse, packing is not None).substitute(settings)
+    sites = _sites(source, synapse, settings, deliver)
+    whole = templates.CONV if synapse.kind == "conv" else templates.DENSE
+    yield whole.substitute(settings, sites=sites)
 
 
-def _convolution(
-    layer: CLayer, synapse: Synapse, mantissa: NDArray[np.int8], common: dict[str, object]
-) -> Iterator[str]:
-    _, channels_a_group, taps_y, taps_x = mantissa.shape
-    outputs = len(mantissa) // synapse.groups
-    by_input = mantissa.reshape(synapse.groups, outputs, channels_a_group, taps_y * taps_x)
-    yield from table("int8_t", f"{common['name']}_weight", by_input.transpose(0, 2, 3, 1))
-    pairs = {
-        "stride": synapse.stride,
-        "padding": synapse.padding,
-        "dilation": synapse.dilation,
-        "taps": (taps_y, taps_x),
+def by_source(
+    layer: CLayer, source: SourceArray, synapse: Synapse, values: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Give weights or delays with the outputs last, in the order in which a source meets them:
+    [taps, channels, outputs of the group] of a convolution, [positions, channels, outputs] of a
+    dense synapse, its outputs in the order of positions, then channels.
+    """
+    if synapse.kind == "conv":
+        taps = values.shape[2] * values.shape[3]
+        groups = values.reshape(synapse.groups, -1, values.shape[1], taps)
+        return groups.transpose(3, 0, 2, 1).reshape(taps * source.shape[0], -1)
+    channels, height, width = as_map(pooled(source.shape, synapse.pool))
+    inputs = (channels, height * width)
+    outputs = values.reshape(layer.channels, layer.positions, *inputs)
+    return outputs.transpose(3, 2, 1, 0).reshape(inputs[0] * inputs[1], -1)
+
+
+def _settings(layer: CLayer, source: SourceArray, synapse: Synapse) -> dict[str, object]:
+    channels, height, width = as_map(pooled(source.shape, synapse.pool))
+    factor = layer.factor(synapse)
+    found: dict[str, object] = {
+        "source": "the input" if source.is_input else source.expression[7:-7],
+        "kind": source.kind,
+        "words": source.words,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "source_height": source.shape[1],
+        "source_width": source.shape[2],
+        "most": source.most,
+        "pool": synapse.pool,
+        "factor": factor,
+        "value": "value" if source.is_input else str(factor),
+        "sum": "int32_t" if layer.slots else "uint32_t",
+        "slots": layer.slots,
+        "outputs": layer.layer.neurons,
+        "positions": layer.positions,
+        "out_channels": layer.channels,
+        "to": layer.channels if layer.slots else layer.sum_words,
+        "taps_argument": "",
+        "last_argument": ", int32_t now" if is_delayed(synapse) else "",
     }
-    by_axis = {
-        f"{key}_{axis}": value
-        for key, pair in pairs.items()
-        for axis, value in zip("yx", pair, strict=True)
+    if synapse.kind == "conv":
+        pairs = {
+            "stride": synapse.stride,
+            "padding": synapse.padding,
+            "dilation": synapse.dilation,
+            "taps": synapse.weight.shape[2:],
+        }
+        for key, pair in pairs.items():
+            found |= {f"{key}_{axis}": n for axis, n in zip("yx", pair, strict=True)}
+        found |= {
+            "out_width": layer.width,
+            "channels_a_group": synapse.weight.shape[1],
+            "outputs_a_group": len(synapse.weight) // synapse.groups,
+        }
+    found["put"] = _put(layer, str(found["value"]))
+    return found
+
+
+def _packed_settings(
+    layer: CLayer, source: SourceArray, synapse: Synapse, packing: Packing
+) -> dict[str, object]:
+    counts = source.is_input and source.most * synapse.pool**2 > 1
+    multiplied = counts or layer.factor(synapse) > 1
+    value = "(uint32_t)value" if source.is_input else f"{layer.factor(synapse)}u"
+    return {
+        "row": packing.words(layer.channels),
+        "passes": packing.passes,
+        "half": f"{packing.half:#010x}u" + (f" * {value}" if multiplied else ""),
+        "times": " * value" if multiplied else "",
+        "value_parameter": ", uint32_t value" if multiplied else "",
+        "value_argument": f", {value}" if multiplied else "",
+        "taps_argument": ", uint32_t *restrict taps",
+        "last_argument": ", uint32_t *restrict taps",
     }
-    yield templates.CONV.substitute(
-        common,
-        **by_axis,
-        weights_a_channel=taps_y * taps_x * outputs,
-        channels_a_group=channels_a_group,
-        outputs_a_group=outputs,
-        out_channels=layer.channels,
-        out_height=layer.layer.shape[1],
-        out_width=layer.layer.shape[2],
+
+
+def _passes(packing: Packing, times: object) -> str:
+    words = (f"(word >> {packing.bits * i})" if i else "word" for i in range(packing.passes))
+    return "".join(
+        f"        to[{i}] += ({word} & {packing.mask:#010x}u){times};\n"
+        for i, word in enumerate(words)
     )
 
 
-def _read(source: SourceArray, pool: int, factor: int) -> str:
-    """Give the C that reads the site (y, x, c) of a source, a window's sum where it is pooled."""
-    if pool > 1:
-        index = source.index(f"(y * {pool} + py)", f"x * {pool} + px")
-        return templates.READ_POOL.substitute(pool=pool, read=source.value(index), factor=factor)
-    index = source.index("y", "x")
-    value = str(factor) if source.most == 1 else f"{source.value(index)} * {factor}"
-    return templates.READ.substitute(at=index, value=value)
+def _put(layer: CLayer, value: str) -> str:
+    """Give the C that adds a weight to the sum of output `first + o` of a position."""
+    product = f"weight[o] * {value}"
+    if layer.slots:
+        return f"to[first + o] += {product}"
+    if layer.pairs:
+        return f"to[(first + o) / 2] += (uint32_t)({product}) << ((first + o) % 2 * 16)"
+    return f"to[first + o] += (uint32_t)({product})"
 
 
-def _input_major(
-    layer: CLayer, values: NDArray[np.generic], inputs: tuple[int, int]
-) -> NDArray[np.generic]:
-    """Give a dense synapse's [N_out, N_in], both in the order channels, positions, as [N_in, N_out]
-    in the order positions, channels.
-    """
-    return values.reshape(layer.channels, layer.positions, *inputs).transpose(3, 2, 1, 0)
+def _deliver(synapse: Synapse, packed: bool) -> Template:
+    if synapse.kind == "conv":
+        return templates.PACKED_TAPS if packed else templates.TAPS
+    if packed:
+        return templates.PACKED_OUTPUTS
+    return templates.LATER if is_delayed(synapse) else templates.OUTPUTS
+
+
+def _sites(source: SourceArray, synapse: Synapse, settings: dict[str, object], deliver: str) -> str:
+    if source.is_input:
+        deliver = indent(dedent(deliver), " " * 16)
+        read = templates.READ_POOL if synapse.pool > 1 else templates.READ
+        if settings.get("times") == "":
+            read = templates.READ_ONE
+        return templates.COUNTS.substitute(
+            settings, read=read.substitute(settings, count=_count(source)), deliver=deliver
+        )
+    if synapse.pool == 1:
+        return templates.BITS.substitute(settings, deliver=deliver)
+    return templates.POOLED_BITS.substitute(settings, deliver=indent(deliver, "    "))
+
+
+def _count(source: SourceArray) -> str:
+    """Give the C of a count at `at`: it comes from outside, and may be anything."""
+    if source.most == 255:
+        return "source[at]"
+    return f"(source[at] > {source.most} ? {source.most} : source[at])"
 
 
 def table(kind: str, name: str, values: NDArray[np.generic]) -> Iterator[str]:
     """Give a constant array, which a linker puts into flash."""
     flat = np.ascontiguousarray(values).reshape(-1)
-    low = int(flat.min())
-    words = np.array([str(i) for i in range(low, int(flat.max()) + 1)], object)
+    end = "u" if kind == "uint32_t" else ""
     yield f"\nstatic const {kind} {name}[{flat.size}] = {{\n"
     for begin in range(0, flat.size, NUMBERS_A_LINE):
-        yield ",".join(words[flat[begin : begin + NUMBERS_A_LINE].astype(np.int64) - low]) + ",\n"
+        numbers = flat[begin : begin + NUMBERS_A_LINE].tolist()
+        yield "".join(f"{number}{end}," for number in numbers) + "\n"
     yield "};\n"

@@ -1,6 +1,6 @@
-"""Templates of the C99 that export/targets/c.py and c_synapses.py fill in: one for each part that a
-program may need, so that a file holds nothing that it does not use. A backslash at a line's end
-joins it with the next.
+"""Templates of the C99 that export/targets/c.py fills in: one for each part that a program may
+need, so that a file holds nothing that it does not use. A backslash at a line's end joins it with
+the next.
 """
 
 from string import Template
@@ -10,7 +10,7 @@ HEADER = Template("""\
 No heap, no floating point, no library.
  *
  * RAM: sizeof(tmkt_state) = ${ram} bytes. Constants: ${flash} bytes; \
-the code comes on top, and a few dozen bytes of stack.
+the code comes on top, and some hundred bytes of stack.
  *
  *     static tmkt_state state;
  *     tmkt_reset(&state);                        before each sample
@@ -51,9 +51,10 @@ int32_t tmkt_readout(const tmkt_state *state, int32_t class_index);
 /* The class of the largest value, the lowest one among equals. */
 int32_t tmkt_class(const tmkt_state *state);
 
-/* What a layer, 0 to TMKT_LAYERS - 1, sent in the last step: \
-a 0 or 1 a neuron, height, width, channels. A null pointer if it never fires. */
-const uint8_t *tmkt_spikes(const tmkt_state *state, int32_t layer);
+/* Whether a neuron of a layer, 0 to TMKT_LAYERS - 1, fired in the last step: 0 or 1. \
+Neurons are in the order height, width, channels. */
+int32_t tmkt_fired(const tmkt_state *state, int32_t layer, int32_t neuron);
+${events}\
 
 #ifdef __cplusplus
 }
@@ -62,33 +63,41 @@ const uint8_t *tmkt_spikes(const tmkt_state *state, int32_t layer);
 #endif
 """)
 
-HELPERS = """\
+START = """\
 #include "network.h"
 
 #include <stddef.h>
+"""
 
+KEPT = """
 /* What a state of x keeps: x * keep / 4096, rounded toward zero, without leaving 32 bits. */
 static int32_t kept(int32_t x, int32_t keep)
 {
     return x / 4096 * keep + x % 4096 * keep / 4096;
 }
+"""
 
+WRAPPED = """
 /* The chip's 24-bit current: it wraps once, and 2^23 itself stays. */
 static int32_t wrapped(int32_t u)
 {
     return u > 8388608 ? u - 16777216 : u <= -8388608 ? u + 16777216 : u;
 }
+"""
 
+CLIPPED = """
 /* The chip's 24-bit membrane: it saturates. */
 static int32_t clipped(int32_t v)
 {
     return v > 8388607 ? 8388607 : v < -8388607 ? -8388607 : v;
 }
+"""
 
-static void clear(int32_t *values, int32_t count)
+NUMBER = """
+/* The number that 32 bits hold. */
+static int32_t number(uint32_t bits)
 {
-    for (int32_t i = 0; i < count; i++)
-        values[i] = 0;
+    return bits <= INT32_MAX ? (int32_t)bits : -1 - (int32_t)(UINT32_MAX - bits);
 }
 """
 
@@ -97,115 +106,145 @@ ADDED = """
 /* The sum wraps to 32 bits. */
 static int32_t added(int32_t x, int32_t y)
 {
-    const uint32_t sum = (uint32_t)x + (uint32_t)y;
-    return sum <= INT32_MAX ? (int32_t)sum : -1 - (int32_t)(UINT32_MAX - sum);
+    return number((uint32_t)x + (uint32_t)y);
 }
 """
 
-# Reads one site of a source into `value` and goes on to the next one where it is 0.
-READ = Template("""\
-                if (source[${at}] == 0)
-                    continue;
-                const int32_t value = ${value};
-""")
-
-READ_POOL = Template("""\
-                int32_t value = 0;
-                for (int32_t py = 0; py < ${pool}; py++)
-                    for (int32_t px = 0; px < ${pool}; px++)
-                        value += ${read};
-                if (value == 0)
-                    continue;
-                value *= ${factor};
-""")
-
-CONV = Template("""
-/* Adds what ${source} sends through a convolution: ${taps_y} x ${taps_x}, \
-stride ${stride_y} x ${stride_x}, padding ${padding_y} x ${padding_x}. */
-static void ${name}(const uint8_t *source, int32_t *restrict sums)
+LOWER = """
+/* The lower one of two sums in a word, 16 bits with their sign. */
+static int32_t lower(uint32_t pair)
 {
-    for (int32_t y = 0; y < ${height}; y++)
-        for (int32_t x = 0; x < ${width}; x++)
-            for (int32_t c = 0; c < ${channels}; c++) {
-${read}\
-                const int8_t *const weights = ${name}_weight + c * ${weights_a_channel};
-                const int32_t first = c / ${channels_a_group} * ${outputs_a_group};
-                for (int32_t ky = 0; ky < ${taps_y}; ky++) {
-                    const int32_t down = y + ${padding_y} - ky * ${dilation_y};
-                    if (down < 0 || down % ${stride_y} != 0 || down / ${stride_y} >= ${out_height})
-                        continue;
-                    for (int32_t kx = 0; kx < ${taps_x}; kx++) {
-                        const int32_t right = x + ${padding_x} - kx * ${dilation_x};
-                        if (right < 0 || right % ${stride_x} != 0 || \
-right / ${stride_x} >= ${out_width})
-                            continue;
-                        int32_t *const to = sums + (down / ${stride_y} * ${out_width} + \
-right / ${stride_x}) * ${out_channels} + first;
-                        const int8_t *const weight = weights + \
-(ky * ${taps_x} + kx) * ${outputs_a_group};
-                        for (int32_t o = 0; o < ${outputs_a_group}; o++)
-                            to[o] += weight[o] * value;
-                    }
-                }
-            }
+    return (int32_t)((pair & 0xFFFFu) ^ 0x8000u) - 0x8000;
+}
+"""
+
+UPPER = """
+/* The upper one, which has lent to the lower one where that is negative. */
+static int32_t upper(uint32_t pair)
+{
+    return lower((pair + 0x8000u) >> 16);
+}
+"""
+
+LOWEST = """
+/* The place of the lowest bit that is 1 (de Bruijn). */
+static int32_t lowest(uint32_t bits)
+{
+    static const uint8_t places[32] = {0, 1, 28, 2, 29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4, 8, \
+31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6, 11, 5, 10, 9};
+    return places[((bits & (0u - bits)) * 0x077CB531u) >> 27];
+}
+"""
+
+MEMBRANE = """
+/* A membrane of 24 bits. */
+static int32_t membrane(uint32_t low, uint32_t high)
+{
+    return (int32_t)((low | high << 16) ^ 0x800000u) - 0x800000;
+}
+"""
+
+CLEAR = Template("""
+static void ${name}(${kind} *values, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        values[i] = 0;
 }
 """)
 
-DENSE = Template("""
-/* Adds what ${source} sends through a dense synapse. */
-static void ${name}(const uint8_t *source, int32_t *restrict sums)
+NEURON = Template("""
+/* One step of a neuron of ${name}: 1 if it fires. */
+static inline uint32_t ${name}_neuron(tmkt_state *state, int32_t n, int32_t c, int32_t sum)
 {
-    for (int32_t y = 0; y < ${height}; y++)
-        for (int32_t x = 0; x < ${width}; x++)
-            for (int32_t c = 0; c < ${channels}; c++) {
-${read}\
-                const int8_t *const weight = ${name}_weight + \
-((y * ${width} + x) * ${channels} + c) * ${outputs};
-                for (int32_t o = 0; o < ${outputs}; o++)
-                    sums[o] += weight[o] * value;
-            }
-}
-""")
-
-DELAYED = Template("""
-/* Adds what ${source} sends through a dense synapse with delays \
-to the sums of the steps in which it arrives. */
-static void ${name}(const uint8_t *source, int32_t *restrict ring, int32_t now)
-{
-    for (int32_t y = 0; y < ${height}; y++)
-        for (int32_t x = 0; x < ${width}; x++)
-            for (int32_t c = 0; c < ${channels}; c++) {
-${read}\
-                const int32_t first = ((y * ${width} + x) * ${channels} + c) * ${outputs};
-                for (int32_t o = 0; o < ${outputs}; o++) {
-                    int32_t slot = now + ${name}_delay[first + o];
-                    if (slot >= ${slots})
-                        slot -= ${slots};
-                    ring[slot * ${outputs} + o] += ${name}_weight[first + o] * value;
-                }
-            }
-}
-""")
-
-UPDATE = Template("""
-/* One step of the neurons of ${name}. */
-static void ${name}_update(tmkt_state *state, const int32_t *sums)
-{
-    for (int32_t i = 0; i < ${positions}; i++)
-        for (int32_t c = 0; c < ${channels}; c++) {
-            const int32_t n = i * ${channels} + c;
-            const int32_t u = wrapped(${current});
+    const int32_t u = ${current};
 ${keep_current}\
-            const int32_t v = clipped(${membrane} + u + (int32_t)${name}_bias[c] * 64);
+    const int32_t v = ${membrane};
 ${end}\
-        }
 }
 """)
 
 FIRE = Template("""\
-            const int32_t fires = v > ${threshold};
-            state->${name}.spikes[n] = (uint8_t)fires;
-            state->${name}.v[n] = fires ? 0 : v;
+    const int32_t fires = v > ${threshold};
+    const uint32_t kept_v = fires ? 0u : (uint32_t)v;
+    state->${name}.low[n] = (uint16_t)(kept_v & 0xFFFFu);
+    state->${name}.high[n] = (uint8_t)(kept_v >> 16 & 0xFFu);
+    return (uint32_t)fires;
+""")
+
+INTEGRATE = Template("""\
+    state->${name}.low[n] = (uint16_t)((uint32_t)v & 0xFFFFu);
+    state->${name}.high[n] = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
+    return 0;
+""")
+
+# The neurons of `count` positions from `begin` on; their sums are at `sums`.
+NEURONS = Template("""\
+        for (int32_t i = 0; i < ${count}; i++) {
+            const int32_t position = ${begin}i;
+${at}\
+            for (int32_t word = 0; word < ${words}; word++) {
+                const int32_t last = ${last};
+                uint32_t fired = 0;
+                for (int32_t c = word * ${bits}; c < last; c += ${stride}) {
+                    const int32_t n = position * ${channels} + c;
+${each}\
+                }
+${spikes}\
+            }
+        }
+""")
+
+SUMS_AT = Template("""\
+            const uint32_t *const sums = state->sums + i * ${sum_words};
+            const uint32_t less = state->taps[i];
+""")
+
+RING_AT = Template("""\
+            const int32_t *const sums = late + i * ${channels};
+""")
+
+ONE = Template("""\
+                    fired |= ${name}_neuron(state, n, c, ${sum}) << (c % ${bits});
+""")
+
+PAIR = Template("""\
+                    const uint32_t pair = sums[c / 2] - less;
+                    fired |= ${name}_neuron(state, n, c, lower(pair)) << (c % ${bits});
+""")
+
+SECOND = Template("""\
+${condition}\
+                    ${indent}fired |= ${name}_neuron(state, n + 1, c + 1, upper(pair)) \
+<< (c % ${bits} + 1);
+""")
+
+LAYER = Template("""
+/* One step of ${name}. */
+static void ${name}(tmkt_state *state${input_parameter})
+{
+    for (int32_t row = 0; row < ${height}; row += ${rows}) {
+        clear(state->sums, ${sums});
+        clear(state->taps, ${taps});
+${calls}\
+${neurons}\
+    }
+}
+""")
+
+RING_LAYER = Template("""
+/* One step of ${name}. */
+static void ${name}(tmkt_state *state${input_parameter})
+{
+    const int32_t now = state->${name}.now;
+    int32_t *const late = state->${name}.late + now * ${layer_neurons};
+${calls}\
+    {
+${neurons}\
+    }
+    clear_late(late, ${layer_neurons});
+    state->${name}.now = now + 1 == ${slots} ? 0 : now + 1;
+${after}\
+}
 """)
 
 RESET = """
@@ -223,16 +262,17 @@ void tmkt_step(tmkt_state *state, const uint8_t *input)
 ${body}}
 """)
 
-COUNT = Template("""\
+COUNT = """\
     for (int32_t i = 0; i < TMKT_CLASSES; i++)
-        if (state->${name}.spikes[i] && state->counts[i] < INT32_MAX)
+        if (tmkt_fired(state, TMKT_LAYERS - 1, i) && state->counts[i] < INT32_MAX)
             state->counts[i]++;
-""")
+"""
 
 READOUT = Template("""
 int32_t tmkt_readout(const tmkt_state *state, int32_t class_index)
 {
-    return ${values}[class_index % ${positions} * ${channels} + class_index / ${positions}];
+    const int32_t n = class_index % ${positions} * ${channels} + class_index / ${positions};
+    return ${value};
 }
 
 int32_t tmkt_class(const tmkt_state *state)
@@ -244,12 +284,13 @@ int32_t tmkt_class(const tmkt_state *state)
     return best;
 }
 
-const uint8_t *tmkt_spikes(const tmkt_state *state, int32_t layer)
+int32_t tmkt_fired(const tmkt_state *state, int32_t layer, int32_t neuron)
 {
     switch (layer) {
 ${cases}\
     default:
         (void)state;
+        (void)neuron;
         return 0;
     }
 }

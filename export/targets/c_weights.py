@@ -1,0 +1,82 @@
+"""Weights as words of C: as few bits a weight as hold them, in the order in which one spike reads
+them.
+
+A word keeps weights as unsigned numbers: the mantissa plus half of its range. Adding all of a word
+to two sums at a time is then a mask and an addition, whatever the signs. What the halves add up to
+is the same for all outputs of a position, and is taken off before the neurons see the sums. All of
+this is arithmetic modulo 2^32, so only the sums themselves have to fit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTHS = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Layout of a synapse's weights: `bits` each, for sums of which two share a word (`pairs`)."""
+
+    bits: int
+    pairs: bool
+
+    @property
+    def passes(self) -> int:
+        """Words of sums that one word of weights is added to."""
+        return (16 if self.pairs else 32) // self.bits
+
+    @property
+    def lanes(self) -> int:
+        """Weights in a word."""
+        return 32 // self.bits
+
+    @property
+    def mask(self) -> int:
+        """The bits that one pass takes of a word, at the low end."""
+        one = (1 << self.bits) - 1
+        return one | one << 16 if self.pairs else one
+
+    @property
+    def half(self) -> int:
+        """What each weight has too much, in each of a word's sums."""
+        one = 1 << (self.bits - 1)
+        return one | one << 16 if self.pairs else one
+
+    def words(self, outputs: int) -> int:
+        """Count the words that hold the weights of one source to all outputs."""
+        return -(-outputs // self.lanes)
+
+    def pack(self, mantissas: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Pack mantissas [..., outputs] into words [..., words]."""
+        outputs = mantissas.shape[-1]
+        words = self.words(outputs)
+        stored = np.zeros((*mantissas.shape[:-1], words * self.lanes), np.uint64)
+        stored[..., :outputs] = mantissas + (1 << (self.bits - 1))
+        lanes = np.arange(self.lanes)
+        at = lanes % 2 * 16 + lanes // 2 * self.bits if self.pairs else lanes * self.bits
+        by_word = stored.reshape(*mantissas.shape[:-1], words, self.lanes)
+        packed: NDArray[np.uint32] = (by_word << at.astype(np.uint64)).sum(-1).astype(np.uint32)
+        return packed
+
+
+def packing_of(weight: NDArray[np.int16], pairs: bool) -> Packing:
+    """Choose the fewest bits that hold a synapse's mantissas."""
+    values = mantissas(weight)
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    for bits in WIDTHS:
+        if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1):
+            return Packing(bits, pairs)
+    raise AssertionError("a program's weights have 8 bits")
+
+
+def mantissas(weight: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Give the weights without the zero bits that all of them end with."""
+    return weight.astype(np.int64) >> (least_shift(weight) or 0)
+
+
+def least_shift(weight: NDArray[np.int16]) -> int | None:
+    """Count the zero bits that all weights end with; None where all weights are 0."""
+    together = int(np.bitwise_or.reduce(np.abs(weight.astype(np.int64)), axis=None))
+    return (together & -together).bit_length() - 1 if together else None

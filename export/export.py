@@ -160,6 +160,7 @@ def write_bundle(out: Path, targets: Collection[str], network: QuantisedNetwork)
 def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
     """Give the files of a target that can hold the network, each with what writes it."""
     from tmkt.export.targets.c import write_c, write_c_header
+    from tmkt.export.targets.c_events import Camera
     from tmkt.export.targets.lava import write_lava
     from tmkt.export.targets.nir import write_nir
     from tmkt.export.targets.onnx import write_onnx
@@ -172,9 +173,10 @@ def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
             return {}
         return {bundles.LAVA: lambda path: write_lava(program, path)}
     if target == "c":
+        camera = Camera(network.contract, classes)
         return {
-            bundles.C_SOURCE: lambda path: write_c(program, path),
-            bundles.C_HEADER: lambda path: write_c_header(program, path),
+            bundles.C_SOURCE: lambda path: write_c(program, path, camera),
+            bundles.C_HEADER: lambda path: write_c_header(program, path, camera),
         }
     writers: dict[str, Writer] = {}
     if target == "nir":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmkt.export.targets import c_templates as templates
+from tmkt.export.targets.c_events import Camera, events_header, events_source
 from tmkt.export.targets.c_layers import (
     CLayer,
     Member,
@@ -79,15 +80,17 @@ def _shared(program: Program, layers: list[CLayer]) -> list[Member]:
     return found
 
 
-def write_c_header(program: Program, path: Path) -> None:
+def write_c_header(program: Program, path: Path, camera: Camera | None = None) -> None:
     """Write `network.h`: what `network.c` offers, and the memory that both need. The same program
     gives the same bytes.
+
+    With `camera`, both files also hold what makes decisions of a camera's events.
     """
     with writing(path) as beside:
-        beside.write_text(_header(program), encoding="ascii", newline="\n")
+        beside.write_text(_header(program, camera), encoding="ascii")
 
 
-def write_c(program: Program, path: Path) -> None:
+def write_c(program: Program, path: Path, camera: Camera | None = None) -> None:
     """Write `network.c`: the program's constants, `tmkt_reset`, `tmkt_step` and access to read-out
     and spikes.
 
@@ -95,11 +98,11 @@ def write_c(program: Program, path: Path) -> None:
     bits. The same program gives the same bytes.
     """
     with writing(path) as beside, open(beside, "wb") as file:
-        for text in _source(program):
+        for text in _source(program, camera):
             file.write(text.encode("ascii"))
 
 
-def _header(program: Program) -> str:
+def _header(program: Program, camera: Camera | None) -> str:
     layers = layers_of(program)
     synapses = [synapse for layer in layers for synapse in layer.distinct]
     memory = memory_of(program)
@@ -129,7 +132,7 @@ def _header(program: Program) -> str:
         classes=program.classes,
         state="".join(state),
         readout=readouts[program.readout],
-        events="",
+        events=events_header(program, camera) if camera else "",
     )
 
 
@@ -149,7 +152,7 @@ HELPERS = (
 )
 
 
-def _source(program: Program) -> Iterator[str]:
+def _source(program: Program, camera: Camera | None) -> Iterator[str]:
     layers = layers_of(program)
     code: list[str] = []
     step = []
@@ -177,6 +180,8 @@ def _source(program: Program) -> Iterator[str]:
             cases="".join(_fired(i, layer) for i, layer in enumerate(layers)),
         )
     )
+    if camera:
+        code.append(events_source(program, camera))
     yield templates.START
     yield from _helpers(code)
     yield from code
@@ -194,7 +199,7 @@ def _helpers(code: list[str]) -> list[str]:
 def _fired(number: int, layer: CLayer) -> str:
     if not layer.layer.fires:
         return ""
-    bits = int(layer.spikes.kind[4:-2])
+    bits = layer.spikes.word_bits
     c = f"neuron % {layer.channels}"
     at = f"neuron / {layer.channels} * {layer.spikes.words} + {c} / {bits}"
     word = f"(uint32_t)state->{layer.name}.spikes[{at}]"

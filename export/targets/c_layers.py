@@ -58,6 +58,11 @@ class SourceArray:
     words: int
     most: int
 
+    @property
+    def word_bits(self) -> int:
+        """Bits of one word."""
+        return int(self.kind[4:-2])
+
 
 class CLayer:
     """A layer and the names and sizes that its C has. Its neurons are in the order of positions,

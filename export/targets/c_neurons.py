@@ -19,7 +19,7 @@ def layer_functions(program: Program, layer: CLayer, sources: list[SourceArray])
         "taps": layer.rows * layer.width,
         "layer_neurons": layer.layer.neurons,
         "slots": layer.slots,
-        "neurons": _neurons(layer),
+        "neurons": _positions(layer),
     }
     before, after = [], []
     for synapse, source, first in zip(layer.synapses, sources, layer.first, strict=True):
@@ -29,7 +29,7 @@ def layer_functions(program: Program, layer: CLayer, sources: list[SourceArray])
         )
     template = templates.RING_LAYER if layer.slots else templates.LAYER
     text = template.substitute(common, calls="".join(before), after="".join(after))
-    return _neuron(layer, may_leave_32_bits(program, layer.layer)) + text
+    return _neurons(layer, may_leave_32_bits(program, layer.layer)) + text
 
 
 def layer_call(layer: CLayer, sources: list[SourceArray]) -> str:
@@ -63,61 +63,81 @@ def _call(layer: CLayer, source: SourceArray, synapse: Synapse, function: str) -
     return f"{rows}            {function}({source.expression}, each, {sums}{taps});\n"
 
 
-def _neurons(layer: CLayer) -> str:
-    kind, words = layer.spikes.kind, layer.spikes.words
-    bits, name = int(kind[4:-2]), layer.name
-    settings: dict[str, object] = {"name": name, "bits": bits, "channels": layer.channels}
-    if layer.slots:
-        each = templates.ONE.substitute(settings, sum="sums[c]")
-        at = templates.RING_AT.substitute(settings)
-    else:
-        at = templates.SUMS_AT.substitute(sum_words=layer.sum_words)
-        if layer.pairs:
-            each = templates.PAIR.substitute(settings)
-            if layer.channels > 1:
-                odd = layer.channels % 2 == 1
-                condition = f"                    if (c + 1 < {layer.channels})\n" if odd else ""
-                indent = "    " if odd else ""
-                each += templates.SECOND.substitute(settings, condition=condition, indent=indent)
+def _positions(layer: CLayer) -> str:
+    """Give the loop over the positions whose sums are there."""
+    kind, words, bits = layer.spikes.kind, layer.spikes.words, layer.spikes.word_bits
+    each = []
+    for word in range(words):
+        c0 = word * bits
+        if layer.slots:
+            sums, less = f"late + i * {layer.channels} + {c0}", ""
         else:
-            each = templates.ONE.substitute(settings, sum="number(sums[c] - less)")
-    spikes = f"                state->{name}.spikes[position * {words} + word] = ({kind})fired;\n"
-    last = str(layer.channels)
-    if words > 1:
-        last = f"word == {words - 1} ? {layer.channels} : (word + 1) * {bits}"
-    return templates.NEURONS.substitute(
-        settings,
+            at = c0 // 2 if layer.pairs else c0
+            sums = f"state->sums + i * {layer.sum_words} + {at}"
+            less = ", state->taps[i]"
+        spikes = f"state->{layer.name}.spikes[position * {words} + {word}] = ({kind})"
+        each.append(
+            templates.WORD.substitute(
+                target=spikes if layer.layer.fires else "(void)",
+                name=f"{layer.name}",
+                channels=layer.channels,
+                offset=f" + {c0}" if c0 else "",
+                c0=f"{c0}",
+                sums=sums,
+                less=less,
+            )
+        )
+    return templates.POSITIONS.substitute(
         count=layer.positions if layer.slots else layer.rows * layer.width,
         begin="" if layer.slots or layer.height == layer.rows else f"row * {layer.width} + ",
-        at=at,
-        words=words,
-        last=last,
-        stride=2 if layer.pairs and not layer.slots else 1,
-        each=each,
-        spikes=spikes if layer.layer.fires else "                (void)fired;\n",
+        each="".join(each),
     )
 
 
-def _neuron(layer: CLayer, wide: bool) -> str:
-    name, neurons = layer.name, layer.layer
-    current = f"sum * {64 << layer.shift}"
+def _neurons(layer: CLayer, wide: bool) -> str:
+    """Give the function of the neurons of one position, or of as many as a word has bits."""
+    name, words, bits = layer.name, layer.spikes.words, layer.spikes.word_bits
+    remembers = layer.layer.current_decay < DECAY_ONE
+    end = f"{name}_bias + {layer.channels}"
+    if words > 1:
+        end = f"{name}_bias + (c0 + {bits} < {layer.channels} ? c0 + {bits} : {layer.channels})"
+    if layer.pairs and not layer.slots:
+        each = templates.PAIR + _neuron(layer, wide, "lower(pair)")
+        if layer.channels > 1:
+            each += templates.HALF_PAIR if layer.channels % 2 else ""
+            each += _neuron(layer, wide, "upper(pair)")
+    else:
+        each = _neuron(layer, wide, "*sums++" if layer.slots else "number(*sums++ - less)")
+    return templates.NEURONS.substitute(
+        name=name,
+        sum="int32_t" if layer.slots else "uint32_t",
+        less_parameter="" if layer.slots else ", uint32_t less",
+        currents=f"    int32_t *restrict current = state->{name}.u + n;\n" if remembers else "",
+        end=end,
+        each=each,
+        result="    return fired;\n",
+    )
+
+
+def _neuron(layer: CLayer, wide: bool, sum_: str) -> str:
+    neurons = layer.layer
+    current = f"{sum_} * {64 << layer.shift}"
     remembers = neurons.current_decay < DECAY_ONE
     if remembers:
-        kept = _kept(f"state->{name}.u[n]", neurons.current_decay)
+        kept = _kept("*current", neurons.current_decay)
         current = f"added({kept}, {current})" if wide else f"{kept} + {current}"
     if remembers or layer.current_limit >= CURRENT_LIMIT:
         current = f"wrapped({current})"
-    before = f"membrane(state->{name}.low[n], state->{name}.high[n])"
-    membrane = f"{_kept(before, neurons.voltage_decay)} + u + (int32_t){name}_bias[c] * 64"
+    membrane = f"{_kept('membrane(*low, *high)', neurons.voltage_decay)} + u + *bias++ * 64"
     if layer.membrane_may_clip:
         membrane = f"clipped({membrane})"
-    end = templates.FIRE if neurons.fires else templates.INTEGRATE
+    fire = templates.FIRE.substitute(threshold=neurons.threshold << 6) if neurons.fires else ""
     return templates.NEURON.substitute(
-        name=name,
         current=current,
-        keep_current=f"    state->{name}.u[n] = u;\n" if remembers else "",
+        keep_current="            *current++ = u;\n" if remembers else "",
+        mutable="" if neurons.fires else "const ",
         membrane=membrane,
-        end=end.substitute(name=name, threshold=neurons.threshold << 6),
+        fire=fire,
     )
 
 

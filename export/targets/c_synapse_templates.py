@@ -8,18 +8,19 @@ ADD = Template("""
 /* Adds the weights from one source to the sums of a position. */
 static void ${name}_add(uint32_t *restrict to, const uint32_t *restrict weight${value_parameter})
 {
-    for (int32_t i = 0; i < ${row}; i++) {
-        const uint32_t word = weight[i];
+    const uint32_t *const end = weight + ${row};
+    do {
+        const uint32_t word = *weight++;
 ${lines}\
         to += ${passes};
-    }
+    } while (weight != end);
 }
 """)
 
 CONV = Template("""
 /* Adds what ${source} sends to a row of the outputs, through ${taps_y} x ${taps_x} taps, \
 stride ${stride_y} x ${stride_x}, padding ${padding_y} x ${padding_x}. */
-static void ${name}(const ${kind} *restrict source, int32_t row, \
+static TMKT_APART void ${name}(const ${kind} *restrict source, int32_t row, \
 ${sum} *restrict sums${taps_argument})
 {
     for (int32_t ky = 0; ky < ${taps_y}; ky++) {
@@ -35,7 +36,8 @@ ${sites}\
 
 DENSE = Template("""
 /* Adds what ${source} sends through a dense synapse. */
-static void ${name}(const ${kind} *restrict source, ${sum} *restrict sums${last_argument})
+static TMKT_APART void ${name}(const ${kind} *restrict source, \
+${sum} *restrict sums${last_argument})
 {
     for (int32_t y = 0; y < ${height}; y++)
         for (int32_t x = 0; x < ${width}; x++) {

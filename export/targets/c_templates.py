@@ -67,6 +67,13 @@ START = """\
 #include "network.h"
 
 #include <stddef.h>
+
+/* Kept apart, functions have registers of their own. */
+#ifdef __GNUC__
+#define TMKT_APART __attribute__((noinline))
+#else
+#define TMKT_APART
+#endif
 """
 
 KEPT = """
@@ -152,75 +159,71 @@ static void ${name}(${kind} *values, int32_t count)
 }
 """)
 
-NEURON = Template("""
-/* One step of a neuron of ${name}: 1 if it fires. */
-static inline uint32_t ${name}_neuron(tmkt_state *state, int32_t n, int32_t c, int32_t sum)
+# The neurons of a position, as many as one word holds the spikes of: ${name}_neurons(state, first
+# neuron, its sums, what they have too much).
+NEURONS = Template("""
+/* One step of ${name}'s neurons at one position; returns their spikes, a bit each. */
+static TMKT_APART uint32_t ${name}_neurons(tmkt_state *state, int32_t n, int32_t c0, \
+const ${sum} *restrict sums${less_parameter})
 {
-    const int32_t u = ${current};
-${keep_current}\
-    const int32_t v = ${membrane};
-${end}\
+    uint16_t *restrict low = state->${name}.low + n;
+    uint8_t *restrict high = state->${name}.high + n;
+    const int16_t *restrict bias = ${name}_bias + c0;
+${currents}\
+    const int16_t *const end = ${end};
+    uint32_t fired = 0, bit = 1;
+    do {
+${each}\
+    } while (bias != end);
+${result}\
 }
 """)
 
-FIRE = Template("""\
-    const int32_t fires = v > ${threshold};
-    const uint32_t kept_v = fires ? 0u : (uint32_t)v;
-    state->${name}.low[n] = (uint16_t)(kept_v & 0xFFFFu);
-    state->${name}.high[n] = (uint8_t)(kept_v >> 16 & 0xFFu);
-    return (uint32_t)fires;
-""")
-
-INTEGRATE = Template("""\
-    state->${name}.low[n] = (uint16_t)((uint32_t)v & 0xFFFFu);
-    state->${name}.high[n] = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
-    return 0;
-""")
-
-# The neurons of `count` positions from `begin` on; their sums are at `sums`.
-NEURONS = Template("""\
-        for (int32_t i = 0; i < ${count}; i++) {
-            const int32_t position = ${begin}i;
-${at}\
-            for (int32_t word = 0; word < ${words}; word++) {
-                const int32_t last = ${last};
-                uint32_t fired = 0;
-                for (int32_t c = word * ${bits}; c < last; c += ${stride}) {
-                    const int32_t n = position * ${channels} + c;
-${each}\
-                }
-${spikes}\
-            }
+# One neuron, with the sum `sum`.
+NEURON = Template("""\
+        {
+            const int32_t u = ${current};
+${keep_current}\
+            ${mutable}int32_t v = ${membrane};
+${fire}\
+            *low++ = (uint16_t)((uint32_t)v & 0xFFFFu);
+            *high++ = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
+            bit <<= 1;
         }
 """)
 
-SUMS_AT = Template("""\
-            const uint32_t *const sums = state->sums + i * ${sum_words};
-            const uint32_t less = state->taps[i];
+FIRE = Template("""\
+            if (v > ${threshold}) {
+                fired |= bit;
+                v = 0;
+            }
 """)
 
-RING_AT = Template("""\
-            const int32_t *const sums = late + i * ${channels};
+PAIR = """\
+        const uint32_t pair = *sums++ - less;
+"""
+
+# Between the two neurons of a pair where channels are odd.
+HALF_PAIR = """\
+        if (bias == end)
+            break;
+"""
+
+POSITIONS = Template("""\
+        for (int32_t i = 0; i < ${count}; i++) {
+            const int32_t position = ${begin}i;
+${each}\
+        }
 """)
 
-ONE = Template("""\
-                    fired |= ${name}_neuron(state, n, c, ${sum}) << (c % ${bits});
-""")
-
-PAIR = Template("""\
-                    const uint32_t pair = sums[c / 2] - less;
-                    fired |= ${name}_neuron(state, n, c, lower(pair)) << (c % ${bits});
-""")
-
-SECOND = Template("""\
-${condition}\
-                    ${indent}fired |= ${name}_neuron(state, n + 1, c + 1, upper(pair)) \
-<< (c % ${bits} + 1);
+WORD = Template("""\
+            ${target}${name}_neurons(state, position * ${channels}${offset}, ${c0}, \
+${sums}${less});
 """)
 
 LAYER = Template("""
 /* One step of ${name}. */
-static void ${name}(tmkt_state *state${input_parameter})
+static TMKT_APART void ${name}(tmkt_state *state${input_parameter})
 {
     for (int32_t row = 0; row < ${height}; row += ${rows}) {
         clear(state->sums, ${sums});
@@ -233,7 +236,7 @@ ${neurons}\
 
 RING_LAYER = Template("""
 /* One step of ${name}. */
-static void ${name}(tmkt_state *state${input_parameter})
+static TMKT_APART void ${name}(tmkt_state *state${input_parameter})
 {
     const int32_t now = state->${name}.now;
     int32_t *const late = state->${name}.late + now * ${layer_neurons};

@@ -1,0 +1,51 @@
+"""The C that turns a camera's events into decisions: the contract of the input, binning, windows,
+and the rule of `tmkt stream`, in integers.
+"""
+
+from dataclasses import dataclass
+
+from tmkt.events.frames import InputContract
+from tmkt.export.targets import c_event_templates as templates
+from tmkt.export.targets.c_layers import layers_of
+from tmkt.program.arithmetic import DECAY_ONE
+from tmkt.program.model import Program
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a bundle knows of its input: bins and sensor, and the names of the classes."""
+
+    contract: InputContract
+    classes: list[str]
+
+
+def events_header(program: Program, camera: Camera) -> str:
+    """Give the part of network.h about events."""
+    last = program.layers[-1]
+    adds_up = program.readout == "spikes" or (
+        last.voltage_decay == 0 and last.current_decay == DECAY_ONE
+    )
+    return templates.HEADER.substitute(
+        bins=camera.contract.bins,
+        bin_us=camera.contract.bin_us,
+        unit=1 if program.readout == "spikes" else 64 * (last.scale or 1),
+        carry="" if adds_up else templates.NO_CARRY,
+    )
+
+
+def events_source(program: Program, camera: Camera) -> str:
+    """Give the part of network.c about events."""
+    last = program.layers[-1]
+    names = ", ".join(_text(name) for name in camera.classes)
+    name = layers_of(program)[-1].name
+    arrays = [f"{name}.low", f"{name}.high"]
+    if program.readout == "spikes":
+        arrays.append("counts")
+    clear = "".join(f"        network->{array}[i] = 0;\n" for array in arrays)
+    return templates.SOURCE.substitute(names=names, clear=clear, neurons=last.neurons)
+
+
+def _text(name: str) -> str:
+    """Write a class name as a C string: ASCII as it is, other bytes in octal."""
+    plain = set(range(32, 127)) - {ord('"'), ord("\\"), ord("?")}
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in name.encode()) + '"'

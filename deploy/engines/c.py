@@ -28,15 +28,14 @@ INSTALL_HINT = (
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 # Reads frames, writes of each sample the spikes of all layers step by step and then the read-out.
-# SIZES: the neurons of each layer that fires, 0 of the others.
+# MOST: the neurons of the largest layer.
 _DRIVER = """\
 #include <stdio.h>
 #include <stdlib.h>
 #include "network.h"
 
 static tmkt_state state;
-static uint8_t frame[TMKT_INPUT_SIZE];
-static const int32_t sizes[] = {SIZES};
+static uint8_t frame[TMKT_INPUT_SIZE], spikes[MOST];
 
 int main(int argc, char **argv)
 {
@@ -47,8 +46,7 @@ int main(int argc, char **argv)
             tmkt_reset(&state);
         tmkt_step(&state, frame);
         for (int32_t layer = 0; layer < TMKT_LAYERS; layer++)
-            for (int32_t neuron = 0; neuron < sizes[layer]; neuron++)
-                putchar(FIRED);
+            fwrite(spikes, 1, (size_t)tmkt_spikes(&state, layer, spikes), stdout);
         for (int32_t k = 0; step == steps - 1 && k < TMKT_CLASSES; k++) {
             const int32_t value = tmkt_readout(&state, k);
             fwrite(&value, sizeof value, 1, stdout);
@@ -57,8 +55,15 @@ int main(int argc, char **argv)
     return ferror(stdin) || fflush(stdout) || ferror(stdout);
 }
 """
-_FIRED = "tmkt_fired(&state, layer, neuron)"
-_FIRED_01 = "tmkt_spikes(&state, layer)[neuron]"  # what version 0.1 exported
+
+# Version 0.1 exported a tmkt_spikes that points to the spikes.
+_OLD = b"const uint8_t *tmkt_spikes("
+_OLD_SPIKES = """\
+#include <string.h>
+#define tmkt_spikes(state, layer, spikes) (tmkt_spikes(state, layer) \
+    ? (memcpy(spikes, tmkt_spikes(state, layer), sizes[layer]), sizes[layer]) : 0)
+static const size_t sizes[] = {SIZES};
+"""
 
 
 def compiler() -> str | None:
@@ -87,11 +92,12 @@ class CEngine:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            sizes = ", ".join(
-                str(layer.neurons if layer.fires else 0) for layer in bundle.program.layers
-            )
-            old = b"tmkt_spikes(" in files[bundles.C_HEADER]
-            driver = _DRIVER.replace("SIZES", sizes).replace("FIRED", _FIRED_01 if old else _FIRED)
+            layers = bundle.program.layers
+            driver = _DRIVER.replace("MOST", str(max(layer.neurons for layer in layers)))
+            if _OLD in files[bundles.C_HEADER]:
+                sizes = ", ".join(str(layer.neurons) for layer in layers)
+                include = '#include "network.h"\n'
+                driver = driver.replace(include, include + _OLD_SPIKES.replace("SIZES", sizes))
             (folder / "main.c").write_text(driver, encoding="ascii")
             self._binary = folder / "network"
             command = [

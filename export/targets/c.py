@@ -166,7 +166,7 @@ def _source(program: Program, camera: Camera | None) -> Iterator[str]:
         step.append(layer_call(layer, sources))
     last = layers[-1]
     if program.readout == "spikes":
-        step.append(templates.COUNT)
+        step.append(templates.COUNT.substitute(fired=_fired(last)))
     if not any(", input" in line for line in step):
         step.append("    (void)input;\n")
     code += [templates.RESET, templates.STEP.substitute(body="".join(step))]
@@ -177,7 +177,13 @@ def _source(program: Program, camera: Camera | None) -> Iterator[str]:
             value="state->counts[n]" if program.readout == "spikes" else value,
             positions=last.positions,
             channels=last.channels,
-            cases="".join(_fired(i, layer) for i, layer in enumerate(layers)),
+            cases="".join(
+                templates.SPIKES.substitute(
+                    number=i, neurons=layer.layer.neurons, fired=_fired(layer)
+                )
+                for i, layer in enumerate(layers)
+                if layer.layer.fires
+            ),
         )
     )
     if camera:
@@ -196,11 +202,9 @@ def _helpers(code: list[str]) -> list[str]:
     return needed
 
 
-def _fired(number: int, layer: CLayer) -> str:
-    if not layer.layer.fires:
-        return ""
+def _fired(layer: CLayer) -> str:
+    """Give the C that reads the spike of neuron i."""
     bits = layer.spikes.word_bits
-    c = f"neuron % {layer.channels}"
-    at = f"neuron / {layer.channels} * {layer.spikes.words} + {c} / {bits}"
-    word = f"(uint32_t)state->{layer.name}.spikes[{at}]"
-    return f"    case {number}:\n        return (int32_t)({word} >> ({c} % {bits}) & 1u);\n"
+    word = f"i / {layer.channels} * {layer.spikes.words} + i % {layer.channels} / {bits}"
+    at = f"(uint32_t)state->{layer.name}.spikes[{word}]"
+    return f"({at} >> (i % {layer.channels} % {bits}) & 1u)"

@@ -8,12 +8,10 @@ ADD = Template("""
 /* Adds the weights from one source to the sums of a position. */
 static void ${name}_add(uint32_t *restrict to, const uint32_t *restrict weight${value_parameter})
 {
-    const uint32_t *const end = weight + ${row};
-    do {
-        const uint32_t word = *weight++;
+    for (int32_t i = 0; i < ${row}; i++) {
+        const uint32_t word = weight[i];
 ${lines}\
-        to += ${passes};
-    } while (weight != end);
+    }
 }
 """)
 

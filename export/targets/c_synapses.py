@@ -31,7 +31,9 @@ def synapse_function(
     if packing:
         settings |= _packed_settings(layer, source, synapse, packing)
         yield from table("uint32_t", f"{name}_weight", packing.pack(values))
-        yield templates.ADD.substitute(settings, lines=_passes(packing, settings["times"]))
+        yield templates.ADD.substitute(
+            settings, lines=_passes(packing, layer.channels, settings["times"])
+        )
     else:
         yield from table("int8_t", f"{name}_weight", values)
     if is_delayed(synapse):
@@ -112,7 +114,6 @@ def _packed_settings(
     value = "(uint32_t)value" if source.is_input else f"{layer.factor(synapse)}u"
     return {
         "row": packing.words(layer.channels),
-        "passes": packing.passes,
         "half": f"{packing.half:#010x}u" + (f" * {value}" if multiplied else ""),
         "times": " * value" if multiplied else "",
         "value_parameter": ", uint32_t value" if multiplied else "",
@@ -122,12 +123,14 @@ def _packed_settings(
     }
 
 
-def _passes(packing: Packing, times: object) -> str:
-    words = (f"(word >> {packing.bits * i})" if i else "word" for i in range(packing.passes))
-    return "".join(
-        f"        to[{i}] += ({word} & {packing.mask:#010x}u){times};\n"
-        for i, word in enumerate(words)
-    )
+def _passes(packing: Packing, outputs: int, times: object) -> str:
+    row = packing.words(outputs)
+    lines = []
+    for i in range(packing.passes):
+        word = f"(word >> {packing.bits * i})" if i else "word"
+        at = f"{i * row} + i" if i else "i"
+        lines.append(f"        to[{at}] += ({word} & {packing.mask:#010x}u){times};\n")
+    return "".join(lines)
 
 
 def _put(layer: CLayer, value: str) -> str:

@@ -51,9 +51,9 @@ int32_t tmkt_readout(const tmkt_state *state, int32_t class_index);
 /* The class of the largest value, the lowest one among equals. */
 int32_t tmkt_class(const tmkt_state *state);
 
-/* Whether a neuron of a layer, 0 to TMKT_LAYERS - 1, fired in the last step: 0 or 1. \
-Neurons are in the order height, width, channels. */
-int32_t tmkt_fired(const tmkt_state *state, int32_t layer, int32_t neuron);
+/* Copies what a layer, 0 to TMKT_LAYERS - 1, sent in the last step: \
+a 0 or 1 a neuron, height, width, channels. Returns the number of neurons; 0 if it never fires. */
+int32_t tmkt_spikes(const tmkt_state *state, int32_t layer, uint8_t *spikes);
 ${events}\
 
 #ifdef __cplusplus
@@ -265,11 +265,11 @@ void tmkt_step(tmkt_state *state, const uint8_t *input)
 ${body}}
 """)
 
-COUNT = """\
+COUNT = Template("""\
     for (int32_t i = 0; i < TMKT_CLASSES; i++)
-        if (tmkt_fired(state, TMKT_LAYERS - 1, i) && state->counts[i] < INT32_MAX)
+        if (${fired} && state->counts[i] < INT32_MAX)
             state->counts[i]++;
-"""
+""")
 
 READOUT = Template("""
 int32_t tmkt_readout(const tmkt_state *state, int32_t class_index)
@@ -287,14 +287,21 @@ int32_t tmkt_class(const tmkt_state *state)
     return best;
 }
 
-int32_t tmkt_fired(const tmkt_state *state, int32_t layer, int32_t neuron)
+int32_t tmkt_spikes(const tmkt_state *state, int32_t layer, uint8_t *spikes)
 {
     switch (layer) {
 ${cases}\
     default:
         (void)state;
-        (void)neuron;
+        (void)spikes;
         return 0;
     }
 }
+""")
+
+SPIKES = Template("""\
+    case ${number}:
+        for (int32_t i = 0; i < ${neurons}; i++)
+            spikes[i] = (uint8_t)${fired};
+        return ${neurons};
 """)

@@ -50,15 +50,16 @@ class Packing:
 
     def pack(self, mantissas: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Pack mantissas [..., outputs] into words [..., words]."""
-        outputs = mantissas.shape[-1]
+        *shape, outputs = mantissas.shape
         words = self.words(outputs)
-        stored = np.zeros((*mantissas.shape[:-1], words * self.lanes), np.uint64)
+        stored = np.zeros((*shape, words * self.lanes), np.uint64)
         stored[..., :outputs] = mantissas + (1 << (self.bits - 1))
-        lanes = np.arange(self.lanes)
-        at = lanes % 2 * 16 + lanes // 2 * self.bits if self.pairs else lanes * self.bits
-        by_word = stored.reshape(*mantissas.shape[:-1], words, self.lanes)
-        packed: NDArray[np.uint32] = (by_word << at.astype(np.uint64)).sum(-1).astype(np.uint32)
-        return packed
+        # The passes of a word go to sums that lie `words` apart: a loop over words reads and writes
+        # in a row, which compilers can do several at a time.
+        by_word = stored.reshape(*shape, self.passes, words, -1).swapaxes(-3, -2)
+        at = np.arange(self.passes)[:, None] * self.bits + np.arange(by_word.shape[-1]) * 16
+        packed: NDArray[np.uint32] = (by_word << at.astype(np.uint64)).sum((-2, -1))
+        return packed.astype(np.uint32)
 
 
 def packing_of(weight: NDArray[np.int16], pairs: bool) -> Packing:

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from tmkt import console
+from tmkt.bundle import C_SOURCE
+from tmkt.cli.board import check_board, describe_memory, memory, on_board
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
 from tmkt.cli.places import ForceOption
 from tmkt.cli.steps import run_export, run_qat
-from tmkt.cli.tables.export import print_export
+from tmkt.cli.tables.export import print_board, print_export
 from tmkt.deploy.report import quantisation
 from tmkt.errors import InputError
 
@@ -22,7 +24,12 @@ def _nir(name: str, text: str) -> Any:
     return typer.Option(name, help=f"FILE.nir: {text}", show_default=False)
 
 
-@app.command(epilog="Example: tmkt export runs/nmnist --target all --out bundles/nmnist")
+@app.command(
+    epilog=(
+        "Examples: tmkt export runs/nmnist --target all --out bundles/nmnist; tmkt export"
+        " runs/nmnist --target c --bits 4 --board cortex-m4"
+    )
+)
 def export(
     network: Annotated[
         Path, typer.Argument(help="A finished run, or a .nir file of any framework.")
@@ -103,6 +110,17 @@ def export(
         bool,
         typer.Option("--allow-silent", help="Export a network that is dead from its first layer."),
     ] = False,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            help=(
+                "Also run the C on a bare board in QEMU, on the calibration recordings: cortex-m0,"
+                " cortex-m4, cortex-m7, cortex-m55 or rv32; prints its instructions and memory."
+            ),
+            show_default=False,
+        ),
+    ] = None,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -121,11 +139,13 @@ def export(
         max_count=max_count,
     )
     reading = None
+    if board is not None:
+        check_board(board, target)
     if network.suffix == ".nir" or network.is_file():
         path = out or Path("bundles") / network.stem
         if finetune:
             raise InputError(f"{network}: --finetune given, which is for runs; leave it out")
-        bundle, reading, cut = run_nir_export(
+        bundle, reading, cut, calibration = run_nir_export(
             network,
             path,
             target,
@@ -157,16 +177,28 @@ def export(
             )  # goes on where it was cut off
             network, bits = trained, None
         bundle = run_export(network, path, target, bits, allow_silent=allow_silent, force=force)
-        cut = load_run(network).describe_cut()
+        run = load_run(network)
+        cut, calibration = run.describe_cut(), run.load_calibration()
+    if board is not None and calibration is None:
+        raise InputError(
+            f"{network}: --board and --bits none, expected recordings to run; leave out one of both"
+        )
+    boarded = on_board(bundle, board, calibration) if board is not None else None
     quantised = bundle.manifest["quantisation"]
     warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:
         report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
-        console.emit_json(report | ({"reading": reading} if reading else {}))
+        report |= {"c": memory(bundle)} if C_SOURCE in bundle.manifest["files"] else {}
+        report |= {"reading": reading} if reading else {}
+        console.emit_json(report | ({"board": boarded} if boarded else {}))
         for line in warnings:
             console.note(line)
         return
     print_export(network, path, bundle.manifest, reading)
+    if C_SOURCE in bundle.manifest["files"]:
+        console.note(describe_memory(bundle))
+    if boarded:
+        print_board(boarded)
     if "loihi.net" not in bundle.manifest["files"] and ("lava" in target or "all" in target):
         console.note(
             "No loihi.net: Lava's netx holds chains of layers only. The engine lava builds this"

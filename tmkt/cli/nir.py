@@ -13,6 +13,9 @@ from tmkt.cli.steps import names
 from tmkt.errors import InputError, Unsaid
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tmkt.bundle import Bundle
     from tmkt.events.channels import Contract
     from tmkt.events.coverage import Coverage
@@ -98,13 +101,14 @@ class NirOptions:
 
 
 class NirExport(NamedTuple):
-    """A bundle made of a .nir file, how the file was read, and how much of the calibration
-    recordings the bins cut (None: nothing).
+    """A bundle made of a .nir file, how the file was read, how much of the calibration recordings
+    the bins cut (None: nothing), and their frames (None: the weights stay float).
     """
 
     bundle: "Bundle"
     reading: dict[str, Any]
     cut: str | None
+    calibration: "NDArray[np.uint8] | None"
 
 
 def run_nir_export(
@@ -151,7 +155,7 @@ def run_nir_export(
         calibration=calibration,
         allow_silent=allow_silent,
     )
-    return NirExport(bundle, reading, cut)
+    return NirExport(bundle, reading, cut, calibration)
 
 
 def _read(path: Path, options: NirOptions, calibrated: bool) -> "Imported":

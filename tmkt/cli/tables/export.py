@@ -21,3 +21,18 @@ def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: A
         note(answers)
     files: list[list[object]] = [[name, file["bytes"]] for name, file in manifest["files"].items()]
     table(f"Bundle {path}", ["file", "bytes"], files)
+
+
+def print_board(found: dict[str, Any]) -> None:
+    """Print what the C took on a board."""
+    each = found["instructions"] / found["synops"] if found["synops"] else None
+    rows: list[list[object]] = [
+        ["instructions an inference", f"{found['instructions']:,.0f}"],
+        ["of them a synaptic operation", None if each is None else f"{each:.2f}"],
+        ["flash, code and constants", f"{found['flash_bytes']:,} bytes"],
+        ["RAM, state and one frame", f"{found['ram_bytes']:,} bytes"],
+        ["stack at its deepest", f"{found['stack_bytes']:,} bytes"],
+        ["answers unlike the simulator's", found["different_answers"]],
+    ]
+    title = f"{found['board']}, emulated, {found['recordings']} calibration recordings"
+    table(title, ["what", "found"], rows)

@@ -109,7 +109,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("options, gaps, sensor, more", CASES)
+@pytest.mark.parametrize(("options", "gaps", "sensor", "more"), CASES)
 def test_its_decisions_are_those_of_tmkt_stream(
     tmp_path: Path,
     bundle: Bundle,

@@ -36,20 +36,29 @@ class Memory:
 def memory_of(program: Program) -> Memory:
     """Count the memory that `network.h` states."""
     layers = layers_of(program)
-    flash = 2 * sum(len(layer.bias) for layer in program.layers)
-    for layer in layers:
-        for synapse in layer.distinct:
-            packing = layer.packing(synapse)
-            outputs = layer.channels
-            if packing:
-                flash += 4 * packing.words(outputs) * (synapse.weight.size // outputs)
-            else:
-                flash += synapse.weight.size
-            flash += synapse.weight.size if is_delayed(synapse) else 0
+    structs = [size_of(layer.members) for layer in layers]
+    flash = sum(flash_by_layer(program).values())
     if any(synapse.source != INPUT for layer in layers for synapse in layer.synapses):
         flash += 32  # the table of `lowest`
-    structs = [size_of(layer.members) for layer in layers]
     return Memory(ram_bytes=_state_bytes(program, layers, structs), flash_bytes=flash)
+
+
+def flash_by_layer(program: Program) -> dict[str, int]:
+    """Count the bytes of each layer's constants."""
+    return {layer.layer.name: _constant_bytes(layer) for layer in layers_of(program)}
+
+
+def _constant_bytes(layer: CLayer) -> int:
+    used = 2 * len(layer.layer.bias)
+    for synapse in layer.distinct:
+        packing = layer.packing(synapse)
+        if packing:
+            sources = synapse.weight.size // layer.channels
+            used += 4 * packing.words(layer.channels) * sources
+        else:
+            used += synapse.weight.size
+        used += synapse.weight.size if is_delayed(synapse) else 0
+    return used
 
 
 def _state_bytes(program: Program, layers: list[CLayer], structs: list[int]) -> int:

@@ -28,7 +28,7 @@ from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.place import place
 from tmkt.errors import InputError, explain
 from tmkt.export.export import export_run
-from tmkt.export.targets.c import memory_of
+from tmkt.export.targets.c import flash_by_layer, memory_of
 from tmkt.files import writing
 from tmkt.recipe import Recipe, load_recipe
 from tmkt.runs import CHECKPOINT, MODEL, RECIPE, Run, load_run
@@ -192,7 +192,6 @@ def cost_of(run: Run) -> Cost:
         bundle = export_run(run, Path(folder) / "bundle", [], BITS, frames)
         report = energy(bundle, DEVICES, frames, labels)
     program, memory = bundle.program, memory_of(bundle.program)
-    [head] = program.layers[-1].synapses
     return Cost(
         bits=BITS,
         head_classes=program.classes,
@@ -207,7 +206,7 @@ def cost_of(run: Run) -> Cost:
             for found in report["estimates"]
         ],
         flash_bytes=memory.flash_bytes,
-        head_flash_bytes=head.weight.size + 2 * program.layers[-1].neurons,
+        head_flash_bytes=flash_by_layer(program)[program.layers[-1].name],
         ram_bytes=memory.ram_bytes,
     )
 

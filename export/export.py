@@ -173,7 +173,8 @@ def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
             return {}
         return {bundles.LAVA: lambda path: write_lava(program, path)}
     if target == "c":
-        camera = Camera(network.contract, classes)
+        contract = network.contract
+        camera = Camera(contract, classes) if isinstance(contract, InputContract) else None
         return {
             bundles.C_SOURCE: lambda path: write_c(program, path, camera),
             bundles.C_HEADER: lambda path: write_c_header(program, path, camera),

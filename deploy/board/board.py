@@ -58,7 +58,8 @@ BOARDS = {
     "cortex-m0": _arm("cortex-m0", "mps2-an385"),
     "cortex-m4": _arm("cortex-m4", "mps2-an386"),
     "cortex-m7": _arm("cortex-m7", "mps2-an500"),
-    "cortex-m55": _arm("cortex-m55", "mps3-an547", 31.25),
+    # With vectors (Helium).
+    "cortex-m55": _arm("cortex-m55 -mfloat-abi=hard", "mps3-an547", 31.25),
     "rv32": Board(
         "riscv64-unknown-elf-gcc",
         "-march=rv32imac_zicsr -mabi=ilp32 -mcmodel=medany",
@@ -112,19 +113,29 @@ def need_board(name: str) -> None:
 
 
 def run_on_board(bundle: Bundle, name: str, frames: NDArray[np.uint8]) -> OnBoard:
-    """Compile a bundle's C for a board and run frames uint8 [N, T, C, H, W] in the emulator, each
-    sample from states of zero.
+    """Compile a bundle's C for a board and run frames uint8 [N, T, *input shape] in the emulator,
+    each sample from states of zero.
 
     It runs the code that the bundle holds. InputError for a board that cannot be emulated here, and
     for a network that does not fit its memory.
+    """
+    files = {file: bundle.read(file) for file in (bundles.C_SOURCE, bundles.C_HEADER)}
+    return run_c(files, str(bundle.path), name, frames, bundle.program.classes)
+
+
+def run_c(
+    files: dict[str, bytes], source: str, name: str, frames: NDArray[np.uint8], classes: int
+) -> OnBoard:
+    """Do what `run_on_board` does with `files`, a network.c and a network.h that come from `source`
+    and have the functions that measure.c calls.
     """
     need_board(name)
     board = BOARDS[name]
     with TemporaryDirectory(prefix="tmkt-board-") as root:
         folder = Path(root)
-        for file in (bundles.C_SOURCE, bundles.C_HEADER):
-            (folder / file).write_bytes(bundle.read(file))
-        _compile(bundle, name, board, folder)
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        _compile(source, name, board, folder)
         text, data, bss = _sizes(board, folder)
         np.ascontiguousarray(frames).tofile(folder / "frames")
         done = subprocess.run(
@@ -136,10 +147,9 @@ def run_on_board(bundle: Bundle, name: str, frames: NDArray[np.uint8]) -> OnBoar
         )
         answers = folder / "answers"
         found = np.fromfile(answers, "<u4") if answers.is_file() else np.zeros(0, "<u4")
-        classes = bundle.program.classes
         if done.returncode != 0 or len(found) != len(frames) * classes + 3:
             raise InputError(
-                f"{bundle.path}: its C failed on {name} (exit code {done.returncode}); export the"
+                f"{source}: its C failed on {name} (exit code {done.returncode}); export the"
                 " network again"
             )
     counted = int(found[-3]) | int(found[-2]) << 32
@@ -153,9 +163,8 @@ def run_on_board(bundle: Bundle, name: str, frames: NDArray[np.uint8]) -> OnBoar
     )
 
 
-def _compile(bundle: Bundle, name: str, board: Board, folder: Path) -> None:
-    sources = [SOURCES / file for file in ("board.c", f"{board.files}.c", "measure.c")]
-    script = ["-T", SOURCES / f"{board.files}.ld"]
+def _compile(source: str, name: str, board: Board, folder: Path) -> None:
+    sources = [str(SOURCES / file) for file in ("board.c", f"{board.files}.c", "measure.c")]
     done = subprocess.run(
         [
             board.compiler,
@@ -165,7 +174,8 @@ def _compile(bundle: Bundle, name: str, board: Board, folder: Path) -> None:
             "-I.",
             *sources,
             bundles.C_SOURCE,
-            *script,
+            "-T",
+            str(SOURCES / f"{board.files}.ld"),
             "-lgcc",
             "-o",
             "program",
@@ -181,13 +191,12 @@ def _compile(bundle: Bundle, name: str, board: Board, folder: Path) -> None:
     lines = done.stderr.splitlines()
     if any("will not fit in region" in line or "overflowed by" in line for line in lines):
         raise InputError(
-            f"{bundle.path}: does not fit {name}, whose emulated board has 512 kB of flash and 512"
+            f"{source}: does not fit {name}, whose emulated board has 512 kB of flash and 512"
             " kB of RAM; use a smaller network or fewer bits"
         )
     why = next((line for line in lines if "error" in line), f"exit code {done.returncode}")
     raise InputError(
-        f"{bundle.path}: {board.compiler} cannot compile its C ({why[:150]}); export the network"
-        " again"
+        f"{source}: {board.compiler} cannot compile its C ({why[:150]}); export the network again"
     )
 
 

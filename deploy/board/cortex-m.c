@@ -11,9 +11,18 @@ static void fault(void)
     board_end(1);
 }
 
+static void reset(void)
+{
+#ifdef __ARM_FEATURE_MVE
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* lets vectors in */
+    __asm__ volatile("dsb\n isb");
+#endif
+    board_begin();
+}
+
 /* Word 0: the stack. Then reset and the exceptions up to SysTick; interrupts stay off. */
 __attribute__((section(".vectors"), used)) static void *const vectors[16] = {
-    stack_top,     (void *)board_begin, (void *)fault, (void *)fault, (void *)fault,
+    stack_top,     (void *)reset, (void *)fault, (void *)fault, (void *)fault,
     (void *)fault, (void *)fault,       NULL,          NULL,          NULL,
     NULL,          (void *)fault,       (void *)fault, NULL,          (void *)fault,
     (void *)fault,

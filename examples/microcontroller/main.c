@@ -44,6 +44,15 @@ static void put_answer(void)
     board_put('\n');
 }
 
+/* What is missing of the last window is empty. */
+static void end_recording(void)
+{
+    const uint32_t end = stream.bin_us + TMKT_BIN_US * (TMKT_WINDOW + 1);
+    while (tmkt_tick(&stream, end))
+        put_answer();
+    tmkt_start(&stream);
+}
+
 int main(void)
 {
     uint8_t record[5];
@@ -56,11 +65,8 @@ int main(void)
         count = 0;
         const uint32_t stamp =
             (uint32_t)(record[2] & 127) << 16 | (uint32_t)record[3] << 8 | record[4];
-        if (record[1] == 255) { /* the end: what is missing of a window is empty */
-            const uint32_t end = stream.bin_us + TMKT_BIN_US * (TMKT_WINDOW + 1);
-            while (tmkt_tick(&stream, end))
-                put_answer();
-            tmkt_start(&stream);
+        if (record[1] == 255) {
+            end_recording();
             offset = before = 0;
         } else if (record[1] == 240) {
             offset += 8192;
@@ -72,6 +78,7 @@ int main(void)
                 put_answer();
         }
     }
+    end_recording();
     board_report();
     return 0;
 }

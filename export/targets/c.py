@@ -12,6 +12,7 @@ from tmkt.export.targets.c_events import Camera, events_header, events_source
 from tmkt.export.targets.c_layers import (
     CLayer,
     Member,
+    as_map,
     is_delayed,
     layers_of,
     size_of,

@@ -21,7 +21,8 @@ def layer_functions(program: Program, layer: CLayer, sources: list[SourceArray])
         "slots": layer.slots,
         "neurons": _positions(layer),
     }
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for synapse, source, first in zip(layer.synapses, sources, layer.first, strict=True):
         recurrent = synapse.source == layer.layer.name
         (after if recurrent else before).append(
@@ -115,7 +116,8 @@ def _neurons(layer: CLayer, wide: bool) -> str:
         currents=f"    int32_t *restrict current = state->{name}.u + n;\n" if remembers else "",
         end=end,
         each=each,
-        result="    return fired;\n",
+        fired="    uint32_t fired = 0, bit = 1;\n" if layer.layer.fires else "",
+        result=f"    return {'fired' if layer.layer.fires else '0'};\n",
     )
 
 
@@ -138,6 +140,7 @@ def _neuron(layer: CLayer, wide: bool, sum_: str) -> str:
         mutable="" if neurons.fires else "const ",
         membrane=membrane,
         fire=fire,
+        shift="            bit <<= 1;\n" if neurons.fires else "",
     )
 
 

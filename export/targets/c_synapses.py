@@ -38,7 +38,7 @@ def synapse_function(
         yield from table("int8_t", f"{name}_weight", values)
     if is_delayed(synapse):
         assert synapse.delays is not None
-        delays = by_source(layer, source, synapse, synapse.delays)
+        delays = by_source(layer, source, synapse, synapse.delays.astype(np.int64))
         yield from table("uint8_t", f"{name}_delay", delays)
     deliver = _deliver(synapse, packing is not None).substitute(settings)
     sites = _sites(source, synapse, settings, deliver)
@@ -47,8 +47,8 @@ def synapse_function(
 
 
 def by_source(
-    layer: CLayer, source: SourceArray, synapse: Synapse, values: NDArray[np.generic]
-) -> NDArray[np.generic]:
+    layer: CLayer, source: SourceArray, synapse: Synapse, values: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Give weights or delays with the outputs last, in the order in which a source meets them:
     [taps, channels, outputs of the group] of a convolution, [positions, channels, outputs] of a
     dense synapse, its outputs in the order of positions, then channels.

@@ -171,7 +171,7 @@ const ${sum} *restrict sums${less_parameter})
     const int16_t *restrict bias = ${name}_bias + c0;
 ${currents}\
     const int16_t *const end = ${end};
-    uint32_t fired = 0, bit = 1;
+${fired}\
     do {
 ${each}\
     } while (bias != end);
@@ -188,7 +188,7 @@ ${keep_current}\
 ${fire}\
             *low++ = (uint16_t)((uint32_t)v & 0xFFFFu);
             *high++ = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
-            bit <<= 1;
+${shift}\
         }
 """)
 

@@ -20,6 +20,13 @@ def check_board(board: str, target: str) -> None:
     need_board(board)
 
 
+def has_c(bundle: "Bundle") -> bool:
+    """Tell whether a bundle holds the C."""
+    from tmkt.bundle import C_SOURCE
+
+    return C_SOURCE in bundle.manifest["files"]
+
+
 def memory(bundle: "Bundle") -> dict[str, int]:
     """Return the bytes of RAM and of constants that a bundle's C takes."""
     from tmkt.export.targets.c import memory_of

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.bundle import C_SOURCE
-from tmkt.cli.board import check_board, describe_memory, memory, on_board
+from tmkt.cli.board import check_board, describe_memory, has_c, memory, on_board
 from tmkt.cli.nir import NirOptions, run_nir_export
 from tmkt.cli.options import JsonOption
 from tmkt.cli.places import ForceOption
@@ -26,7 +25,7 @@ def _nir(name: str, text: str) -> Any:
 
 @app.command(
     epilog=(
-        "Examples: tmkt export runs/nmnist --target all --out bundles/nmnist; tmkt export"
+        "Example: tmkt export runs/nmnist --target all --out bundles/nmnist; tmkt export"
         " runs/nmnist --target c --bits 4 --board cortex-m4"
     )
 )
@@ -179,23 +178,25 @@ def export(
         bundle = run_export(network, path, target, bits, allow_silent=allow_silent, force=force)
         run = load_run(network)
         cut, calibration = run.describe_cut(), run.load_calibration()
-    if board is not None and calibration is None:
-        raise InputError(
-            f"{network}: --board and --bits none, expected recordings to run; leave out one of both"
-        )
-    boarded = on_board(bundle, board, calibration) if board is not None else None
+    boarded = None
+    if board is not None:
+        if calibration is None:
+            raise InputError(
+                f"{network}: --board and --bits none, expected recordings to run; leave one out"
+            )
+        boarded = on_board(bundle, board, calibration)
     quantised = bundle.manifest["quantisation"]
     warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:
         report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
-        report |= {"c": memory(bundle)} if C_SOURCE in bundle.manifest["files"] else {}
+        report |= {"c": memory(bundle)} if has_c(bundle) else {}
         report |= {"reading": reading} if reading else {}
         console.emit_json(report | ({"board": boarded} if boarded else {}))
         for line in warnings:
             console.note(line)
         return
     print_export(network, path, bundle.manifest, reading)
-    if C_SOURCE in bundle.manifest["files"]:
+    if has_c(bundle):
         console.note(describe_memory(bundle))
     if boarded:
         print_board(boarded)

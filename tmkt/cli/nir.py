@@ -155,7 +155,8 @@ def run_nir_export(
         calibration=calibration,
         allow_silent=allow_silent,
     )
-    return NirExport(bundle, reading, cut, calibration)
+    frames = None if calibration is None else calibration.frames
+    return NirExport(bundle, reading, cut, frames)
 
 
 def _read(path: Path, options: NirOptions, calibrated: bool) -> "Imported":

@@ -72,7 +72,8 @@ def test_an_entry_holds_the_blocks_and_the_figures_of_its_run(
     assert cost.neurons == 4 * 12 * 12 + 8 * 6 * 6 + 3
     assert cost.weights == 2 * 4 * 9 + 4 * 8 * 9 + 8 * 9 * 3
     assert cost.head_flash_bytes == 8 * 9 * 4 + 2 * 3  # a word holds four weights
-    assert cost.flash_bytes == cost.weights + 2 * (4 + 8 + 3)
+    # a word holds four weights, of the head three; biases; the table of the lowest bit
+    assert cost.flash_bytes == 2 * 4 * 9 + 4 * 8 * 9 + 8 * 9 * 4 + 2 * (4 + 8 + 3) + 32
     assert [(chip.device, chip.fits) for chip in cost.chips] == [("loihi1", True), ("loihi2", True)]
     assert {found.device for found in cost.energy} >= {"loihi1", "loihi2"}
     assert all(found.low_j <= found.energy_j <= found.high_j for found in cost.energy)

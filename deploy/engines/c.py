@@ -98,7 +98,7 @@ class CEngine:
                 sizes = ", ".join(str(layer.neurons) for layer in layers)
                 include = '#include "network.h"\n'
                 driver = driver.replace(include, include + _OLD_SPIKES.replace("SIZES", sizes))
-            (folder / "main.c").write_text(driver, encoding="ascii")
+            (folder / "main.c").write_text(driver, encoding="ascii", newline="\n")
             self._binary = folder / "network"
             command = [
                 cc,

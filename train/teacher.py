@@ -129,13 +129,14 @@ def _train(net: ResNet, steps: int, rate: float, setting: Setting) -> None:
             loss = F.cross_entropy(net(teacher_input(net, batch.stills)), batch.labels)
             loss.backward()
             optimizer.step()
-            if not math.isfinite(float(loss.detach())):
+            found = float(loss.detach())  # once: a GPU is waited for
+            if not math.isfinite(found):
                 raise Diverged(
                     f"the teacher diverged at step {step + 1}; give another with method.teacher"
                 )
             if (step + 1) % CHECKPOINT_EVERY == 0:
                 save_checkpoint(checkpoint, state, step + 1)
-            update(step + 1, steps, {"loss": float(loss.detach())})
+            update(step + 1, steps, {"loss": found})
 
 
 def _load(path: Path) -> dict[str, Tensor]:

@@ -104,6 +104,9 @@ class Report:
             return
         try:
             row = gpu_times.timed(case, self.device, self.tiny)
+        except torch.OutOfMemoryError:
+            self.found.setdefault("left_out", []).append(f"{case.name} (memory)")
+            return
         except Exception as error:
             self.failed(case.name, error)
             return
@@ -174,7 +177,7 @@ class Report:
         for encoding, rate in found.get("batches_s", {}).items():
             console.note(f"Batches alone, {encoding} images: {significant(rate, 3)} pairs/s")
         if "left_out" in found:
-            console.note("Left out, as time ran out:", ", ".join(found["left_out"]))
+            console.note(f"Left out for want of time or memory: {', '.join(found['left_out'])}")
 
 
 def environment(device: torch.device) -> dict[str, str]:

@@ -2,18 +2,24 @@
 else by Triton's interpreter (`make test-gpu-kernels`).
 """
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from example_backbone import tiny_recipe
 from numpy.typing import NDArray
 
 from tmkt.camera.frames import draw_scenes
 from tmkt.camera.pixels import LEAST_FACTOR, watch_batch
 from tmkt.events.frames import InputContract
+from tmkt.networks.lif import LIF
 from tmkt.recipe import StaticRecipe
+from tmkt.runs import METRICS
+from tmkt.train.trainer import train
 
 pytest.importorskip("triton", reason="Triton is not installed: make test-gpu-kernels")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -92,3 +98,26 @@ def test_counts_end_at_the_contracts_most() -> None:
     found = watch_on_gpu(few, CONTRACT, DEVICE)
     assert found.dtype == torch.uint8
     assert int(found.max()) == 2
+
+
+def test_a_training_with_the_kernels_learns_what_one_without_does(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tmkt.networks.gpu.norm_lif import NormLif
+
+    network = {"norm": "per-step", "channels": [2, 4], "strides": [2, 2]}
+    recipe = tiny_recipe(method={"name": "tmkt"}, network=network, data={"bins": 3})
+    rows = []
+    for name in ("without", "with"):
+        if name == "with" and DEVICE.type == "cpu":
+            fused = lambda self, x, norm=None: self._fused(NormLif, x, norm)  # noqa: E731
+            monkeypatch.setattr(LIF, "forward", fused)
+        elif name == "without":
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        train(recipe, digits, None, tmp_path / name)
+        monkeypatch.undo()
+        text = (tmp_path / name / METRICS).read_text().splitlines()
+        rows.append(json.loads(text[-1]))
+    assert rows[0].keys() == rows[1].keys()
+    for key in ("loss", "loss_alignment", "loss_modality_guidance"):
+        assert rows[1][key] == pytest.approx(rows[0][key], rel=1e-2), key

@@ -97,7 +97,7 @@ def write_c_header(program: Program, path: Path, camera: Camera | None = None) -
     With `camera`, both files also hold what makes decisions of a camera's events.
     """
     with writing(path) as beside:
-        beside.write_text(_header(program, camera), encoding="ascii")
+        beside.write_text(_header(program, camera), encoding="ascii", newline="\n")
 
 
 def write_c(program: Program, path: Path, camera: Camera | None = None) -> None:

@@ -1,5 +1,6 @@
 """The exported C on bare boards: the simulator's answers, and what it takes of each."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,28 @@ def test_instructions_follow_the_spikes(tmp_path: Path) -> None:
     busy = run_on_board(bundle, "cortex-m4", np.ones_like(FRAMES))
     empty = run_on_board(bundle, "cortex-m4", np.zeros_like(FRAMES))
     assert empty.instructions < busy.instructions / 2
+
+
+def test_it_asks_the_compiler_for_no_division_of_64_bits_and_no_floating_point(
+    tmp_path: Path,
+) -> None:
+    """A Cortex-M0 divides by calls of functions, whose names say what they divide."""
+    need_emulator("cortex-m0")
+    bundle = write_bundle(tmp_path / "bundle", 8)
+    for carry in (0, 1):
+        command = f"arm-none-eabi-gcc -std=c99 -O2 -mcpu=cortex-m0 -mthumb -DTMKT_CARRY={carry} -c"
+        compiled = [*command.split(), bundles.C_SOURCE, "-o", "network.o"]
+        subprocess.run(compiled, cwd=bundle.path, check=True)
+        needed = subprocess.run(
+            ["arm-none-eabi-nm", "-u", "network.o"],
+            cwd=bundle.path,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()[1::2]
+        allowed = {"memset", "memcpy", "__aeabi_idiv", "__aeabi_idivmod"}
+        allowed |= {"__aeabi_uidiv", "__aeabi_uidivmod"}
+        assert {name for name in needed if not name.startswith("__gnu_thumb1_case")} <= allowed
 
 
 def test_a_board_that_is_not_there_is_said_in_one_line(

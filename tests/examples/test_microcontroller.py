@@ -15,6 +15,9 @@ from tmkt.cli.demo import SHIPPED
 from tmkt.datasets.reading import load_frames
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording
+from tmkt.deploy.board.board import run_on_board
+from tmkt.deploy.engines.registry import open_engine
+from tmkt.deploy.evaluate import answers_of, measure
 from tmkt.program.simulator.simulator import Simulator
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "microcontroller"
@@ -81,3 +84,20 @@ def test_a_board_answers_to_real_recordings_as_the_simulator(
     stack = re.search(r"^stack (\d+) bytes$", out, re.M)
     assert stack is not None
     assert 0 < int(stack[1]) < 1000
+
+
+def test_instructions_of_real_recordings_follow_their_synaptic_operations(
+    shared_data: Path,
+) -> None:
+    """Everything included, on a Cortex-M4: 7.5 of this small network, whose neurons are many for
+    its few synapses.
+    """
+    need_emulator("cortex-m4")
+    bundle = load(SHIPPED / "bundle")
+    frames, _ = load_frames(
+        recordings("nmnist", shared_data / "nmnist", RECORDINGS), bundle.contract
+    )
+    expected = answers_of(measure(bundle, open_engine("simulator", bundle), frames))
+    found = run_on_board(bundle, "cortex-m4", frames)
+    assert (found.readout == expected.readout).all()
+    assert found.instructions < 8 * expected.synops.mean()

@@ -24,13 +24,13 @@ from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.ahead import host_tensor
 from tmkt.train.augment import draw_moves
+from tmkt.train.draws import Places, draw_rows, one_of_each, places_of
 from tmkt.train.encodings import draw_images
 from tmkt.train.methods.base import Batch
 from tmkt.train.samples import Samples
 from tmkt.train.start import seen_by_init
 
 HASHED_AT_ONCE = 256  # rows
-Places = dict[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def load_training_data(
                 " some; choose another method or data set"
             )
         check_paired(source, split.protocol)
-        images = split.choose_images(source.load_images(static, contract.sensor))
+        shown = source.load_images(static, contract.sensor, value_first=recipe.data.value_first)
+        images = split.choose_images(shown)
         _need_all(
             classes,
             set(images.labels.tolist()),
@@ -253,48 +254,39 @@ def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None
 
 
 def draw_samples(
-    data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
+    data: TrainingData,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    device: torch.device,
+    step: int | None = None,
 ) -> Samples:
-    """Draw a step's samples: as many of each class, each with a recording and an image.
+    """Draw a step's samples as `train.draw` says, each with a recording and an image.
 
-    Where images alone are trained on, each has an image. All are drawn at random among those of
-    the class, and each is warped by itself. Pairing by class alone is Knowledge Transfer's way
-    (arXiv 2303.13077); TMKT's papers do not say whether they pair instances.
+    Where images alone are trained on, each has an image. A recording's image is drawn at random
+    among those of its class, and each is warped by itself. Pairing by class alone is Knowledge
+    Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether they pair instances. Without
+    a `step` there are no epochs: classes are drawn in equal shares.
     """
-    labels = draw_labels(data.places or data.image_places, recipe.train.batch, rng)
-    recordings, moves, images = None, None, None
+    recordings, moves, images, at = None, None, None, None
     if len(data.frames):
-        chosen = data.frames[one_of_each(labels, data.places, rng)]
-        recordings, moves = host_tensor(chosen, device), draw_moves(len(labels), recipe.train, rng)
+        labels, rows = draw_rows(data.labels, data.places, recipe.train, rng, step)
+        recordings = host_tensor(data.frames[rows], device)
+        moves = draw_moves(len(labels), recipe.train, rng)
+    else:
+        assert data.images is not None
+        labels, at = draw_rows(data.images.labels, data.image_places, recipe.train, rng, step)
     if data.images is not None:
-        chosen = data.images.images[one_of_each(labels, data.image_places, rng)]
-        images = draw_images(chosen, recipe, data.sensor, rng, device)
+        at = one_of_each(labels, data.image_places, rng) if at is None else at
+        images = draw_images(data.images.images[at], recipe, data.sensor, rng, device)
     return Samples(host_tensor(labels, device), recordings, moves, images)
 
 
 def draw_batch(
-    data: TrainingData, recipe: Recipe, rng: np.random.Generator, device: torch.device
+    data: TrainingData,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    device: torch.device,
+    step: int | None = None,
 ) -> Batch:
     """Draw a step's batch, as `draw_samples` says, and compute it on `device`."""
-    return draw_samples(data, recipe, rng, device).batch(recipe, data.sensor, device)
-
-
-def draw_labels(places: Places, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw the classes of a batch: each as often as the others, up to one."""
-    classes = np.array(list(places))
-    rounds = [rng.permutation(classes) for _ in range(-(-size // len(classes)))]
-    return np.concatenate(rounds)[:size]
-
-
-def places_of(labels: NDArray[np.int64]) -> Places:
-    """Find the indices of each class in labels int64 [N]."""
-    return {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
-
-
-def one_of_each(
-    wanted: NDArray[np.int64], places: Places, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw for each wanted label one of its places at random."""
-    own = [places[label] for label in wanted.tolist()]
-    drawn = rng.integers([len(place) for place in own])
-    return np.array([place[i] for place, i in zip(own, drawn, strict=True)])
+    return draw_samples(data, recipe, rng, device, step).batch(recipe, data.sensor, device)

@@ -34,6 +34,7 @@ from tmkt.runs import (
     load_run_recipe,
 )
 from tmkt.train.checkpoint import save_tensors
+from tmkt.train.chosen import Chosen
 from tmkt.train.data import TrainingData
 from tmkt.train.lock import Locked, NoLocks, locked
 from tmkt.train.measure import measure
@@ -169,18 +170,26 @@ def _check_recipe(recipe: Recipe, out: Path) -> None:
 
 
 def finish_run(
-    out: Path, recipe: Recipe, source: TrainingData, net: SpikingNetwork, start: Run | None
+    out: Path,
+    recipe: Recipe,
+    source: TrainingData,
+    net: SpikingNetwork,
+    start: Run | None,
+    chosen: Chosen | None = None,
 ) -> None:
     """Test the trained network and write weights, calibration recordings and run.json.
 
     run.json comes last: it says that the run is finished. `start` is the run that a training on
-    integers went on from.
+    integers went on from, `chosen` the network to take in place of `net`.
     """
+    net = net if chosen is None else chosen.net
     with console.progress("test") as progress:
         test = measure(net, source.test_frames, source.test_labels, progress)
     if source.test_are is not None:
         test["recordings"] = source.test_are
     info = run_info(recipe, source, test)
+    if chosen is not None:
+        info["chosen"] = chosen.describe()
     if start is None:
         frames, labels = source.calibration(CALIBRATION_RECORDINGS)
         calibration = {"frames": torch.from_numpy(frames), "labels": torch.from_numpy(labels)}

@@ -64,7 +64,7 @@ def load_images_alone(recipe: Recipe, static: Path | None) -> TrainingData:
     root = need_folder(static, LAYOUT)
     classes = choose_classes(class_names(root), recipe.data, seed)
     with console.late_progress("read images") as show:
-        images = load_images(classes, root, sensor, show)
+        images = load_images(classes, root, sensor, show, value_first=recipe.data.value_first)
     train, validation, test = split_images(images, classes, recipe.data, seed)
     _, seen_before = seen_by_init(recipe, [])
     note_left_out(recipe, len(test), len(leave_out(test, seen_before)))

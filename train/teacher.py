@@ -122,7 +122,7 @@ def _train(net: ResNet, steps: int, rate: float, setting: Setting) -> None:
     net.train()
     with console.progress("train the teacher") as update:
         for step in range(start, steps):
-            batch = setting.draw(np.random.default_rng([setting.seed, step, STREAM]))
+            batch = setting.draw(np.random.default_rng([setting.seed, step, STREAM]), step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1.0 + math.cos(math.pi * step / steps)) / 2.0
             optimizer.zero_grad(set_to_none=True)

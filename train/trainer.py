@@ -18,7 +18,10 @@ from tmkt.train import distributed
 from tmkt.train.ahead import Ahead
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from tmkt.train.chosen import Chosen, chosen_of
 from tmkt.train.data import TrainingData, draw_batch, draw_samples
+from tmkt.train.draws import check_draw
+from tmkt.train.forecast import Forecast
 from tmkt.train.frozen import FeatureBank, Head, check_frozen, fill_bank
 from tmkt.train.health import SpikeRates, count_spikes, warnings
 from tmkt.train.log import EpochMeans, MetricsLog, epoch_line
@@ -74,7 +77,8 @@ def train(
     write equal weights, metrics and run.json. That holds on one machine, at an equal number of
     threads and version of torch: another processor rounds sums otherwise, and the training may end
     elsewhere. It is not promised on a GPU. Nothing is chosen on the test recordings: the network
-    after the last step (or the average of its weights, train.ema) is measured on them once.
+    after the last step, the average of its weights (train.ema) or the one that did best on the
+    validation recordings (train.choose) is measured on them once.
 
     Ctrl-C or SIGTERM ends the step at hand, saves a checkpoint and raises KeyboardInterrupt. What
     fails before the first checkpoint leaves no run behind. Raises InputError for bad input, for an
@@ -99,6 +103,7 @@ def train(
                 with distributed.together():
                     distributed.check_batch_size(recipe.train.batch)
                     source = read_source(recipe, data, static, start, test)
+                    check_draw(source.samples, recipe.train)
                     net, method = make_network(recipe, source, start, data is not None)
                     if backbone is not None:
                         load_blocks(net, backbone, recipe.train)
@@ -137,6 +142,9 @@ class _Training:
         self.averaged = net
         if recipe.train.ema:
             self.averaged = modules["averaged"] = average_of(net)
+        self.chosen: Chosen | None = None
+        if recipe.train.choose == "validation":
+            self.chosen = modules["chosen"] = chosen_of(self.averaged, source)
         optimizer = make_optimizer(net, method, recipe.train)
         self.learner = Learner(net, method, optimizer, recipe.train, self.device)
         self.head = replace(self.learner, net=Head(net))
@@ -171,6 +179,7 @@ class _Training:
         self.bank = self._fill_bank() if start < recipe.train.frozen_steps else None
         # The steps of a resumed epoch that were done before are not timed.
         self.epoch_began, self.epoch_before = time.monotonic(), self.means.steps
+        forecast = Forecast(recipe.train, self.source.test_frames, self.report)
         with distributed.together():
             log = MetricsLog(self.out, start) if self.writes else None
         self.ahead = Ahead(self._draw, total, self.device)
@@ -201,8 +210,11 @@ class _Training:
                     raise KeyboardInterrupt
                 if self.writes:
                     progress(done, total, {**result.metrics, **validation})
+                    forecast.tell(done, self.averaged)
         distributed.by_the_first(
-            lambda: finish_run(self.out, recipe, self.source, self.averaged, self.start)
+            lambda: finish_run(
+                self.out, recipe, self.source, self.averaged, self.start, self.chosen
+            )
         )
         return load_run(self.out)
 
@@ -212,7 +224,7 @@ class _Training:
         The others find in the run's folder what the first one keeps there.
         """
         setting = Setting(
-            draw=lambda rng: draw_batch(self.source, self.recipe, rng, self.device),
+            draw=lambda rng, step: draw_batch(self.source, self.recipe, rng, self.device, step),
             folder=self.out,
             seed=self.recipe.train.seed,
             fingerprint=self.state.fingerprint,
@@ -232,7 +244,7 @@ class _Training:
     def _draw(self, step: int) -> tuple[np.random.Generator, Samples]:
         """Draw the samples of a step; the generator goes on with what its method draws."""
         rng = np.random.default_rng([self.recipe.train.seed, step])
-        return rng, draw_samples(self.source, self.recipe, rng, self.device)
+        return rng, draw_samples(self.source, self.recipe, rng, self.device, step)
 
     def _step(self, step: int, stop: bool) -> StepResult:
         recipe, learner = self.recipe, self.learner
@@ -258,6 +270,8 @@ class _Training:
             measured = measure(self.averaged, frames, labels)
             row["validation"] = measured["accuracy"]
             validation = {"validation": measured["accuracy"], "validation_loss": measured["loss"]}
+            if self.chosen is not None:
+                self.chosen.consider(self.averaged, done, measured)
         # While the head learns alone, the rates are those of its bank.
         rates = spikes.rates() or (self.bank.spike_rates if self.bank else {})
         if log is not None:

@@ -26,6 +26,7 @@ def training(run: Run) -> dict[str, Any]:
         "recordings": info.get("recordings"),
         "images": info.get("images"),
         "test": info["test"],
+        "chosen": info.get("chosen"),
         "versions": info.get("versions"),
         "curves": curves(run),
     }

@@ -4,6 +4,13 @@ variants x shots x seeds, one JSON line a run in OUT/results.jsonl, a table of t
 python tests/bench/backbone.py --shared ../shared/data --out runs/backbone --sets pokerdvs --seeds 0
 1 2; python tests/bench/backbone.py --out runs/backbone --table
 
+Does time-step mixup help? The methods on natural objects, from scratch and from a backbone, with
+grey and simulated images, and every method's difference to joint training:
+python tests/bench/backbone.py --shared ../shared/data --out runs/mixup --sets caltech101 --variants
+joint joint-fewer-images tmkt tmkt-ramp kt kt-but-one-head ckd ckd-mean mix --encodings grey
+simulated --starts scratch backbone --bits --set train.steps=600; python tests/bench/backbone.py
+--out runs/mixup --table --against "joint grey scratch"
+
 All variants of a set train on the same recordings with the same number of steps and samples. What
 is in results.jsonl is not trained again. `--part 1/2` and `--part 2/2` share the work between two
 processes that see the same folder.
@@ -18,7 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 from backbone_sets import RECIPE, SETS, Few
-from lines import add, results, spread, train_and_show
+from fewshot import VARIANTS as METHODS
+from lines import add, difference, results, spread, train_and_show
 from numpy.typing import NDArray
 
 from tmkt.cli.tables.table import table
@@ -33,7 +41,6 @@ from tmkt.train.measure import logits_of
 from tmkt.train.trainer import train
 from tmkt.zoo.backbone import backbone_of, load_backbone
 
-BITS = (8, 4)
 GREY = ["static.encoding=grey"]
 START = ["train.init={backbone}", "train.learning_rate=2e-3"]
 HEAD_FIRST = [*START, "train.head_share=0.5"]
@@ -54,6 +61,9 @@ VARIANTS = {
     "backbone-tmkt": ["method.name=tmkt", *START],
     "backbone-mix": ["method.name=mix", *HEAD_FIRST],
 }
+# A method of fewshot.py with one of each, "tmkt grey backbone": all have the same images and start
+ENCODINGS = {"grey": GREY, "simulated": ["static.encoding=simulated"]}
+STARTS = {"scratch": [], "backbone": START}
 WITHOUT_IMAGES = ("scratch", "frozen", "tuned", "tuned-at-once")
 
 
@@ -68,6 +78,18 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--variants", nargs="+", help="of VARIANTS [all that the set allows]")
+    parser.add_argument(
+        "--encodings", nargs="+", choices=list(ENCODINGS), help="of the images; needs --starts"
+    )
+    parser.add_argument(
+        "--starts", nargs="+", choices=list(STARTS), help="variants are then methods of fewshot.py"
+    )
+    parser.add_argument(
+        "--bits", type=int, nargs="*", default=[8, 4], help="of integers, tested too"
+    )
+    parser.add_argument(
+        "--against", help="a variant: the table shows the others' difference to it, seed by seed"
+    )
     parser.add_argument("--shots", type=int, nargs="+", help="0: all [the set's]")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--set", action="append", default=[], help="section.key=value for all")
@@ -76,7 +98,30 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.table and options.shared is None:
         parser.error("--shared is needed to train")
+    if (options.encodings is None) != (options.starts is None):
+        parser.error("--encodings and --starts go together")
+    if options.starts is not None:
+        crossed = product(options.variants or METHODS, options.encodings, options.starts)
+        options.variants = [" ".join(one) for one in crossed]
     return options
+
+
+def settings_of(variant: str, backbone: str) -> list[str]:
+    """Give the settings of a variant: a name of VARIANTS, or a method with encoding and start, and
+    further settings behind it.
+    """
+    name, *more = variant.split()
+    if more and more[0] in ENCODINGS:
+        encoding, start, *more = more
+        found = [*METHODS[name], *ENCODINGS[encoding], *STARTS[start]]
+    else:
+        found = VARIANTS[name]
+    return [*(text.format(backbone=backbone) for text in found), *more]
+
+
+def needs_images(variant: str) -> bool:
+    name = variant.split()[0]
+    return name not in WITHOUT_IMAGES and not name.startswith("target-only")
 
 
 def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
@@ -88,7 +133,7 @@ def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
         few = SETS[name]
         for shots in options.shots or few.shots:
             for variant in options.variants or VARIANTS:
-                if few.images or variant.split()[0] in WITHOUT_IMAGES:
+                if few.images or not needs_images(variant):
                     wanted.append((name, variant, shots, seed))
     return wanted
 
@@ -97,24 +142,22 @@ def measured(
     few: Few, variant: str, shots: int, seed: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train one run; give its line of the results. The run is not kept."""
-    name, *more = variant.split()
     recipe = load_recipe(
         RECIPE,
         RECIPES,
         [
             *few.settings,
             *network_of(options.backbone),
-            *(text.format(backbone=options.backbone) for text in VARIANTS[name]),
             *options.set,
-            *more,
+            *settings_of(variant, options.backbone),
             f"train.seed={seed}",
         ],
     )
-    data = few.load(options.shared, recipe, shots, name not in WITHOUT_IMAGES)
+    data = few.load(options.shared, recipe, shots, needs_images(variant))
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, data, None, Path(folder) / "run")
         answers = {"": float_answers(run, data.test_frames)}
-        for bits in BITS:
+        for bits in options.bits:
             answers[f"_{bits}"] = integer_answers(run, data.test_frames, bits)
     return {
         "set": few.name,
@@ -191,11 +234,11 @@ def show(options: argparse.Namespace) -> None:
     the classes' mean.
     """
     lines = [line for line in results(options.out) if line["set"] in options.sets]
-    for suffix in ("", *(f"_{bits}" for bits in BITS)):
-        show_sets([line for line in lines if f"accuracy{suffix}" in line], suffix)
+    for suffix in ("", *(f"_{bits}" for bits in options.bits)):
+        show_sets([line for line in lines if f"accuracy{suffix}" in line], suffix, options.against)
 
 
-def show_sets(lines: list[dict[str, Any]], suffix: str) -> None:
+def show_sets(lines: list[dict[str, Any]], suffix: str, against: str | None) -> None:
     for name in dict.fromkeys(line["set"] for line in lines):
         own = [line for line in lines if line["set"] == name]
         shots = sorted({line["shots"] for line in own}, key=lambda k: k or 10**9)
@@ -203,16 +246,25 @@ def show_sets(lines: list[dict[str, Any]], suffix: str) -> None:
         for variant, network in dict.fromkeys((line["variant"], line["network"]) for line in own):
             row = [f"{variant} ({network})"]
             for k in shots:
-                found = [
-                    100 * line[SETS[name].figure + suffix]
-                    for line in own
-                    if (line["variant"], line["network"], line["shots"]) == (variant, network, k)
-                ]
-                row.append(f"{spread(found)} (n={len(found)})" if found else "-")
+                found, base = (
+                    {
+                        line["seed"]: 100 * line[SETS[name].figure + suffix]
+                        for line in own
+                        if (line["variant"], line["network"], line["shots"]) == (one, network, k)
+                    }
+                    for one in (variant, against)
+                )
+                row.append(f"{spread([*found.values()])} (n={len(found)})" if found else "-")
+                if against:
+                    pairs = [found[seed] - base[seed] for seed in found if seed in base]
+                    row.append(difference(pairs) if pairs else "-")
             rows.append(row)
         kind = f"integers of {suffix[1:]} bits" if suffix else "float"
         title = f"{name}: {SETS[name].figure} in %, {kind}, mean ± sd of seeds"
-        table(title, ["variant", *(f"{k or 'all'} a class" for k in shots)], rows)
+        columns = ["variant"]
+        for k in shots:
+            columns += [f"{k or 'all'} a class"] + ([f"- {against}"] if against else [])
+        table(title, columns, rows)
 
 
 if __name__ == "__main__":

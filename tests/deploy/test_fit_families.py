@@ -23,10 +23,13 @@ from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe, load_recipe
 from tmkt.train import RECIPES
 
-SHIPPED = sorted(  # without those whose network or classes are known only from a run or a folder
-    path.stem
-    for path in RECIPES.glob("*.toml")
-    if dataset(load_recipe(path.stem, RECIPES).data.name).classes
+# One recipe for each network, and none whose network or classes only a run or a folder tells
+SHIPPED = sorted(
+    {
+        f"{recipe.network.model_copy(update={'norm': 'whole'})} {recipe.data.name}": path.stem
+        for path in sorted(RECIPES.glob("*.toml"))
+        if dataset((recipe := load_recipe(path.stem, RECIPES)).data.name).classes
+    }.values()
 )
 SMALL = {
     "small": (NetworkRecipe(channels=[4, 6, 8], strides=[1, 2, 1], pools=[2, 1, 2]), (2, 35, 33)),

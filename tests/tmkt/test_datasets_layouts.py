@@ -96,6 +96,26 @@ def test_cepdvs_pairs_image_and_recording_by_number(tmp_path: Path) -> None:
     assert images.labels.tolist() == [r.label for r in found]
 
 
+def test_the_value_of_a_colour_image_is_taken_before_it_is_resized_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_cepdvs(tmp_path, ["fish"], 1)
+    pixels = np.zeros((50, 70, 3), np.uint8)
+    pixels[:, ::2, 0] = pixels[:, 1::2, 1] = 200  # red beside green: as bright everywhere
+    Image.fromarray(pixels).save(
+        tmp_path / "data" / "img" / "00000.jpg", quality=100, subsampling=0
+    )
+    load = dataset("cepdvs").load_images
+    assert load is not None
+    with Image.open(tmp_path / "data" / "img" / "00000.jpg") as image:
+        value = image.convert("HSV").getchannel("V")
+    resized = np.asarray(value.resize((7, 5), Image.Resampling.BILINEAR))
+    first = load(tmp_path, (5, 7), value_first=True).images[0]
+    assert np.array_equal(first, resized)
+    assert first.min() > 180
+    assert load(tmp_path, (5, 7)).images.max() < 140
+
+
 def test_a_damaged_mat_file_is_refused(tmp_path: Path) -> None:
     write_cepdvs(tmp_path, ["fish"], 2)
     path = tmp_path / "data" / "MAT" / "img" / "00001.mat"

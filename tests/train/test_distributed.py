@@ -29,6 +29,7 @@ METHOD
 [train]
 steps = 6
 batch = 10
+draw = "DRAW"
 warmup_steps = 2
 threads = 1
 ema = 0.9
@@ -84,9 +85,15 @@ except SystemExit as end:
 
 
 def _train(
-    tmp_path: Path, out: str, count: int, script: str = SCRIPT, method: str = 'name = "tmkt"'
+    tmp_path: Path,
+    out: str,
+    count: int,
+    script: str = SCRIPT,
+    method: str = 'name = "tmkt"',
+    draw: str = "classes",
 ) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "recipe.toml").write_text(RECIPE.replace("METHOD", method))
+    recipe = RECIPE.replace("METHOD", method).replace("DRAW", draw)
+    (tmp_path / "recipe.toml").write_text(recipe)
     (tmp_path / "script.py").write_text(script)
     if not (tmp_path / "digits").exists():
         simulate_digits(tmp_path / "digits", 4, 0)
@@ -133,10 +140,16 @@ real_share = 0.1
 """
 
 
-@pytest.mark.parametrize("method", ['name = "tmkt"', CKD, MIX], ids=["tmkt", "ckd", "mix"])
-def test_two_processes_learn_as_one_with_the_same_whole_batch(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "draw"),
+    [('name = "tmkt"', "epochs"), (CKD, "weighted"), (MIX, "classes")],
+    ids=["tmkt", "ckd", "mix"],
+)
+def test_two_processes_learn_as_one_with_the_same_whole_batch(
+    tmp_path: Path, method: str, draw: str
+) -> None:
     for count, out in ((1, "one"), (2, "two")):
-        done = _train(tmp_path, out, count, method=method)
+        done = _train(tmp_path, out, count, method=method, draw=draw)
         assert done.returncode == 0, done.stderr
     one, two = _losses(tmp_path / "one"), _losses(tmp_path / "two")
     assert len(one) == len(two) == 6

@@ -71,7 +71,7 @@ def _method(net: SpikingNetwork, folder: Path, batch: Batch, **recipe: Any) -> M
     method = METHODS[recipe["name"]](
         MethodRecipe(**{"teacher_steps": 3, "teacher_width": 2, **recipe}), net, STEPS
     )
-    method.prepare(Setting(lambda rng: batch, folder, 0, b"data", torch.device("cpu")))  # noqa: ARG005
+    method.prepare(Setting(lambda rng, step: batch, folder, 0, b"data", torch.device("cpu")))  # noqa: ARG005
     return method
 
 

@@ -200,7 +200,7 @@ def _setting(
     folder: Path, draw: Callable[[np.random.Generator], Batch] = _batch, data: bytes = b"data"
 ) -> Setting:
     folder.mkdir(exist_ok=True)
-    return Setting(draw, folder, 0, data, torch.device("cpu"))
+    return Setting(lambda rng, _: draw(rng), folder, 0, data, torch.device("cpu"))
 
 
 RECIPE = MethodRecipe(name="ckd", teacher_steps=60, teacher_width=4)

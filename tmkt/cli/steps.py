@@ -98,6 +98,11 @@ def run_training(
         only = f", {tested['recordings']}" if "recordings" in tested else ""
         if (names := tested.get("classes")) is not None:
             only += f" (only {', '.join(names)}, of {len(run.info['classes'])} classes)"
+        if (chosen := run.info.get("chosen")) is not None:
+            kind += (
+                f", step {chosen['step']} of {recipe.train.steps} (chosen by validation:"
+                f" {console.percent(chosen['accuracy'])}),"
+            )
         console.note(
             f"{kind} on {tested['samples']} recordings that were not trained on{only}:"
             f" {console.percent(tested['accuracy'])}{before}"

@@ -55,7 +55,9 @@ def find_recordings(root: Path) -> list[Recording]:
     return in_order(found)
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
+def load_images(
+    root: Path | None, size: tuple[int, int] | None = None, *, value_first: bool = False
+) -> StaticImages:
     """Load the colour images, resized to `size`, with the recordings' instances "cepdvs-<i>".
 
     `root` is the recordings' folder too.
@@ -71,7 +73,7 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
             f"{base}: holds no data/img/<number>.jpg, expected CEP-DVS's images; check --static"
         )
     numbers = [int(path.stem) for path in paths]
-    values = read_images(paths, need_size(size, "CEP-DVS"))
+    values = read_images(paths, need_size(size, "CEP-DVS"), value_first=value_first)
     return StaticImages(
         values,
         np.array([labels[n] for n in numbers], np.int64),

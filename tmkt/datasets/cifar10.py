@@ -21,7 +21,9 @@ MOST = 10_000  # images in a file
 NAMES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
+def load_images(
+    root: Path | None, size: tuple[int, int] | None = None, *, value_first: bool = False
+) -> StaticImages:
     """Load all images, training and test, resized to `size` or 32 x 32, with instances
     "cifar10-train-<i>" and "cifar10-test-<i>".
 
@@ -40,7 +42,7 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
                     f"{path}: a label of {of.max()}, expected 0..{len(CLASSES) - 1}; fetch CIFAR-10"
                     " again"
                 )
-            values.append(_values(found, size or (SIDE, SIDE)))
+            values.append(_values(found, size or (SIDE, SIDE), value_first))
             labels.append(of)
             instances += [f"cifar10-{part}-{count + i}" for i in range(len(of))]
             count += len(of)
@@ -58,9 +60,11 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Turn pixels [N, 3072] into values [N, h, w]: resized in colour, then max(R, G, B), as
-    `read_value` does.
+def _values(
+    pixels: NDArray[np.uint8], size: tuple[int, int], value_first: bool
+) -> NDArray[np.uint8]:
+    """Turn pixels [N, 3072] into values [N, h, w]: resized in colour, then max(R, G, B), or in the
+    other order, as `read_value` does.
     """
     planes = pixels.reshape(-1, 3, SIDE, SIDE)
     if size == (SIDE, SIDE):
@@ -73,10 +77,11 @@ def _values(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
         ) from None
     out = np.empty((len(planes), *size), np.uint8)
     for i, image in enumerate(planes.transpose(0, 2, 3, 1)):
-        resized = Image.fromarray(np.ascontiguousarray(image)).resize(
-            (size[1], size[0]), Image.Resampling.BILINEAR
+        shown = image.max(axis=2) if value_first else np.ascontiguousarray(image)
+        resized = np.asarray(
+            Image.fromarray(shown).resize((size[1], size[0]), Image.Resampling.BILINEAR)
         )
-        out[i] = np.asarray(resized).max(axis=2)
+        out[i] = resized if value_first else resized.max(axis=2)
     return out
 
 

@@ -32,7 +32,12 @@ MARKER = (
 )
 
 
-def load_images(root: Path | None = None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
+def load_images(
+    root: Path | None = None,
+    size: tuple[int, int] | None = None,  # noqa: ARG001
+    *,
+    value_first: bool = False,  # noqa: ARG001 - they are grey
+) -> StaticImages:
     """Load the digits: uint8 [1797, 8, 8] (0 = dark, 255 = white), instances "digits-<i>".
 
     They come with scikit-learn: `root` must be None.

@@ -129,7 +129,11 @@ def _recordings(
 
 
 def _images(
-    classes: tuple[str, ...], root: Path | None, size: tuple[int, int] | None = None
+    classes: tuple[str, ...],
+    root: Path | None,
+    size: tuple[int, int] | None = None,
+    *,
+    value_first: bool = False,
 ) -> StaticImages:
     """Load the images of `classes`, or of all folders, resized to `size`."""
     folder = need_folder(root, "<class>/<name>.png")
@@ -142,7 +146,7 @@ def _images(
     names = classes or tuple(sorted({path.parent.name for path in paths}))
     labels = np.array([_label(path, folder, names) for path in paths], np.int64)
     return StaticImages(
-        read_images(paths, need_size(size, "folders")),
+        read_images(paths, need_size(size, "folders"), value_first=value_first),
         labels,
         tuple(instance_of(path, folder) for path in paths),
     )

@@ -58,6 +58,8 @@ def load_images(
     root: Path | None,
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    value_first: bool = False,
 ) -> StaticImages:
     """Load the images of `classes`, or of all folders, resized to `size`.
 
@@ -68,7 +70,7 @@ def load_images(
     paths = [path for path in folders.image_files(folder) if path.parent.name in names]
     labels = np.array([names.index(path.parent.name) for path in paths], np.int64)
     return StaticImages(
-        read_images(paths, need_size(size, NAME), progress),
+        read_images(paths, need_size(size, NAME), progress, value_first=value_first),
         labels,
         tuple(folders.instance_of(path, folder) for path in paths),
     )

@@ -38,12 +38,15 @@ def read_images(
     paths: Sequence[Path],
     size: tuple[int, int],
     progress: Callable[[int, int], None] | None = None,
+    *,
+    value_first: bool = False,
 ) -> NDArray[np.uint8]:
     """Read image files as values uint8 [N, h, w], resized to `size` (height, width); those of many
     files are kept in the cache.
 
     As Knowledge Transfer (its `datasets.py`): resized bilinearly in colour, proportions ignored,
-    then the value channel of HSV, which is max(R, G, B). Grey images are their own value.
+    then the value channel of HSV, which is max(R, G, B); with `value_first` in the other order, as
+    it does for CEP-DVS. Grey images are their own value.
     `progress` is told how many images of how many are read, where they are not cached. Raises
     InputError for files that are no images: all are tried, and counted.
     """
@@ -52,7 +55,7 @@ def read_images(
         errors = []
         for i, path in enumerate(paths):
             try:
-                out[i] = read_value(path, size)
+                out[i] = read_value(path, size, first=value_first)
             except InputError as error:
                 errors.append(error)
             if progress:
@@ -64,7 +67,8 @@ def read_images(
                 f" such{'' if not others else ', as ' + ', '.join(others)}"
             )
 
-    return cached(paths, {"images": "value of HSV, bilinear"}, (len(paths), *size), np.uint8, fill)
+    made = "bilinear of HSV's value" if value_first else "value of HSV, bilinear"
+    return cached(paths, {"images": made}, (len(paths), *size), np.uint8, fill)
 
 
 class ImageFacts(NamedTuple):
@@ -74,10 +78,13 @@ class ImageFacts(NamedTuple):
     grey: bool
 
 
-def read_value(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read one image's values, uint8 `size`; InputError for a file that is no PNG, JPEG or BMP."""
-    values, facts = _read(path, size)
-    return values if facts.grey else values.max(axis=2)
+def read_value(path: Path, size: tuple[int, int], *, first: bool = False) -> NDArray[np.uint8]:
+    """Read one image's values, uint8 `size`, taken before it is resized if `first`, else after.
+
+    Raises InputError for a file that is no PNG, JPEG or BMP.
+    """
+    values, _ = _read(path, size, value_first=first)
+    return values if values.ndim == 2 else values.max(axis=2)
 
 
 def look_at_image(path: Path) -> ImageFacts:
@@ -85,8 +92,10 @@ def look_at_image(path: Path) -> ImageFacts:
     return _read(path, (1, 1))[1]
 
 
-def _read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
-    """Read an image resized to `size`: [h, w] where it is grey, else [h, w, 3]."""
+def _read(
+    path: Path, size: tuple[int, int], *, value_first: bool = False
+) -> tuple[NDArray[np.uint8], ImageFacts]:
+    """Read an image resized to `size`: [h, w] where it is grey or its value, else [h, w, 3]."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -102,9 +111,10 @@ def _read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFa
                     " pixels; make it smaller"
                 )
             grey = image.mode in ("1", "L")
-            pixels = image.convert("L" if grey else "RGB").resize(
-                (size[1], size[0]), Image.Resampling.BILINEAR
-            )
+            pixels = image.convert("L" if grey else "RGB")
+            if value_first and not grey:
+                pixels = Image.fromarray(np.asarray(pixels).max(axis=2))
+            pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: no image that is known, expected {', '.join(FORMATS)}; fetch it again or"

@@ -20,7 +20,12 @@ COUNT = 60_000
 UNSIGNED_BYTES = 0x08  # the idx element type
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:  # noqa: ARG001
+def load_images(
+    root: Path | None,
+    size: tuple[int, int] | None = None,  # noqa: ARG001
+    *,
+    value_first: bool = False,  # noqa: ARG001 - they are grey
+) -> StaticImages:
     """Load the training images: uint8 [60000, 28, 28], instances "mnist-train-<i>".
 
     Fewer images are accepted if there are as many labels.

@@ -68,7 +68,9 @@ def find_recordings(root: Path) -> list[Recording]:
     )
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
+def load_images(
+    root: Path | None, size: tuple[int, int] | None = None, *, value_first: bool = False
+) -> StaticImages:
     """Load Caltech101's images of the same 101 classes, resized to `size`, with instances
     "caltech101-<class>-<number>".
 
@@ -84,7 +86,8 @@ def load_images(root: Path | None, size: tuple[int, int] | None = None) -> Stati
         found = list(_numbered(base, ".jpg"))
         if found:
             paths, labels, instances = zip(*found, strict=True)
-            return StaticImages(read_images(paths, size), np.array(labels, np.int64), instances)
+            values = read_images(paths, size, value_first=value_first)
+            return StaticImages(values, np.array(labels, np.int64), instances)
     raise InputError(
         f"{folder}: holds no <class>/image_<number>.jpg, expected Caltech101's"
         " 101_ObjectCategories; check --static"

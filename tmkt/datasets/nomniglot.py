@@ -88,7 +88,12 @@ def _samples(path: Path) -> list[Recording]:
     return found
 
 
-def load_images(root: Path | None, size: tuple[int, int] | None = None) -> StaticImages:
+def load_images(
+    root: Path | None,
+    size: tuple[int, int] | None = None,
+    *,
+    value_first: bool = False,  # noqa: ARG001 - they are grey
+) -> StaticImages:
     """Load Omniglot's images (dark strokes on white, as they are), resized to `size` or 105 x 105,
     with instances "omniglot-<number>-<drawer>".
 

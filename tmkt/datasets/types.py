@@ -68,10 +68,17 @@ class LoadImages(Protocol):
 
     `root` is the images' folder, None for a set that brings its own. `size` (height, width) is
     needed for images that differ in size, which are resized to it. Sets of one size, as MNIST, keep
-    theirs.
+    theirs. `value_first`: the value of colour images is taken before they are resized, where that
+    makes a difference.
     """
 
-    def __call__(self, root: Path | None, size: tuple[int, int] | None = None) -> StaticImages: ...
+    def __call__(
+        self,
+        root: Path | None,
+        size: tuple[int, int] | None = None,
+        *,
+        value_first: bool = False,
+    ) -> StaticImages: ...
 
 
 class PublishedSplit(NamedTuple):

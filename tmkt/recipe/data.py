@@ -35,6 +35,8 @@ class DataRecipe(Section):
     # "float" frames have their bins of equal length over the recording instead
     bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(default=1, ge=1, le=255)  # most events of a pixel in a bin
+    # colour images: their value (of HSV) is taken before they are resized, not after
+    value_first: bool = False
     # images: classes (folders) that are not used
     leave_out: list[str] = Field(default_factory=list)
     # images: so many of the others, drawn by train.seed; 0: all

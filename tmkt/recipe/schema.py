@@ -146,6 +146,8 @@ class MethodRecipe(Section):
     # tmkt: the features learn to show the modality, or (reverse) to hide it
     modality_gradient: Literal["follow", "reverse"] = "follow"
     ratio_perception: float = Field(default=0.1, ge=0.0)  # tmkt: weight of MRP
+    # joint: share of each image's steps that are shown, the first ones
+    image_share: float = Field(default=1.0, gt=0.0, le=1.0)
     # mix, adapt: share of a batch that are recordings, the rest are images
     real_share: float = Field(default=0.25, ge=0.0, le=1.0)
     # finetune: share of the steps that learn from images
@@ -232,6 +234,10 @@ class Recipe(Section):
                 f"method {self.method.name} with data set {self.data.name}: static-only learns from"
                 " images alone, and only data set images has nothing else; set"
                 " method.name=static-only with data.name=images, or neither"
+            )
+        if self.train.choose == "validation" and not self.data.validation:
+            raise ValueError(
+                "train.choose = validation needs recordings to choose by; set data.validation"
             )
         if self.data.images_alone and self.static.encoding != "simulated":
             raise ValueError(

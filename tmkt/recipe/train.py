@@ -25,6 +25,11 @@ class TrainRecipe(Section):
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     steps: int = Field(ge=1, le=10**7)  # of the whole training
     batch: int = Field(default=24, ge=2, le=10**4)  # recordings a step, and as many images
+    # classes: each as often as the others; epochs: every recording once an epoch, shuffled;
+    # weighted: each sample's class by itself, all with equal chance
+    draw: Literal["classes", "epochs", "weighted"] = "classes"
+    # deployed: the last weights, or those of the epoch that is best on the validation recordings
+    choose: Literal["last", "validation"] = "last"
     learning_rate: float = Field(default=5e-3, gt=0.0)  # the highest: after warmup_steps
     weight_decay: float = Field(default=0.01, ge=0.0)  # of matrices alone
     warmup_steps: int = Field(default=20, ge=0, le=10**7)  # the learning rate rises
@@ -71,4 +76,9 @@ class TrainRecipe(Section):
                     f"{key} = {getattr(self, key)!r} is for a network that starts from a trained"
                     " one; set init, or leave it out"
                 )
+        if self.frozen_steps and self.draw != "classes":
+            raise ValueError(
+                f"draw = {self.draw!r}: the head alone learns from features, drawn by classes in"
+                " equal shares; leave draw out, or freeze and head_share"
+            )
         return self

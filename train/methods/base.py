@@ -82,11 +82,11 @@ class Losses:
 class Setting:
     """The surroundings of a method that prepares itself.
 
-    `draw` draws a batch, `folder` is the run's, and `fingerprint` is the hash of the data: what a
-    method keeps in the folder is marked with it.
+    `draw` draws the batch of a step, `folder` is the run's, and `fingerprint` is the hash of the
+    data: what a method keeps in the folder is marked with it.
     """
 
-    draw: Callable[[np.random.Generator], Batch]
+    draw: Callable[[np.random.Generator, int], Batch]
     folder: Path
     seed: int
     fingerprint: bytes

@@ -11,7 +11,9 @@ class Joint(TwoStreams):
     """L = L_static + L_events: the published methods without mixing, replacing and alignment.
 
     A method with two streams has to beat this baseline. Each stream is a batch of its own, as in
-    those methods.
+    those methods. With `image_share` below 1 only that share of the static stream's steps is shown,
+    the first: as many image frames as TMKT keeps at the ratio 1 - `image_share`, to tell what it
+    loses by seeing fewer.
     """
 
     learns_from_features = True
@@ -23,7 +25,8 @@ class Joint(TwoStreams):
         rng: np.random.Generator,  # noqa: ARG002
         progress: float,  # noqa: ARG002
     ) -> Losses:
-        source, target = self.outputs(net, batch.static, batch.events)
+        shown = max(round(self.recipe.image_share * len(batch.static)), 1)
+        source, target = self.outputs(net, batch.static[:shown], batch.events)
         parts = {
             "static": self.classify(source.logits, batch.labels),
             "events": self.classify(target.logits, batch.labels),

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-random test-damage test-processors browser emulator test-sanafe test-peers test-gpu-kernels test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts gpu clean
+.PHONY: setup demo test test-random test-damage test-processors browser emulator test-sanafe test-peers test-gpu-kernels test-gpu test-evlib test-kills dist images docs FORCE check lint types bench bench-json charts gpu clean
 
 setup: $(READY)
 
@@ -19,9 +19,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/tmkt demo
 
-# Two processes share the test files. Each has one OpenMP thread: two pools on two cores wait for each other.
+# Without GPUs, which promise no equal bytes: make test-gpu is for them. Two processes share the test files. Each has one OpenMP thread: two pools on two cores wait for each other.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # The last bits of float sums depend on the processor, so a training may end elsewhere on another one. These settings
 # make torch, MKL, oneDNN and numba compute as other processors do: the tests that train must pass with each.
@@ -84,9 +84,13 @@ build/peers/.ready: Makefile
 	@touch $@
 
 # Triton, 1 GB on disk, comes with torch where there is a GPU. Here its interpreter runs the kernels on the CPU, and its
-# compiler shows that they compile for GPUs. Where there is a GPU, make test runs them there.
+# compiler shows that they compile for GPUs.
 test-gpu-kernels: $(READY) build/triton/.ready
 	PYTHONPATH=build/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/tmkt/test_gpu_kernels.py tests/train/test_gpu_camera.py
+
+# What is tested on a GPU alone: kernels, trainings.
+test-gpu: $(READY)
+	$(BIN)/pytest tests/train/test_gpu.py tests/tmkt/test_gpu_kernels.py tests/train/test_gpu_camera.py
 
 build/triton/.ready: Makefile
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/triton triton==3.9.0

@@ -54,6 +54,13 @@ def main() -> None:
         for objects, drops in itertools.product((False, True), repeat=2):
             given = {"OBJECTS": objects, "DROPS": drops, "BLOCK": camera.BLOCK}
             compile_for(watch, capability, currents, **given)
+        # Triton compiles a number that is 1 as a constant.
+        one = {"steps": 1, "size": 1, "channels": 1}
+        compile_for(kernels.lif_forward, capability, currents, KEEP=True, BLOCK=BLOCK, **one)
+        given = {"SURROGATE": 0, "SPIKES": True, "MEMBRANE": True, "BLOCK": BLOCK}
+        compile_for(kernels.lif_backward, capability, currents, **given, **one)
+        given = {"OBJECTS": True, "DROPS": True, "BLOCK": camera.BLOCK}
+        compile_for(watch, capability, currents, **given, max_count=1, bins=1)
         sys.stdout.write(f"sm_{capability} {currents}\n")
 
 

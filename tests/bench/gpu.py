@@ -173,7 +173,7 @@ class Report:
                 [row["kernel"][:60], significant(row["ms"], 3), row["calls"]]
                 for row in found["profile"]
             ]
-            table("Profile of KT's step in bf16", ["kernel", "ms", "calls"], rows)
+            table("Profile of KT's step, bf16 (--tiny: fp32)", ["kernel", "ms", "calls"], rows)
         for encoding, rate in found.get("batches_s", {}).items():
             console.note(f"Batches alone, {encoding} images: {significant(rate, 3)} pairs/s")
         if "left_out" in found:

@@ -1,0 +1,158 @@
+"""Compiled loops of the event filters: each writes the events that it keeps to the front of `out`
+and returns their number. Stamps are in order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmkt.kernels import kernel
+
+Array = NDArray[Any]
+NEVER = np.int64(-(2**62))
+
+
+@kernel
+def background(
+    t: Array, x: Array, y: Array, p: Array, out: Any, last: Array, dt_us: int, k: int
+) -> int:
+    """Keep an event if at least k of its 8 neighbours had one at most dt_us before.
+
+    `last` int64 [height + 2, width + 2]: the last event of each pixel, with a border of NEVER.
+    """
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):
+        now, column, row = t[i], x[i] + 1, y[i] + 1
+        since = now - dt_us
+        near = 0
+        for down in range(-1, 2):
+            for right in range(-1, 2):
+                near += last[row + down, column + right] >= since
+        near -= last[row, column] >= since
+        last[row, column] = now
+        if near >= k:
+            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = now, x[i], y[i], p[i]
+            kept += 1
+    return kept
+
+
+@kernel
+def refractory(t: Array, x: Array, y: Array, p: Array, out: Any, last: Array, pause_us: int) -> int:
+    """Drop what comes less than pause_us after an event of the same pixel that was kept.
+
+    `last` int64 [height, width]: the last kept event of each pixel.
+    """
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):
+        if t[i] - last[y[i], x[i]] >= pause_us:
+            last[y[i], x[i]] = t[i]
+            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
+            kept += 1
+    return kept
+
+
+@kernel
+def hot(
+    t: Array,
+    x: Array,
+    y: Array,
+    p: Array,
+    out: Any,
+    state: Any,
+    window_us: int,
+    least: int,
+    factor: int,
+) -> int:
+    """Drop the events of hot pixels, which are found anew after each window.
+
+    `state`: int64 [1], when the window at work began (NEVER before the first event); its counts
+    int64 [height + 2, width + 2], with an empty border; uint8 [height, width], 1 for hot pixels.
+    """
+    began, counts, hot_now = state
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):
+        if began[0] == NEVER:
+            began[0] = t[i]
+        if t[i] - began[0] >= window_us:
+            judge(counts, hot_now, least, factor)
+            began[0] += (t[i] - began[0]) // window_us * window_us
+        counts[y[i] + 1, x[i] + 1] += 1
+        if hot_now[y[i], x[i]] == 0:
+            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
+            kept += 1
+    return kept
+
+
+@kernel
+def judge(counts: Array, hot_now: Array, least: int, factor: int) -> None:
+    """Call pixels hot that have `least` events and `factor` times the median of their neighbours;
+    empty the counts. Pixels beyond the border count as neighbours without events.
+    """
+    height, width = hot_now.shape
+    near = np.empty(8, np.int64)
+    for row in range(height):
+        for column in range(width):
+            n = counts[row + 1, column + 1]
+            hot_now[row, column] = 0
+            if n >= least:
+                at = 0
+                for down in range(3):
+                    for right in range(3):
+                        if down != 1 or right != 1:
+                            near[at] = counts[row + down, column + right]
+                            at += 1
+                near.sort()
+                hot_now[row, column] = 2 * n >= factor * (near[3] + near[4])
+    counts[:] = 0
+
+
+@kernel
+def masked(t: Array, x: Array, y: Array, p: Array, out: Any, mask: Array) -> int:
+    """Drop the events of the pixels of a mask uint8 [height, width]."""
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):
+        if mask[y[i], x[i]] == 0:
+            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
+            kept += 1
+    return kept
+
+
+@kernel
+def flicker(
+    t: Array,
+    x: Array,
+    y: Array,
+    p: Array,
+    out: Any,
+    state: Any,
+    shortest_us: int,
+    longest_us: int,
+    periods: int,
+) -> int:
+    """Drop events of pixels that brighten again and again after a period within the bounds.
+
+    `state`, each [height, width]: int64, when a pixel last turned from off to on; uint8, its last
+    polarity; uint8, how many periods in a row lay within the bounds.
+    """
+    turned, polarity, count = state
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):
+        row, column = y[i], x[i]
+        since = t[i] - turned[row, column]
+        if p[i] == 1 and polarity[row, column] == 0:
+            fits = shortest_us <= since <= longest_us
+            count[row, column] = min(count[row, column] + 1, periods) if fits else 0
+            turned[row, column] = t[i]
+        elif since > longest_us:
+            count[row, column] = 0
+        polarity[row, column] = p[i]
+        if count[row, column] < periods:
+            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
+            kept += 1
+    return kept

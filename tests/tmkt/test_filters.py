@@ -1,6 +1,8 @@
 """Event filters keep what their definitions say, however a stream is cut."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from example_streams import cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmkt.cli.demo import SHIPPED
 from tmkt.errors import InputError
 from tmkt.events.filters import (
     KINDS,
@@ -166,3 +169,36 @@ def test_a_list_of_hot_pixels_is_checked(tmp_path: Path) -> None:
     path.write_text("2;3\n")
     with pytest.raises(InputError, match="line 1: '2;3', expected x,y"):
         read_hot_pixels(path, SENSOR)
+
+
+def test_a_recording_is_converted_and_streamed_without_what_filters_drop(
+    tmp_path: Path, tmkt: Any
+) -> None:
+    recording = next((SHIPPED / "data").rglob("*.bin"))
+    whole = tmkt("data", "info", recording, "--sensor", "34x34", "--json").json["events"]
+    text = "background:dt_us=5000"
+    words = ["data", "convert", recording, "--sensor", "34x34", "--filter", text, "--json"]
+    converted = tmkt(*words, tmp_path / "kept.npz").json
+    assert converted["filters"] == [
+        {"filter": "background:dt_us=5000,k=1", "dropped": whole - converted["events"]}
+    ]
+    assert 0 < converted["events"] < whole
+    streamed = tmkt("stream", SHIPPED / "bundle", recording, "--filter", text, "--json").out
+    summary = json.loads(streamed.splitlines()[-1])["summary"]
+    assert summary["events"] == converted["events"]
+    assert summary["filters"] == converted["filters"]
+    wrong = tmkt("stream", SHIPPED / "bundle", recording, "--filter", "dust")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+
+
+def test_a_dark_recording_gives_a_list_that_a_filter_takes(tmp_path: Path, tmkt: Any) -> None:
+    t = np.arange(0, 1_000_000, 1000)
+    columns = np.stack([t, np.full(len(t), 3), np.full(len(t), 4), t // 1000 % 2], 1)
+    dark, found = tmp_path / "dark.csv", tmp_path / "hot.csv"
+    np.savetxt(dark, columns, "%d", ",", header="7x6\nt,x,y,p")
+    tmkt("data", "hot-pixels", dark, "--out", found)
+    assert found.read_text() == "x,y,events\n3,4,1000\n"
+    done = tmkt("data", "convert", dark, tmp_path / "kept.npz", "--filter", f"hot:file={found}")
+    assert done.code == 2
+    assert "the filters drop all events" in done.err
+    assert not (tmp_path / "kept.npz").exists()

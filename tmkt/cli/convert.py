@@ -10,12 +10,13 @@ import typer
 
 from tmkt import console
 from tmkt.cli.option_groups import with_option_groups
-from tmkt.cli.options import JsonOption
+from tmkt.cli.options import FilterOption, JsonOption
 from tmkt.cli.places import ForceOption, need_free_place
 from tmkt.cli.reader_options import ReaderOptions
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
+    from tmkt.events.filters import Filter
     from tmkt.events.types import Events
     from tmkt.readers import FileSource
 
@@ -48,6 +49,7 @@ def data_convert(
     from_zero: Annotated[
         bool, typer.Option("--from-zero", help="Count time from the first event.")
     ] = False,
+    filters: FilterOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,8 +57,13 @@ def data_convert(
     counted. Of a folder, all recordings, in the same folders; those that are there already are
     left as they are.
     """
+    from tmkt.events.filters import parse_filter
+
+    wanted = [parse_filter(text) for text in filters or []]
     if source.is_dir():
-        _convert_folder(source, out, to, reading, from_zero=from_zero, force=force, json=as_json)
+        _convert_folder(
+            source, out, to, reading, wanted, from_zero=from_zero, force=force, json=as_json
+        )
         return
     from tmkt.readers.writers import format_to_write
 
@@ -64,7 +71,7 @@ def data_convert(
     need_free_place(out, force)
     with closing(reading.open(source)) as opened:
         chunks = show_progress(iter(opened), opened, "convert")
-        events = _write(opened, chunks, out, target, from_zero)
+        events, dropped = _write(opened, chunks, out, target, wanted, from_zero=from_zero)
     counters = opened.counters
     if as_json:
         report = {
@@ -75,6 +82,7 @@ def data_convert(
             "events": events,
             "bytes": out.stat().st_size,
         }
+        report |= {"filters": dropped} if dropped else {}
         console.emit_json(report | {"notes": opened.notes, "counters": counters.to_json()})
         return
     for note in opened.notes:
@@ -82,6 +90,8 @@ def data_convert(
     repaired = f"; {counters.dropped} dropped ({counters.reasons()})" if counters.dropped else ""
     repaired += f"; {counters.clamped} clamped" if counters.clamped else ""
     repaired += f"; {counters.left_over_bytes} bytes left over" if counters.left_over_bytes else ""
+    for one in dropped:
+        repaired += f"; {one['dropped']} filtered by {one['filter']}"
     console.note(f"{out}: {events} events as {target}, {out.stat().st_size} bytes{repaired}")
 
 
@@ -101,6 +111,7 @@ def _convert_folder(
     out: Path,
     to: str | None,
     reading: ReaderOptions,
+    filters: "list[Filter]",
     *,
     from_zero: bool,
     force: bool,
@@ -111,7 +122,7 @@ def _convert_folder(
     from tmkt.readers.tree import needs_camera, plan
 
     work = plan(folder, out, to)
-    done, there, events, dropped = 0, 0, 0, 0
+    done, there, events, dropped, filtered = 0, 0, 0, 0, 0
     failed: list[dict[str, str]] = []
     alike: dict[str, list[str]] = {}  # errors by their text but for names of files
     notes: set[str] = set()
@@ -126,7 +137,11 @@ def _convert_folder(
                     if target.exists() and not force:
                         there += 1
                         continue
-                    events += _write(source, iter(source), target, work.format, from_zero)
+                    written, found = _write(
+                        source, iter(source), target, work.format, filters, from_zero=from_zero
+                    )
+                    events += written
+                    filtered += sum(one["dropped"] for one in found)
                     dropped += source.counters.dropped
                     notes.update(source.notes)
                 done += 1
@@ -140,6 +155,7 @@ def _convert_folder(
         write_camera(out, sensor)
     report: dict[str, Any] = {"folder": str(folder), "out": str(out), "to": work.format}
     report |= {"converted": done, "already_there": there, "events": events, "dropped": dropped}
+    report |= {"filtered": filtered} if filters else {}
     report |= {"failed": failed, "other_files": work.others, "notes": sorted(notes)}
     if json:
         console.emit_json(report)
@@ -175,6 +191,7 @@ def _say(report: dict[str, Any], failed_alike: list[list[str]]) -> None:
     there = report["already_there"]
     left = f"; {there} were there and are left as they are (--force)" if there else ""
     left += f"; {report['dropped']} events dropped" if report["dropped"] else ""
+    left += f"; {report['filtered']} filtered" if "filtered" in report else ""
     left += f"; {report['other_files']} other files left out" if report["other_files"] else ""
     console.note(
         f"{report['out']}: {report['converted']} recordings as {report['to']},"
@@ -183,16 +200,41 @@ def _say(report: dict[str, Any], failed_alike: list[list[str]]) -> None:
 
 
 def _write(
-    source: "FileSource", chunks: Iterator["Events"], out: Path, target: str, from_zero: bool
-) -> int:
+    source: "FileSource",
+    chunks: Iterator["Events"],
+    out: Path,
+    target: str,
+    filters: "list[Filter]",
+    *,
+    from_zero: bool,
+) -> tuple[int, list[dict[str, Any]]]:
+    """Write what the filters keep; give the events written, and what each filter dropped."""
+    from tmkt.events.filters import FilterChain
     from tmkt.readers.writers import write_events
 
     assert source.sensor is not None
-    return write_events(_from_zero(chunks) if from_zero else chunks, out, target, source.sensor)
+    chain = FilterChain(filters, source.sensor)
+    kept = _some(chain.over(chunks), source.name) if filters else chunks
+    written = write_events(_from_zero(kept) if from_zero else kept, out, target, source.sensor)
+    return written, chain.to_json()
+
+
+def _some(chunks: Iterator["Events"], name: str) -> Iterator["Events"]:
+    """Pass filtered events on; InputError at the end where there are none."""
+    count = 0
+    for events in chunks:
+        count += len(events)
+        yield events
+    if count == 0:
+        raise InputError(
+            f"{name}: the filters drop all events, expected some to write; change --filter"
+        )
 
 
 def _from_zero(chunks: Iterator["Events"]) -> Iterator["Events"]:
     first = None
     for events in chunks:
+        if len(events) == 0:  # all of it was filtered
+            continue
         first = events.t[0] if first is None else first
         yield replace(events, t=events.t - first)

@@ -44,6 +44,17 @@ LimitOption = Annotated[
         "--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False
     ),
 ]
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help=(
+            "background, refractory, hot or flicker, with settings as in background:dt_us=5000,k=2;"
+            " repeatable, in this order."
+        ),
+        show_default=False,
+    ),
+]
 BinsOption = Annotated[
     int | None,
     typer.Option(

@@ -22,6 +22,7 @@ from tmkt.cli import (
     doctor,
     energy,
     export,
+    filters,
     fit,
     init,
     report,
@@ -59,6 +60,7 @@ for group in (init, train, tune, export, run, fit, energy, stream, report, demo,
 app.add_typer(train.recipes_app, name="recipes")
 app.add_typer(zoo.app, name="zoo")
 data.app.add_typer(convert.app)
+data.app.add_typer(filters.app)
 data.app.add_typer(send.app)
 app.add_typer(data.app, name="data")
 

@@ -57,10 +57,12 @@ def stream(
     """
     from tmkt.deploy.stream.page import Page
     from tmkt.deploy.stream.run import Settings, Stream
+    from tmkt.events.filters import FilterChain, parse_filter
     from tmkt.readers.live import is_live
 
     windows.check()
     view.check()
+    filters = [parse_filter(text) for text in view.filters or []]
     opened = open_bundle(bundle, view.bins, view.bin_us, view.max_count)
     layer = _page_layer(opened, output)
     settings = Settings(
@@ -88,7 +90,8 @@ def stream(
             )
         run = Stream(opened, first.sensor, settings)
         page = None if layer is None else Page(run, layer)
-        incoming = chain([first], chunks)
+        filtered = FilterChain(filters, first.sensor)
+        incoming = filtered.over(chain([first], chunks)) if filters else chain([first], chunks)
         with JsonLines(output.times) if output.json else LiveTable(output.times) as shown:
             shown.begin(run.header(source), run.mapping.describe())
             try:
@@ -97,7 +100,8 @@ def stream(
                     if page:
                         page.add(decision)
             finally:  # an interrupted stream has a summary, too
-                shown.end({**run.report(output.times), "repairs": events.counters.to_json()})
+                summary = {**run.report(output.times), "repairs": events.counters.to_json()}
+                shown.end(summary | ({"filters": filtered.to_json()} if filters else {}))
                 if page and output.page is not None:
                     page.write(output.page, source)
                     console.note(f"{output.page}: open it in a browser")

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmkt import console
-from tmkt.cli.options import BinsOption, BinUsOption, DataOption, MaxCountOption, need_choice
+from tmkt.cli.options import (
+    BinsOption,
+    BinUsOption,
+    DataOption,
+    FilterOption,
+    MaxCountOption,
+    need_choice,
+)
 from tmkt.cli.reader_options import ColumnsOption, SensorOption, UnitOption
 from tmkt.cli.steps import choose_recordings
 from tmkt.errors import InputError
@@ -160,6 +167,7 @@ class InputOptions:
         str,
         typer.Option("--combine", help="A site's events in a bin: sum (up to max_count), or: one."),
     ] = "sum"
+    filters: FilterOption = None
 
     def check(self) -> None:
         """Raise InputError for a name that is not known."""

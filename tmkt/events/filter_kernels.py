@@ -1,5 +1,5 @@
 """Compiled loops of the event filters: each writes the events that it keeps to the front of `out`
-and returns their number. Stamps are in order.
+and returns their number. `events` and `out` are columns t, x, y, p; stamps are in order.
 """
 
 from typing import Any
@@ -14,14 +14,12 @@ NEVER = np.int64(-(2**62))
 
 
 @kernel
-def background(
-    t: Array, x: Array, y: Array, p: Array, out: Any, last: Array, dt_us: int, k: int
-) -> int:
+def background(events: Any, out: Any, last: Array, dt_us: int, k: int) -> int:
     """Keep an event if at least k of its 8 neighbours had one at most dt_us before.
 
     `last` int64 [height + 2, width + 2]: the last event of each pixel, with a border of NEVER.
     """
-    out_t, out_x, out_y, out_p = out
+    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
     kept = 0
     for i in range(len(t)):
         now, column, row = t[i], x[i] + 1, y[i] + 1
@@ -39,12 +37,12 @@ def background(
 
 
 @kernel
-def refractory(t: Array, x: Array, y: Array, p: Array, out: Any, last: Array, pause_us: int) -> int:
+def refractory(events: Any, out: Any, last: Array, pause_us: int) -> int:
     """Drop what comes less than pause_us after an event of the same pixel that was kept.
 
     `last` int64 [height, width]: the last kept event of each pixel.
     """
-    out_t, out_x, out_y, out_p = out
+    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
     kept = 0
     for i in range(len(t)):
         if t[i] - last[y[i], x[i]] >= pause_us:
@@ -56,10 +54,7 @@ def refractory(t: Array, x: Array, y: Array, p: Array, out: Any, last: Array, pa
 
 @kernel
 def hot(
-    t: Array,
-    x: Array,
-    y: Array,
-    p: Array,
+    events: Any,
     out: Any,
     state: Any,
     window_us: int,
@@ -72,7 +67,7 @@ def hot(
     int64 [height + 2, width + 2], with an empty border; uint8 [height, width], 1 for hot pixels.
     """
     began, counts, hot_now = state
-    out_t, out_x, out_y, out_p = out
+    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
     kept = 0
     for i in range(len(t)):
         if began[0] == NEVER:
@@ -111,9 +106,9 @@ def judge(counts: Array, hot_now: Array, least: int, factor: int) -> None:
 
 
 @kernel
-def masked(t: Array, x: Array, y: Array, p: Array, out: Any, mask: Array) -> int:
+def masked(events: Any, out: Any, mask: Array) -> int:
     """Drop the events of the pixels of a mask uint8 [height, width]."""
-    out_t, out_x, out_y, out_p = out
+    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
     kept = 0
     for i in range(len(t)):
         if mask[y[i], x[i]] == 0:
@@ -124,10 +119,7 @@ def masked(t: Array, x: Array, y: Array, p: Array, out: Any, mask: Array) -> int
 
 @kernel
 def flicker(
-    t: Array,
-    x: Array,
-    y: Array,
-    p: Array,
+    events: Any,
     out: Any,
     state: Any,
     shortest_us: int,
@@ -140,7 +132,7 @@ def flicker(
     polarity; uint8, how many periods in a row lay within the bounds.
     """
     turned, polarity, count = state
-    out_t, out_x, out_y, out_p = out
+    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
     kept = 0
     for i in range(len(t)):
         row, column = y[i], x[i]

@@ -107,10 +107,11 @@ class FilterChain:
         """Give the events that all filters keep."""
         for i, step in enumerate(self._steps):
             columns = (events.t, events.x, events.y, events.p)
-            out = tuple(np.empty_like(column) for column in columns)
+            out: tuple[Any, ...] = tuple(np.empty_like(column) for column in columns)
             kept = step(columns, out)
             self.dropped[i] += len(events) - kept
-            events = Events(*(column[:kept] for column in out), events.sensor)
+            t, x, y, p = (column[:kept] for column in out)
+            events = Events(t, x, y, p, events.sensor)
         return events
 
     def over(self, chunks: Iterable[Events]) -> Iterator[Events]:
@@ -134,24 +135,24 @@ def _step(one: Filter, sensor: tuple[int, int]) -> Step:
     height, width = sensor
     if one.file is not None:
         mask = read_hot_pixels(one.file, sensor)
-        return lambda columns, out: kernels.masked(*columns, out, mask)
+        return lambda columns, out: kernels.masked(columns, out, mask)
     values = tuple(one.settings.values())
     state: Any
     if one.name == "background":
         state = np.full((height + 2, width + 2), kernels.NEVER)
-        return lambda columns, out: kernels.background(*columns, out, state, *values)
+        return lambda columns, out: kernels.background(columns, out, state, *values)
     if one.name == "refractory":
         state = np.full(sensor, kernels.NEVER)
-        return lambda columns, out: kernels.refractory(*columns, out, state, *values)
+        return lambda columns, out: kernels.refractory(columns, out, state, *values)
     if one.name == "hot":
         counts = np.zeros((height + 2, width + 2), np.int64)
         state = (np.full(1, kernels.NEVER), counts, np.zeros(sensor, np.uint8))
-        return lambda columns, out: kernels.hot(*columns, out, state, *values)
+        return lambda columns, out: kernels.hot(columns, out, state, *values)
     least_hz, most_hz, periods = values
     bounds = (10**6 // most_hz, -(-(10**6) // least_hz))
     zeros = np.zeros(sensor, np.uint8)
     state = (np.full(sensor, kernels.NEVER), zeros, zeros.copy())
-    return lambda columns, out: kernels.flicker(*columns, out, state, *bounds, periods)
+    return lambda columns, out: kernels.flicker(columns, out, state, *bounds, periods)
 
 
 def find_hot_pixels(

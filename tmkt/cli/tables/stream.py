@@ -65,13 +65,13 @@ def print_summary(report: dict[str, Any]) -> None:
     rows: list[list[object]] = [
         ["stream", stream],
         ["repairs", f"{report['repairs']['dropped']:,} events dropped by the reader"],
-        *(
-            [f"filter {one['filter']}", f"{one['dropped']:,} events dropped"]
-            for one in report.get("filters", [])
-        ),
         ["answers", f"{report['answers']:,}, {report['decided']:,} decided"],
         ["decided for", classes or None],
         ["steps", steps],
+    ]
+    rows[2:2] = [
+        [f"filter {one['filter']}", f"{one['dropped']:,} events dropped"]
+        for one in report.get("filters", [])
     ]
     rows += fault_rows(report["faults"])
     if "chip" in report:

@@ -165,14 +165,14 @@ def _losses(name: str, device: torch.device, folder: Path) -> tuple[float, Tenso
     net = SpikingNetwork(recipe.network, (2, *data.sensor), len(data.classes)).to(device)
     method = METHODS[name](recipe.method, net, recipe.data.bins).to(device)
 
-    def draw(rng: np.random.Generator) -> Batch:
-        batch = draw_samples(data, recipe, rng, CPU).batch(recipe, data.sensor, CPU)
+    def draw(rng: np.random.Generator, step: int) -> Batch:
+        batch = draw_samples(data, recipe, rng, CPU, step).batch(recipe, data.sensor, CPU)
         given = {field.name: getattr(batch, field.name) for field in fields(batch)}
         return Batch(**{key: None if one is None else one.to(device) for key, one in given.items()})
 
     method.prepare(Setting(draw, folder, 0, b"same", device))
     rng = np.random.default_rng(1)
-    batch = method.exchange(draw(rng), rng, 0.4)
+    batch = method.exchange(draw(rng, 0), rng, 0.4)
     total = method.losses(net.train(), batch, rng, 0.4).total
     total.backward()
     return float(total.detach()), _flat([*net.parameters(), *method.parameters()]).cpu()

@@ -73,7 +73,7 @@ def steps_of(case: Case, device: torch.device, tiny: bool) -> Iterator[Callable[
 
     def draw(step: int) -> Any:
         rng = np.random.default_rng([0, step])
-        return rng, draw_samples(data, recipe, rng, device)
+        return rng, draw_samples(data, recipe, rng, device, step)
 
     done = 0
     fused = mock.patch.object(lif, "fused_on_gpu", return_value=None)
@@ -152,7 +152,7 @@ def alone(device: torch.device, tiny: bool) -> dict[str, Any]:
 
 def _batch_seconds(recipe: Recipe, data: Any, device: torch.device, tiny: bool) -> float:
     def draw(step: int) -> Any:
-        return draw_samples(data, recipe, np.random.default_rng(step), device)
+        return draw_samples(data, recipe, np.random.default_rng(step), device, step)
 
     count = 2 if tiny else 20
     with closing(Ahead(draw, 1000, device)) as ahead:

@@ -70,9 +70,16 @@ test-sanafe: $(READY) .venv-sanafe/.ready
 	@touch $@
 
 # NeuroBench asks for packages that its counters do not need: it goes beside, without them. Norse wants versions of its own.
-test-peers: $(READY) build/peers/.ready .venv-norse/.ready
+test-peers: $(READY) build/peers/.ready .venv-norse/.ready .venv-brian/.ready
 	PYTHONPATH=build/peers $(BIN)/pytest tests/deploy/test_energy_peers.py
 	TMKT_NORSE_PYTHON=$(CURDIR)/.venv-norse/bin/python $(BIN)/pytest tests/export/test_nir.py tests/export/test_import_frameworks.py
+	TMKT_BRIAN_PYTHON=$(CURDIR)/.venv-brian/bin/python $(BIN)/pytest tests/deploy/test_recorded_peers.py
+
+# An emulator of Loihi, GPL as brian2 is: an environment and a process of its own.
+.venv-brian/.ready: Makefile
+	@$(PYTHON) -m venv .venv-brian
+	@.venv-brian/bin/pip install -q --disable-pip-version-check brian2_loihi==0.5.2 brian2==2.9.0 nir==1.0.8 numpy==1.26.4
+	@touch $@
 
 .venv-norse/.ready: Makefile
 	@$(PYTHON) -m venv .venv-norse
@@ -173,4 +180,4 @@ notebooks: $(READY)
 	$(BIN)/python tests/notebooks/execute.py docs/notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) .venv-norse .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-norse .venv-brian .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from tmkt.manifest import File, Input, Manifest
 from tmkt.parts import is_replaced, put_back
 from tmkt.program import file as program_file
 from tmkt.program.model import Program
+from tmkt.program.ranges import prove
 
 # version 1 had networks for event cameras alone, and is written wherever it suffices
 FORMAT, FORMAT_VERSION = "tmkt-bundle", 2
@@ -107,6 +108,10 @@ def write(
             "files": files,
             "origin": origin,
             "quantisation": quantisation,
+            "ranges": {
+                "steps": contract.bins,
+                "layers": [found.to_json() for found in prove(program, contract.bins)],
+            },
         }
         (folder / MANIFEST).write_text(
             json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n"

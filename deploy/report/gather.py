@@ -26,6 +26,7 @@ from tmkt.deploy.fit.network import from_program
 from tmkt.deploy.fit.report import fit
 from tmkt.deploy.parity.report import REFERENCE, parity
 from tmkt.deploy.report.commands import commands, train_command
+from tmkt.deploy.report.ranges import describe_ranges, range_rows
 from tmkt.deploy.report.training import training
 from tmkt.deploy.warnings import layer_warnings
 from tmkt.pace import one_after_the_other
@@ -113,6 +114,10 @@ def gather(
         "evaluation": found,
         "rates": None if measured is None else rates(measured),
         "quantisation": bundle.manifest["quantisation"],
+        "ranges": {
+            "verdict": describe_ranges(program, bundle.contract.bins),
+            "layers": range_rows(program, bundle.contract.bins),
+        },
         "parity": _parity(bundle, samples, wanted, tell),
         "fit": [_fit(bundle, device, samples, tell) for device in wanted.devices],
         "energy": wanted.energy
@@ -151,7 +156,7 @@ def of_run(run: Run, name: str, refused: str) -> dict[str, Any]:
         "refused": refused,
         "trained_on": len(info["trained_on"]),
         "model_sha256": sha256(run.path / MODEL),
-        **dict.fromkeys(("split", "evaluation", "rates", "parity", "energy")),
+        **dict.fromkeys(("split", "evaluation", "rates", "parity", "energy", "ranges")),
         **{key: [] for key in ("network", "quantisation", "fit", "samples")},
         "commands": [train_command(data.name, bool(info["images_trained_on"]), None)],
         "versions": _versions(),

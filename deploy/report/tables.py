@@ -5,6 +5,7 @@ from typing import Any
 from tmkt.console import joules, joules_with_interval, percent, significant
 from tmkt.deploy.report.faults import fault_rows
 from tmkt.deploy.report.quantisation import layer_table
+from tmkt.deploy.report.ranges import COLUMNS
 from tmkt.deploy.report.table import DASH, Table, count
 from tmkt.deploy.report.training import metric
 
@@ -23,6 +24,7 @@ def tables(report: dict[str, Any]) -> dict[str, Table]:
     ]
     found += [
         _quantisation(report["quantisation"]),
+        _ranges(report["ranges"]),
         _parity(report["parity"]),
         _energy(report["energy"]),
         _energy_layers(report["energy"]),
@@ -44,6 +46,10 @@ def _training(training: dict[str, Any] | None) -> Table | None:
             ]
         )
     return Table("curves", ["metric", "first", "lowest", "highest", "last"], rows)
+
+
+def _ranges(ranges: dict[str, Any] | None) -> Table | None:
+    return None if ranges is None else Table("ranges", COLUMNS, ranges["layers"])
 
 
 def _network(report: dict[str, Any]) -> Table:

@@ -188,14 +188,15 @@ def export(
     quantised = bundle.manifest["quantisation"]
     warnings = [*([cut] if cut else []), *quantisation.warnings(quantised)]
     if json:
-        report = {"bundle": str(path), "files": bundle.manifest["files"], "quantisation": quantised}
+        kept = {key: bundle.manifest[key] for key in ("files", "quantisation", "ranges")}
+        report: dict[str, Any] = {"bundle": str(path), **kept}
         report |= {"c": memory(bundle)} if has_c(bundle) else {}
         report |= {"reading": reading} if reading else {}
         console.emit_json(report | ({"board": boarded} if boarded else {}))
         for line in warnings:
             console.note(line)
         return
-    print_export(network, path, bundle.manifest, reading)
+    print_export(network, bundle, reading)
     if has_c(bundle):
         console.note(describe_memory(bundle))
     if boarded:

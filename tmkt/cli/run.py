@@ -23,13 +23,18 @@ from tmkt.cli.steps import (
     engines_to_compare,
     note_slow_engines,
     open_bundle,
+    read_frames,
     read_recordings,
     run_parity,
 )
 from tmkt.cli.tables.evaluation import print_evaluation
 from tmkt.cli.tables.parity import print_parity
+from tmkt.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tmkt.bundle import Bundle
     from tmkt.datasets.types import Recording
 
@@ -65,12 +70,23 @@ def evaluate(
         Path | None,
         typer.Option("--results", help="Write the answer to every recording, as JSON lines."),
     ] = None,
+    save_spikes: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-spikes",
+            help="Write input and spikes of all layers: NIRData, or FILE.npz (docs/parity.md).",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Run a bundle on recordings: accuracy, spikes, synaptic operations, time."""
     opened = open_bundle(bundle, bins, bin_us, max_count)
     recordings = choose_recordings(opened, data, split, limit, "evaluate")
+    if save_spikes is not None:
+        need_place(save_spikes)
     report = _evaluate(opened, engine, recordings, ray, results)
+    if save_spikes is not None:
+        _save_spikes(opened, engine, recordings, save_spikes)
     labels = {recording.label for recording in recordings}
     tested = [name for label, name in enumerate(opened.classes) if label in labels]
     report = {
@@ -137,6 +153,18 @@ def _evaluate(
     }
 
 
+def _save_spikes(bundle: "Bundle", engine: str, recordings: "list[Recording]", path: Path) -> None:
+    """Run the recordings once more, and write what every layer does."""
+    from tmkt.deploy.engines.registry import open_engine
+    from tmkt.deploy.recorded.file import write_recorded
+    from tmkt.deploy.recorded.record import record
+
+    frames, _ = read_frames(bundle, recordings)
+    recorded = record(bundle, open_engine(engine, bundle), frames)
+    write_recorded(recorded, path, bundle.contract.bin_us * 1e-6)
+    console.note(f"{path}: compare another engine's with tmkt parity {bundle.path} --against FILE")
+
+
 @app.command(
     epilog=(
         "Example: tmkt parity bundles/nmnist --engines simulator,onnx,lava,float --data data/nmnist"
@@ -146,6 +174,17 @@ def _evaluate(
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     engines: EnginesOption = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help=(
+                "Spikes and membranes that a chip or another framework recorded, in place of"
+                " engines: NIRData, or FILE.npz (docs/parity.md)."
+            ),
+            show_default=False,
+        ),
+    ] = None,
     data: NeededDataOption = None,
     split: SplitOption = "test",
     limit: LimitOption = 100,
@@ -170,6 +209,13 @@ def parity(
     cause; exit code 1 if they do not.
     """
     opened = open_bundle(bundle, bins, bin_us, max_count)
+    if against is not None:
+        if engines is not None:
+            raise InputError(
+                f"{against}: --engines beside --against, expected one of them; leave one out"
+            )
+        frames = None if data is None else read_recordings(opened, data, split, limit, "parity")[0]
+        raise typer.Exit(0 if _against(opened, against, frames, max_mismatches, json) else 1)
     compared = engines_to_compare(engines, opened)
     frames, labels = read_recordings(opened, data, split, limit, "parity")
     report = run_parity(
@@ -187,3 +233,25 @@ def parity(
     for line in report["warnings"]:
         console.note(line)
     raise typer.Exit(0 if report["passed"] else 1)
+
+
+def _against(
+    bundle: "Bundle",
+    path: Path,
+    given: "NDArray[np.uint8] | None",
+    max_mismatches: int,
+    json: bool,
+) -> bool:
+    """Compare a file of recorded spikes with the simulator; tell whether they agree."""
+    from tmkt.cli.tables.against import print_against
+    from tmkt.deploy.parity.against import against, recorded_frames
+    from tmkt.deploy.recorded.file import read_recorded
+
+    recorded = read_recorded(path, bundle.contract.bin_us * 1e-6)
+    frames = recorded_frames(bundle, recorded, given)
+    report = against(bundle, recorded, frames, max_mismatches)
+    if json:
+        console.emit_json({**report, "against": str(path), "bundle": str(bundle.path)})
+    else:
+        print_against(report, path)
+    return bool(report["passed"])

@@ -11,7 +11,9 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from math import prod
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +89,41 @@ def read_header(file: IO[bytes], name: str) -> Header:
             " arrays"
         )
     return header
+
+
+def read_npz(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """Read all arrays of a `.npz` file, as many bytes as their headers say and no more.
+
+    Raises InputError for a file that is damaged, holds Python objects, is packed otherwise than
+    NumPy does, or unpacks to more than `max_bytes`.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    left = max_bytes
+    bad = f"{path}: the .npz archive cannot be read"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type not in PACKING for member in archive.infolist()):
+                raise InputError(
+                    f"{bad}, it is packed otherwise than numpy.savez does; save it again"
+                )
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    header = read_header(file, f"{path}, {member}")
+                    size = prod(header.shape) * header.dtype.itemsize
+                    left -= size
+                    if min(header.shape, default=0) < 0 or left < 0:
+                        raise InputError(
+                            f"{path}: arrays beyond {max_bytes} bytes, expected at most that; save"
+                            " fewer recordings"
+                        )
+                    values = np.frombuffer(file.read(size), header.dtype)
+                order: Literal["F", "C"] = "F" if header.columns_first else "C"
+                arrays[member.removesuffix(".npy")] = values.reshape(header.shape, order=order)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check its name") from None
+    except BROKEN as error:
+        raise InputError(f"{bad} ({one_line(error)}); fetch the file again") from None
+    return arrays
 
 
 class _Array:

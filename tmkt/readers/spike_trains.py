@@ -7,9 +7,7 @@ Heidelberg Digits. Times are microseconds if they are integers, seconds if they 
 [N] are whole numbers, and `classes` (in HDF5 also `extra/keys`) may name them.
 """
 
-import zipfile
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from tmkt.errors import InputError, cannot_read, one_line
 from tmkt.hdf5 import check_hdf5
 from tmkt.readers.hdf5 import import_h5py
-from tmkt.readers.numpy_files import BROKEN, PACKING, read_header
+from tmkt.readers.numpy_files import BROKEN, read_npz
 
 MAX_BYTES = 2**31  # of all arrays of a file when unpacked; ours
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -56,7 +54,7 @@ def read_spike_file(path: Path) -> SpikeFile:
     """Read a file of spike trains. Raises InputError for one that is damaged, holds anything else,
     or unpacks to more than MAX_BYTES; nothing is unpickled.
     """
-    arrays = _npz_arrays(path) if path.suffix == ".npz" else _hdf5_arrays(path)
+    arrays = read_npz(path, MAX_BYTES) if path.suffix == ".npz" else _hdf5_arrays(path)
     if "labels" not in arrays:
         raise _refused(path, f"holds {', '.join(arrays)[:80] or 'nothing'}", LAYOUTS)
     labels = _whole(path, "labels", arrays["labels"], 1)
@@ -141,31 +139,6 @@ def _whole(path: Path, what: str, values: NDArray[Any], axes: int) -> NDArray[np
 
 def _name(entry: Any) -> str:
     return entry.decode("utf-8", "replace") if isinstance(entry, bytes) else str(entry)
-
-
-def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a `.npz` file, as many bytes as their headers say and no more."""
-    arrays: dict[str, NDArray[Any]] = {}
-    left = MAX_BYTES
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type not in PACKING for member in archive.infolist()):
-                raise _refused(path, "another packing of ZIP", "numpy.savez or savez_compressed")
-            for member in archive.namelist():
-                with archive.open(member) as file:
-                    header = read_header(file, f"{path}, {member}")
-                    size = prod(header.shape) * header.dtype.itemsize
-                    left -= size
-                    if min(header.shape, default=0) < 0 or left < 0:
-                        raise _refused(path, f"arrays beyond {MAX_BYTES} bytes", "fewer recordings")
-                    values = np.frombuffer(file.read(size), header.dtype)
-                order = "F" if header.columns_first else "C"
-                arrays[member.removesuffix(".npy")] = values.reshape(header.shape, order=order)  # type: ignore[call-overload]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check --data") from None
-    except BROKEN as error:
-        raise _refused(path, f"damaged ({one_line(error)})", "a .npz file") from None
-    return arrays
 
 
 def _hdf5_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from tmkt.bundle import Bundle
 from tmkt.cli.tables.table import table
 from tmkt.console import note
 from tmkt.deploy.report import quantisation
+from tmkt.deploy.report.ranges import COLUMNS, describe_ranges, range_rows
 
 LEAST = ["saturated", "silent in float", "scale", "clipped", "zero", "change", "bits"]
 
 
-def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: Any) -> None:
-    """Print what an export to `path` made; `reading`: how each node of a .nir file was read."""
+def print_export(network: Path, bundle: Bundle, reading: Any) -> None:
+    """Print what an export made; `reading`: how each node of a .nir file was read."""
+    manifest = bundle.manifest
     if reading:
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]
         table(f"{network}, node by node", ["node", "read as", "changed"], rows)
@@ -19,8 +22,11 @@ def print_export(network: Path, path: Path, manifest: dict[str, Any], reading: A
     table("Quantisation", *quantisation.layer_table(quantised), LEAST)
     if answers := quantisation.answers(quantised):
         note(answers)
+    rows = range_rows(bundle.program, bundle.contract.bins)
+    table("Ranges for any input", COLUMNS, rows)
+    note(describe_ranges(bundle.program, bundle.contract.bins))
     files: list[list[object]] = [[name, file["bytes"]] for name, file in manifest["files"].items()]
-    table(f"Bundle {path}", ["file", "bytes"], files)
+    table(f"Bundle {bundle.path}", ["file", "bytes"], files)
 
 
 def print_board(found: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def print_parity(*reports: dict[str, Any]) -> None:
     for engine in engines:
         if engine["first_divergence"]:
             _print_mismatches_by_layer(engine)
-            _print_first_divergence(engine["name"], engine["first_divergence"])
+            print_first_divergence(engine["name"], engine["first_divergence"])
     faults = {name: n for report in reports for name, n in (report["faults"] or {}).items() if n}
     for line in describe_faults(faults):
         note(f"Beyond the chip's ranges while running: {line}")
@@ -82,7 +82,7 @@ def _print_mismatches_by_layer(engine: dict[str, Any]) -> None:
     table(f"{engine['name']} by layer", ["layer", "what", "compared", "differ", "share"], rows)
 
 
-def _print_first_divergence(engine: str, first: dict[str, Any]) -> None:
+def print_first_divergence(engine: str, first: dict[str, Any]) -> None:
     """Print where an engine first differs, the values on both sides, and the likely cause."""
     where = (
         f"sample {first['sample']}, layer {first['layer']}, step {first['step']}, neuron"

@@ -86,13 +86,15 @@ def quantise(
             " the network was trained on"
         )
     lowered = lower(network.graph)
-    if grids is not None and set(grids) != {layer.name for layer in lowered}:
-        found, wanted = ", ".join(grids), ", ".join(layer.name for layer in lowered)
+    # Max pooling of spikes has no weights to round: its integers are always the same.
+    names = [layer.name for layer in lowered if not layer.is_any]
+    if grids is not None and set(grids) != set(names):
+        found, wanted = ", ".join(grids), ", ".join(names)
         raise InputError(
             f"grids of the layers {found}, expected those of {wanted}; train again, or give --bits"
         )
-    names = [layer.name for layer in lowered]
-    bits_by_layer = [grids[name].bits for name in names] if grids else bits_of(bits, names)
+    bits_of_names = [grids[name].bits for name in names] if grids else bits_of(bits, names)
+    bits_by_layer = dict(zip(names, bits_of_names, strict=True))
     chosen = _affordable(network, calibration)
     frames = calibration[chosen]
     expected = network.run(frames)
@@ -102,19 +104,22 @@ def quantise(
     activity = Activity(frames.shape[1], float((frames > 0).mean()), rates)
     layers, report = [], []
     membrane = np.zeros((len(frames), 1), np.int64)
-    for float_layer, layer_bits in zip(lowered, bits_by_layer, strict=True):
+    for float_layer in lowered:
         integers = source_of(frames, own)
-        layer, grid, limited_by, changes = _quantise_layer(
-            float_layer,
-            expected.peak[float_layer.name],
-            bits=layer_bits,
-            grids=grids,
-            floats=floats,
-            integers=integers,
-        )
+        if float_layer.is_any:
+            layer = any_layer(float_layer)
+            entry: dict[str, Any] = {"layer": layer.name, "bits": None}
+        else:
+            layer, grid, limited_by, changes = _quantise_layer(
+                float_layer,
+                expected.peak[float_layer.name],
+                bits=bits_by_layer[float_layer.name],
+                grids=grids,
+                floats=floats,
+                integers=integers,
+            )
+            entry = describe_weights(float_layer, layer, grid, limited_by) | changes
         run = run_layer(layer, integers, len(frames), frames.shape[1])
-        entry = describe_weights(float_layer, layer, grid, limited_by)
-        entry |= changes
         if layer.fires:
             own[layer.name] = run.spikes
             entry |= describe_spikes(expected.spikes[layer.name], run.spikes)
@@ -124,11 +129,10 @@ def quantise(
         layers.append(layer)
         report.append(entry)
     last = layers[-1]
-    assert last.scale is not None
     answers = (
         own[last.name].sum(1, dtype=np.int64).reshape(len(frames), -1)
         if last.fires
-        else membrane / (64 * last.scale)
+        else membrane / (64 * (last.scale or 1))
     )
     report[-1] |= describe_answers(
         expected.readout, answers, None if labels is None else labels[chosen]
@@ -150,6 +154,24 @@ def _affordable(network: FloatNetwork, calibration: Bytes) -> NDArray[np.int64]:
     affordable = int(CALIBRATION_OPERATIONS / max(1, operations * calibration.shape[1]))
     most = max(1, min(len(calibration), affordable))
     return np.arange(most) * len(calibration) // most
+
+
+def any_layer(layer: FloatLayer) -> Layer:
+    """Give the integers of a layer that fires where any input does (`FloatLayer.is_any`): weights 2
+    and 0, threshold 1, no memory. Exact, whatever the float weights are.
+    """
+    integers = {id(weight): (2 * (weight > 0)).astype(np.int16) for weight in layer.weights}
+    return Layer(
+        layer.name,
+        layer.shape,
+        synapses=tuple(
+            replace(synapse, weight=integers[id(weight)])
+            for synapse, weight in zip(layer.synapses, layer.weights, strict=True)
+        ),
+        bias=np.zeros(layer.bias.shape, np.int32),
+        threshold=1,
+        voltage_decay=DECAY_ONE,
+    )
 
 
 def _quantise_layer(

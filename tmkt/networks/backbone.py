@@ -55,6 +55,14 @@ def average_pool(x: Tensor, size: int) -> Tensor:
     return parted
 
 
+def max_pool(x: Tensor, size: int) -> Tensor:
+    """Take the largest of `size` x `size` windows of [T, B, C, H, W], of spikes: whether any fired;
+    drop a remainder of rows and columns.
+    """
+    parted: Tensor = F.max_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])
+    return parted
+
+
 class _AveragePool(torch.autograd.Function):
     """torch's average pooling without keeping the input for the backward pass.
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from tmkt.networks.backbone import Backbone, average_pool, convolve, map_size, need_map
+from tmkt.networks.backbone import Backbone, average_pool, convolve, map_size, max_pool, need_map
 from tmkt.networks.lif import LIF
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe
@@ -16,7 +16,10 @@ VGGSNN_POOLS = (1, 2, 1, 2, 1, 2, 1, 2)
 
 
 class Block(nn.Module):
-    """3x3 convolution, batch norm, LIF, and average pooling over `pool` x `pool` where pool > 1."""
+    """3x3 convolution, batch norm, LIF, and pooling over `pool` x `pool` where pool > 1.
+
+    It is the mean of a window's spikes, or with the recipe's `pooling` "max" whether any fired.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,14 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
         self.bn = BatchNorm(channels_out)
         self.neuron = LIF(recipe, store_v_seq=last)
-        self.pool = pool
+        self.pool, self.takes_max = pool, recipe.pooling == "max"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [T, B, C, H, W] to [T, B, C', H', W']."""
         y: Tensor = self.neuron(convolve(self.conv, x), self.bn)
-        return average_pool(y, self.pool) if self.pool > 1 else y
+        if self.pool == 1:
+            return y
+        return max_pool(y, self.pool) if self.takes_max else average_pool(y, self.pool)
 
 
 def small(recipe: NetworkRecipe, input_shape: tuple[int, int, int]) -> Backbone:

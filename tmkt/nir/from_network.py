@@ -59,11 +59,15 @@ class _Writer:
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {"input": net.input_shape}
         self.areas: dict[str, int] = {}
+        self.grouped = False
 
     def block(self, name: str, block: nn.Module, x: Sum) -> Sum:
         """Write a block that reads the sum of `x`; returns the sum that the next block reads."""
         if isinstance(block, Block):
-            return self.pool(self.spiking_conv(block.conv, block.bn, block.neuron, x), block.pool)
+            y = self.spiking_conv(block.conv, block.bn, block.neuron, x)
+            if block.takes_max and block.pool > 1:
+                return self.any_of(f"{name}_any", y, block.pool)
+            return self.pool(y, block.pool)
         if isinstance(block, SpikingConv):
             return self.spiking_conv(block.conv, block.bn, block.neuron, x)
         if isinstance(block, SewBlock):
@@ -109,7 +113,9 @@ class _Writer:
             x,
             (head.out_features,),
         )
-        return self.nir.NIRGraph(self.nodes, self.edges, metadata(self.dt, strict=False))
+        said = metadata(self.dt, strict=False)
+        # nir's own check of shapes is wrong for groups
+        return self.nir.NIRGraph(self.nodes, self.edges, said, type_check=not self.grouped)
 
     def add(self, name: str, node: Any, x: Sum, shape: tuple[int, ...]) -> Sum:
         self.nodes[name], self.shapes[name] = node, shape
@@ -207,6 +213,27 @@ class _Writer:
             x,
             (channels, height // size, width // size),
         )
+
+    def any_of(self, name: str, x: Sum, size: int) -> Sum:
+        """Write max pooling of spikes: neurons without a memory that fire where any of a window
+        does.
+        """
+        summed = self.pool(x, size, f"{name}_pool")
+        shape = self.shapes[summed[0]]
+        ones = np.ones((shape[0], 1, 1, 1), np.float32)
+        node = self.nir.Conv2d(
+            shape[1:],
+            ones,
+            stride=(1, 1),
+            padding=(0, 0),
+            dilation=(1, 1),
+            groups=shape[0],
+            bias=np.zeros(shape[0], np.float32),
+        )
+        self.grouped = True
+        y = self.add(f"{name}_synapse", node, summed, shape)
+        values = (np.full(shape, value, np.float32) for value in (self.dt, 1, 0, 0.5, 0))
+        return self.add(name, self.nir.LIF(*values), y, shape)
 
     def lif(self, name: str, neuron: LIF, x: Sum) -> Sum:
         if neuron.v_reset != 0 or not neuron.decay_input:

@@ -28,6 +28,8 @@ from tmkt.nir.errors import kind, refuse
 from tmkt.nir.graph import Conv, Delay, Dense, Flatten, Neuron, Node, OrderedGraph, Pool
 from tmkt.program.model import INPUT, Synapse
 
+ABOVE = 1 + 1e-5  # the threshold, beyond what float32 may have rounded
+
 
 @dataclass(frozen=True)
 class FloatLayer:
@@ -49,6 +51,18 @@ class FloatLayer:
     decay: float
     fires: bool
     current_decay: float = 1.0
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the neurons fire where any of their inputs does, and never else: every weight is
+        0 or above the threshold, and nothing else acts. Max pooling of spikes is such a layer.
+        """
+        return (
+            self.fires
+            and self.current_decay == 1
+            and not self.bias.any()
+            and all(np.all((weight == 0) | (weight > ABOVE)) for weight in self.weights)
+        )
 
 
 def lower(graph: OrderedGraph) -> list[FloatLayer]:

@@ -22,6 +22,8 @@ class NetworkRecipe(Section):
     channels: list[Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=list)
     strides: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)  # one a block
     pools: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)  # 1: none
+    # of pools: "max" is an OR over a window's spikes, a layer of neurons of its own on a chip
+    pooling: Literal["average", "max"] = "average"
     tau: float = Field(default=2.0, gt=1.0, le=4096.0)  # in time steps
     threshold: float = Field(default=0.5, gt=0.0)  # of a membrane
     # surrogate gradient; "triangle" is Knowledge Transfer's, "rectangle" that of its SCNN
@@ -38,6 +40,8 @@ class NetworkRecipe(Section):
         if self.name == "init":
             if self != NetworkRecipe.model_construct(name="init"):
                 raise ValueError("init takes the whole network of train.init; leave the others out")
+        elif self.pooling == "max" and self.name not in ("small", "vggsnn"):
+            raise ValueError(f"{self.name} has average pooling; leave pooling out")
         elif self.name == "small":
             equally_many = len(self.channels) == len(self.strides) == len(self.pools)
             if not (equally_many and self.channels):

@@ -143,7 +143,7 @@ def _spiking_layers(net: SpikingNetwork) -> Iterator[_SpikingLayer]:
 
 
 def _pooled_area(block: nn.Module) -> int:
-    return int(getattr(block, "pool", 1)) ** 2
+    return 1 if getattr(block, "takes_max", False) else int(getattr(block, "pool", 1)) ** 2
 
 
 def _batch_norm_factors(module: Any) -> tuple[Tensor, Tensor]:

@@ -70,10 +70,18 @@ test-sanafe: $(READY) .venv-sanafe/.ready
 	@touch $@
 
 # NeuroBench asks for packages that its counters do not need: it goes beside, without them. Norse wants versions of its own.
-test-peers: $(READY) build/peers/.ready .venv-norse/.ready .venv-brian/.ready
+test-peers: $(READY) build/peers/.ready .venv-norse/.ready .venv-brian/.ready .venv-sinabs/.ready
 	PYTHONPATH=build/peers $(BIN)/pytest tests/deploy/test_energy_peers.py
 	TMKT_NORSE_PYTHON=$(CURDIR)/.venv-norse/bin/python $(BIN)/pytest tests/export/test_nir.py tests/export/test_import_frameworks.py
 	TMKT_BRIAN_PYTHON=$(CURDIR)/.venv-brian/bin/python $(BIN)/pytest tests/deploy/test_recorded_peers.py
+	TMKT_SINABS_PYTHON=$(CURDIR)/.venv-sinabs/bin/python $(BIN)/pytest tests/export/test_sinabs.py
+
+# It pins nir up to 1.0.4. samna, which configures chips, is left out: nothing here needs it.
+.venv-sinabs/.ready: Makefile
+	@$(PYTHON) -m venv .venv-sinabs
+	@.venv-sinabs/bin/pip install -q --disable-pip-version-check -c constraints.txt torch numpy pbr matplotlib h5py
+	@.venv-sinabs/bin/pip install -q --disable-pip-version-check --no-deps sinabs==3.1.3 nir==1.0.4 nirtorch==1.0
+	@touch $@
 
 # An emulator of Loihi, GPL as brian2 is: an environment and a process of its own.
 .venv-brian/.ready: Makefile
@@ -180,4 +188,4 @@ notebooks: $(READY)
 	$(BIN)/python tests/notebooks/execute.py docs/notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) .venv-norse .venv-brian .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-norse .venv-brian .venv-sinabs .venv-sanafe .venv-evlib .venv-dist .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

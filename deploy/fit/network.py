@@ -22,6 +22,7 @@ from tmkt.program.weight_grid import bits_of
 from tmkt.recipe import NetworkRecipe
 
 BITS = 8  # of a weight that is not an integer yet: the default of an export
+BITS_OF_ANY = 2  # of max pooling, whose weights are 1 and 0: the sign takes one
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ def from_graph(graph: OrderedGraph, bits: str = "") -> Network:
     """Read an ordered NIR graph, as `from_nir` does; `bits` as in `from_recipe`."""
     normal, _ = normalise_nodes(graph)
     lowered = lower(normal)
-    each = bits_of(bits or BITS, [layer.name for layer in lowered])
-    layers = tuple(_float_population(*pair) for pair in zip(lowered, each, strict=True))
+    names = [layer.name for layer in lowered if not layer.is_any]
+    each = dict(zip(names, bits_of(bits or BITS, names), strict=True))
+    layers = tuple(_float_population(layer, each.get(layer.name, BITS_OF_ANY)) for layer in lowered)
     return Network(graph.input_shape, layers, relay_neurons(lowered))
 
 

@@ -141,9 +141,9 @@ def test_a_newer_program_asks_for_an_update(tmp_path: Path) -> None:
     with open(tmp_path / "b" / bundles.PROGRAM, "r+b") as file:
         content = file.read()
         file.seek(0)
-        file.write(content.replace(b'{\\"version\\": 1,', b'{\\"version\\": 2,'))
+        file.write(content.replace(b'{\\"version\\": 1,', b'{\\"version\\": 3,'))
     rehash(tmp_path / "b", bundles.PROGRAM)
-    with pytest.raises(InputError, match=r"program format 2.*update tmkt"):
+    with pytest.raises(InputError, match=r"program format 3.*update tmkt"):
         bundles.load(tmp_path / "b")
 
 

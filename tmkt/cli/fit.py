@@ -8,7 +8,7 @@ import typer
 from tmkt import console
 from tmkt.cli.options import DataOption, JsonOption, LimitOption, SplitOption
 from tmkt.cli.steps import open_bundle, read_recordings
-from tmkt.cli.tables.fit import print_fit
+from tmkt.cli.tables.fit import print_fit, print_fit_layers
 from tmkt.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def fit(
         str, typer.Argument(help="A bundle, a run, a .nir file, or a recipe (name or .toml file).")
     ],
     device: Annotated[
-        str, typer.Option("--device", help="loihi1, loihi2, or a device file ending in .toml.")
+        str,
+        typer.Option("--device", help="loihi1, loihi2, speck2f, or a device file ending in .toml."),
     ] = "loihi2",
     chips: Annotated[
         int | None,
@@ -52,8 +53,16 @@ def fit(
     With --data, a bundle's spikes are counted: traffic between cores, and the time of a step.
     """
     from tmkt.deploy.fit.device import load_device
+    from tmkt.deploy.fit.layer_cores import layer_core_devices
     from tmkt.deploy.fit.report import fit as run_fit
 
+    if device in layer_core_devices():
+        if (data, chips, spread) != (None, None, None):
+            raise InputError(
+                f"--device {device}: --data, --chips or --spread given, expected none: one chip, a"
+                " layer a core, and no times are published; leave them out"
+            )
+        raise typer.Exit(0 if _fit_layers(target, device, json) else 1)
     chip = load_device(device)
     network, bundle = _open(target)
     frames = None
@@ -80,6 +89,18 @@ def fit(
     else:
         print_fit(target, report)
     raise typer.Exit(0 if report["fits"] else 1)
+
+
+def _fit_layers(target: str, device: str, json: bool) -> bool:
+    """Find a core for each layer on a chip whose cores run a layer each; tell whether all fit."""
+    from tmkt.deploy.fit.layer_cores import fit_layers
+
+    report = fit_layers(device, _open(target)[0])
+    if json:
+        console.emit_json({"network": target, **report})
+    else:
+        print_fit_layers(target, report)
+    return bool(report["fits"])
 
 
 def _open(target: str) -> "tuple[Network, Bundle | None]":

@@ -29,6 +29,32 @@ def print_fit(target: str, report: dict[str, Any]) -> None:
         say(_step_time(report["step_time"], report["chips"]))
 
 
+def print_fit_layers(target: str, report: dict[str, Any]) -> None:
+    """Print the core of each layer on a chip whose cores run a layer each, and the verdict."""
+    rows: list[list[object]] = [
+        [
+            layer["name"],
+            " x ".join(map(str, layer["shape"])),
+            layer["core"],
+            f"{layer['kernel_words']:,}",
+            f"{layer['neuron_words']:,}",
+            "; ".join(layer["over"]),
+        ]
+        for layer in report["layers"]
+    ]
+    columns = ["layer", "shape", "core", "words of kernels", "words of neurons", "does not fit"]
+    table(f"{target} on {report['title']}: a layer a core", columns, rows, ["shape"])
+    if report["fits"]:
+        say(f"Fits: {report['cores']} cores of {report['cores_per_chip']}.")
+        return
+    broken = [layer["name"] for layer in report["layers"] if layer["over"]]
+    reasons = [f"{', '.join(broken)} cannot run on a core"] if broken else []
+    if report["without_core"]:
+        names = ", ".join(report["without_core"])
+        reasons.append(f"no core is left for {names}: fewer layers, channels or smaller maps")
+    say(f"Does not fit: {'; '.join(reasons)}.")
+
+
 def _layer_row(layer: dict[str, Any]) -> list[object]:
     use = layer["use"]
     neurons, memory, axons = (

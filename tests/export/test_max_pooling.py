@@ -2,6 +2,7 @@
 engine, for our networks and for those of SpikingJelly.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ from tmkt.nir.order import order
 from tmkt.program.lava_form import lags
 from tmkt.program.model import Program
 from tmkt.program.simulator.simulator import Simulator
+from tmkt.program.weight_grid import WeightGrid
 from tmkt.recipe import NetworkRecipe
+from tmkt.train.qat.convert import copy_to_float, fake_quantise, weight_grids
 
 SHAPE, CLASSES = (2, 11, 13), 4
+RECIPE = NetworkRecipe(channels=[5, 6], strides=[1, 1], pools=[2, 2], pooling="max")
 FRAMES = frames(SHAPE, samples=6, steps=8, rate=0.3)
 
 
@@ -52,9 +56,8 @@ def write(folder: Path, made: Any, program: Program, report: Any) -> Bundle:
 
 @pytest.fixture(scope="module")
 def ours() -> tuple[SpikingNetwork, Any, Program, Any]:
-    recipe = NetworkRecipe(channels=[5, 6], strides=[1, 1], pools=[2, 2], pooling="max")
     torch.manual_seed(0)
-    net = SpikingNetwork(recipe, SHAPE, CLASSES).eval()
+    net = SpikingNetwork(RECIPE, SHAPE, CLASSES).eval()
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
@@ -86,6 +89,24 @@ def test_a_recipe_with_max_pooling_becomes_layers_of_neurons(
     with torch.no_grad():
         expected = net(torch.tensor(FRAMES).float().transpose(0, 1)).logits.sum(0)
     np.testing.assert_allclose(floats.readout, expected.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_training_on_integers_computes_the_programs_numbers(
+    ours: tuple[SpikingNetwork, Any, Program, Any],
+) -> None:
+    net = copy.deepcopy(ours[0])
+    grid = fake_quantise(net, RECIPE, "8,4,8", FRAMES)  # bits of the layers that have weights
+    with torch.no_grad():
+        logits = grid(torch.tensor(FRAMES).float().transpose(0, 1)).logits.sum(0).numpy()
+    copy_to_float(grid, net)
+    grids = weight_grids(grid)
+    bits = ",".join(f"{name}={on['bits']}" for name, on in grids.items())
+    given = {name: WeightGrid(**on) for name, on in grids.items()}
+    program, _ = quantise(network_to_nir(net), SHAPE, 1, FRAMES, bits, given)
+    readout = Simulator(program, 1).run(FRAMES).readout
+    scale = program.layers[-1].scale
+    assert scale is not None
+    np.testing.assert_allclose(readout / (64 * scale), logits, atol=1e-5)
 
 
 def test_spikingjellys_network_for_dvs_gesture_is_taken_with_or_layers(tmp_path: Path) -> None:

@@ -57,6 +57,24 @@ def test_snntorch_reads_the_file_and_gives_the_same_logits(
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what SpikingJelly imports
+def test_spikingjelly_reads_the_file_and_gives_the_same_logits(tmp_path: Path) -> None:
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    shape = (2, 13, 11)
+    frames = make_frames(4, 8, shape)
+    net = make_network(shape, (6, 8), (1, 1), (2, 2), classes=4)
+    write_nir(network_to_nir(net), tmp_path / "network.nir")
+    expected = FloatNetwork.load(tmp_path / "network.nir").run(frames).readout
+    other = import_from_nir(tmp_path / "network.nir", dt=1e-4)
+    state, logits = None, np.zeros_like(expected)
+    with torch.no_grad():
+        for t in range(frames.shape[1]):
+            out, state = other(torch.from_numpy(frames[:, t]).float(), state)
+            logits += out.numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore")  # of snnTorch's own imports
 def test_snntorch_runs_the_integers_as_they_are_and_fires_as_the_simulator_does(
     tmp_path: Path,

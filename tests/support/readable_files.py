@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import numpy as np
 from example_datasets import (
@@ -23,6 +24,8 @@ from example_nir import affine, conv, flatten, graph, lif
 from PIL import Image
 
 from tmkt.deploy.energy.constants import DEVICES
+from tmkt.deploy.recorded.file import write_recorded
+from tmkt.deploy.recorded.types import Recorded
 from tmkt.readers.detect import FORMATS
 from tmkt.recipe import dump_recipe, load_recipe
 from tmkt.train import RECIPES
@@ -51,7 +54,7 @@ class Readable:
 def readable_files(root: Path) -> list[Readable]:
     """Write all files, each in a folder of its own in `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    makers = (_recordings, _data_sets, _images, _networks, _settings)
+    makers = (_recordings, _data_sets, _images, _networks, _spikes, _settings)
     return [made for maker in makers for made in maker(root)]
 
 
@@ -151,6 +154,24 @@ def _networks(root: Path) -> Iterator[Readable]:
     shutil.copy(DEVICES / "loihi2.toml", device)
     fit = ("tmkt", "fit", path, "--device", device)
     yield Readable("device", device, (fit,), share=OFTEN // 2)
+
+
+def _spikes(root: Path) -> Iterator[Readable]:
+    spikes, labels = np.ones((2, 3, 4), np.uint8), np.arange(2)
+    np.savez(root / "trains.npz", spikes=spikes, labels=labels)
+    with h5py.File(root / "lists.h5", "w") as file:
+        for name, values in (("times", [0.1, 0.2]), ("units", np.arange(2))):
+            lists = file.create_dataset(
+                f"spikes/{name}", (2,), h5py.vlen_dtype(np.asarray(values).dtype)
+            )
+            lists[0] = lists[1] = values
+        file["labels"] = labels
+    for name in ("trains.npz", "lists.h5"):
+        yield Readable(f"spikes {name}", root / name, (("spikes", root / name),))
+    made = Recorded({"a": spikes}, {"a": spikes.astype(np.int64)})
+    for name in ("recorded.npz", "recorded.nir"):
+        write_recorded(made, root / name, 1e-3)
+        yield Readable(name, root / name, (("recorded", root / name),))
 
 
 def _settings(root: Path) -> Iterator[Readable]:

@@ -146,6 +146,20 @@ def images(name: str, folder: str) -> str:
     return f"{len(load(Path(folder), (8, 8)))} images"
 
 
+def spike_trains(path: str) -> str:
+    """Read a file of spike trains."""
+    from tmkt.readers.spike_trains import read_spike_file
+
+    return f"{len(read_spike_file(Path(path)).labels)} recordings"
+
+
+def recorded(path: str) -> str:
+    """Read a file of recorded spikes and membranes."""
+    from tmkt.deploy.recorded.file import read_recorded
+
+    return f"{len(read_recorded(Path(path), 1e-3).arrays)} arrays"
+
+
 def float_network(path: str) -> str:
     """Run a .nir file on frames of zeros and ones."""
     import numpy as np
@@ -165,6 +179,8 @@ CALLS: dict[str, Callable[..., str]] = {
     "image": image,
     "images": images,
     "float": float_network,
+    "spikes": spike_trains,
+    "recorded": recorded,
 }
 
 

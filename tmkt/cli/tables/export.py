@@ -1,19 +1,22 @@
 """Terminal tables of an export: how a NIR file was read, the quantisation, the bundle's files."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tmkt.bundle import Bundle
 from tmkt.cli.tables.table import table
 from tmkt.console import note
 from tmkt.deploy.report import quantisation
-from tmkt.deploy.report.ranges import COLUMNS, describe_ranges, range_rows
+
+if TYPE_CHECKING:
+    from tmkt.bundle import Bundle
 
 LEAST = ["saturated", "silent in float", "scale", "clipped", "zero", "change", "bits"]
 
 
-def print_export(network: Path, bundle: Bundle, reading: Any) -> None:
+def print_export(network: Path, bundle: "Bundle", reading: Any) -> None:
     """Print what an export made; `reading`: how each node of a .nir file was read."""
+    from tmkt.deploy.report.ranges import COLUMNS, describe_ranges, range_rows
+
     manifest = bundle.manifest
     if reading:
         rows = [[row["node"], row["read_as"], row["changed"]] for row in reading["nodes"]]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tmkt.datasets.decoded import input_contract
 from tmkt.datasets.reading import load_binned
 from tmkt.datasets.registry import dataset
 from tmkt.errors import InputError
 from tmkt.events.channels import ChannelContract
+from tmkt.recipe import DataRecipe
 
 CONTRACT = ChannelContract((5,), 4, 1000, 2)
 # Recordings of spikes (t in us, channel): one channel twice in a bin, then thrice; one behind the
@@ -139,6 +141,22 @@ def test_an_array_that_unpacks_to_all_memory_is_refused_unread(tmp_path: Path) -
         np.lib.format.write_array_header_1_0(f, header)
     with pytest.raises(InputError, match="arrays beyond 2147483648 bytes"):
         read(tmp_path)
+
+
+def test_a_check_of_the_data_says_what_there_is_and_training_that_it_needs_a_camera(
+    tmkt: Any, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    write_trains(data / "a.npz")
+    checked = tmkt("data", "check", data, "--json")
+    assert checked.json["data_set"] == "spikes"
+    assert checked.json["corrupt"] == []
+    assert [row["recordings"] for row in checked.json["classes"]] == [1, 2]
+    with pytest.raises(InputError, match="expected recordings of an event camera to train on"):
+        input_contract(
+            DataRecipe(name="spikes", bins=4, bin_us=1000), dataset("spikes").find_recordings(data)
+        )
 
 
 def test_a_folder_without_spike_trains_is_refused(tmp_path: Path) -> None:

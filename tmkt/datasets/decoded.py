@@ -44,7 +44,15 @@ class Rows:
 
 
 def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputContract:
-    """Give the input of a recipe's network. Raises InputError as `network_sensor` does."""
+    """Give the input of a recipe's network. Raises InputError as `network_sensor` does, and for
+    spike trains, which are of no camera.
+    """
+    if any(recording.in_spike_file for recording in recordings):
+        raise InputError(
+            f"data set {data.name!r}: spike trains of channels, expected recordings of an event"
+            " camera to train on; train elsewhere and bring the network: tmkt export FILE.nir"
+            " --dataset spikes"
+        )
     sizes = {recording.view.size for recording in recordings if recording.view}
     sensor = network_sensor(data, next(iter(sizes)) if len(sizes) == 1 else None)
     return InputContract(sensor, data.bins, data.bin_us, data.max_count)

@@ -278,7 +278,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda g: g.update(version=2), "update tmkt"),
+        (lambda g: g.update(version=3), "update tmkt"),
         (lambda g: g.pop("layers"), "not a readable program"),
         (lambda g: g["layers"][0].update(unknown=1), "not a readable program"),
         (lambda g: g["layers"][0].update(threshold="10"), "threshold"),

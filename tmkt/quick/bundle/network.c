@@ -553,7 +553,6 @@ static TMKT_APART uint32_t layer_readout_neurons(tmkt_state *state, int32_t n, i
     uint8_t *restrict high = state->layer_readout.high + n;
     const int16_t *restrict bias = layer_readout_bias + c0;
     const int16_t *const end = layer_readout_bias + 10;
-    uint32_t fired = 0, bit = 1;
     do {
         const uint32_t pair = *sums++ - less;
         {
@@ -561,17 +560,15 @@ static TMKT_APART uint32_t layer_readout_neurons(tmkt_state *state, int32_t n, i
             const int32_t v = clipped(membrane(*low, *high) + u + *bias++ * 64);
             *low++ = (uint16_t)((uint32_t)v & 0xFFFFu);
             *high++ = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
-            bit <<= 1;
         }
         {
             const int32_t u = upper(pair) * 128;
             const int32_t v = clipped(membrane(*low, *high) + u + *bias++ * 64);
             *low++ = (uint16_t)((uint32_t)v & 0xFFFFu);
             *high++ = (uint8_t)((uint32_t)v >> 16 & 0xFFu);
-            bit <<= 1;
         }
     } while (bias != end);
-    return fired;
+    return 0;
 }
 
 /* One step of layer_readout. */

@@ -22,6 +22,7 @@ from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.engines.c import CEngine
 from tmkt.deploy.engines.types import EngineOutput
+from tmkt.errors import InputError
 from tmkt.events.frames import InputContract
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.program.arithmetic import DECAY_ONE
@@ -117,6 +118,27 @@ def pixel(weight: int, **fields: Any) -> Program:
         (Layer("readout", (1,), (synapse,), **settled),),
         "spikes" if settled["fires"] else "membrane",
     )
+
+
+@pytest.mark.parametrize("far", [2**24, 2**24 + 1])
+@pytest.mark.usefixtures("strict")
+def test_the_farthest_geometry_compiles_and_what_is_beyond_is_refused(
+    tmp_path: Path, far: int
+) -> None:
+    """Two taps as far apart as a program allows, over a padding of as many rows."""
+    weight = np.array([[[[3], [5]]]], np.int16)
+    synapse = Synapse(
+        "input", "conv", weight, padding=((far + 1) // 2, 0), dilation=(far, 1), stride=(far, 1)
+    )
+    layer = Layer("l", (1, 1, 1), (synapse,), np.zeros(1, np.int32), 1, 0, fires=False)
+    if far > 2**24:
+        with pytest.raises(InputError, match="expected at most 16777216"):
+            Program((1, 1, 1), 1, (layer,), "membrane")
+        return
+    program = Program((1, 1, 1), 1, (layer,), "membrane")
+    frames = np.ones((1, 1, 1, 1, 1), np.uint8)
+    readout, _, _ = run_plain(program, frames)
+    np.testing.assert_array_equal(run_c(program, frames, tmp_path).readout, readout)
 
 
 @pytest.mark.usefixtures("strict")

@@ -18,7 +18,7 @@ from tmkt.nir.normalise import normalise_nodes
 from tmkt.nir.order import order
 from tmkt.program.lava_form import relay_neurons
 from tmkt.program.model import Layer, Program, Synapse
-from tmkt.program.weight_grid import bits_of
+from tmkt.program.weight_grid import bits_of, least_shift
 from tmkt.recipe import NetworkRecipe
 
 BITS = 8  # of a weight that is not an integer yet: the default of an export
@@ -170,9 +170,5 @@ def _bits(synapse: Synapse) -> int:
     """Bits of a synapse's weights, sign included. A synapse has one exponent: zero bits at the end
     that all its weights share take no room.
     """
-    magnitudes = np.abs(synapse.weight.astype(np.int64))
-    together = int(np.bitwise_or.reduce(magnitudes, axis=None))
-    if together == 0:
-        return 1
-    shift = (together & -together).bit_length() - 1
-    return int(magnitudes.max() >> shift).bit_length() + 1
+    largest = int(np.abs(synapse.weight.astype(np.int64)).max())
+    return (largest >> (least_shift(synapse.weight) or 0)).bit_length() + 1

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.deploy.stream.rule import leading_class, margin_unit
+from tmkt.deploy.stream.rule import leading_class
 from tmkt.program.model import Program
+from tmkt.program.readout import margin_unit
 from tmkt.program.simulator.simulator import Simulator
 
 MOST_CANDIDATES = 500  # margins that are tried: a finer choice than the recordings allow

@@ -10,7 +10,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.stream.costs import ChipCosts
 from tmkt.deploy.stream.decision import Decision
 from tmkt.deploy.stream.engines import open_step_engine
-from tmkt.deploy.stream.rule import Rule, margin_unit
+from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.summary import Summary
 from tmkt.deploy.stream.windows import Answer, CarriedState, ResetWindows, Windows, WindowShape
 from tmkt.errors import InputError
@@ -20,6 +20,7 @@ from tmkt.events.frames import InputContract
 from tmkt.events.mapping import Combine, Mapping, channel_mapping, choose_mapping
 from tmkt.events.types import Events
 from tmkt.kernels import working_time_s
+from tmkt.program.readout import margin_unit
 
 State = Literal["reset", "carry"]
 # Windows that are open at once. The number is ours: it keeps a stream of long windows and short

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.stream.engines import StepEngine
-from tmkt.deploy.stream.rule import Rule, RuleState, leading_class, readout_adds_up
+from tmkt.deploy.stream.rule import Rule, RuleState, leading_class
 from tmkt.errors import InputError
 from tmkt.events.binning import Bin
 from tmkt.program.model import Program
+from tmkt.program.readout import readout_adds_up
 
 # Windows without any event after which a carried state starts anew. The number is ours; without
 # one, a stamp far ahead would ask for steps without end.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from tmkt.events.frames import InputContract
 from tmkt.export.targets import c_event_templates as templates
 from tmkt.export.targets.c_layers import layers_of
-from tmkt.program.arithmetic import DECAY_ONE
 from tmkt.program.model import Program
+from tmkt.program.readout import margin_unit, readout_adds_up
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What a bundle knows of its input: bins and sensor, and the names of the classes."""
+    """Contract of a bundle's input, its bins and sensor, and the names of its classes."""
 
     contract: InputContract
     classes: list[str]
@@ -21,28 +21,23 @@ class Camera:
 
 def events_header(program: Program, camera: Camera) -> str:
     """Give the part of network.h about events."""
-    last = program.layers[-1]
-    adds_up = program.readout == "spikes" or (
-        last.voltage_decay == 0 and last.current_decay == DECAY_ONE
-    )
     return templates.HEADER.substitute(
         bins=camera.contract.bins,
         bin_us=camera.contract.bin_us,
-        unit=1 if program.readout == "spikes" else 64 * (last.scale or 1),
-        carry="" if adds_up else templates.NO_CARRY,
+        unit=margin_unit(program),
+        carry="" if readout_adds_up(program) else templates.NO_CARRY,
     )
 
 
 def events_source(program: Program, camera: Camera) -> str:
     """Give the part of network.c about events."""
-    last = program.layers[-1]
     names = ", ".join(_text(name) for name in camera.classes)
     name = layers_of(program)[-1].name
     arrays = [f"{name}.low", f"{name}.high"]
     if program.readout == "spikes":
         arrays.append("counts")
     clear = "".join(f"        network->{array}[i] = 0;\n" for array in arrays)
-    return templates.SOURCE.substitute(names=names, clear=clear, neurons=last.neurons)
+    return templates.SOURCE.substitute(names=names, clear=clear, neurons=program.classes)
 
 
 def _text(name: str) -> str:

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from tmkt.export.targets.c_weights import Packing, least_shift, packing_of
+from tmkt.export.targets.c_weights import Packing, packing_of
 from tmkt.export.targets.shared_weights import first_equal_synapses
 from tmkt.program.arithmetic import DECAY_ONE, MEMBRANE_LIMIT, STATE_ONE
 from tmkt.program.model import INPUT, Layer, Program, Synapse, largest_input
+from tmkt.program.weight_grid import least_shift
 
 # Of the two sums in a word.
 NARROW = range(-(2**15), 2**15)
@@ -45,12 +47,14 @@ def size_of(members: list[Member]) -> int:
 
 @dataclass(frozen=True)
 class SourceArray:
-    """The C array that a synapse reads: its expression, and its shape (channels, height, width).
+    """The C array that a synapse reads: the name of its layer, its expression, and its shape
+    (channels, height, width).
 
     The input is a byte a count, in the order channels, height, width; `most` is the largest count.
     Spikes are bits, `words` unsigned words of `kind` a position; `most` is 1.
     """
 
+    name: str
     expression: str
     shape: tuple[int, int, int]
     is_input: bool
@@ -93,10 +97,10 @@ class CLayer:
 
     @property
     def pairs(self) -> bool:
-        """Whether two sums share a word: both must fit 16 bits."""
+        """Two sums share a word, because both fit 16 bits."""
         return -self.largest in NARROW and self.largest in NARROW
 
-    @property
+    @cached_property
     def sum_words(self) -> int:
         """Words of the sums of one position; all synapses may write that far."""
         lanes = self.channels
@@ -107,8 +111,8 @@ class CLayer:
         return -(-lanes // 2) if self.pairs else lanes
 
     def packing(self, synapse: Synapse) -> Packing | None:
-        """How the weights of a synapse are packed; None where each is a byte: in groups, to several
-        positions at once, or to come late.
+        """Choose the packing of a synapse's weights; None where each is a byte: in groups, to
+        several positions at once, or to come late.
         """
         spread = synapse.kind == "dense" and self.positions > 1
         if self.slots or spread or synapse.groups > 1:
@@ -116,7 +120,7 @@ class CLayer:
         return packing_of(synapse.weight, self.pairs)
 
     def factor(self, synapse: Synapse) -> int:
-        """What a synapse's mantissas count in the layer's sums."""
+        """Return what a synapse's mantissas count in the layer's sums."""
         shift = least_shift(synapse.weight)
         return 1 if shift is None else 1 << (shift - self.shift)
 
@@ -124,9 +128,8 @@ class CLayer:
     def spikes(self) -> SourceArray:
         """The array of its spikes."""
         kind, words = spike_words(self.channels)
-        return SourceArray(
-            f"state->{self.name}.spikes", as_map(self.layer.shape), False, kind, words, 1
-        )
+        at, shape = f"state->{self.name}.spikes", as_map(self.layer.shape)
+        return SourceArray(self.name, at, shape, False, kind, words, 1)
 
     @property
     def members(self) -> list[Member]:
@@ -152,7 +155,7 @@ class CLayer:
 
     @property
     def membrane_may_clip(self) -> bool:
-        """Whether a membrane could reach the limit of its 24 bits."""
+        """A membrane could reach the limit of its 24 bits."""
         layer = self.layer
         if layer.current_decay < DECAY_ONE or layer.voltage_decay == 0:
             return True
@@ -190,7 +193,7 @@ def source_of(program: Program, layers: list[CLayer], synapse: Synapse) -> Sourc
     """Give the array that a synapse reads: the input's counts, or a layer's spikes."""
     if synapse.source == INPUT:
         shape = as_map(program.input_shape)
-        return SourceArray("input", shape, True, "uint8_t", 1, program.max_count)
+        return SourceArray("the input", "input", shape, True, "uint8_t", 1, program.max_count)
     [source] = [layer for layer in layers if layer.layer.name == synapse.source]
     return source.spikes
 

@@ -1,6 +1,6 @@
 """The C of a layer: its sums, its neurons, and the order of the two."""
 
-from tmkt.export.targets import c_templates as templates
+from tmkt.export.targets import c_layer_templates as templates
 from tmkt.export.targets.c_layers import CLayer, SourceArray, is_delayed
 from tmkt.export.targets.c_range import may_leave_32_bits
 from tmkt.program.arithmetic import CURRENT_LIMIT, DECAY_ONE
@@ -80,10 +80,10 @@ def _positions(layer: CLayer) -> str:
         each.append(
             templates.WORD.substitute(
                 target=spikes if layer.layer.fires else "(void)",
-                name=f"{layer.name}",
+                name=layer.name,
                 channels=layer.channels,
                 offset=f" + {c0}" if c0 else "",
-                c0=f"{c0}",
+                c0=c0,
                 sums=sums,
                 less=less,
             )

@@ -19,7 +19,7 @@ CONV = Template("""
 /* Adds what ${source} sends to a row of the outputs, through ${taps_y} x ${taps_x} taps, \
 stride ${stride_y} x ${stride_x}, padding ${padding_y} x ${padding_x}. */
 static TMKT_APART void ${name}(const ${kind} *restrict source, int32_t row, \
-${sum} *restrict sums${taps_argument})
+${sum} *restrict sums${more})
 {
     for (int32_t ky = 0; ky < ${taps_y}; ky++) {
         const int32_t y = row * ${stride_y} - ${padding_y} + ky * ${dilation_y};
@@ -35,7 +35,7 @@ ${sites}\
 DENSE = Template("""
 /* Adds what ${source} sends through a dense synapse. */
 static TMKT_APART void ${name}(const ${kind} *restrict source, \
-${sum} *restrict sums${last_argument})
+${sum} *restrict sums${more})
 {
     for (int32_t y = 0; y < ${height}; y++)
         for (int32_t x = 0; x < ${width}; x++) {
@@ -97,33 +97,31 @@ ${source_width} + x * ${pool} + part % ${pool};
                 value *= ${factor};
 """)
 
-# What is done with the spike or count of channel c at (y, x).
-PACKED_TAPS = Template("""\
+# What is done with the spike or count of channel c at (y, x): of a convolution, in each column that
+# a tap reaches, PACKED_TAP or TAP; of a dense synapse, one of the others.
+COLUMNS = Template("""\
                     for (int32_t kx = 0; kx < ${taps_x}; kx++) {
                         const int32_t right = x + ${padding_x} - kx * ${dilation_x};
                         const int32_t column = right / ${stride_x};
                         if (right < 0 || right % ${stride_x} != 0 || column >= ${out_width})
                             continue;
                         const int32_t from = (ky * ${taps_x} + kx) * ${channels} + c;
-                        ${name}_add(sums + column * ${to}, \
-${name}_weight + from * ${row}${value_argument});
-                        taps[column] += ${half};
+${tap}\
                     }
 """)
 
-TAPS = Template("""\
-                    for (int32_t kx = 0; kx < ${taps_x}; kx++) {
-                        const int32_t right = x + ${padding_x} - kx * ${dilation_x};
-                        const int32_t column = right / ${stride_x};
-                        if (right < 0 || right % ${stride_x} != 0 || column >= ${out_width})
-                            continue;
-                        const int32_t from = (ky * ${taps_x} + kx) * ${channels} + c;
+PACKED_TAP = Template("""\
+                        ${name}_add(sums + column * ${to}, \
+${name}_weight + from * ${row}${value_argument});
+                        taps[column] += ${half};
+""")
+
+TAP = Template("""\
                         const int8_t *const weight = ${name}_weight + from * ${outputs_a_group};
                         const int32_t first = c / ${channels_a_group} * ${outputs_a_group};
                         ${sum} *const to = sums + column * ${to};
                         for (int32_t o = 0; o < ${outputs_a_group}; o++)
                             ${put};
-                    }
 """)
 
 PACKED_OUTPUTS = Template("""\

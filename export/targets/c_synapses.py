@@ -5,7 +5,6 @@ the loop over what one position sends (`BITS`, `COUNTS`), and what is done with 
 """
 
 from collections.abc import Iterator
-from string import Template
 from textwrap import dedent, indent
 
 import numpy as np
@@ -40,7 +39,7 @@ def synapse_function(
         assert synapse.delays is not None
         delays = by_source(layer, source, synapse, synapse.delays.astype(np.int64))
         yield from table("uint8_t", f"{name}_delay", delays)
-    deliver = _deliver(synapse, packing is not None).substitute(settings)
+    deliver = _deliver(synapse, settings, packing is not None)
     sites = _sites(source, synapse, settings, deliver)
     whole = templates.CONV if synapse.kind == "conv" else templates.DENSE
     yield whole.substitute(settings, sites=sites)
@@ -67,7 +66,7 @@ def _settings(layer: CLayer, source: SourceArray, synapse: Synapse) -> dict[str,
     channels, height, width = as_map(pooled(source.shape, synapse.pool))
     factor = layer.factor(synapse)
     found: dict[str, object] = {
-        "source": "the input" if source.is_input else source.expression[7:-7],
+        "source": source.name,
         "kind": source.kind,
         "words": source.words,
         "channels": channels,
@@ -85,8 +84,7 @@ def _settings(layer: CLayer, source: SourceArray, synapse: Synapse) -> dict[str,
         "positions": layer.positions,
         "out_channels": layer.channels,
         "to": layer.channels if layer.slots else layer.sum_words,
-        "taps_argument": "",
-        "last_argument": ", int32_t now" if is_delayed(synapse) else "",
+        "more": ", int32_t now" if is_delayed(synapse) else "",
     }
     if synapse.kind == "conv":
         pairs = {
@@ -118,8 +116,7 @@ def _packed_settings(
         "times": " * value" if multiplied else "",
         "value_parameter": ", uint32_t value" if multiplied else "",
         "value_argument": f", {value}" if multiplied else "",
-        "taps_argument": ", uint32_t *restrict taps",
-        "last_argument": ", uint32_t *restrict taps",
+        "more": ", uint32_t *restrict taps",
     }
 
 
@@ -143,12 +140,14 @@ def _put(layer: CLayer, value: str) -> str:
     return f"to[first + o] += (uint32_t)({product})"
 
 
-def _deliver(synapse: Synapse, packed: bool) -> Template:
+def _deliver(synapse: Synapse, settings: dict[str, object], packed: bool) -> str:
+    """Give what is done with one spike or count."""
     if synapse.kind == "conv":
-        return templates.PACKED_TAPS if packed else templates.TAPS
+        tap = templates.PACKED_TAP if packed else templates.TAP
+        return templates.COLUMNS.substitute(settings, tap=tap.substitute(settings))
     if packed:
-        return templates.PACKED_OUTPUTS
-    return templates.LATER if is_delayed(synapse) else templates.OUTPUTS
+        return templates.PACKED_OUTPUTS.substitute(settings)
+    return (templates.LATER if is_delayed(synapse) else templates.OUTPUTS).substitute(settings)
 
 
 def _sites(source: SourceArray, synapse: Synapse, settings: dict[str, object], deliver: str) -> str:

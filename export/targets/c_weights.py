@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.program.weight_grid import least_shift
+
 WIDTHS = (2, 4, 8)
 
 
@@ -40,7 +42,7 @@ class Packing:
 
     @property
     def half(self) -> int:
-        """What each weight has too much, in each of a word's sums."""
+        """Half of a weight's range, which each has too much, in each of a word's sums."""
         one = 1 << (self.bits - 1)
         return one | one << 16 if self.pairs else one
 
@@ -75,9 +77,3 @@ def packing_of(weight: NDArray[np.int16], pairs: bool) -> Packing:
 def mantissas(weight: NDArray[np.int16]) -> NDArray[np.int64]:
     """Give the weights without the zero bits that all of them end with."""
     return weight.astype(np.int64) >> (least_shift(weight) or 0)
-
-
-def least_shift(weight: NDArray[np.int16]) -> int | None:
-    """Count the zero bits that all weights end with; None where all weights are 0."""
-    together = int(np.bitwise_or.reduce(np.abs(weight.astype(np.int64)), axis=None))
-    return (together & -together).bit_length() - 1 if together else None

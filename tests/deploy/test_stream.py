@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
 from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
-from tmkt.deploy.stream.rule import Rule, leading_class, margin_unit
+from tmkt.deploy.stream.rule import Rule, leading_class
 from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.errors import InputError
 from tmkt.events.frames import events_to_frames
 from tmkt.events.types import Events
+from tmkt.program.readout import margin_unit
 from tmkt.program.simulator.simulator import Simulator
 
 SENSOR, BIN_US = SHAPE[1:], 1000

@@ -11,12 +11,13 @@ from example_bundles import SHAPE, STEPS, example_parts, write_example
 from example_streams import make_events
 
 from tmkt.bundle import Bundle
-from tmkt.deploy.stream.rule import Rule, margin_unit
+from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.events.frames import InputContract
 from tmkt.events.types import Events
 from tmkt.export.targets.c import write_c, write_c_header
 from tmkt.export.targets.c_events import Camera
+from tmkt.program.readout import margin_unit
 
 pytestmark = needs_cc
 BIN_US, START_US = 1000, 2**32 - 20_000  # of a clock that runs over 32 bits on the way

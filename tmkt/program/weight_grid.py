@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tmkt.errors import InputError, nearest
 from tmkt.program.arithmetic import (
     BIAS_RANGE,
@@ -38,6 +41,12 @@ class WeightGrid:
     def limit(self) -> int:
         """Largest weight. The grid is symmetric, so 2 bits are three levels."""
         return self.step * (int(2 ** (self.bits - 1)) - 1)
+
+
+def least_shift(weight: NDArray[np.int16]) -> int | None:
+    """Count the zero bits that all weights of a synapse end with; None where all weights are 0."""
+    together = int(np.bitwise_or.reduce(np.abs(weight.astype(np.int64)), axis=None))
+    return (together & -together).bit_length() - 1 if together else None
 
 
 def scales_to_try(bits: int, largest_weight: float, most: float) -> list[WeightGrid]:

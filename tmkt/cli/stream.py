@@ -91,7 +91,7 @@ def stream(
         run = Stream(opened, first.sensor, settings)
         page = None if layer is None else Page(run, layer)
         filtered = FilterChain(filters, first.sensor)
-        incoming = filtered.over(chain([first], chunks)) if filters else chain([first], chunks)
+        incoming = filtered.over(chain([first], chunks))
         with JsonLines(output.times) if output.json else LiveTable(output.times) as shown:
             shown.begin(run.header(source), run.mapping.describe())
             try:

@@ -1,5 +1,5 @@
-"""Compiled loops of the event filters: each writes the events that it keeps to the front of `out`
-and returns their number. `events` and `out` are columns t, x, y, p; stamps are in order.
+"""Compiled loops of the event filters: each sets `keep` bool [N] for the events that it keeps.
+`events` are columns t, x, y, p; stamps are in order.
 """
 
 from typing import Any
@@ -14,13 +14,24 @@ NEVER = np.int64(-(2**62))
 
 
 @kernel
-def background(events: Any, out: Any, last: Array, dt_us: int, k: int) -> int:
+def pick(events: Any, keep: Array, out: Any) -> int:
+    """Write the events that are kept to the front of `out`; return their number."""
+    t, x, y, p = events
+    out_t, out_x, out_y, out_p = out
+    kept = 0
+    for i in range(len(t)):  # without a branch, which would be guessed wrong half of the time
+        out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
+        kept += keep[i]
+    return kept
+
+
+@kernel
+def background(events: Any, keep: Array, last: Array, dt_us: int, k: int) -> None:
     """Keep an event if at least k of its 8 neighbours had one at most dt_us before.
 
     `last` int64 [height + 2, width + 2]: the last event of each pixel, with a border of NEVER.
     """
-    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
-    kept = 0
+    t, x, y, _ = events
     for i in range(len(t)):
         now, column, row = t[i], x[i] + 1, y[i] + 1
         since = now - dt_us
@@ -30,45 +41,38 @@ def background(events: Any, out: Any, last: Array, dt_us: int, k: int) -> int:
                 near += last[row + down, column + right] >= since
         near -= last[row, column] >= since
         last[row, column] = now
-        if near >= k:
-            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = now, x[i], y[i], p[i]
-            kept += 1
-    return kept
+        keep[i] = near >= k
 
 
 @kernel
-def refractory(events: Any, out: Any, last: Array, pause_us: int) -> int:
+def refractory(events: Any, keep: Array, last: Array, pause_us: int) -> None:
     """Drop what comes less than pause_us after an event of the same pixel that was kept.
 
     `last` int64 [height, width]: the last kept event of each pixel.
     """
-    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
-    kept = 0
+    t, x, y, _ = events
     for i in range(len(t)):
-        if t[i] - last[y[i], x[i]] >= pause_us:
+        keep[i] = t[i] - last[y[i], x[i]] >= pause_us
+        if keep[i]:
             last[y[i], x[i]] = t[i]
-            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
-            kept += 1
-    return kept
 
 
 @kernel
 def hot(
     events: Any,
-    out: Any,
+    keep: Array,
     state: Any,
     window_us: int,
     least: int,
     factor: int,
-) -> int:
+) -> None:
     """Drop the events of hot pixels, which are found anew after each window.
 
     `state`: int64 [1], when the window at work began (NEVER before the first event); its counts
     int64 [height + 2, width + 2], with an empty border; uint8 [height, width], 1 for hot pixels.
     """
     began, counts, hot_now = state
-    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
-    kept = 0
+    t, x, y, _ = events
     for i in range(len(t)):
         if began[0] == NEVER:
             began[0] = t[i]
@@ -76,10 +80,7 @@ def hot(
             judge(counts, hot_now, least, factor)
             began[0] += (t[i] - began[0]) // window_us * window_us
         counts[y[i] + 1, x[i] + 1] += 1
-        if hot_now[y[i], x[i]] == 0:
-            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
-            kept += 1
-    return kept
+        keep[i] = hot_now[y[i], x[i]] == 0
 
 
 @kernel
@@ -106,34 +107,21 @@ def judge(counts: Array, hot_now: Array, least: int, factor: int) -> None:
 
 
 @kernel
-def masked(events: Any, out: Any, mask: Array) -> int:
-    """Drop the events of the pixels of a mask uint8 [height, width]."""
-    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
-    kept = 0
-    for i in range(len(t)):
-        if mask[y[i], x[i]] == 0:
-            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
-            kept += 1
-    return kept
-
-
-@kernel
 def flicker(
     events: Any,
-    out: Any,
+    keep: Array,
     state: Any,
     shortest_us: int,
     longest_us: int,
     periods: int,
-) -> int:
+) -> None:
     """Drop events of pixels that brighten again and again after a period within the bounds.
 
     `state`, each [height, width]: int64, when a pixel last turned from off to on; uint8, its last
     polarity; uint8, how many periods in a row lay within the bounds.
     """
     turned, polarity, count = state
-    (t, x, y, p), (out_t, out_x, out_y, out_p) = events, out
-    kept = 0
+    t, x, y, p = events
     for i in range(len(t)):
         row, column = y[i], x[i]
         since = t[i] - turned[row, column]
@@ -144,7 +132,4 @@ def flicker(
         elif since > longest_us:
             count[row, column] = 0
         polarity[row, column] = p[i]
-        if count[row, column] < periods:
-            out_t[kept], out_x[kept], out_y[kept], out_p[kept] = t[i], x[i], y[i], p[i]
-            kept += 1
-    return kept
+        keep[i] = count[row, column] < periods

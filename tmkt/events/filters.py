@@ -108,7 +108,7 @@ class FilterChain:
         for i, step in enumerate(self._steps):
             columns = (events.t, events.x, events.y, events.p)
             out: tuple[Any, ...] = tuple(np.empty_like(column) for column in columns)
-            kept = step(columns, out)
+            kept = kernels.pick(columns, step(columns), out)
             self.dropped[i] += len(events) - kept
             t, x, y, p = (column[:kept] for column in out)
             events = Events(t, x, y, p, events.sensor)
@@ -127,7 +127,8 @@ class FilterChain:
         ]
 
 
-Step = Callable[[Any, Any], int]
+Columns = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]
+Step = Callable[[Columns], NDArray[np.bool_]]  # which events to keep
 
 
 def _step(one: Filter, sensor: tuple[int, int]) -> Step:
@@ -135,24 +136,30 @@ def _step(one: Filter, sensor: tuple[int, int]) -> Step:
     height, width = sensor
     if one.file is not None:
         mask = read_hot_pixels(one.file, sensor)
-        return lambda columns, out: kernels.masked(columns, out, mask)
-    values = tuple(one.settings.values())
+        return lambda columns: mask[columns[2], columns[1]] == 0
+    settings = list(one.settings.values())
+    loop: Callable[..., None]
     state: Any
     if one.name == "background":
-        state = np.full((height + 2, width + 2), kernels.NEVER)
-        return lambda columns, out: kernels.background(columns, out, state, *values)
-    if one.name == "refractory":
-        state = np.full(sensor, kernels.NEVER)
-        return lambda columns, out: kernels.refractory(columns, out, state, *values)
-    if one.name == "hot":
+        loop, state = kernels.background, np.full((height + 2, width + 2), kernels.NEVER)
+    elif one.name == "refractory":
+        loop, state = kernels.refractory, np.full(sensor, kernels.NEVER)
+    elif one.name == "hot":
         counts = np.zeros((height + 2, width + 2), np.int64)
         state = (np.full(1, kernels.NEVER), counts, np.zeros(sensor, np.uint8))
-        return lambda columns, out: kernels.hot(columns, out, state, *values)
-    least_hz, most_hz, periods = values
-    bounds = (10**6 // most_hz, -(-(10**6) // least_hz))
-    zeros = np.zeros(sensor, np.uint8)
-    state = (np.full(sensor, kernels.NEVER), zeros, zeros.copy())
-    return lambda columns, out: kernels.flicker(columns, out, state, *bounds, periods)
+        loop = kernels.hot
+    else:
+        least_hz, most_hz, periods = settings
+        settings = [10**6 // most_hz, -(-(10**6) // least_hz), periods]
+        zeros = np.zeros(sensor, np.uint8)
+        loop, state = kernels.flicker, (np.full(sensor, kernels.NEVER), zeros, zeros.copy())
+
+    def step(columns: Columns) -> NDArray[np.bool_]:
+        keep = np.empty(len(columns[0]), np.bool_)
+        loop(columns, keep, state, *settings)
+        return keep
+
+    return step
 
 
 def find_hot_pixels(

@@ -6,6 +6,7 @@ program's layers and `input`. In `.npz` the same arrays are called `spikes/<laye
 It is read and written by h5py, without the package nir.
 """
 
+from functools import partial
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.recorded.types import ALIASES, MEMBRANE, SPIKES, Recorded
-from tmkt.errors import InputError, cannot_read, one_line
+from tmkt.errors import InputError
 from tmkt.files import writing
-from tmkt.hdf5 import check_hdf5
 from tmkt.program.model import INPUT
 from tmkt.readers.hdf5 import import_h5py
-from tmkt.readers.numpy_files import BROKEN, read_npz
+from tmkt.readers.hdf5_arrays import opened_hdf5
+from tmkt.readers.numpy_files import read_npz
 
 MAX_BYTES = 2**31  # of all arrays of a file when unpacked; ours
 GRIDDED, EVENTS = "TimeGriddedData", ("EventData", "ValuedEventData")
@@ -116,29 +117,21 @@ def _of_npz(path: Path) -> dict[tuple[str, str], NDArray[Any]]:
 
 
 def _of_nir(path: Path, dt_s: float) -> dict[tuple[str, str], NDArray[Any]]:
-    h5py = import_h5py(str(path))
-    try:
-        check_hdf5(path, MAX_BYTES)
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("__type__") != GRAPH:
-                raise _refused(path, "no NIRGraphData", "what nir.write_data writes, or .npz")
-            groups = dict(_observables(file, ""))
-            steps = [float(group.attrs["dt"]) for group in groups.values() if "dt" in group.attrs]
-            dt_s = steps[0] if steps else dt_s
-            if not 0 < dt_s < np.inf:
-                raise _refused(path, f"a time step of {dt_s} s", "one above 0")
-            return {
-                key: group["data"][()]
-                if group.attrs["__type__"] == GRIDDED
-                else _grid(path, key[0], group, dt_s)
-                for key, group in groups.items()
-            }
-    except OSError as error:
-        if error.errno:
-            raise cannot_read(path, error) from None
-        raise _refused(path, f"damaged ({one_line(error)})", "NIRData") from None
-    except BROKEN as error:
-        raise _refused(path, f"damaged ({one_line(error)})", "NIRData") from None
+    damaged = partial(_refused, path, expected="NIRData")
+    with opened_hdf5(path, MAX_BYTES, damaged) as (_, file):
+        if file.attrs.get("__type__") != GRAPH:
+            raise _refused(path, "no NIRGraphData", "what nir.write_data writes, or .npz")
+        groups = dict(_observables(file, ""))
+        steps = [float(group.attrs["dt"]) for group in groups.values() if "dt" in group.attrs]
+        dt_s = steps[0] if steps else dt_s
+        if not 0 < dt_s < np.inf:
+            raise _refused(path, f"a time step of {dt_s} s", "one above 0")
+        return {
+            key: group["data"][()]
+            if group.attrs["__type__"] == GRIDDED
+            else _grid(path, key[0], group, dt_s)
+            for key, group in groups.items()
+        }
 
 
 def _observables(group: Any, within: str) -> list[tuple[tuple[str, str], Any]]:

@@ -8,16 +8,16 @@ Heidelberg Digits. Times are microseconds if they are integers, seconds if they 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError, cannot_read, one_line
-from tmkt.hdf5 import check_hdf5
-from tmkt.readers.hdf5 import import_h5py
-from tmkt.readers.numpy_files import BROKEN, read_npz
+from tmkt.errors import InputError
+from tmkt.readers.hdf5_arrays import opened_hdf5
+from tmkt.readers.numpy_files import read_npz
 
 MAX_BYTES = 2**31  # of all arrays of a file when unpacked; ours
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -142,28 +142,20 @@ def _name(entry: Any) -> str:
 
 
 def _hdf5_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    h5py = import_h5py(str(path))
-    try:
-        check_hdf5(path, MAX_BYTES)
-        with h5py.File(path, "r") as file:
-            places = {
-                "labels": "labels",
-                "spikes": "spikes",
-                "times": "spikes/times",
-                "units": "spikes/units",
-                "classes": "classes" if "classes" in file else "extra/keys",
-            }
-            return {
-                name: np.asarray(file[place][()])
-                for name, place in places.items()
-                if place in file and isinstance(file[place], h5py.Dataset)
-            }
-    except OSError as error:
-        if error.errno:
-            raise cannot_read(path, error) from None
-        raise _refused(path, f"damaged ({one_line(error)})", "an HDF5 file") from None
-    except BROKEN as error:
-        raise _refused(path, f"damaged ({one_line(error)})", "an HDF5 file") from None
+    damaged = partial(_refused, path, expected="an HDF5 file")
+    with opened_hdf5(path, MAX_BYTES, damaged) as (h5py, file):
+        places = {
+            "labels": "labels",
+            "spikes": "spikes",
+            "times": "spikes/times",
+            "units": "spikes/units",
+            "classes": "classes" if "classes" in file else "extra/keys",
+        }
+        return {
+            name: np.asarray(file[place][()])
+            for name, place in places.items()
+            if place in file and isinstance(file[place], h5py.Dataset)
+        }
 
 
 def _refused(path: Path, found: str, expected: str) -> InputError:

@@ -78,7 +78,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class OnBoard:
-    """What a program took on a board: bytes of flash (code and constants), of RAM (state and one
+    """Run of a program on a board: bytes of flash (code and constants), of RAM (state and one
     frame) and of the stack at its deepest, instructions of a mean inference, and the read-outs
     int64 [N, K].
     """

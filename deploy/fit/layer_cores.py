@@ -69,7 +69,7 @@ class LayerCores(BaseModel):
 
 @dataclass(frozen=True)
 class Need:
-    """What a layer takes of a core, and its values by the names of the rules."""
+    """Words that a layer takes of a core, and its values by the names of the rules."""
 
     kernel_words: int
     neuron_words: int

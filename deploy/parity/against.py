@@ -14,6 +14,7 @@ from tmkt.bundle import Bundle
 from tmkt.deploy.engines.simulator import SimulatorEngine
 from tmkt.deploy.engines.types import EngineOutput
 from tmkt.deploy.evaluate import check_samples
+from tmkt.deploy.parity.compare import LayerCounts
 from tmkt.deploy.parity.divergence import Batch, describe
 from tmkt.deploy.recorded.record import membranes_of
 from tmkt.deploy.recorded.types import Recorded
@@ -23,8 +24,8 @@ from tmkt.program.model import INPUT, Layer
 MOST_LATENCY = 64  # steps that are tried; ours, twice the layers of a deep network
 
 
-@dataclass(frozen=True)
-class LayerAgainst:
+@dataclass
+class LayerAgainst(LayerCounts):
     """Comparison of one recorded layer.
 
     `latency`: steps by which the recording is behind the simulator; None where nothing tells it,
@@ -32,15 +33,8 @@ class LayerAgainst:
     neither side fires in that step: some record them before the reset, others after it.
     """
 
-    name: str
-    latency: int | None
-    steps: int
-    spikes_compared: int = 0
-    spike_mismatches: int = 0
-    spikes: int = 0
-    reference_spikes: int = 0
-    membranes_compared: int = 0
-    membrane_mismatches: int = 0
+    latency: int | None = None
+    steps: int = 0
 
 
 def recorded_frames(
@@ -189,7 +183,7 @@ def _compare(
             "membranes_compared": int(np.count_nonzero(where)),
             "membrane_mismatches": int(np.count_nonzero((theirs != right_v) & where)),
         }
-    return LayerAgainst(layer.name, latency, steps, **counts), aligned
+    return LayerAgainst(layer.name, **counts, latency=latency, steps=steps), aligned
 
 
 def _latency(theirs: NDArray[Any], ours: NDArray[Any]) -> int:

@@ -30,7 +30,7 @@ class Recorded:
 
     @property
     def input(self) -> NDArray[np.uint8] | None:
-        """What the network was given, [N, T, sites]; None if that was not recorded."""
+        """Input of the network, [N, T, sites]; None if that was not recorded."""
         return self.spikes.get(INPUT)
 
     @property

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 class Report:
-    """What was found, section by section; one that fails does not keep the others from running."""
+    """Findings, section by section; one that fails does not keep the others from running."""
 
     def __init__(self, device: torch.device, tiny: bool) -> None:
         self.device, self.tiny, self.began = device, tiny, time.monotonic()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from example_networks import make_frames, make_network
+from numpy.typing import NDArray
 
 from tmkt.export.quantise.quantise import quantise
 from tmkt.export.targets.nir import write_nir
@@ -16,6 +17,16 @@ from tmkt.nir.float_network import FloatNetwork
 from tmkt.nir.from_network import network_to_nir
 from tmkt.program.model import Layer, Program, Synapse
 from tmkt.program.simulator.simulator import Simulator
+
+
+def summed_logits(other: torch.nn.Module, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Run another framework's network step by step, and add up what it gives."""
+    state, logits = None, np.zeros(())
+    with torch.no_grad():
+        for t in range(frames.shape[1]):
+            out, state = other(torch.from_numpy(frames[:, t]).float(), state)
+            logits = logits + out.double().numpy()
+    return logits
 
 
 def test_the_file_runs_as_the_graph_does(tmp_path: Path) -> None:
@@ -49,12 +60,7 @@ def test_snntorch_reads_the_file_and_gives_the_same_logits(
     expected = FloatNetwork.load(tmp_path / "network.nir").run(frames).readout
     graph = nir.read(tmp_path / "network.nir")
     other = import_from_nir(graph)
-    state, logits = None, np.zeros_like(expected)
-    with torch.no_grad():
-        for t in range(frames.shape[1]):
-            out, state = other(torch.from_numpy(frames[:, t]).float(), state)
-            logits += out.numpy()
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(summed_logits(other, frames), expected, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # of what SpikingJelly imports
@@ -67,12 +73,7 @@ def test_spikingjelly_reads_the_file_and_gives_the_same_logits(tmp_path: Path) -
     write_nir(network_to_nir(net), tmp_path / "network.nir")
     expected = FloatNetwork.load(tmp_path / "network.nir").run(frames).readout
     other = import_from_nir(tmp_path / "network.nir", dt=1e-4)
-    state, logits = None, np.zeros_like(expected)
-    with torch.no_grad():
-        for t in range(frames.shape[1]):
-            out, state = other(torch.from_numpy(frames[:, t]).float(), state)
-            logits += out.numpy()
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(summed_logits(other, frames), expected, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # of snnTorch's own imports

@@ -1,4 +1,4 @@
-"""What other systems than Linux need: no module that they lack is imported where it is not asked
+"""Needs of other systems than Linux: no module that they lack is imported where it is not asked
 for, and files have the same bytes there.
 
 The tests run anywhere; they read the code instead of another system.

@@ -1,4 +1,4 @@
-"""How long a training takes is said once, after its first steps, with its test."""
+"""A training says once, after its first steps, how long it and its test will take."""
 
 import numpy as np
 import pytest

@@ -144,14 +144,9 @@ def _light(
     images, drawn, common, _ = scenes
     batch, rows, columns = images.shape
     canvas = sensor[0] + 2 * margin, sensor[1] + 2 * margin
-    shape = (
-        (max(canvas[0], rows + 3), max(canvas[1], columns + 3))
-        if margin
-        else (
-            rows + 3,
-            columns + 3,
-        )
-    )
+    shape = rows + 3, columns + 3
+    if margin:
+        shape = max(canvas[0], shape[0]), max(canvas[1], shape[1])
     values = _send(images, device).float()[:, None] / 255.0
     shown = values.new_zeros(batch, *shape)
     still = torch.zeros((batch, *sensor), device=device)

@@ -98,7 +98,6 @@ class FilterChain:
     """Filters at work on one stream, one after the other. `dropped`: events of each, in order."""
 
     def __init__(self, filters: Sequence[Filter], sensor: tuple[int, int]) -> None:
-        self.sensor = sensor
         self.dropped = [0] * len(filters)
         self._filters = list(filters)
         self._steps = [_step(one, sensor) for one in filters]

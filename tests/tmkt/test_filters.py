@@ -169,6 +169,9 @@ def test_a_list_of_hot_pixels_is_checked(tmp_path: Path) -> None:
     path.write_text("2;3\n")
     with pytest.raises(InputError, match="line 1: '2;3', expected x,y"):
         read_hot_pixels(path, SENSOR)
+    path.unlink()
+    with pytest.raises(InputError, match=r"hot\.csv: cannot be read"):
+        read_hot_pixels(path, SENSOR)
 
 
 def test_a_recording_is_converted_and_streamed_without_what_filters_drop(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.errors import InputError, nearest
+from tmkt.errors import InputError, cannot_read, nearest
 from tmkt.events import filter_kernels as kernels
 from tmkt.events.types import Events
 from tmkt.files import open_plain
@@ -178,10 +178,14 @@ def find_hot_pixels(
 def read_hot_pixels(path: Path, sensor: tuple[int, int]) -> NDArray[np.uint8]:
     """Read a list of pixels, a line "x,y" each; a first line may name the columns.
 
-    InputError for other lines, and for pixels off the sensor (height, width).
+    InputError for a file that cannot be read, for other lines, and for pixels off the sensor
+    (height, width).
     """
-    with open_plain(path) as file:
-        content = file.read(MASK_BYTES + 1)
+    try:
+        with open_plain(path) as file:
+            content = file.read(MASK_BYTES + 1)
+    except OSError as error:
+        raise cannot_read(path, error) from None
     if len(content) > MASK_BYTES:
         raise InputError(f"{path}: more than {MASK_BYTES} bytes, expected a list of hot pixels")
     mask = np.zeros(sensor, np.uint8)

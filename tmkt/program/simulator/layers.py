@@ -213,7 +213,7 @@ def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -
             marks = touched.reshape(steps, group.positions, positions * blocks // group.positions)
         else:
             marks = np.zeros((steps, group.positions, 0), np.uint8)
-        deliver(values, group.weight, group.numbers, add, sums, marks)
+        deliver(values, group.weight, group.packed, group.numbers, add, sums, marks)
     if path.reached and blocks:
         ones = replace(path, groups=path.reached, reached=None)
         reached = np.empty_like(sums)

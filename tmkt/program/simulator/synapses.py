@@ -8,15 +8,21 @@ from numpy.typing import NDArray
 
 from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
+from tmkt.program.simulator.crossover import dense_from
 from tmkt.program.simulator.delivery import LANES
 from tmkt.program.simulator.listing import Shape
+from tmkt.program.simulator.products import pack
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group of a synapse as `deliver` takes it: its weights as flat rows, and its numbers."""
+    """One group of a synapse as `deliver` takes it: its weights as flat rows, and its numbers.
+
+    `packed`: the same weights for products.py.
+    """
 
     weight: NDArray[np.int8]
+    packed: NDArray[np.int8]
     shape: Shape
 
     @cached_property
@@ -118,6 +124,7 @@ def _source_shape(program: Program, synapse: Synapse) -> Shape:
         source_channels=channels,
         pool=synapse.pool,
         graded=int(synapse.source == INPUT and program.max_count > 1),
+        largest=synapse.pool**2 * (program.max_count if synapse.source == INPUT else 1),
     )
 
 
@@ -128,4 +135,10 @@ def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
     weight[:, : rows.shape[1]] = rows
     binary = synapse.source != INPUT
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
-    return Group(weight.reshape(-1), shape._replace(width=width, eights=int(eights)))
+    apart = 1 if shape.dilation_x == 1 else shape.kernel_width
+    shape = shape._replace(width=width, eights=int(eights))
+    return Group(
+        weight.reshape(-1),
+        pack(weight, shape.kernel_height, apart),
+        shape._replace(dense_from=dense_from(shape)),
+    )

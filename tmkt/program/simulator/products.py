@@ -1,0 +1,265 @@
+"""Innermost loop of dense delivery: the values of a window times its weights, for several positions
+and 16 channels at a time, with the processor's instructions for products of bytes.
+
+Values are unsigned bytes, weights have 7 bits and sign, sums are int32. The instructions multiply
+four pairs of bytes and add them up, so four inputs of a channel lie side by side in the packed
+weights. The loop is written in the compiler's own language (LLVM's), as in simd.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
+
+BLOCK = 16  # channels that are multiplied together; rows of weights are padded to whole blocks
+GROUP = 4  # inputs that are multiplied together
+PACKED = BLOCK * GROUP  # bytes of weights
+LARGEST = 128  # value: twice as much times a weight of 127 fits int16
+DIGIT_BITS = 7  # larger values are multiplied digit by digit
+Values = list[Any]  # of the compiler's language
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """The instructions that multiply, and how fast they are.
+
+    `feature`: of the processor, as LLVM calls it; none for any processor. `positions`: how many are
+    computed together, enough to hide the instruction's latency, and no more than there are
+    registers for. `vector`: its bytes. `tile_ns`, `group_ns`: the time of one tile (these
+    positions, `BLOCK` channels) with no group, and of each group in it, for crossover.py.
+    """
+
+    feature: str
+    positions: int
+    vector: int
+    tile_ns: float
+    group_ns: float
+
+
+# The best first. Times of AVX2 and of any processor are measured (tests/bench/crossover.py), the
+# latter on the same one, where adding is slower without AVX2, too: the ratio counts. Those of VNNI
+# follow from the instruction's latency of 5 cycles: these loops have not run there yet.
+KNOWN = (
+    Instructions("avx512vnni", 8, 64, tile_ns=80.0, group_ns=1.6),
+    Instructions("avxvnni", 4, 32, tile_ns=50.0, group_ns=1.6),
+    Instructions("avx2", 4, 32, tile_ns=50.0, group_ns=1.9),
+    Instructions("", 4, 64, tile_ns=50.0, group_ns=7.0),
+)
+
+
+def _of_processor() -> Instructions:
+    """Choose the instructions of the processor that numba compiles for."""
+    features = config.CPU_FEATURES
+    if features is None:
+        features = "" if config.CPU_NAME else get_host_cpu_features()
+    has = [*features.split(","), "+"]
+    return next(one for one in KNOWN if f"+{one.feature}" in has)
+
+
+def products_of(instructions: Instructions) -> Any:
+    """Make the inner loop for a processor with these instructions.
+
+    out[p * BLOCK + c] (int32) = the sum of products of the window at position p, for c < BLOCK. The
+    first window begins at `at` of `values` (uint8), the next ones `step` bytes after each other. A
+    window has `rows` rows of `groups` groups of values, `pitch` bytes apart. The block's weights
+    (int8) begin at `begin`. So many groups as `flush` fit int16. Nothing is checked.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply_windows(
+        _: Any,
+        values: Any,
+        at: Any,
+        step: Any,
+        pitch: Any,
+        rows: Any,
+        groups: Any,
+        flush: Any,
+        weight: Any,
+        begin: Any,
+        out: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            taken = [
+                context.make_array(kind)(context, builder, value).data
+                if isinstance(kind, types.Array)
+                else value
+                for kind, value in zip(signature.args, arguments, strict=True)
+            ]
+            _Writer(builder, instructions).windows(*taken)
+            return context.get_dummy_value()
+
+        whole = (types.intp,) * 6
+        return types.void(values, *whole, weight, types.intp, out), generate
+
+    return multiply_windows
+
+
+class _Writer:
+    """Writes the inner loop in LLVM's language."""
+
+    def __init__(self, builder: Any, instructions: Instructions) -> None:
+        self.builder, self.positions = builder, instructions.positions
+        self.bytes, self.halves, self.words = (
+            ir.VectorType(kind, 8 * instructions.vector // kind.width)
+            for kind in (INT8, INT16, INT32)
+        )
+        self.feature = instructions.feature
+        self.vector, self.vectors = instructions.vector, PACKED // instructions.vector
+
+    def windows(
+        self,
+        values: Any,
+        at: Any,
+        step: Any,
+        pitch: Any,
+        rows: Any,
+        groups: Any,
+        flush: Any,
+        weight: Any,
+        begin: Any,
+        out: Any,
+    ) -> None:
+        """Write the loops over rows of the window, parts of a row, and groups of a part."""
+        b = self.builder
+        zero, one = ir.Constant(INT64, 0), ir.Constant(INT64, 1)
+        none = [ir.Constant(self.words, None)] * (self.positions * self.vectors)
+
+        def row(_: Any, carried: Values) -> Values:
+            line, *carried = carried
+
+            def part(first: Any, carried: Values) -> Values:
+                packed, *sums = carried
+                end = b.add(first, flush)
+                end = b.select(b.icmp_signed("<", end, groups), end, groups)
+
+                def group(index: Any, carried: Values) -> Values:
+                    packed, *adding = carried
+                    place = b.add(line, b.mul(index, ir.Constant(INT64, GROUP)))
+                    added = self._group(values, place, step, weight, packed, adding)
+                    return [b.add(packed, ir.Constant(INT64, PACKED)), *added]
+
+                packed, *added = self._loop(first, end, one, [packed, *self._begin(sums)], group)
+                return [packed, *self._end(sums, added)]
+
+            return [b.add(line, pitch), *self._loop(zero, groups, flush, carried, part)]
+
+        _, _, *sums = self._loop(zero, rows, one, [at, begin, *none], row)
+        for i, found in enumerate(sums):
+            place = b.gep(out, [ir.Constant(INT64, i * self.words.count)])
+            b.store(found, b.bitcast(place, self.words.as_pointer()), align=4)
+
+    def _loop(
+        self,
+        first: Any,
+        end: Any,
+        step: Any,
+        carried: Values,
+        body: Callable[[Any, Values], Values],
+    ) -> Values:
+        """Write a loop that runs once at least; `body` gives the values that are carried on."""
+        b = self.builder
+        before, head = b.block, b.append_basic_block()
+        b.branch(head)
+        b.position_at_end(head)
+        phis = [b.phi(value.type) for value in (first, *carried)]
+        found = body(phis[0], phis[1:])
+        following = b.add(phis[0], step)
+        for phi, start, then in zip(phis, [first, *carried], [following, *found], strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(then, b.block)
+        after = b.append_basic_block()
+        b.cbranch(b.icmp_signed("<", following, end), head, after)
+        b.position_at_end(after)
+        return found
+
+    def _group(
+        self, values: Any, place: Any, step: Any, weight: Any, packed: Any, sums: Values
+    ) -> Values:
+        """Add the products of one group of each position's values."""
+        b, found = self.builder, []
+        weights = [
+            self._load(weight, b.add(packed, ir.Constant(INT64, i * self.vector)), self.bytes)
+            for i in range(self.vectors)
+        ]
+        for position in range(self.positions):
+            word = self._load(values, place, INT32)
+            four = b.bitcast(splat(b, word, self.words), self.bytes)
+            for i, eight in enumerate(weights):
+                found.append(self._multiply(sums[position * self.vectors + i], four, eight))
+            place = b.add(place, step)
+        return found
+
+    def _load(self, data: Any, place: Any, kind: Any) -> Any:
+        b = self.builder
+        return b.load(b.bitcast(b.gep(data, [place]), kind.as_pointer()), align=1)
+
+    def _begin(self, sums: Values) -> Values:
+        """Give what a part adds to: AVX2 adds in int16, from zero."""
+        if self.feature != "avx2":
+            return sums
+        return [ir.Constant(self.halves, None)] * len(sums)
+
+    def _end(self, sums: Values, added: Values) -> Values:
+        """Give the sums after a part."""
+        if self.feature != "avx2":
+            return added
+        ones = ir.Constant(self.halves, [1] * self.halves.count)
+        return [
+            self.builder.add(
+                before, self._call("llvm.x86.avx2.pmadd.wd", self.words, [found, ones])
+            )
+            for before, found in zip(sums, added, strict=True)
+        ]
+
+    def _multiply(self, before: Any, values: Any, weights: Any) -> Any:
+        """Add values (unsigned) times weights (signed), four (AVX2: two) products to a sum."""
+        if self.feature == "avx2":
+            name = "llvm.x86.avx2.pmadd.ub.sw"
+            return self.builder.add(before, self._call(name, self.halves, [values, weights]))
+        if not self.feature:
+            return self._multiply_anywhere(before, values, weights)
+        # In vectors of int32: older versions of LLVM know it so, newer ones translate it.
+        cast = [self.builder.bitcast(one, self.words) for one in (values, weights)]
+        name = f"llvm.x86.avx512.vpdpbusd.{8 * self.vector}"
+        return self._call(name, self.words, [before, *cast])
+
+    def _multiply_anywhere(self, before: Any, values: Any, weights: Any) -> Any:
+        b, lanes = self.builder, ir.VectorType(INT32, self.words.count)
+        for k in range(GROUP):
+            every_fourth = ir.Constant(lanes, [*range(k, self.vector, GROUP)])
+            value, weight = (b.shuffle_vector(one, one, every_fourth) for one in (values, weights))
+            before = b.add(before, b.mul(b.zext(value, self.words), b.sext(weight, self.words)))
+        return before
+
+    def _call(self, name: str, returns: Any, arguments: Values) -> Any:
+        kind = ir.FunctionType(returns, [one.type for one in arguments])
+        return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), arguments)
+
+
+def pack(rows: NDArray[np.int8], height: int, columns: int) -> NDArray[np.int8]:
+    """Pack rows of weights [height * columns * inputs, width] for `multiply_windows`.
+
+    The width is whole blocks. The columns are those of the kernel that do not lie side by side in
+    the source (1 if they do), and each is packed as a kernel of its own. The inputs of a row are
+    filled up with zeros to whole groups. What comes is flat: columns, blocks, rows, groups,
+    channels of the block, inputs of the group.
+    """
+    blocks, inputs = rows.shape[1] // BLOCK, len(rows) // (height * columns)
+    groups = -(-inputs // GROUP)
+    filled = np.zeros((height, columns, groups * GROUP, blocks, BLOCK), np.int8)
+    filled[:, :, :inputs] = rows.reshape(height, columns, inputs, blocks, BLOCK)
+    split = filled.reshape(height, columns, groups, GROUP, blocks, BLOCK)
+    return np.ascontiguousarray(split.transpose(1, 4, 0, 2, 5, 3)).reshape(-1)
+
+
+INSTRUCTIONS = _of_processor()
+multiply_windows = products_of(INSTRUCTIONS)

@@ -12,6 +12,7 @@ from random_programs import frames_for, programs
 
 from tmkt.program.arithmetic import MAX_THRESHOLD
 from tmkt.program.model import INPUT, Layer, Program, Synapse
+from tmkt.program.simulator import synapses
 from tmkt.program.simulator.simulator import STEPS_AT_ONCE, Simulator
 
 
@@ -46,6 +47,24 @@ def test_every_spike_membrane_and_state_equals_the_plain_program(data: st.DataOb
     for i, layer in enumerate(program.layers):
         channels_last = np.moveaxis(states[layer.name]["v"], 1, -1).reshape(len(frames), -1)
         np.testing.assert_array_equal(found.state.v[i], channels_last, err_msg=layer.name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_adding_rows_of_weights_and_multiplying_them_all_give_the_same(data: st.DataObject) -> None:
+    """Whatever the crossover says: counts are multiplied all the same."""
+    program = data.draw(programs(temporal=True))
+    frames = data.draw(frames_for(program))
+    found = []
+    for dense_from in (0, 2**40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(synapses, "dense_from", lambda _shape, least=dense_from: least)
+            found.append(Simulator(program, threads=1).run(frames))
+    one, other = found
+    np.testing.assert_array_equal(one.readout, other.readout)
+    for name, expected in one.spikes.items():
+        np.testing.assert_array_equal(other.spikes[name], expected, err_msg=name)
+    assert (one.faults, one.active_updates) == (other.faults, other.active_updates)
 
 
 @settings(max_examples=60, deadline=None)

@@ -177,7 +177,7 @@ gpu: $(READY)
 	$(BIN)/python tests/bench/gpu.py --out build/gpu.json
 
 bench-json: $(READY)
-	@$(BIN)/python tests/bench --json
+	@$(BIN)/python tests/bench --json --history docs/results/speed.jsonl
 
 # docs/charts, of the measurements in docs/results.
 charts: $(READY)

@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
-from tmkt import __version__
+from tmkt import __version__, processor
 from tmkt.deploy.engines import c
 from tmkt.deploy.engines.lava import install_hint, installed
 from tmkt.install import pip_install
@@ -61,7 +61,7 @@ def examine() -> list[Finding]:
     return [
         _finding("tmkt", __version__, required=True),
         _finding("Python", python, required=True),
-        _finding("processor cores", str(os.cpu_count()), required=True),
+        Finding(part="processor", found=_processor(), required=True, advice=_processor_advice()),
         *(
             _finding(name, _version(name), f"{use}; {pip_install(extra)}", use == "required")
             for name, extra, use in PARTS
@@ -79,6 +79,17 @@ def _finding(
 ) -> Finding:
     """Give a finding whose advice is for a missing part."""
     return Finding(part=part, found=found, required=required, advice=None if found else advice)
+
+
+def _processor() -> str:
+    told = [processor.name() or "of unknown name", f"{os.cpu_count()} cores"]
+    return ", ".join(told + processor.instructions())
+
+
+def _processor_advice() -> str | None:
+    if not processor.has_bfloat16():
+        return None
+    return f"train with --set train.precision=bf16: about {processor.FASTER_BFLOAT16}"
 
 
 def _lava() -> str | None:

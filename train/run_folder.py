@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tmkt import __version__, console
+from tmkt import __version__, console, processor
 from tmkt.datasets.splits import to_ranges
 from tmkt.errors import InputError
 from tmkt.files import copy, writing
@@ -228,22 +228,11 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
             **{name: version(name) for name in LIBRARIES},
         },
         "machine": {
-            "processor": _processor(),
+            "processor": processor.name(),  # it decides the last bits of a training
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "system": f"{platform.system()} {platform.machine()}",
         },
     }
-
-
-def _processor() -> str | None:
-    """Name the processor, which decides the last bits of a training; None where the system does not
-    tell.
-    """
-    with suppress(OSError):  # only Linux has the file
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or None
 
 
 def _started_from(recipe: Recipe) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tmkt import processor
 from tmkt.recipe import TrainRecipe
 
 
@@ -73,10 +74,17 @@ def computing(recipe: TrainRecipe, device: torch.device) -> Iterator[None]:
         convolutions.allow_tf32, convolutions.benchmark = before[4:]
 
 
-def describe_gpu(recipe: TrainRecipe, device: torch.device) -> str | None:
-    """Say on which GPU and in which arithmetic a training computes; None on a CPU."""
+def describe_arithmetic(recipe: TrainRecipe, device: torch.device) -> str | None:
+    """Say on which GPU and in which arithmetic a training computes, or that this processor has a
+    faster one; None if there is nothing to say.
+    """
     if device.type == "cpu":
-        return None
+        if recipe.precision == "bf16" or not processor.has_bfloat16():
+            return None
+        return (
+            "This processor has bfloat16: --set train.precision=bf16 makes a step about"
+            f" {processor.FASTER_BFLOAT16}"
+        )
     kinds = {
         "fp32": "all in float32, without TF32; train.precision=tf32 and bf16 are faster",
         "tf32": "convolutions in TF32, which keeps 10 bits of a number's 23; the rest in float32",

@@ -30,7 +30,7 @@ from tmkt.train.methods.base import Method, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
-from tmkt.train.runtime import computing, describe_gpu, is_out_of_memory, note_interrupts
+from tmkt.train.runtime import computing, describe_arithmetic, is_out_of_memory, note_interrupts
 from tmkt.train.samples import Samples
 from tmkt.train.setup import make_network, read_source
 from tmkt.train.start import load_blocks, load_init, with_init
@@ -169,8 +169,8 @@ class _Training:
             if self.writes and not (self.out / RECIPE).is_file():
                 with writing(self.out / RECIPE) as beside:
                     beside.write_text(dump_recipe(recipe), encoding="utf-8", newline="\n")
-        if (gpu := describe_gpu(recipe.train, self.device)) is not None:
-            self.report(gpu)
+        if (arithmetic := describe_arithmetic(recipe.train, self.device)) is not None:
+            self.report(arithmetic)
         self._prepare_method()
         if (cut := self.source.describe_cut(recipe.data)) is not None:
             self.report(cut)

@@ -121,16 +121,22 @@ def spread(values: Sequence[float]) -> Bar:
 
 def rows(
     title: str,
-    found: Mapping[str, Sequence[Bar]],
+    found: Mapping[str, Sequence[Bar | None]],
     note: str,
     names: Sequence[str] = (),
     log: bool = False,
 ) -> str:
-    """Draw a row of bars per label, on a linear or logarithmic axis; `names`: of a row's bars."""
+    """Draw a row of bars per label, on a linear or logarithmic axis.
+
+    `names`: of a row's bars; None among these is left out.
+    """
+    told = any(bar and bar.shown for bars in found.values() for bar in bars)
+    apart = 16 if told else 9  # bars of a row
+    height = ROW + (apart * (len(names) - 1) if names and told else 0)
     top = HEAD + (LEGEND if names else 0)
-    bottom = top + ROW * len(found)
+    bottom = top + height * len(found)
     left = MARGIN + 10 + LETTER * max(map(len, found))
-    x, ticks = _axis([bar for bars in found.values() for bar in bars], left, log)
+    x, ticks = _axis([bar for bars in found.values() for bar in bars if bar], left, log)
     marks = [text(MARGIN, 24, title, "title")]
     for value, shown in ticks:
         marks.append(line("grid", x=(x(value), x(value)), y=(top - 4, bottom)))
@@ -140,13 +146,15 @@ def rows(
         marks += [dot(f"dot{i}", at + 5, HEAD, 4), text(at + 16, HEAD + 4, name)]
         at += 34 + LETTER * len(name)
     for row, (label, bars) in enumerate(found.items()):
-        middle = top + ROW * (row + 0.5)
+        middle = top + height * (row + 0.5)
         marks.append(text(left - 10, middle + 4, label, anchor="end"))
         for i, bar in enumerate(bars):
-            marks += _bar(i, x, middle + 9 * (i - (len(bars) - 1) / 2), bar)
-    height = bottom + 22 + FOOT
-    marks.append(text(MARGIN, height - 10, note, "note"))
-    return Chart(WIDTH, height, marks, title).file(STYLE)
+            if bar is None:
+                continue
+            marks += _bar(i, x, middle + apart * (i - (len(bars) - 1) / 2), bar)
+    whole = bottom + 22 + FOOT
+    marks.append(text(MARGIN, whole - 10, note, "note"))
+    return Chart(WIDTH, whole, marks, title).file(STYLE)
 
 
 def _bar(i: int, x: Scale, level: float, bar: Bar) -> list[str]:

@@ -102,17 +102,43 @@ def simulated() -> str:
 
 
 def speed() -> str:
-    """Ratios of the comparisons of make bench, their ranges over several runs."""
-    found = {
-        line["name"]: Bar(line["low"], line["high"], shown=f"{line['low']:g} to {line['high']:g}")
-        for line in sorted(measured("speed"), key=lambda line: -line["high"])
-    }
+    """Ratios of the comparisons of make bench on two kinds of processors, their ranges over runs of
+    the newest version that was measured there.
+    """
+    bars = [
+        {name: _range(found) for name, found in _of_kind(vnni).items()} for vnni in (False, True)
+    ]
+    names = sorted(
+        {*bars[0], *bars[1]}, key=lambda name: -max(one[name].high for one in bars if name in one)
+    )
     return rows(
         "How many times as fast as theirs ours is",
-        {name: [bar] for name, bar in found.items()},
-        "one thread each, ranges over four to six runs; logarithmic",
+        {name: [one.get(name) for one in bars] for name in names},
+        "one thread each, ranges over the runs; logarithmic",
+        names=("AVX2", "VNNI (version 0.1)"),
         log=True,
     )
+
+
+def _of_kind(vnni: bool) -> dict[str, list[Line]]:
+    """Collect the lines of processors with or without VNNI, of each comparison's newest version."""
+    found: dict[str, list[Line]] = {}
+    for line in measured("speed"):
+        if ("AVX-512 VNNI" in line["instructions"]) == vnni:
+            found.setdefault(line["name"], []).append(line)
+    newest = {name: max(line["version"] for line in own) for name, own in found.items()}
+    return {
+        name: [line for line in own if line["version"] == newest[name]]
+        for name, own in found.items()
+    }
+
+
+def _range(found: list[Line]) -> Bar:
+    low = min(line.get("low", line.get("ratio")) for line in found)
+    high = max(line.get("high", line.get("ratio")) for line in found)
+    ends = [f"{end:.0f}" if end >= 100 else f"{end:.3g}" for end in sorted({low, high})]
+    shown = " to ".join(ends)
+    return Bar(low, high, shown=shown)
 
 
 PICTURES: dict[str, Callable[[], str]] = {

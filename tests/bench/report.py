@@ -12,8 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 
-from tmkt import console
+from tmkt import __version__, console, processor
 from tmkt.cli.tables.table import table as print_table
 
 
@@ -74,23 +76,39 @@ def ms(seconds: float) -> str:
     return f"{1e3 * seconds:#.3g}".rstrip(".")
 
 
-def show(tables: Iterable[Table], as_json: bool) -> None:
-    """Prints tables, or as JSON lines only their comparisons."""
+def show(tables: Iterable[Table], options: argparse.Namespace) -> None:
+    """Print tables, or as JSON lines only their comparisons, each with the machine it is of.
+
+    The history gets the lines, too.
+    """
     for table in tables:
-        if as_json:
-            for c in table.comparisons:
-                line = {
-                    "name": c.name,
-                    "ratio": round(c.ratio, 3),
-                    "ours_s": c.ours_s,
-                    "theirs_s": c.theirs_s,
-                }
-                print(json.dumps(line), flush=True)
-        else:
+        for line in (_line(c, options.threads) for c in table.comparisons):
+            if options.json:
+                print(line, flush=True)
+            if options.history:
+                with options.history.open("a", encoding="utf-8", newline="\n") as file:
+                    file.write(line + "\n")
+        if not options.json:
             print_table(table.title, list(table.columns), [list(row) for row in table.rows])
             for note in table.notes:
                 console.note(note)
             sys.stdout.flush()
+
+
+def _line(comparison: Comparison, threads: int) -> str:
+    return json.dumps(
+        {
+            "name": comparison.name,
+            "ratio": round(comparison.ratio, 3),
+            "ours_s": comparison.ours_s,
+            "theirs_s": comparison.theirs_s,
+            "threads": threads,
+            "processor": processor.name(),
+            "instructions": processor.instructions(),
+            "version": __version__,
+            "date": date.today().isoformat(),
+        }
+    )
 
 
 def main(*benchmarks: Benchmark) -> None:
@@ -118,9 +136,15 @@ def main(*benchmarks: Benchmark) -> None:
         action="store_true",
         help="a whole hour of stream, 10^9 events, instead of a tenth of it",
     )
+    parser.add_argument(
+        "--history", type=Path, help="a file of JSON lines, such as docs/results/speed.jsonl"
+    )
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
+    if not options.json:
+        known = [processor.name() or "A processor of unknown name", *processor.instructions()]
+        console.note(f"{', '.join(known)}; threads: {options.threads}")
     for benchmark in benchmarks:
-        show(benchmark(Options(options.threads, options.quick, options.long)), options.json)
+        show(benchmark(Options(options.threads, options.quick, options.long)), options)

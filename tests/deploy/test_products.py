@@ -5,11 +5,11 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from numba.core.codegen import get_host_cpu_features
 
+from tmkt.processor import features
 from tmkt.program.simulator.products import BLOCK, GROUP, KNOWN, Instructions, pack, products_of
 
-HERE = [one for one in KNOWN if f"+{one.feature}" in [*get_host_cpu_features().split(","), "+"]]
+HERE = [one for one in KNOWN if one.feature in {*features(), ""}]
 # The loops of the others, with products that any processor can compute.
 ELSEWHERE = [
     Instructions("", one.positions, one.vector, one.tile_ns, one.group_ns)

@@ -25,7 +25,10 @@ MODULES = {
 }
 
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
-GROUND = {"errors", "pace", "console", "parts", "files", "toml", "kernels", "hdf5", "install"}
+GROUND = {
+    *("errors", "pace", "console", "parts", "files", "toml", "kernels", "hdf5", "install"),
+    "processor",
+}
 MAY_IMPORT = {
     "errors": set(),
     "pace": set(),
@@ -36,6 +39,7 @@ MAY_IMPORT = {
     "kernels": {"console", "files"},
     "hdf5": {"errors"},
     "install": set(),
+    "processor": set(),
     "plots": set(),
     "recipe": {"errors", "console", "toml"},
     "events": GROUND,

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core.codegen import get_host_cpu_features
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from tmkt.processor import features
 from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
 
 BLOCK = 16  # channels that are multiplied together; rows of weights are padded to whole blocks
@@ -53,15 +53,6 @@ KNOWN = (
     Instructions("avx2", 4, 32, tile_ns=50.0, group_ns=1.9),
     Instructions("", 4, 64, tile_ns=50.0, group_ns=7.0),
 )
-
-
-def _of_processor() -> Instructions:
-    """Choose the instructions of the processor that numba compiles for."""
-    features = config.CPU_FEATURES
-    if features is None:
-        features = "" if config.CPU_NAME else get_host_cpu_features()
-    has = [*features.split(","), "+"]
-    return next(one for one in KNOWN if f"+{one.feature}" in has)
 
 
 def products_of(instructions: Instructions) -> Any:
@@ -261,5 +252,5 @@ def pack(rows: NDArray[np.int8], height: int, columns: int) -> NDArray[np.int8]:
     return np.ascontiguousarray(split.transpose(1, 4, 0, 2, 5, 3)).reshape(-1)
 
 
-INSTRUCTIONS = _of_processor()
+INSTRUCTIONS = next(one for one in KNOWN if one.feature in {*features(), ""})
 multiply_windows = products_of(INSTRUCTIONS)

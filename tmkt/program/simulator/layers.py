@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tmkt.program.arithmetic import CURRENT_LIMIT, DECAY_ONE, STATE_ONE, STATE_SHIFT
 from tmkt.program.model import Layer, Program, Synapse, largest_sum
-from tmkt.program.simulator.delivery import deliver
 from tmkt.program.simulator.neurons import (
     MemorylessNeurons,
     Neurons,
@@ -29,7 +28,7 @@ class Path:
 
     `back`: what the source sent so many steps ago arrives now.
     `reached`: weights of one wherever there is a synapse, to find out which neurons got input;
-    None: `deliver` finds it out.
+    None: delivery finds it out.
     """
 
     source: str
@@ -213,7 +212,7 @@ def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -
             marks = touched.reshape(steps, group.positions, positions * blocks // group.positions)
         else:
             marks = np.zeros((steps, group.positions, 0), np.uint8)
-        deliver(values, group.weight, group.packed, group.numbers, add, sums, marks)
+        group.deliver(values, add, sums, marks)
     if path.reached and blocks:
         ones = replace(path, groups=path.reached, reached=None)
         reached = np.empty_like(sums)

@@ -1,4 +1,4 @@
-"""Loops over the source of a synapse in one step: list its spikes, or sum or copy its values.
+"""Loops over the source of a synapse in one step, which list its spikes.
 
 Sites have the channels last. `s` is the shape of a group of a synapse; rows and columns are those
 of the pooled source.
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tmkt.kernels import kernel
-from tmkt.program.simulator.products import DIGIT_BITS, LARGEST
 from tmkt.program.simulator.simd import copy_8
 
 # An unsigned index needs no test for "from the end", which would keep the compiler from making
@@ -27,15 +26,14 @@ for _byte in range(256):
 
 
 class Shape(NamedTuple):
-    """Numbers of a group of a synapse, for `deliver`.
+    """Numbers of a group of a synapse, for the loops of delivery.py and dense.py.
 
     The group reads `inputs` channels of its source from `first_input` on, and writes `outputs` of
     the layer's `channels` from `first_output` on. `graded`: the source sends counts. `width`: of a
     row of weights, padded. `first_block`, `blocks`: the parts of a position's channels that it
     reaches. `shift`: sums are shifted left by it. `eights`: the source sends 0 and 1 in channels
     that come in eights. `narrow`: the sums fit the int16 of `out`, which has room for a padded row
-    at its end. `largest`: pooled value. `dense_from`: spikes in a step from which on all weights
-    are multiplied.
+    at its end. `largest`: pooled value.
     """
 
     source_height: int
@@ -65,7 +63,6 @@ class Shape(NamedTuple):
     eights: int
     narrow: int
     largest: int
-    dense_from: int
 
 
 @kernel
@@ -123,31 +120,3 @@ def list_spikes(words: Any, s: Any, entries: Any, begin: Any) -> int:
                         n += _COUNT[mask]
         begin[y, columns] = n
     return n
-
-
-@kernel
-def copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
-    """Sum pool x pool windows of one step, shift the sums right and write their lowest bits to the
-    part of out [height, width, inputs] (uint8) that lies inside the synapse's padding.
-    """
-    pool, inputs = s.pool, s.inputs
-    rows, columns = s.source_height // pool, s.source_width // pool
-    if pool == 1 and inputs == s.source_channels and shift == 0 and s.largest <= LARGEST:
-        for y in range(rows):
-            into = out[y + s.padding_y, s.padding_x : s.padding_x + columns].reshape(-1)
-            for i in range(Site(columns * inputs)):
-                into[i] = values[Site(y * columns * inputs) + i]
-        return
-    total = np.empty(inputs, np.int32)
-    mask = np.int32((1 << DIGIT_BITS) - 1 if s.largest > LARGEST else 255)
-    for y in range(rows):
-        for x in range(columns):
-            total[:] = 0
-            for i in range(y * pool, (y + 1) * pool):
-                for j in range(x * pool, (x + 1) * pool):
-                    site = Site((i * s.source_width + j) * s.source_channels + s.first_input)
-                    for c in range(Site(inputs)):
-                        total[c] += values[site + c]
-            into = out[y + s.padding_y, x + s.padding_x]
-            for c in range(Site(inputs)):
-                into[c] = np.uint8((total[c] >> shift) & mask)

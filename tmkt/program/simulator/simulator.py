@@ -1,7 +1,7 @@
 """The reference engine: an exact simulator of the integer program.
 
-docs/program.md states the semantics. layers.py prepares and runs single layers; delivery.py and
-neurons.py hold the loops.
+docs/program.md states the semantics. layers.py prepares and runs single layers; delivery.py,
+dense.py and neurons.py hold the loops.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""Synapses of a program in the form that the simulator's loops (delivery.py) take."""
+"""Synapses of a program in the form that the simulator's loops take, and the choice of the loop."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,26 +10,44 @@ from numpy.typing import NDArray
 from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 from tmkt.program.simulator.crossover import dense_from
-from tmkt.program.simulator.delivery import LANES
+from tmkt.program.simulator.delivery import LANES, add_rows
+from tmkt.program.simulator.dense import multiply_all, room, sum_of
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import pack
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group of a synapse as `deliver` takes it: its weights as flat rows, and its numbers.
+    """One group of a synapse as the loops take it: its weights as flat rows, and its numbers.
 
-    `packed`: the same weights for products.py.
+    `packed`: the same weights for products.py. `dense_from`: spikes in a step from which on all
+    weights are multiplied.
     """
 
     weight: NDArray[np.int8]
     packed: NDArray[np.int8]
     shape: Shape
+    dense_from: int
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
-        """The shape as an array: a named tuple would cost each call of `deliver` microseconds."""
+        """The shape as an array: a named tuple would cost each call of a loop microseconds."""
         return np.array(self.shape, np.int64)
+
+    def deliver(
+        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
+    ) -> None:
+        """Add what the group delivers to the sums, in the way that is faster for these values.
+
+        `values`: uint8 [T, sites]. `out`: int32 or int16 [T, neurons], overwritten unless `add`.
+        `touched`: uint8 [T, positions, blocks], or of no blocks: is set where a spike arrives.
+        """
+        dense = self.shape.graded or self.dense_from == 0
+        if dense or sum_of(values) >= self.dense_from * len(values):
+            padded = room(self.shape)
+            multiply_all(values, self.packed, self.numbers, padded, add, out, touched)
+        else:
+            add_rows(values, self.weight, self.numbers, add, out, touched)
 
     @property
     def positions(self) -> int:
@@ -140,5 +159,6 @@ def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
     return Group(
         weight.reshape(-1),
         pack(weight, shape.kernel_height, apart),
-        shape._replace(dense_from=dense_from(shape)),
+        shape,
+        dense_from(shape),
     )

@@ -1,0 +1,173 @@
+"""Dense delivery: multiply the values of a synapse's source by all of its weights.
+
+The time follows the layer, whatever its input; the input may send counts. delivery.py is the other
+way to the same sums.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
+from numpy.typing import NDArray
+
+from tmkt.kernels import kernel
+from tmkt.program.simulator.listing import Shape, Site
+from tmkt.program.simulator.products import (
+    BLOCK,
+    DIGIT_BITS,
+    GROUP,
+    INSTRUCTIONS,
+    LARGEST,
+    multiply_windows,
+)
+from tmkt.program.simulator.simd import put_16
+
+TOGETHER = INSTRUCTIONS.positions
+INT16_MAX, WEIGHT_MAX = 32767, 127
+_FIELDS = len(Shape._fields)
+
+
+def room(s: Shape) -> NDArray[np.uint8]:
+    """Make room [height, width, inputs], of zeros, for a source between its padding.
+
+    The windows of all positions that are computed together lie inside, and a group of values that
+    begins in the last window.
+    """
+    positions = -(-s.out_width // TOGETHER) * TOGETHER
+    reach_y, reach_x = (s.kernel_height - 1) * s.dilation_y, (s.kernel_width - 1) * s.dilation_x
+    height = max(
+        s.source_height // s.pool + s.padding_y, (s.out_height - 1) * s.stride_y + reach_y + 1
+    )
+    width = max(s.source_width // s.pool + s.padding_x, (positions - 1) * s.stride_x + reach_x + 1)
+    size = height * width * s.inputs
+    return np.zeros(size + GROUP, np.uint8)[:size].reshape(height, width, s.inputs)
+
+
+@kernel
+def sum_of(values: Any) -> int:
+    """Return the sum of uint8 [...], which is less than 2^32."""
+    total: Any = np.uint32(0)
+    for value in values.reshape(-1):
+        total += np.uint32(value)
+    return int(total)
+
+
+@kernel
+def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
+    """Sum pool x pool windows of one step, shift the sums right and write their lowest bits to the
+    part of out [height, width, inputs] (uint8) that lies inside the synapse's padding.
+    """
+    pool, inputs = s.pool, s.inputs
+    rows, columns = s.source_height // pool, s.source_width // pool
+    if pool == 1 and inputs == s.source_channels and shift == 0 and s.largest <= LARGEST:
+        for y in range(rows):
+            into = out[y + s.padding_y, s.padding_x : s.padding_x + columns].reshape(-1)
+            for i in range(Site(columns * inputs)):
+                into[i] = values[Site(y * columns * inputs) + i]
+        return
+    total = np.empty(inputs, np.int32)
+    mask = np.int32((1 << DIGIT_BITS) - 1 if s.largest > LARGEST else 255)
+    for y in range(rows):
+        for x in range(columns):
+            total[:] = 0
+            for i in range(y * pool, (y + 1) * pool):
+                for j in range(x * pool, (x + 1) * pool):
+                    site = Site((i * s.source_width + j) * s.source_channels + s.first_input)
+                    for c in range(Site(inputs)):
+                        total[c] += values[site + c]
+            into = out[y + s.padding_y, x + s.padding_x]
+            for c in range(Site(inputs)):
+                into[c] = np.uint8((total[c] >> shift) & mask)
+
+
+@kernel
+def _multiply_step(
+    padded: Any, packed: Any, s: Any, column: int, out: Any, at: int, shift: int, add: bool
+) -> None:
+    """Add the products of one step and digit, shifted left: of all columns of the kernel, or, where
+    these do not lie side by side, of one.
+    """
+    across = padded.shape[1]
+    taps = s.kernel_width if s.dilation_x == 1 else 1
+    rows, groups = s.kernel_height, -(-taps * s.inputs // GROUP)
+    blocks, size = s.width // BLOCK, rows * groups * BLOCK * GROUP
+    flush = INT16_MAX // (2 * WEIGHT_MAX * min(s.largest, LARGEST))
+    values, sums, keep = padded.reshape(-1), np.empty(TOGETHER * BLOCK, np.int32), -np.int32(add)
+    for block in range(blocks):
+        count = min(BLOCK, s.outputs - block * BLOCK)
+        for y in range(s.out_height):
+            for x in range(0, s.out_width, TOGETHER):
+                site = y * s.stride_y * across + x * s.stride_x + column * s.dilation_x
+                multiply_windows(
+                    values,
+                    site * s.inputs,
+                    s.stride_x * s.inputs,
+                    s.dilation_y * across * s.inputs,
+                    rows,
+                    groups,
+                    flush,
+                    packed,
+                    (column * blocks + block) * size,
+                    sums,
+                )
+                for p in range(min(TOGETHER, s.out_width - x)):
+                    o = Site(at + (y * s.out_width + x + p) * s.channels + block * BLOCK)
+                    if count == BLOCK:
+                        put_16(sums, p * BLOCK, shift, keep, out, o)
+                        continue
+                    for c in range(Site(count)):
+                        before = out[o + c] & keep
+                        out[o + c] = (sums[Site(p * BLOCK) + c] << shift) + before
+
+
+@kernel
+def _mark(padded: Any, s: Any, touched: Any) -> None:
+    """Set `touched` [positions, blocks] where a window holds a spike."""
+    for y in range(s.out_height):
+        for x in range(s.out_width):
+            found = np.uint8(0)
+            for i in range(s.kernel_height):
+                row = padded[y * s.stride_y + i * s.dilation_y]
+                for j in range(s.kernel_width):
+                    for value in row[x * s.stride_x + j * s.dilation_x]:
+                        found |= value
+            if found:
+                for block in range(s.first_block, s.first_block + s.blocks):
+                    touched[y * s.out_width + x, block] = 1
+
+
+@kernel
+def _clear(s: Any, out: Any, at: int) -> None:
+    for position in range(s.out_height * s.out_width):
+        for c in range(s.outputs):
+            out[Site(at + position * s.channels + c)] = 0
+
+
+@kernel
+def multiply_all(
+    values: Any, packed: Any, shape: Any, padded: Any, add: bool, out: Any, touched: Any
+) -> None:
+    """Do what `add_rows` of delivery.py does, with all weights: for any values.
+
+    `packed`: the weights as products.py packs them. `padded`: of `room`. Values of more than
+    `LARGEST` are taken digit by digit.
+    """
+    s = Shape(*to_fixed_tuple(shape, _FIELDS))
+    flat, shift = out.reshape(-1), 0 if s.narrow else s.shift
+    apart = 1 if s.dilation_x == 1 else s.kernel_width
+    for t in range(values.shape[0]):
+        at = t * s.out_height * s.out_width * s.channels + s.first_output
+        if sum_of(values[t]) == 0:
+            if not add:
+                _clear(s, flat, at)
+            continue
+        added = add
+        digit: Any = np.int64(0)
+        while s.largest >> digit:
+            _copy_pools(values[t], s, digit, padded)
+            for column in range(apart):
+                _multiply_step(padded, packed, s, column, flat, at, shift + digit, added)
+                added = True
+            if touched.shape[2]:
+                _mark(padded, s, touched[t])
+            digit += DIGIT_BITS if s.largest > LARGEST else 32

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
+from tmkt.datasets.decoded import contract_of
 from tmkt.errors import InputError, nearest
 from tmkt.events.channels import Contract
 from tmkt.events.frames import InputContract
@@ -32,7 +33,7 @@ class QuantisedNetwork:
     """An integer program, the float network that it was made from, and what a bundle says of both.
 
     `graph`: the float network in this project's form (`normalise`). `origin` and `report`: the
-    manifest's `origin` and `quantisation`.
+    manifest's `origin` and `quantisation`. `nothing`: the class of noise, None without one.
     """
 
     graph: "nir.NIRGraph"
@@ -41,6 +42,7 @@ class QuantisedNetwork:
     classes: list[str]
     origin: dict[str, Any]
     report: list[dict[str, Any]]
+    nothing: int | None = None
 
 
 def export_run(
@@ -81,7 +83,7 @@ def export_run(
             f"{run.path}: {found}, expected counts: what a sensor gives and a chip takes; train"
             " again with --set data.frames=counts"
         )
-    contract = InputContract(tuple(run.info["sensor"]), data.bins, data.bin_us, data.max_count)
+    contract = contract_of(data, tuple(run.info["sensor"]))
     graph = network_to_nir(run.load_network())
     grids = None
     if bits is None and run.info.get("quantisation"):
@@ -110,7 +112,13 @@ def export_run(
     }
     classes = [str(name) for name in run.info["classes"]]
     network = QuantisedNetwork(
-        graph, program, contract=contract, classes=classes, origin=origin, report=report
+        graph,
+        program,
+        contract=contract,
+        classes=classes,
+        origin=origin,
+        report=report,
+        nothing=run.info.get("nothing"),
     )
     if not allow_silent:
         refuse_silent(network, run.path)
@@ -154,6 +162,7 @@ def write_bundle(out: Path, targets: Collection[str], network: QuantisedNetwork)
         origin=network.origin,
         quantisation=network.report,
         writers=writers,
+        nothing=network.nothing,
     )
 
 

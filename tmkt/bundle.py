@@ -23,8 +23,9 @@ from tmkt.program import file as program_file
 from tmkt.program.model import Program
 from tmkt.program.ranges import prove
 
-# version 1 had networks for event cameras alone, and is written wherever it suffices
-FORMAT, FORMAT_VERSION = "tmkt-bundle", 2
+# Version 1 had networks for event cameras alone, version 2 no filters; the first that suffices is
+# written.
+FORMAT, FORMAT_VERSION = "tmkt-bundle", 3
 MAX_BYTES = 2**30  # of all files: ours, about 50 million weights in all formats
 LONGEST_READING_S = 10.0  # of a bundle that is replaced again and again
 OF_A_RUN = "recipe.toml"  # what tmkt.runs, which needs torch, calls a run's recipe
@@ -52,6 +53,12 @@ class Bundle:
     @property
     def classes(self) -> list[str]:
         return list(self.manifest["classes"])
+
+    @property
+    def nothing(self) -> int | None:
+        """The class of noise, for which a stream never decides; None without one."""
+        found: int | None = self.manifest.get("nothing")
+        return found
 
     @property
     def camera(self) -> InputContract:
@@ -84,12 +91,14 @@ def write(
     origin: dict[str, Any],
     quantisation: list[dict[str, Any]],
     writers: dict[str, Any],
+    nothing: int | None = None,
 ) -> Bundle:
     """Write a bundle and give it back as `load` reads it.
 
     `writers` maps a file's name to a function that takes the path to write to; the program itself
     is always written. `origin` says how the network was made (run, recipe, training instances),
-    `quantisation` is one dictionary a layer. No time stamps: the same input gives the same bytes.
+    `quantisation` is one dictionary a layer. `nothing`: the class of noise. No time stamps: the
+    same input gives the same bytes.
     """
     with writing_folder(path, MANIFEST) as folder:
         program_file.save(program, folder / PROGRAM)
@@ -101,10 +110,11 @@ def write(
         }
         manifest = {
             "format": FORMAT,
-            "version": 1 if isinstance(contract, InputContract) else FORMAT_VERSION,
+            "version": _version(contract),
             "tmkt": __version__,
-            "input": asdict(contract),
+            "input": {key: value for key, value in asdict(contract).items() if value != ()},
             "classes": classes,
+            **({} if nothing is None else {"nothing": nothing}),
             "files": files,
             "origin": origin,
             "quantisation": quantisation,
@@ -117,6 +127,13 @@ def write(
             json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n"
         )
     return load(path)
+
+
+def _version(contract: Contract) -> int:
+    """Give the first version whose readers understand the contract."""
+    if not isinstance(contract, InputContract):
+        return 2
+    return FORMAT_VERSION if contract.filters else 1
 
 
 def load(path: Path) -> Bundle:

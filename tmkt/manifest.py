@@ -5,10 +5,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tmkt.datasets.splits import Ranges
+from tmkt.errors import InputError
 from tmkt.events.channels import ChannelContract, Contract
+from tmkt.events.filters import network_filters
 from tmkt.events.frames import InputContract
 
-MAX_BINS = 10_000  # ours: a damaged manifest must not ask for all memory
+# Ours: a damaged manifest must not ask for all memory.
+MAX_BINS = 10_000
+MAX_FILTERS = 16
 
 
 _Side = Annotated[int, Field(ge=1)]
@@ -29,11 +33,18 @@ class Input(_Part):
     bins: int = Field(ge=1, le=MAX_BINS)
     bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(ge=1, le=255)
+    filters: Annotated[tuple[str, ...], Field(max_length=MAX_FILTERS)] = ()
 
     @model_validator(mode="after")
     def _one(self) -> "Input":
         if (self.sensor is None) == (self.shape is None):
             raise ValueError("sensor and shape: expected one of them")
+        if self.filters and self.sensor is None:
+            raise ValueError("filters without a sensor: channels have none")
+        try:
+            network_filters(self.filters)
+        except InputError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property
@@ -41,7 +52,7 @@ class Input(_Part):
         """The contract that recordings are read by."""
         steps = (self.bins, self.bin_us, self.max_count)
         if self.sensor is not None:
-            return InputContract(self.sensor, *steps)
+            return InputContract(self.sensor, *steps, self.filters)
         assert self.shape is not None
         return ChannelContract(self.shape, *steps)
 
@@ -104,6 +115,13 @@ class Manifest(_Part):
     version: int = Field(ge=1)
     input: Input
     classes: list[str]
+    nothing: Annotated[int, Field(ge=0)] | None = None
     files: dict[str, File]
     origin: _Origin
     quantisation: list[_LayerReport]
+
+    @model_validator(mode="after")
+    def _nothing_is_a_class(self) -> "Manifest":
+        if self.nothing is not None and self.nothing >= len(self.classes):
+            raise ValueError(f"nothing: class {self.nothing} of {len(self.classes)}")
+        return self

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tmkt.camera.frames import Scenes, draw_scenes, simulate_frames
 from tmkt.camera.screen import shown_size
-from tmkt.events.frames import InputContract
+from tmkt.datasets.decoded import contract_of
 from tmkt.networks.gpu.choice import fused_on_gpu
 from tmkt.recipe import Recipe
 from tmkt.train.ahead import host_tensor
@@ -52,7 +52,7 @@ def draw_images(
     found, moves = host_tensor(images, device), draw_moves(len(images), recipe.train, rng)
     if recipe.static.encoding == "grey":
         return DrawnImages(found, moves=moves)
-    contract = _contract(recipe, sensor)
+    contract = contract_of(recipe.data, sensor)
     if device.type == "cuda" and fused_on_gpu() is not None:
         return DrawnImages(found, scenes=draw_scenes(images, moves, contract, recipe.static, rng))
     counts = simulate_frames(images, moves, contract, recipe.static, rng)
@@ -74,7 +74,7 @@ def encode(
     if drawn.scenes is not None:
         from tmkt.train.gpu.camera import watch_on_gpu  # it needs Triton
 
-        counts = watch_on_gpu(drawn.scenes, _contract(recipe, sensor), device)
+        counts = watch_on_gpu(drawn.scenes, contract_of(recipe.data, sensor), device)
     else:
         assert drawn.counts is not None
         counts = drawn.counts.to(device, non_blocking=True)
@@ -100,7 +100,7 @@ def record_images(
 
     Gives counts uint8 [N, T, 2, H, W]. `progress` is told how many images are recorded.
     """
-    contract = _contract(recipe, sensor)
+    contract = contract_of(recipe.data, sensor)
     out = np.empty((len(images), contract.bins, *contract.shape), np.uint8)
     order = np.arange(len(images))
     if recipe.static.path in ("object", "random"):
@@ -112,10 +112,6 @@ def record_images(
         out[part] = simulate_frames(images[part], unmoved, contract, recipe.static, rng)
         progress(start + len(part))
     return out
-
-
-def _contract(recipe: Recipe, sensor: tuple[int, int]) -> InputContract:
-    return InputContract(sensor, recipe.data.bins, recipe.data.bin_us, recipe.data.max_count)
 
 
 def grey_frames(images: Tensor, sensor: tuple[int, int]) -> Tensor:

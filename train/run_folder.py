@@ -216,7 +216,11 @@ def run_info(recipe: Recipe, source: TrainingData, test: dict[str, Any]) -> dict
         "trained_on": source.trained_on,
         "validated_on": source.validated_on,
         **({} if source.frames_seen is None else {"frames_seen": source.frames_seen}),
-        "recordings": {"train": len(source.frames), "test": len(source.test_frames)},
+        **({} if source.nothing is None else {"nothing": source.nothing}),
+        "recordings": {
+            "train": int((source.labels != source.nothing).sum()),
+            "test": len(source.test_frames),
+        },
         "outside_bins": None if source.coverage is None else asdict(source.coverage),
         "images": len(source.images) if source.images else 0,
         "images_trained_on": to_ranges(source.seen()),

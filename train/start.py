@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tmkt.datasets.decoded import contract_of
 from tmkt.datasets.seen import of_another_folder
 from tmkt.datasets.splits import from_ranges
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError, nearest
-from tmkt.events.frames import InputContract
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe
 from tmkt.runs import RECIPE, Run, load_run
@@ -88,7 +88,7 @@ def seen_by_init(
     seen = names | from_ranges(info["images_trained_on"])
     others: set[Recording] = set()
     if digests := info.get("frames_seen"):
-        contract = InputContract(tuple(info["sensor"]), data.bins, data.bin_us, data.max_count)
+        contract = contract_of(data, tuple(info["sensor"]))
         others = of_another_folder(recordings, names, digests, contract)
     known = {r for r in recordings if r.instance in seen and r not in others}
     if data.name == recipe.data.name:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.bundle import Bundle
-from tmkt.datasets.reading import read_recording
+from tmkt.datasets.reading import seen_chunks
 from tmkt.datasets.types import Recording
 from tmkt.deploy.report.gather import Samples
 from tmkt.events.frames import InputContract
 from tmkt.events.types import Events
 from tmkt.program.model import Layer
 from tmkt.program.simulator.simulator import Simulator
+from tmkt.readers.strict import collect
 
 MOST_SAMPLES, MOST_WRONG = 12, 4
 # Bytes of compressed arrays of all samples, 3.2 MB as text: the page stays below 5 MB.
@@ -134,7 +135,8 @@ def _events(bundle: Bundle, recording: Recording, frames: NDArray[np.uint8]) -> 
     column a time step, on events alone.
     """
     if isinstance(bundle.contract, InputContract):
-        return read_recording(recording, bundle.contract.sensor)
+        sensor = recording.view.sensor if recording.view else bundle.contract.sensor
+        return collect(seen_chunks(recording, bundle.contract), sensor, recording.path)
     steps, channels = len(frames), bundle.contract.channels
     counts = frames.reshape(steps, channels)
     step, channel = (np.repeat(axis, counts[counts > 0]) for axis in np.nonzero(counts))

@@ -32,19 +32,21 @@ def choose_margin(
     labels: NDArray[np.int64],
     target: float,
     hold: int = 1,
+    nothing: int | None = None,
 ) -> ChosenMargin:
     """Choose the smallest margin with which at least a share `target` of the decisions is right; if
     there is none, the largest lead of any read-out.
 
     frames uint8 [N, bins, 2, H, W], a window each, with labels int64 [N]. Give recordings that were
     trained on, or others on which nothing is measured afterwards. The method is ours: decisions
-    come as early as the share allows.
+    come as early as the share allows. For the class `nothing`, nothing is decided.
     """
     leading = np.array(
         [[leading_class(step) for step in _readouts(program, sample)] for sample in frames],
         np.int64,
     )  # [N, bins, 2]
     best, leads = leading[:, :, 0], leading[:, :, 1]
+    leads = np.where(best == nothing, -1, leads) if nothing is not None else leads
     candidates = np.unique(np.maximum(leads, 0))
     if len(candidates) > MOST_CANDIDATES:
         candidates = candidates[

@@ -30,12 +30,14 @@ class Rule:
     `hold` bins in a row, for the same class.
 
     In each of these bins the window must have at least `min_events` events so far. Without a margin
-    a window decides at its end, if it has the events.
+    a window decides at its end, if it has the events. Nothing is ever decided for the class
+    `nothing`, of noise.
     """
 
     margin: float | None = None
     hold: int = 1
     min_events: int = 1
+    nothing: int | None = None
 
     def __post_init__(self) -> None:
         if self.hold > 1 and self.margin is None:
@@ -46,7 +48,8 @@ class Rule:
 
     def to_json(self) -> dict[str, Any]:
         """Return the rule as it is printed in JSON."""
-        return {"margin": self.margin, "hold": self.hold, "min_events": self.min_events}
+        own = {"margin": self.margin, "hold": self.hold, "min_events": self.min_events}
+        return own if self.nothing is None else {**own, "nothing": self.nothing}
 
 
 class RuleState:
@@ -68,7 +71,7 @@ class RuleState:
         """
         too_few = events < self.rule.min_events
         too_close = self._needed is not None and margin < self._needed
-        if too_few or too_close:
+        if too_few or too_close or best == self.rule.nothing:
             self._leads, self._held = None, 0
             return False
         self._held = self._held + 1 if best == self._leads else 1

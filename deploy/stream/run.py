@@ -1,7 +1,7 @@
 """Run a bundle on a stream of events: decisions with their latency and cost."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -70,7 +70,8 @@ class Stream:
 
     def __init__(self, bundle: Bundle, sensor: tuple[int, int], settings: Settings) -> None:
         program, contract = bundle.program, bundle.contract
-        self.bundle, self.settings = bundle, settings
+        rule = replace(settings.rule, nothing=bundle.nothing)
+        self.bundle, self.settings = bundle, replace(settings, rule=rule)
         self.window = contract.bins if settings.window is None else settings.window
         self.stride = settings.stride or (1 if settings.state == "carry" else self.window)
         if self.window > self.stride * MOST_WINDOWS and settings.state == "reset":
@@ -83,9 +84,9 @@ class Stream:
         self.engine = open_step_engine(settings.engine, bundle)
         windows = ResetWindows if settings.state == "reset" else CarriedState
         shape = WindowShape(self.window, self.stride)
-        self.windows: Windows = windows(self.engine, program, shape, settings.rule)
+        self.windows: Windows = windows(self.engine, program, shape, rule)
         self.costs = None if settings.device is None else ChipCosts(bundle, settings.device)
-        self.summary = Summary(bundle.classes)
+        self.summary = Summary(bundle.classes, bundle.nothing)
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -109,7 +110,9 @@ class Stream:
             self.costs.cost_of(answer)
 
     def decisions(self, chunks: Iterable[Events]) -> Iterator[Decision]:
-        """Yield the decisions, one by one, as the events come."""
+        """Yield the decisions, one by one, as the events come. Where the network says that there is
+        nothing, there is none.
+        """
         began = ready = working_time_s()
         for events in chunks:
             arrived = working_time_s()
@@ -139,7 +142,10 @@ class Stream:
                 host_us=1e6 * (answered - available),
             )
             self.summary.add(decision.decided, decision.host_us, decision.cost, len(answer.frames))
-            yield decision
+            if answer.best == self.bundle.nothing:
+                self.summary.count_nothing()
+            else:
+                yield decision
             # The time that was spent on this answer does not make the next one of this bin late.
             available += working_time_s() - answered
 

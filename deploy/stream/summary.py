@@ -35,11 +35,15 @@ class Percentiles:
 
 
 class Summary:
-    """Counts answers, their latency on this host, and their cost on the chip."""
+    """Counts answers, their latency on this host, and their cost on the chip.
 
-    def __init__(self, classes: list[str]) -> None:
+    `nothing`: answers for the class of noise, which are not decided; None without such a class.
+    """
+
+    def __init__(self, classes: list[str], nothing: int | None = None) -> None:
         self.answers, self.undecided, self.elapsed_s = 0, 0, 0.0
-        self.classes = dict.fromkeys(classes, 0)
+        self.nothing = None if nothing is None else 0
+        self.classes = {name: 0 for i, name in enumerate(classes) if i != nothing}
         self.host_us = Percentiles()
         self._steps = 0  # of answers with a cost
         self._step_us = [0.0, 0.0]
@@ -64,12 +68,17 @@ class Summary:
             for name, interval in cost.energy_j.items():
                 self._energy_j.setdefault(name, [0.0, 0.0])[end] += interval[end]
 
+    def count_nothing(self) -> None:
+        """Count the last answer as one for the class of noise."""
+        self.nothing = (self.nothing or 0) + 1
+
     def to_json(self) -> dict[str, Any]:
         """Return the counts as they are printed in JSON."""
         return {
             "answers": self.answers,
             "decided": self.answers - self.undecided,
             "undecided": self.undecided,
+            **({} if self.nothing is None else {"nothing": self.nothing}),
             "classes": self.classes,
         }
 

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "program": GROUND,
     "nir": {*GROUND, "program", "networks"},
     "networks": {*GROUND, "recipe"},
-    "manifest": {"datasets", "events"},
+    "manifest": {"errors", "datasets", "events"},
     "bundle": {*GROUND, "events", "manifest", "program"},
     "runs": {*GROUND, "events", "datasets", "networks", "recipe"},
     "zoo": {*GROUND, "networks", "recipe", "runs"},

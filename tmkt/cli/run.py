@@ -87,7 +87,7 @@ def evaluate(
     report = _evaluate(opened, engine, recordings, ray, results)
     if save_spikes is not None:
         _save_spikes(opened, engine, recordings, save_spikes)
-    labels = {recording.label for recording in recordings}
+    labels = {*(recording.label for recording in recordings), opened.nothing}
     tested = [name for label, name in enumerate(opened.classes) if label in labels]
     report = {
         **report,
@@ -114,7 +114,9 @@ def _evaluate(
     """Evaluate with progress and return the report; answers of all recordings go to `results`."""
     import numpy as np
 
+    from tmkt.deploy.engines.registry import open_engine
     from tmkt.deploy.evaluate import evaluate, write_results
+    from tmkt.deploy.nothing import nothing_report
     from tmkt.deploy.shards import Runner, in_this_process, run_recordings
     from tmkt.deploy.warnings import evaluation_warnings
     from tmkt.kernels import working_time_s
@@ -146,8 +148,13 @@ def _evaluate(
         f"{len(recordings)} recordings in {elapsed:.1f} s, {len(recordings) / elapsed:.0f} a"
         " second, start included"
     )
+    nothing = None
+    if bundle.nothing is not None:
+        opened = open_engine(engine, bundle, threads=threads)
+        nothing = nothing_report(bundle, opened, answers.predictions, labels, recordings[0].view)
     return {
         **evaluate(engine, bundle.program.classes, answers, labels).to_json(),
+        **({} if nothing is None else {"nothing": nothing}),
         "elapsed_s": elapsed,
         **evaluation_warnings(bundle, answers),
     }

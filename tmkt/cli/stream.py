@@ -57,13 +57,13 @@ def stream(
     """
     from tmkt.deploy.stream.page import Page
     from tmkt.deploy.stream.run import Settings, Stream
-    from tmkt.events.filters import FilterChain, parse_filter
+    from tmkt.events.filters import FilterChain
     from tmkt.readers.live import is_live
 
     windows.check()
     view.check()
-    filters = [parse_filter(text) for text in view.filters or []]
     opened = open_bundle(bundle, view.bins, view.bin_us, view.max_count)
+    filters = view.filters_for(opened)
     layer = _page_layer(opened, output)
     settings = Settings(
         engine=chip.engine,

@@ -12,7 +12,6 @@ from tmkt.cli.options import (
     BinsOption,
     BinUsOption,
     DataOption,
-    FilterOption,
     MaxCountOption,
     need_choice,
 )
@@ -23,8 +22,10 @@ from tmkt.errors import InputError
 if TYPE_CHECKING:
     from tmkt.bundle import Bundle
     from tmkt.deploy.stream.rule import Rule
+    from tmkt.events.filters import Filter
 
 AUTO = "auto"
+NONE = "none"  # of filters
 PIXEL = re.compile(r"([0-9]{1,9}),([0-9]{1,9})")
 
 
@@ -127,7 +128,9 @@ class RuleOptions:
         if AUTO in (self.margin, self.min_events):
             frames, labels = _load_trained_on(bundle, self.data, window)
             if self.margin == AUTO:
-                chosen = choose_margin(bundle.program, frames, labels, self.accuracy, self.hold)
+                chosen = choose_margin(
+                    bundle.program, frames, labels, self.accuracy, self.hold, bundle.nothing
+                )
                 margin = chosen.margin
                 console.note(
                     f"Margin {chosen.margin:.3g}: of {len(frames)} recordings trained on (or"
@@ -167,11 +170,33 @@ class InputOptions:
         str,
         typer.Option("--combine", help="A site's events in a bin: sum (up to max_count), or: one."),
     ] = "sum"
-    filters: FilterOption = None
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            help=(
+                "background, refractory, hot or flicker, with settings as in"
+                " background:dt_us=5000,k=2; repeatable, in this order; none: no filter [the"
+                " bundle's]."
+            ),
+            show_default=False,
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raise InputError for a name that is not known."""
         need_choice("--combine", self.combine, ["sum", "or"])
+
+    def filters_for(self, bundle: "Bundle") -> "list[Filter]":
+        """Give the filters of a stream: those that were asked for, else the bundle's."""
+        from tmkt.events.channels import ChannelContract
+        from tmkt.events.filters import parse_filter
+
+        own = bundle.contract
+        texts = [] if isinstance(own, ChannelContract) else list(own.filters)
+        if self.filters is not None:
+            texts = [] if self.filters == [NONE] else self.filters
+        return [parse_filter(text) for text in texts]
 
     @property
     def corner(self) -> tuple[int, int] | None:

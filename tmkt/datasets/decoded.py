@@ -14,16 +14,22 @@ from tmkt.datasets.registry import dataset
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, Extent, coverage_of
+from tmkt.events.filters import network_filters
 from tmkt.events.frames import InputContract
 from tmkt.events.types import View
 from tmkt.recipe import DataRecipe
 
 
 class Rows:
-    """Rows of an array that may lie on disk, in a given order; read when they are asked for."""
+    """Rows of an array that may lie on disk, in a given order; read when they are asked for.
 
-    def __init__(self, array: NDArray[Any], index: NDArray[np.int64]) -> None:
-        self._array, self._index = array, index
+    `more`: rows in memory, numbered behind those of the array.
+    """
+
+    def __init__(
+        self, array: NDArray[Any], index: NDArray[np.int64], more: NDArray[Any] | None = None
+    ) -> None:
+        self._array, self._index, self._more = array, index, more
         self.shape = (len(index), *array.shape[1:])
         self.dtype = array.dtype
 
@@ -31,11 +37,23 @@ class Rows:
         return len(self._index)
 
     def __getitem__(self, rows: slice | NDArray[np.int64] | list[int]) -> NDArray[Any]:
-        return np.asarray(self._array[self._index[rows]])
+        at = self._index[rows]
+        if self._more is None:
+            return np.asarray(self._array[at])
+        out = np.empty((len(at), *self.shape[1:]), self.dtype)
+        own = at < len(self._array)
+        out[own] = self._array[at[own]]
+        out[~own] = self._more[at[~own] - len(self._array)]
+        return out
+
+    def with_more(self, rows: NDArray[Any]) -> "Rows":
+        """Put further rows behind these, which stay where they are."""
+        index = len(self._array) + np.arange(len(rows))
+        return Rows(self._array, np.concatenate([self._index, index]), rows)
 
     def each(self) -> Iterator[NDArray[Any]]:
         """Read the rows one by one."""
-        return (np.asarray(self._array[i]) for i in self._index)
+        return (self[i : i + 1][0] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -55,7 +73,15 @@ def input_contract(data: DataRecipe, recordings: Sequence[Recording]) -> InputCo
         )
     sizes = {recording.view.size for recording in recordings if recording.view}
     sensor = network_sensor(data, next(iter(sizes)) if len(sizes) == 1 else None)
-    return InputContract(sensor, data.bins, data.bin_us, data.max_count)
+    return contract_of(data, sensor)
+
+
+def contract_of(data: DataRecipe, sensor: tuple[int, int]) -> InputContract:
+    """Give the input of a recipe's network of this sensor (height, width). Raises InputError for
+    filters that are not known.
+    """
+    filters = network_filters(data.filters)
+    return InputContract(sensor, data.bins, data.bin_us, data.max_count, filters)
 
 
 def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -88,21 +114,24 @@ def network_sensor(data: DataRecipe, size: tuple[int, int] | None) -> tuple[int,
 
 
 def known_shape(data: DataRecipe, root: Path | None = None) -> tuple[tuple[int, int], int]:
-    """Give the network's sensor (height, width) and number of classes without reading recordings.
+    """Give the network's sensor (height, width) and number of classes, that of noise included,
+    without reading recordings.
 
     `root` is the folder of a user's own, whose classes and camera only it tells. Raises InputError
     where it is needed.
     """
     source = dataset(data.name, camera=data.camera)
+    more = int(data.background != "none")
     if not source.classes and root is not None:
         found = source.find_recordings(root)
-        return input_contract(data, found).sensor, len(source.class_names(root))
+        return input_contract(data, found).sensor, len(source.class_names(root)) + more
     if not source.classes:
         raise InputError(
             f"data set {data.name!r}: its folders decide the number of classes; train first, then"
             " give the run, or name the folder in the recipe: [paths] data"
         )
-    return network_sensor(data, source.view.size if source.view else None), len(source.classes)
+    sensor = network_sensor(data, source.view.size if source.view else None)
+    return sensor, len(source.classes) + more
 
 
 class Decoded(NamedTuple):
@@ -153,6 +182,7 @@ def decoded_frames(
         "max_count": contract.max_count,
         "recordings": what,
         "row": [list(shape), list(Extent._fields)],
+        **({"filters": list(contract.filters)} if contract.filters else {}),
     }
     rows = cached([r.path for r in recordings], shaped_by, (len(recordings),), row, fill)
     extents = [Extent(*extent) for extent in rows["extent"].tolist()]

@@ -17,7 +17,8 @@ from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.channels import ChannelContract, Contract
 from tmkt.events.coverage import Extent, ExtentMeter
-from tmkt.events.frames import chunks_to_frames, events_to_frames
+from tmkt.events.filters import FilterChain, parse_filter
+from tmkt.events.frames import InputContract, chunks_to_frames, events_to_frames
 from tmkt.events.types import Events
 from tmkt.files import open_plain
 from tmkt.readers import Counters, open_events
@@ -46,6 +47,18 @@ def read_recording(recording: Recording, sensor: tuple[int, int]) -> Events:
     """Read all events of a recording. Raises InputError as `recording_chunks` and `collect` do."""
     sensor = recording.view.sensor if recording.view else sensor
     return collect(recording_chunks(recording, sensor), sensor, recording.path)
+
+
+def seen_chunks(recording: Recording, contract: InputContract) -> Iterator[Events]:
+    """Read the events that a network sees, chunk by chunk: those that its filters keep.
+
+    Nothing may be left. Raises InputError as `recording_chunks` does.
+    """
+    chunks = recording_chunks(recording, contract.sensor)
+    if not contract.filters:
+        return chunks
+    sensor = recording.view.sensor if recording.view else contract.sensor
+    return FilterChain([parse_filter(text) for text in contract.filters], sensor).over(chunks)
 
 
 def _part(recording: Recording, span_us: tuple[int, int], sensor: tuple[int, int]) -> Events:
@@ -142,7 +155,7 @@ def count_with_extent(recording: Recording, contract: Contract) -> tuple[NDArray
     if isinstance(contract, ChannelContract):
         return count_spikes(recording, contract)
     view, meter = recording.view, ExtentMeter(contract)
-    chunks = meter.watch(recording_chunks(recording, contract.sensor))
+    chunks = meter.watch(seen_chunks(recording, contract))
     if view and view.fills:  # all events decide what is looked at
         sensor = view.sensor
         frames = events_to_frames(collect(chunks, sensor, recording.path), contract, view)

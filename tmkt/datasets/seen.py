@@ -42,9 +42,9 @@ def recordings_of(
     found = dataset(origin["dataset"], manifest["classes"], camera).find_recordings(root)
     recorded, digests = origin["trained_on"], origin.get("frames_seen") or []
     if digests:
-        contract = InputContract(
-            **{**manifest["input"], "sensor": tuple(manifest["input"]["sensor"])}
-        )
+        taken = manifest["input"]
+        lists = {key: tuple(taken[key]) for key in ("sensor", "filters") if key in taken}
+        contract = InputContract(**{**taken, **lists})
         validated = origin.get("validated_on") or []
         others = of_another_folder(found, {*recorded, *validated}, digests, contract)
     else:

@@ -94,6 +94,21 @@ def parse_filter(text: str) -> Filter:
     return Filter(name, settings, file)
 
 
+def network_filters(texts: Sequence[str]) -> tuple[str, ...]:
+    """Write filters that belong to a network, with all of their settings.
+
+    InputError for what is not known, and for a list of hot pixels, which belongs to one camera.
+    """
+    filters = [parse_filter(text) for text in texts]
+    for one in filters:
+        if one.file is not None:
+            raise InputError(
+                f"filter {one}: a list of one camera's pixels, expected a filter for any camera;"
+                " give it to tmkt stream --filter, or leave file= out to learn them"
+            )
+    return tuple(map(str, filters))
+
+
 class FilterChain:
     """Filters at work on one stream, one after the other. `dropped`: events of each, in order."""
 

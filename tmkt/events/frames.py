@@ -21,13 +21,15 @@ class InputContract:
 
     Frames are uint8 [bins, 2, height, width]: counts of events, channel 0 = off, 1 = on, saturating
     at `max_count` (1..255; 1 = binary spikes). Events after the last bin are not seen by the
-    network. `sensor` is (height, width).
+    network. `sensor` is (height, width). `filters` work on the camera's events before they are
+    counted, as `tmkt.events.filters` writes them.
     """
 
     sensor: tuple[int, int]
     bins: int
     bin_us: int
     max_count: int
+    filters: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

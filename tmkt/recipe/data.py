@@ -35,6 +35,11 @@ class DataRecipe(Section):
     # "float" frames have their bins of equal length over the recording instead
     bin_us: int = Field(ge=1, le=2**31)
     max_count: int = Field(default=1, ge=1, le=255)  # most events of a pixel in a bin
+    # filters of events (tmkt stream --filter) that recordings pass, in order, and later the stream
+    filters: list[str] = Field(default_factory=list)
+    # a last class, "nothing": "none"; "generated": of simulated noise and pauses; or the folder of
+    # recordings of other things by the same camera, which come beside the noise
+    background: str = Field(default="none", min_length=1)
     # colour images: their value (of HSV) is taken before they are resized, not after
     value_first: bool = False
     # images: classes (folders) that are not used
@@ -87,6 +92,16 @@ class DataRecipe(Section):
                 f"validation is {self.validation}, expected a share below 1 or a whole number of"
                 " instances a class"
             )
+        if self.filters and self.frames == "float":
+            raise ValueError(
+                "filters are for counts, the papers' frames take recordings as they are; leave"
+                " filters out, or set frames = counts"
+            )
+        if self.background != "none" and self.frames == "float":
+            raise ValueError(
+                "a background is made of counts, data.frames = float is not; leave background out,"
+                " or set frames = counts"
+            )
         self._check_images()
         return self
 
@@ -98,6 +113,11 @@ class DataRecipe(Section):
                     " out"
                 )
             return
+        if self.filters or self.background != "none":
+            raise ValueError(
+                "filters and background are for recordings, which data set images has not; leave"
+                " them out"
+            )
         if not self.width:
             raise ValueError(
                 "data set images has no camera that says the size of the network's input; set"

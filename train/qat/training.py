@@ -159,6 +159,7 @@ def calibration_source(start: Run) -> TrainingData:
     return TrainingData(
         sensor=tuple(info["sensor"]),
         classes=tuple(info["classes"]),
+        nothing=info.get("nothing"),
         protocol=info["protocol"],
         frames=Rows(frames, np.arange(len(frames))),
         labels=labels,

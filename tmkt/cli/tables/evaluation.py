@@ -21,6 +21,13 @@ def print_evaluation(report: dict[str, Any]) -> None:
     ]
     if len(tested := report["classes_tested"]) < len(report["classes"]):
         rows.insert(1, ["classes among them", f"{', '.join(tested)} (of {len(report['classes'])})"])
+    if (nothing := report.get("nothing")) is not None:
+        called = f"called {nothing['class']}"
+        noise = f"{percent(nothing['noise_called_nothing'])} of {nothing['noise_samples']} samples"
+        rows[2:2] = [
+            [f"recordings {called}", percent(nothing["recordings_called_nothing"])],
+            [f"simulated noise {called}", noise],
+        ]
     rows += fault_rows(report["faults"])
     table(f"{report['bundle']} on {report['engine']}", ["", "value"], rows)
     _print_confusion(report["classes"], report["confusion"])

@@ -62,10 +62,11 @@ def print_summary(report: dict[str, Any]) -> None:
     steps = f"{report['steps']:,}"
     if report["restarts"]:
         steps += f", state started anew {report['restarts']} times"
+    nothing = f", {report['nothing']:,} nothing" if "nothing" in report else ""
     rows: list[list[object]] = [
         ["stream", stream],
         ["repairs", f"{report['repairs']['dropped']:,} events dropped by the reader"],
-        ["answers", f"{report['answers']:,}, {report['decided']:,} decided"],
+        ["answers", f"{report['answers']:,}, {report['decided']:,} decided{nothing}"],
         ["decided for", classes or None],
         ["steps", steps],
     ]

@@ -28,6 +28,7 @@ def nothing_report(
     `bundle` has such a class; `view`: that of the recordings.
     """
     nothing = bundle.nothing
+    assert nothing is not None
     count = min(len(labels), MOST_SAMPLES)
     frames = noise_frames(count, bundle.camera, view, np.random.default_rng(SEED))
     found = measure(bundle, engine, frames).predictions

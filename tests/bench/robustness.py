@@ -1,11 +1,16 @@
-"""Accuracy and false decisions under labelled faults of the sensor, with and without filters.
+"""Accuracy and false decisions under labelled faults of the sensor, with and without filters and a
+class of noise.
 
-python tests/bench/robustness.py bundles/nmnist --data ../shared/data/nmnist --out
-runs/robustness; python tests/bench/robustness.py bundles/nmnist --out runs/robustness --table
+python tests/bench/robustness.py bundles/nmnist --network plain --seed 0 --data
+../shared/data/nmnist --out runs/robustness; python tests/bench/robustness.py --out runs/robustness
+--table
 
-Accuracy: N-MNIST recordings that were not trained on, the same faults for all sets of filters.
-False decisions: SECONDS of the fault alone, as tmkt stream decides, with the fewest events that it
-chooses for itself. What is in results.jsonl is not measured again.
+Accuracy: N-MNIST recordings that were not trained on, the same faults for all columns. False
+decisions: SECONDS of the fault alone, as tmkt stream decides, with the fewest events that it
+chooses for itself, and with any number. First right: of the recordings in a stream without marks
+that are decided, as stream.py has it (windows one after another, each from zero). A bundle with
+filters of its own is measured with these, another one with SETS. What is in results.jsonl is not
+measured again.
 """
 
 import argparse
@@ -15,7 +20,9 @@ from typing import Any
 
 import numpy as np
 from faults import FAULTS, Fault
-from lines import add, results, train_and_show
+from lines import add, results, spread, train_and_show
+from stream import decide_without_marks
+from stream_data import concatenate
 
 from tmkt.bundle import Bundle, load
 from tmkt.cli.tables.table import table
@@ -32,8 +39,9 @@ from tmkt.program.simulator.simulator import Simulator
 from tmkt.readers.atis import read_bin
 
 CLEAN = "none"
+NO_FILTER, OWN = "no filter", "its own"
 SETS = {
-    "no filter": "",
+    NO_FILTER: "",
     "background": "background:dt_us=10000",
     "all": "hot:window_us=100000,least=20 flicker background:dt_us=10000",
 }
@@ -50,19 +58,31 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="?")
+    parser.add_argument("--network", default="plain", help="what the table calls the bundle")
+    parser.add_argument("--seed", type=int, default=0, help="of its training")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of N-MNIST")
+    parser.add_argument(
+        "--faults", nargs="+", default=[CLEAN, *FAULTS], help="beginnings of their names"
+    )
     parser.add_argument("--recordings", type=int, default=500)
     parser.add_argument("--table", action="store_true", help="measure nothing, show what OUT holds")
     options = parser.parse_args()
-    if not options.table and options.data is None:
-        parser.error("--data is needed to measure")
+    if not options.table and (options.data is None or options.bundle is None):
+        parser.error("a bundle and --data are needed to measure")
     return options
 
 
 def filtered(events: Events, texts: str) -> Events:
     return FilterChain([parse_filter(text) for text in texts.split()], events.sensor).apply(events)
+
+
+def sets_of(bundle: Bundle) -> dict[str, str]:
+    """Give the sets of filters to measure a bundle with, by name."""
+    if bundle.camera.filters:
+        return {OWN: " ".join(bundle.camera.filters)}
+    return SETS if bundle.nothing is None else {NO_FILTER: ""}
 
 
 def accuracy(
@@ -77,7 +97,7 @@ def accuracy(
     for number, (recording, whole) in enumerate(chosen):
         events = fault(whole, severity, np.random.default_rng(number)) if fault else whole
         events = filtered(events, filters)
-        frames.append(events_to_frames(events, bundle.contract))
+        frames.append(events_to_frames(events, bundle.camera))
         labels.append(recording.label if len(events) else -1)
     found = Simulator(bundle.program, 1).run(np.stack(frames)).readout.argmax(1)
     return float((found == np.array(labels)).mean())
@@ -87,7 +107,7 @@ def false_decisions(
     bundle: Bundle, fault: Fault, severity: float, filters: str, least: int
 ) -> float:
     """Decisions a minute on the fault alone."""
-    sensor = bundle.contract.sensor
+    sensor = bundle.camera.sensor
     ends = Events(
         np.array([0, SECONDS * 10**6]),
         np.zeros(2, np.uint16),
@@ -104,44 +124,64 @@ def false_decisions(
 def measure_all(options: argparse.Namespace) -> None:
     bundle = load(options.bundle)
     recordings = recordings_of(bundle.manifest, options.data, "test", options.recordings)
-    chosen = [(one, read_bin(one.path, bundle.contract.sensor)) for one in recordings]
+    chosen = [(one, read_bin(one.path, bundle.camera.sensor)) for one in recordings]
     train = recordings_of(bundle.manifest, options.data, "train", None)
-    trained, _ = load_frames(train, bundle.contract)
-    least = choose_min_events(trained)
-    known = {(line["fault"], line["severity"], line["filters"]) for line in results(options.out)}
+    trained = load_frames(train, bundle.contract)
+    least = choose_min_events(trained[0])
+    own = {"network": options.network, "seed": options.seed}
+    known = {
+        (line["fault"], line["severity"], line["filters"])
+        for line in results(options.out)
+        if own.items() <= line.items()
+    }
     wanted = [(CLEAN, 0.0, None)]
     wanted += [(name, level, fault) for name, (fault, levels) in FAULTS.items() for level in levels]
     for name, level, fault in wanted:
-        for label, texts in SETS.items():
-            if (name, level, label) in known:
+        for label, texts in sets_of(bundle).items():
+            asked = any(name.startswith(text) for text in options.faults)
+            if (name, level, label) in known or not asked:
                 continue
-            line: dict[str, Any] = {"fault": name, "severity": level, "filters": label}
+            line: dict[str, Any] = {"fault": name, "severity": level, **own, "filters": label}
             line["recordings"], line["min_events"] = len(chosen), least
             line["accuracy"] = accuracy(bundle, chosen, fault, level, texts)
+            if fault is None and label in (NO_FILTER, OWN):
+                free = concatenate(recordings, None)
+                made = decide_without_marks(bundle, free, trained, state="reset", stride=10, hold=1)
+                line["first_right"], line["decided"] = made.first_right, made.decided
             if fault is not None and name in NOISES:
-                line["false_a_minute"] = false_decisions(bundle, fault, level, texts, least)
+                for key, fewest in (("false_a_minute", least), ("false_of_any_events", 1)):
+                    line[key] = false_decisions(bundle, fault, level, texts, fewest)
             add(options.out, line)
 
 
 def show(options: argparse.Namespace) -> None:
     lines = results(options.out)
-    rows = []
-    for name, level in dict.fromkeys((line["fault"], line["severity"]) for line in lines):
-        own = {
-            line["filters"]: line
-            for line in lines
-            if (line["fault"], line["severity"]) == (name, level)
-        }
-        row: list[object] = [name, f"{level:g}"]
-        for label in SETS:
-            found = own.get(label)
-            row.append(f"{100 * found['accuracy']:.1f}" if found else None)
-        for label in SETS:
-            found = own.get(label, {})
-            row.append(f"{found['false_a_minute']:.0f}" if "false_a_minute" in found else None)
-        rows.append(row)
-    columns = [*(f"{label}, %" for label in SETS), *(f"{label}, false a minute" for label in SETS)]
-    table("Accuracy, and decisions on the fault alone", ["fault", "severity", *columns], rows)
+    columns = list(dict.fromkeys((line["network"], line["filters"]) for line in lines))
+    faults = list(dict.fromkeys((line["fault"], line["severity"]) for line in lines))
+    titles = {
+        "accuracy": (100, 1, "Accuracy, %"),
+        "first_right": (100, 1, "First decision right in a stream without marks, %"),
+        "decided": (100, 1, "Recordings of that stream that are decided, %"),
+        "false_a_minute": (1, 1, "Decisions a minute on the fault alone, with the fewest events"),
+        "false_of_any_events": (1, 1, "Decisions a minute on the fault alone, of any events"),
+    }
+    for key, (times, digits, title) in titles.items():
+        rows: list[list[object]] = []
+        for fault in faults:
+            row: list[object] = [fault[0], f"{fault[1]:g}"]
+            for column in columns:
+                found = [
+                    times * line[key]
+                    for line in lines
+                    if (line["fault"], line["severity"]) == fault
+                    and (line["network"], line["filters"]) == column
+                    and key in line
+                ]
+                row.append(spread(found, digits) if found else None)
+            if any(cell is not None for cell in row[2:]):
+                rows.append(row)
+        heads = [network if sets == OWN else f"{network}, {sets}" for network, sets in columns]
+        table(f"{title}, mean and sd over seeds", ["fault", "severity", *heads], rows)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ recordings that it was trained on, and on nothing else.
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from networks import DATA
+from numpy.typing import NDArray
 from report import Table, show
 from stream_data import GAP_US, KnownStream, concatenate, draw_noise
 from stream_speed import measure_live, measure_speed
@@ -23,6 +24,7 @@ from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
 from tmkt.deploy.stream.decision import Decision
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Settings, Stream
+from tmkt.events.filters import FilterChain, parse_filter
 
 SLOT = 15  # bins from one beginning to the next where windows begin with the recordings
 TARGETS = (0.9, 0.95, 0.99, 1.0)
@@ -31,10 +33,12 @@ Column = list[object]
 
 
 def decide(bundle: Bundle, stream: KnownStream, **settings: Any) -> list[Decision]:
-    """Run the bundle on a stream, without a chip's costs unless the settings name a device."""
-    return list(
-        Stream(bundle, SENSOR, Settings(**{"device": None, **settings})).decisions(stream.chunks())
-    )
+    """Run the bundle and its filters on a stream, without a chip's costs unless the settings name a
+    device.
+    """
+    filters = FilterChain([parse_filter(text) for text in bundle.camera.filters], SENSOR)
+    run = Stream(bundle, SENSOR, Settings(**{"device": None, **settings}))
+    return list(run.decisions(filters.over(stream.chunks())))
 
 
 def by_time(bundle: Bundle, aligned: KnownStream) -> Table:
@@ -65,7 +69,7 @@ def by_margin(bundle: Bundle, aligned: KnownStream, trained: tuple[Any, Any]) ->
     rows: list[Column] = []
     for hold in (1, 2):
         for target in TARGETS:
-            chosen = choose_margin(bundle.program, *trained, target, hold)
+            chosen = choose_margin(bundle.program, *trained, target, hold, bundle.nothing)
             found = decide(bundle, aligned, rule=Rule(chosen.margin, hold), stride=SLOT)
             made = [
                 (d, bundle.classes[label])
@@ -94,6 +98,50 @@ def by_margin(bundle: Bundle, aligned: KnownStream, trained: tuple[Any, Any]) ->
     return Table("Decisions by margin, windows begin with the recordings", columns, rows)
 
 
+class WithoutMarks(NamedTuple):
+    """Decisions in windows that know of no beginning: shares of the recordings, but `right`, a
+    share of the `decisions`, and `first_right`, one of the recordings that are decided.
+    """
+
+    decided: float
+    first_right: float
+    ever_right: float
+    late_ms: NDArray[np.float64]  # from a recording's beginning to its first right decision
+    decisions: int
+    right: float
+
+
+def decide_without_marks(
+    bundle: Bundle,
+    free: KnownStream,
+    trained: tuple[Any, Any],
+    *,
+    state: str,
+    stride: int,
+    hold: int,
+) -> WithoutMarks:
+    """Decide with the margin for 99 % and the fewest events of the recordings trained on."""
+    fewest, n = choose_min_events(trained[0]), len(free.labels)
+    margin = choose_margin(bundle.program, *trained, 0.99, hold, bundle.nothing).margin
+    rule = Rule(margin, hold, fewest)
+    found = [d for d in decide(bundle, free, state=state, stride=stride, rule=rule) if d.decided]
+    times = np.array([d.time_us for d in found])
+    of = np.searchsorted(free.begins_us, times, side="left") - 1
+    right = np.array(
+        [d.best == bundle.classes[free.labels[i]] for d, i in zip(found, of, strict=True)]
+    )
+    first = np.unique(of, return_index=True)[1]
+    known, first_right = np.unique(of[right], return_index=True)
+    return WithoutMarks(
+        decided=len(first) / n,
+        first_right=float(right[first].mean()),
+        ever_right=len(known) / n,
+        late_ms=(times[right][first_right] - free.begins_us[known]) / 1e3,
+        decisions=len(found),
+        right=float(right.mean()),
+    )
+
+
 def without_marks(bundle: Bundle, free: KnownStream, trained: tuple[Any, Any]) -> Table:
     """Decide in windows that know of no beginning. A decision counts for the recording that began
     last before it.
@@ -102,33 +150,21 @@ def without_marks(bundle: Bundle, free: KnownStream, trained: tuple[Any, Any]) -
     rows: list[Column] = []
     for state, stride in (("reset", 10), ("reset", 5), ("reset", 2), ("carry", 1)):
         for hold in (1, 3):
-            rule = Rule(choose_margin(bundle.program, *trained, 0.99, hold).margin, hold, fewest)
-            found = [
-                d for d in decide(bundle, free, state=state, stride=stride, rule=rule) if d.decided
-            ]
-            times = np.array([d.time_us for d in found])
-            of = np.searchsorted(free.begins_us, times, side="left") - 1
-            right = np.array(
-                [d.best == bundle.classes[free.labels[i]] for d, i in zip(found, of, strict=True)]
+            made = decide_without_marks(
+                bundle, free, trained, state=state, stride=stride, hold=hold
             )
-            first = np.unique(of, return_index=True)[1]
-            known, first_right = np.unique(of[right], return_index=True)
-            late = (times[right][first_right] - free.begins_us[known]) / 1e3
-            row = [
-                state,
-                stride,
-                hold,
-                f"{100 * len(first) / n:.1f}",
-                percent(right[first]),
-                f"{100 * len(known) / n:.1f}",
-            ]
             rows.append(
                 [
-                    *row,
-                    f"{late.mean():.0f}",
-                    f"{np.quantile(late, 0.9):.0f}",
-                    f"{len(found) / n:.2f}",
-                    percent(right),
+                    state,
+                    stride,
+                    hold,
+                    f"{100 * made.decided:.1f}",
+                    f"{100 * made.first_right:.1f}",
+                    f"{100 * made.ever_right:.1f}",
+                    f"{made.late_ms.mean():.0f}",
+                    f"{np.quantile(made.late_ms, 0.9):.0f}",
+                    f"{made.decisions / n:.2f}",
+                    f"{100 * made.right:.1f}",
                 ]
             )
     columns = [
@@ -153,7 +189,7 @@ def without_marks(bundle: Bundle, free: KnownStream, trained: tuple[Any, Any]) -
 def in_noise(bundle: Bundle, trained: tuple[Any, Any], seconds: float) -> Table:
     """Count the decisions in Poisson noise, which are all false."""
     margin, fewest = (
-        choose_margin(bundle.program, *trained, 0.99).margin,
+        choose_margin(bundle.program, *trained, 0.99, nothing=bundle.nothing).margin,
         choose_min_events(trained[0]),
     )
     rules = (Rule(), Rule(margin), Rule(min_events=fewest), Rule(margin, 1, fewest))

@@ -133,6 +133,29 @@ def test_carried_state_reads_what_the_last_bins_added_to_the_membrane(
     ]
 
 
+@pytest.mark.parametrize("state", ["reset", "carry"])
+@pytest.mark.parametrize("margin", [None, 0.0])
+def test_a_stream_says_nothing_for_the_class_of_noise(
+    bundle: Bundle, state: str, margin: float | None
+) -> None:
+    events = make_events(3, SENSOR, [0, 900, 5_000])
+    options: dict[str, Any] = {"state": state, "stride": 1, "rule": Rule(margin)}
+    plain, before = run(bundle, [events], **options)
+    most = max(before["classes"], key=lambda name: before["classes"][name])
+    silent = replace(bundle, manifest={**bundle.manifest, "nothing": bundle.classes.index(most)})
+    lines, report = run(silent, [events], **options)
+    assert before["classes"][most] > 0
+    assert most not in {line["best"] for line in lines}
+    assert most not in report["classes"]
+    assert report["nothing"] + len(lines) == report["answers"]
+    if margin is None:  # windows answer at their ends, so the others decide as before
+        assert report["nothing"] == sum(line["best"] == most for line in plain)
+        keys = ("window_us", "class", "margin")
+        assert [[line[key] for key in keys] for line in lines] == [
+            [line[key] for key in keys] for line in plain if line["best"] != most
+        ]
+
+
 def test_carried_state_does_not_saturate_in_a_long_stream(bundle: Bundle) -> None:
     _, report = run(bundle, [make_events(0, SENSOR, [0] * 40, burst=500)], state="carry")
     assert report["steps"] > 350

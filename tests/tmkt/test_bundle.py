@@ -82,6 +82,37 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     )
 
 
+def test_filters_and_the_class_of_noise_are_read_back(tmp_path: Path) -> None:
+    write(tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / bundles.MANIFEST).read_text())
+    assert "filters" not in manifest["input"]
+    assert "nothing" not in manifest
+    filters = ["background:dt_us=10000,k=1", "refractory:pause_us=1000"]
+    edit(tmp_path / "b", lambda m: m.update(nothing=1, input={**m["input"], "filters": filters}))
+    bundle = bundles.load(tmp_path / "b")
+    assert bundle.nothing == 1
+    assert bundle.camera.filters == tuple(filters)
+    assert bundles.rebinned(bundle, 2, None, None).camera.filters == tuple(filters)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda m: m.update(nothing=2), "nothing: class 2 of 2"),
+        (lambda m: m["input"].update(filters=["backgrund"]), "backgrund"),
+        (lambda m: m["input"].update(filters=["hot:file=/etc/passwd"]), "one camera"),
+        (lambda m: m["input"].update(filters=["refractory"] * 17), "at most 16"),
+    ],
+)
+def test_a_filter_or_class_that_cannot_be_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
+    write(tmp_path / "b")
+    edit(tmp_path / "b", change)
+    with pytest.raises(InputError, match=complaint):
+        bundles.load(tmp_path / "b")
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         write(tmp_path / name)

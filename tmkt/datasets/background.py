@@ -60,11 +60,10 @@ def other_frames(folder: Path, contract: InputContract, view: View | None) -> ND
     for i, (path, number) in enumerate(chosen):
         if events is None or of != path:
             events, of = _read(path, contract, sensor), path
-        begin, end = np.searchsorted(
-            events.t - events.t[0], (number * span_us, (number + 1) * span_us)
-        )
-        columns = (column[begin:end] for column in (events.t, events.x, events.y, events.p))
-        frames[i] = _binned(Events(*columns, sensor), contract, view)
+        first_us = events.t[0] + number * span_us
+        own = slice(*np.searchsorted(events.t, (first_us, first_us + span_us)))
+        part = Events(events.t[own], events.x[own], events.y[own], events.p[own], sensor)
+        frames[i] = _binned(part, contract, view)
     return frames
 
 

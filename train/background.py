@@ -2,27 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tmkt.datasets.background import NOTHING, noise_frames, other_frames
+from tmkt.datasets.decoded import contract_of
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
-from tmkt.events.frames import InputContract
-from tmkt.events.types import View
 from tmkt.recipe import Recipe
-
-if TYPE_CHECKING:
-    from tmkt.train.data import TrainingData
+from tmkt.train.data import TrainingData
 
 STREAM = 6  # keeps the draws of noise apart from others of the same seed
 LEAST_SAMPLES = 100  # of noise, however few recordings a class has
 
 
-def with_background(
-    data: "TrainingData", recipe: Recipe, contract: InputContract, view: View | None
-) -> "TrainingData":
+def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
     """Add the last class, `nothing`, to what is trained on, as `data.background` says; validation
     and test stay as they are.
 
@@ -43,9 +37,10 @@ def with_background(
     nothing = len(data.classes)
     rng = np.random.default_rng([recipe.train.seed, STREAM])
     count = max(-(-len(data.frames) // nothing), LEAST_SAMPLES)
-    frames = noise_frames(count, contract, view, rng)
+    contract = contract_of(recipe.data, data.sensor)
+    frames = noise_frames(count, contract, data.view, rng)
     if wanted != "generated":
-        frames = np.concatenate([frames, other_frames(Path(wanted), contract, view)])
+        frames = np.concatenate([frames, other_frames(Path(wanted), contract, data.view)])
     return replace(
         data,
         classes=(*data.classes, NOTHING),

@@ -21,10 +21,10 @@ from tmkt.datasets.simulated import SIMULATED, is_simulated
 from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
+from tmkt.events.types import View
 from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.ahead import host_tensor
 from tmkt.train.augment import draw_moves
-from tmkt.train.background import with_background
 from tmkt.train.draws import Places, draw_rows, one_of_each, places_of
 from tmkt.train.encodings import draw_images
 from tmkt.train.methods.base import Batch
@@ -49,8 +49,8 @@ class TrainingData:
     `simulated`: where images alone are trained on, there are no `frames` to train on, those that
     validate and test are simulated recordings of images, and these are some of training images,
     with their labels, for the quantiser. `test_are`: what a result has to say of the recordings
-    that are tested, None where they are a real camera's, as far as is known. `nothing`: the class
-    of noise, None without one.
+    that are tested, None where they are a real camera's, as far as is known. `view`: the part of
+    a camera that the recordings show. `nothing`: the class of noise, None without one.
     """
 
     sensor: tuple[int, int]
@@ -70,6 +70,7 @@ class TrainingData:
     seen_before: set[str] = field(default_factory=set)
     simulated: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
     test_are: str | None = None
+    view: View | None = None
     nothing: int | None = None
 
     @property
@@ -202,7 +203,7 @@ def load_training_data(
                 f"warning: {again} of {len(test_frames)} recordings to test show the network the"
                 " same as one that is trained on; remove them, or they count as known"
             )
-    loaded = TrainingData(
+    return TrainingData(
         sensor=contract.sensor,
         classes=classes,
         protocol=split.protocol,
@@ -219,8 +220,8 @@ def load_training_data(
         frames_seen=seen,
         seen_before=seen_before,
         test_are=SIMULATED if is_simulated(test or data) else None,
+        view=every[0].view,
     )
-    return with_background(loaded, recipe, contract, every[0].view)
 
 
 def _without_tests(split: Split, known: set[Recording], recipe: Recipe) -> Split:

@@ -20,6 +20,7 @@ from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.runs import CALIBRATION_RECORDINGS, SIMULATED
+from tmkt.train.background import with_background
 from tmkt.train.data import TrainingData, load_training_data, note_left_out, spread
 from tmkt.train.encodings import record_images
 from tmkt.train.methods.registry import METHODS, learns_from_images
@@ -40,7 +41,8 @@ def load_source(
         if data is None:
             raise InputError("train: no folder of recordings; give one")
         with_images = learns_from_images(recipe, static)
-        return load_training_data(recipe, data, static, with_images, test)
+        loaded = load_training_data(recipe, data, static, with_images, test)
+        return with_background(loaded, recipe)
     for option, folder in (("--data", data), ("--test", test)):
         if folder is not None:
             raise InputError(

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from tmkt.processor import features
-from tmkt.program.simulator.products import BLOCK, GROUP, KNOWN, Instructions, pack, products_of
+from tmkt.program.simulator.products import (
+    BLOCK,
+    GROUP,
+    KNOWN,
+    LARGEST,
+    Instructions,
+    pack,
+    products_of,
+)
 
 HERE = [one for one in KNOWN if one.feature in {*features(), ""}]
 # The loops of the others, with products that any processor can compute.
@@ -39,14 +47,14 @@ def test_products_of_the_largest_values_and_weights_are_exact(
     long as int16 holds: with the greatest values and weights of either sign, and random ones.
     """
     rows, inputs, step = 3, 1031, 7
-    groups, flush = -(-inputs // GROUP), 32767 // (254 * largest)
+    groups, flush = -(-inputs // GROUP), LARGEST // largest
     pitch = inputs + one.positions * step
     rng = np.random.default_rng(0)
     run = windows(one)
-    for extreme in (127, -127, None):
+    for extreme in (127, -128, None):
         size = (rows * inputs, 2 * BLOCK)
         weight = (
-            rng.integers(-127, 128, size) if extreme is None else np.full(size, extreme)
+            rng.integers(-128, 128, size) if extreme is None else np.full(size, extreme)
         ).astype(np.int8)
         values = np.full(rows * pitch + GROUP, largest, np.uint8)
         if extreme is None:

@@ -23,7 +23,6 @@ from tmkt.program.simulator.products import (
 from tmkt.program.simulator.simd import put_16
 
 TOGETHER = INSTRUCTIONS.positions
-INT16_MAX, WEIGHT_MAX = 32767, 127
 _FIELDS = len(Shape._fields)
 
 
@@ -91,7 +90,7 @@ def _multiply_step(
     taps = s.kernel_width if s.dilation_x == 1 else 1
     rows, groups = s.kernel_height, -(-taps * s.inputs // GROUP)
     blocks, size = s.width // BLOCK, rows * groups * BLOCK * GROUP
-    flush = INT16_MAX // (2 * WEIGHT_MAX * min(s.largest, LARGEST))
+    flush = LARGEST // min(s.largest, LARGEST)
     values, sums, keep = padded.reshape(-1), np.empty(TOGETHER * BLOCK, np.int32), -np.int32(add)
     for block in range(blocks):
         count = min(BLOCK, s.outputs - block * BLOCK)

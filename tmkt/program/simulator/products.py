@@ -22,7 +22,7 @@ from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
 BLOCK = 16  # channels that are multiplied together; rows of weights are padded to whole blocks
 GROUP = 4  # inputs that are multiplied together
 PACKED = BLOCK * GROUP  # bytes of weights
-LARGEST = 128  # value: twice as much times a weight of 127 fits int16
+LARGEST = 128  # value: two of them times weights of -128..127 fit int16
 DIGIT_BITS = 7  # larger values are multiplied digit by digit
 Values = list[Any]  # of the compiler's language
 
@@ -61,7 +61,8 @@ def products_of(instructions: Instructions) -> Any:
     out[p * BLOCK + c] (int32) = the sum of products of the window at position p, for c < BLOCK. The
     first window begins at `at` of `values` (uint8), the next ones `step` bytes after each other. A
     window has `rows` rows of `groups` groups of values, `pitch` bytes apart. The block's weights
-    (int8) begin at `begin`. So many groups as `flush` fit int16. Nothing is checked.
+    (int8) begin at `begin`. So many groups as `flush` fit int16: at most `LARGEST` / largest value.
+    Nothing is checked.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]

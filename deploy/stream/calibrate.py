@@ -10,6 +10,7 @@ from tmkt.program.model import Program
 from tmkt.program.readout import margin_unit
 from tmkt.program.simulator.simulator import Simulator
 
+KEPT = 0.95  # of the recordings, where things of no class are rejected; ours
 MOST_CANDIDATES = 500  # margins that are tried: a finer choice than the recordings allow
 
 
@@ -59,6 +60,16 @@ def choose_margin(
         if chosen.accuracy is not None and chosen.accuracy >= target:
             break
     return chosen
+
+
+def choose_reject_below(program: Program, frames: NDArray[np.uint8]) -> float:
+    """Choose the read-out of the best class that a share KEPT of recordings reach, frames uint8 [N,
+    bins, 2, H, W], in the unit of the margin.
+
+    Give recordings that were trained on; new ones are rejected more often. The method is ours.
+    """
+    best = Simulator(program, threads=1).run(frames).readout.max(1)
+    return max(float(np.quantile(best, 1 - KEPT, method="lower")), 0.0) / margin_unit(program)
 
 
 def choose_min_events(frames: NDArray[np.uint8]) -> int:

@@ -31,13 +31,15 @@ class Rule:
 
     In each of these bins the window must have at least `min_events` events so far. Without a margin
     a window decides at its end, if it has the events. Nothing is ever decided for the class
-    `nothing`, of noise.
+    `nothing`, of noise, nor where the best class's read-out is under `reject_below`, in the unit of
+    the margin.
     """
 
     margin: float | None = None
     hold: int = 1
     min_events: int = 1
     nothing: int | None = None
+    reject_below: float | None = None
 
     def __post_init__(self) -> None:
         if self.hold > 1 and self.margin is None:
@@ -49,7 +51,8 @@ class Rule:
     def to_json(self) -> dict[str, Any]:
         """Return the rule as it is printed in JSON."""
         own = {"margin": self.margin, "hold": self.hold, "min_events": self.min_events}
-        return own if self.nothing is None else {**own, "nothing": self.nothing}
+        more = {"nothing": self.nothing, "reject_below": self.reject_below}
+        return {**own, **{key: value for key, value in more.items() if value is not None}}
 
 
 class RuleState:
@@ -57,21 +60,24 @@ class RuleState:
 
     def __init__(self, rule: Rule, program: Program) -> None:
         self.rule = rule
-        # Without the 1e-6, a margin computed from an integer could give the next one.
-        self._needed = (
-            None if rule.margin is None else ceil(rule.margin * margin_unit(program) - 1e-6)
+        self._needed, self._least = (
+            # Without the 1e-6, a margin computed from an integer could give the next one.
+            None if wanted is None else ceil(wanted * margin_unit(program) - 1e-6)
+            for wanted in (rule.margin, rule.reject_below)
         )
         self._leads: int | None = None
         self._held = 0
 
-    def confident(self, best: int, margin: int, events: int) -> bool:
-        """Take the next bin's read-out and return whether the rule is met now.
+    def confident(self, readout: Readout, best: int, margin: int, events: int) -> bool:
+        """Take the next bin's read-out, in which `best` leads by `margin`, and return whether the
+        rule is met now.
 
         Without a margin, it is met when there are enough events.
         """
         too_few = events < self.rule.min_events
         too_close = self._needed is not None and margin < self._needed
-        if too_few or too_close or best == self.rule.nothing:
+        unknown = self._least is not None and readout[best] < self._least
+        if too_few or too_close or unknown or best == self.rule.nothing:
             self._leads, self._held = None, 0
             return False
         self._held = self._held + 1 if best == self._leads else 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmkt.deploy.stream.engines import StepEngine
-from tmkt.deploy.stream.rule import Rule, RuleState, leading_class
+from tmkt.deploy.stream.rule import Readout, Rule, RuleState, leading_class
 from tmkt.errors import InputError
 from tmkt.events.binning import Bin
 from tmkt.program.model import Program
@@ -164,7 +164,8 @@ class ResetWindows:
             window.readout = done.readout  # a membrane adds up by itself
         window.steps.add(frame, done.spikes)
         best, margin = leading_class(window.readout)
-        return _Reading(best, margin, window.rule.confident(best, margin, window.events))
+        confident = window.rule.confident(window.readout, best, margin, window.events)
+        return _Reading(best, margin, confident)
 
     def _run(self, index: int, frame: NDArray[np.uint8], events: int) -> Iterator[Answer]:
         for window in list(self._open):
@@ -242,9 +243,10 @@ class CarriedState:
         self._readouts.append(done.readout)
         self._events.append(events)
         self._steps.add(frame, done.spikes)
-        best, margin = leading_class(np.sum(list(self._readouts), axis=0, dtype=np.int64))
+        readout: Readout = np.sum(list(self._readouts), axis=0, dtype=np.int64)
+        best, margin = leading_class(readout)
         in_window = sum(self._events)
-        confident = self._rule.confident(best, margin, in_window)
+        confident = self._rule.confident(readout, best, margin, in_window)
         window_is_full = index + 1 - self._first >= self.length
         if window_is_full and (index + 1) % self.stride == 0:
             frames, spikes = self._steps.take()

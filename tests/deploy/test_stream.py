@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from tmkt import bundle as bundles
 from tmkt.bundle import Bundle
-from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+from tmkt.deploy.stream.calibrate import (
+    choose_margin,
+    choose_min_events,
+    choose_reject_below,
+)
 from tmkt.deploy.stream.rule import Rule, leading_class
 from tmkt.deploy.stream.run import Settings, Stream
 from tmkt.errors import InputError
@@ -154,6 +158,26 @@ def test_a_stream_says_nothing_for_the_class_of_noise(
         assert [[line[key] for key in keys] for line in lines] == [
             [line[key] for key in keys] for line in plain if line["best"] != most
         ]
+
+
+def test_a_low_read_out_is_rejected(bundle: Bundle) -> None:
+    events = make_events(3, SENSOR, [0, 900, 5_000])
+    frames = plain_frames(events, BIN_US, int(events.t[0]), bundle.program.max_count)
+    frames = np.concatenate([frames, np.zeros((STEPS, *SHAPE), np.uint8)])
+    simulator, unit = Simulator(bundle.program, 1), margin_unit(bundle.program)
+    windows = [frames[i : i + STEPS] for i in range(0, len(frames) - STEPS, STEPS)]
+    best = [simulator.run(one[None]).readout[0].max() / unit for one in windows if one.any()]
+    least = float(np.median(best))
+    lines, report = run(bundle, [events], rule=Rule(reject_below=least))
+    assert [line["class"] is not None for line in lines] == [one >= least for one in best]
+    assert 0 < report["decided"] < report["answers"]
+
+
+def test_the_read_out_that_most_recordings_reach_is_chosen(bundle: Bundle) -> None:
+    frames = np.random.default_rng(0).integers(0, 2, (40, STEPS, *SHAPE)).astype(np.uint8)
+    least = choose_reject_below(bundle.program, frames) * margin_unit(bundle.program)
+    best = Simulator(bundle.program, 1).run(frames).readout.max(1)
+    assert (best >= least - 1e-6).mean() == pytest.approx(0.95, abs=0.03)
 
 
 def test_carried_state_does_not_saturate_in_a_long_stream(bundle: Bundle) -> None:

@@ -103,6 +103,17 @@ class RuleOptions:
             help="With fewer events in a window nothing is decided; auto: chosen on --data.",
         ),
     ] = "1"
+    reject_below: Annotated[
+        str | None,
+        typer.Option(
+            "--reject-below",
+            help=(
+                "With a lower read-out of the best class nothing is decided, as for things of no"
+                " class; auto: chosen on --data [none]."
+            ),
+            show_default=False,
+        ),
+    ] = None
     data: DataOption = None
     accuracy: Annotated[
         float,
@@ -116,7 +127,12 @@ class RuleOptions:
 
     def rule(self, bundle: "Bundle", window: int | None) -> "Rule":
         """Make the rule; what is auto is chosen on the recordings of the train split."""
-        from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+        from tmkt.deploy.stream.calibrate import (
+            KEPT,
+            choose_margin,
+            choose_min_events,
+            choose_reject_below,
+        )
         from tmkt.deploy.stream.rule import Rule
 
         margin = None
@@ -125,7 +141,10 @@ class RuleOptions:
         min_events = 1
         if self.min_events != AUTO:
             min_events = int(_number("--min-events", self.min_events, int))
-        if AUTO in (self.margin, self.min_events):
+        reject_below = None
+        if self.reject_below not in (None, AUTO):
+            reject_below = _number("--reject-below", self.reject_below, float)
+        if AUTO in (self.margin, self.min_events, self.reject_below):
             frames, labels = _load_trained_on(bundle, self.data, window)
             if self.margin == AUTO:
                 chosen = choose_margin(
@@ -144,7 +163,14 @@ class RuleOptions:
                     f"At least {min_events} events: half of the fewest in a recording trained on"
                     " (or calibrated on)"
                 )
-        return Rule(margin, self.hold, min_events)
+            if self.reject_below == AUTO:
+                reject_below = choose_reject_below(bundle.program, frames)
+                console.note(
+                    f"Rejected below a read-out of {reject_below:.3g}: {KEPT:.0%} of the"
+                    " recordings trained on (or calibrated on) reach it; new ones reach it less"
+                    " often"
+                )
+        return Rule(margin, self.hold, min_events, reject_below=reject_below)
 
 
 @dataclass(frozen=True)

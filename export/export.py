@@ -183,7 +183,9 @@ def _writers(target: str, network: QuantisedNetwork) -> dict[str, Writer]:
         return {bundles.LAVA: lambda path: write_lava(program, path)}
     if target == "c":
         contract = network.contract
-        camera = Camera(contract, classes) if isinstance(contract, InputContract) else None
+        camera = None
+        if isinstance(contract, InputContract):
+            camera = Camera(contract, classes, network.nothing)
         return {
             bundles.C_SOURCE: lambda path: write_c(program, path, camera),
             bundles.C_HEADER: lambda path: write_c_header(program, path, camera),

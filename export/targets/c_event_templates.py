@@ -122,7 +122,7 @@ void tmkt_start(tmkt_stream *stream)
 /* The rule, after a bin: 1 if the class that leads is decided. */
 static int32_t confident(tmkt_stream *stream, int32_t best, int32_t margin, int32_t events)
 {
-    if (events < TMKT_MIN_EVENTS || (TMKT_MARGIN >= 0 && margin < TMKT_MARGIN)) {
+    if (${nothing}events < TMKT_MIN_EVENTS || (TMKT_MARGIN >= 0 && margin < TMKT_MARGIN)) {
         stream->leads = -1;
         stream->held = 0;
         return 0;

@@ -13,10 +13,14 @@ from tmkt.program.readout import margin_unit, readout_adds_up
 
 @dataclass(frozen=True)
 class Camera:
-    """Contract of a bundle's input, its bins and sensor, and the names of its classes."""
+    """Contract of a bundle's input, its bins and sensor, and the names of its classes.
+
+    `nothing`: the class of noise, for which nothing is decided.
+    """
 
     contract: InputContract
     classes: list[str]
+    nothing: int | None = None
 
 
 def events_header(program: Program, camera: Camera) -> str:
@@ -37,7 +41,10 @@ def events_source(program: Program, camera: Camera) -> str:
     if program.readout == "spikes":
         arrays.append("counts")
     clear = "".join(f"        network->{array}[i] = 0;\n" for array in arrays)
-    return templates.SOURCE.substitute(names=names, clear=clear, neurons=program.classes)
+    nothing = "" if camera.nothing is None else f"best == {camera.nothing} || "
+    return templates.SOURCE.substitute(
+        names=names, clear=clear, neurons=program.classes, nothing=nothing
+    )
 
 
 def _text(name: str) -> str:

@@ -1,6 +1,7 @@
 """The decisions that the exported C makes of events are those of `tmkt stream`, one by one."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def decide_in_c(
 ) -> list[list[int]]:
     """Compile the bundle's C with these settings, run the events through it, return its answers."""
     names = [f'{name} (é"?)' for name in bundle.classes]
-    camera = Camera(InputContract(SHAPE[1:], STEPS, BIN_US, bundle.contract.max_count), names)
+    contract = InputContract(SHAPE[1:], STEPS, BIN_US, bundle.contract.max_count)
+    camera = Camera(contract, names, bundle.nothing)
     write_c(bundle.program, folder / "network.c", camera)
     write_c_header(bundle.program, folder / "network.h", camera)
     (folder / "main.c").write_text(DRIVER)
@@ -91,6 +93,27 @@ def decide_in_c(
         found.append([[int(n) for n in line.split()[:6]] for line in lines])
     assert found[0] == found[1]  # asking for the time in between changes nothing
     return found[0]
+
+
+@pytest.mark.parametrize("margin", [None, 0.0])
+def test_it_decides_nothing_for_the_class_of_noise(
+    tmp_path: Path, bundle: Bundle, compiler: Path, margin: float | None
+) -> None:
+    events = make_events(7, SHAPE[1:], [0, 900, 5_000, 200_000])
+    settings = Settings(device=None, rule=Rule(margin))
+    plain = list(Stream(bundle, SHAPE[1:], settings).decisions([events]))
+    nothing = bundle.classes.index(plain[0].best)
+    silent = replace(bundle, manifest={**bundle.manifest, "nothing": nothing})
+    defines = {"MARGIN": 0} if margin is not None else {}
+    lines = decide_in_c(silent, events, defines, tmp_path, compiler)
+    found = [line[:3] for line in lines if line[2] != nothing]
+    decided = Stream(silent, SHAPE[1:], settings).decisions([events])
+    assert found == [
+        [d.time_us % 2**32, int(d.decided is not None), bundle.classes.index(d.best)]
+        for d in decided
+    ]
+    assert margin is not None or any(line[2] == nothing for line in lines)
+    assert all(line[1] == 0 for line in lines if line[2] == nothing)
 
 
 CASES = [

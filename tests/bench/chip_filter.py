@@ -39,7 +39,7 @@ from tmkt.readers.atis import read_bin
 
 NAME, CENTRE = "filter", 20  # more than all neighbours of both polarities and the other centre
 RATES = (0.0, 1.0, 3.0, 10.0)  # events a pixel and second
-HOST = "background:dt_us=10000"
+HOSTS = ("background:dt_us=10000,k=1", "background:dt_us=10000,k=2")
 ENGINES = ("onnx", "c")
 CHECKED = 100  # recordings of parity and energy
 ESTIMATOR = "loihi1-calibrated"
@@ -102,13 +102,14 @@ def mismatches(bundle: Bundle, frames: NDArray[np.uint8]) -> str:
     return ", ".join(found)
 
 
-def noisy(recordings: list[Events], rate: float, bundle: Bundle, host: bool) -> NDArray[np.uint8]:
+def noisy(recordings: list[Events], rate: float, bundle: Bundle, host: str) -> NDArray[np.uint8]:
+    """Add noise to recordings, filter them on the host if `host` names a filter, and bin them."""
     frames = []
     for number, events in enumerate(recordings):
         if rate:
             events = background(events, rate, np.random.default_rng(number))
         if host:
-            events = FilterChain([parse_filter(HOST)], events.sensor).apply(events)
+            events = FilterChain([parse_filter(host)], events.sensor).apply(events)
         frames.append(events_to_frames(events, bundle.camera))
     return np.stack(frames)
 
@@ -125,13 +126,13 @@ def main() -> None:
     recordings = recordings_of(bundle.manifest, options.data, "test", None)
     events = [read_bin(one.path, bundle.camera.sensor) for one in recordings]
     labels = np.array([one.label for one in recordings], np.int64)
-    programs = {"no filter": bundle.program, f"host, {HOST}": bundle.program}
+    programs = {"no filter": bundle.program, **dict.fromkeys(HOSTS, bundle.program)}
     for neighbours, either in ((1, False), (2, False), (2, True), (3, True)):
         title = f"layer, {neighbours} of {'either' if either else 'own'} polarity"
         programs[title] = filtered_program(bundle.program, neighbours, either)
     rows: list[list[object]] = []
     for title, program in programs.items():
-        host = title.startswith("host")
+        host = title if title in HOSTS else ""
         path = options.work / title.replace(", ", "-").replace(" ", "-").replace(":", "-")
         one = write(bundle, program, path)
         right = []

@@ -44,16 +44,12 @@ LimitOption = Annotated[
         "--limit", min=1, help="At most so many recordings, drawn once for all.", show_default=False
     ),
 ]
+FILTERS = (
+    "background, refractory, hot or flicker, with settings as in background:dt_us=5000,k=2;"
+    " repeatable, in this order"
+)
 FilterOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--filter",
-        help=(
-            "background, refractory, hot or flicker, with settings as in background:dt_us=5000,k=2;"
-            " repeatable, in this order."
-        ),
-        show_default=False,
-    ),
+    list[str] | None, typer.Option("--filter", help=f"{FILTERS}.", show_default=False)
 ]
 BinsOption = Annotated[
     int | None,

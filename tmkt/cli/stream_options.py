@@ -9,6 +9,7 @@ import typer
 
 from tmkt import console
 from tmkt.cli.options import (
+    FILTERS,
     BinsOption,
     BinUsOption,
     DataOption,
@@ -199,13 +200,7 @@ class InputOptions:
     filters: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter",
-            help=(
-                "background, refractory, hot or flicker, with settings as in"
-                " background:dt_us=5000,k=2; repeatable, in this order; none: no filter [the"
-                " bundle's]."
-            ),
-            show_default=False,
+            "--filter", help=f"{FILTERS}; none: no filter [the bundle's].", show_default=False
         ),
     ] = None
 

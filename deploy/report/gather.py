@@ -217,7 +217,8 @@ def _evaluation(bundle: Bundle, measured: Measurement, samples: Samples) -> dict
     warnings = layer_warnings(
         bundle.program, steps, count, answers.input_spikes, answers.layer_spikes
     )
-    tested = [name for label, name in enumerate(bundle.classes) if label in samples.labels]
+    labels = {*samples.labels.tolist(), bundle.nothing}  # no recording is of noise
+    tested = [name for label, name in enumerate(bundle.classes) if label in labels]
     return {**found, "classes_tested": tested, "warnings": warnings}
 
 

@@ -16,7 +16,8 @@ from tmkt.events.filters import FilterChain, parse_filter
 from tmkt.events.frames import events_to_frames
 from tmkt.events.noise import draw_nothing
 from tmkt.export.export import export_run
-from tmkt.recipe import Recipe
+from tmkt.recipe import Recipe, dump_recipe
+from tmkt.runs import load_run
 from tmkt.train.source import load_source
 from tmkt.train.trainer import train
 
@@ -132,3 +133,18 @@ def test_recordings_of_other_things_are_cut_into_windows(digits: Path, tmp_path:
 def test_what_is_wrong_is_told(digits: Path, data: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         load_source(recipe(**data), digits, None)
+
+
+def test_recordings_of_all_true_classes_are_not_called_some_of_them(
+    digits: Path, tmp_path: Path, tmkt: Any
+) -> None:
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text(dump_recipe(recipe(background="generated")), encoding="utf-8")
+    run, bundle = tmp_path / "run", tmp_path / "b"
+    trained = tmkt("train", tiny, "--data", digits, "--out", run)
+    assert trained.code == 0, trained.err
+    assert "of 11 classes" not in trained.err + trained.out
+    found = load_run(run)
+    export_run(found, bundle, ["onnx"], None, found.load_calibration(), True)
+    assert tmkt("report", bundle, "--data", digits, "--out", tmp_path / "r.html").code == 0
+    assert "of the 11 classes" not in (tmp_path / "r.html").read_text("utf-8")

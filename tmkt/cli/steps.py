@@ -96,8 +96,9 @@ def run_training(
             "" if start is None else f" (float {console.percent(start.info['test']['accuracy'])})"
         )
         only = f", {tested['recordings']}" if "recordings" in tested else ""
-        if (names := tested.get("classes")) is not None:
-            only += f" (only {', '.join(names)}, of {len(run.info['classes'])} classes)"
+        of = len(run.info["classes"]) - ("nothing" in run.info)  # which no recording is of
+        if (names := tested.get("classes")) is not None and len(names) < of:
+            only += f" (only {', '.join(names)}, of {of} classes)"
         if (chosen := run.info.get("chosen")) is not None:
             kind += (
                 f", step {chosen['step']} of {recipe.train.steps} (chosen by validation:"

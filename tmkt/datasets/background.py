@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.datasets.reading import read_recording
+from tmkt.datasets.reading import filters_of, read_recording
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
-from tmkt.events.filters import FilterChain, parse_filter
 from tmkt.events.frames import InputContract, events_to_frames
 from tmkt.events.noise import draw_nothing
 from tmkt.events.types import Events, View
@@ -27,7 +26,7 @@ def noise_frames(
     sensor, span_us = _sensor(contract, view), contract.bins * contract.bin_us
     frames = np.zeros((count, contract.bins, *contract.shape), np.uint8)
     for i in range(count):
-        events = _chain(contract, sensor).apply(draw_nothing(sensor, span_us, rng))
+        events = filters_of(contract, sensor).apply(draw_nothing(sensor, span_us, rng))
         frames[i] = _binned(events, contract, view)
     return frames
 
@@ -69,15 +68,11 @@ def other_frames(folder: Path, contract: InputContract, view: View | None) -> ND
 
 def _read(path: Path, contract: InputContract, sensor: tuple[int, int]) -> Events:
     recording = Recording(path, 0, path.stem, View(sensor))
-    return _chain(contract, sensor).apply(read_recording(recording, sensor))
+    return filters_of(contract, sensor).apply(read_recording(recording, sensor))
 
 
 def _sensor(contract: InputContract, view: View | None) -> tuple[int, int]:
     return view.sensor if view else contract.sensor
-
-
-def _chain(contract: InputContract, sensor: tuple[int, int]) -> FilterChain:
-    return FilterChain([parse_filter(text) for text in contract.filters], sensor)
 
 
 def _binned(events: Events, contract: InputContract, view: View | None) -> NDArray[np.uint8]:

@@ -58,7 +58,14 @@ def seen_chunks(recording: Recording, contract: InputContract) -> Iterator[Event
     if not contract.filters:
         return chunks
     sensor = recording.view.sensor if recording.view else contract.sensor
-    return FilterChain([parse_filter(text) for text in contract.filters], sensor).over(chunks)
+    return filters_of(contract, sensor).over(chunks)
+
+
+def filters_of(contract: InputContract, sensor: tuple[int, int]) -> FilterChain:
+    """Give a network's filters for a camera of this sensor (height, width), as they are before its
+    first event.
+    """
+    return FilterChain([parse_filter(text) for text in contract.filters], sensor)
 
 
 def _part(recording: Recording, span_us: tuple[int, int], sensor: tuple[int, int]) -> Events:

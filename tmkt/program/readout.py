@@ -1,4 +1,4 @@
-"""What a program's read-out is, for those who make decisions of it."""
+"""Unit of a program's read-out, and whether it adds up over the bins."""
 
 from tmkt.program.arithmetic import DECAY_ONE, STATE_ONE
 from tmkt.program.model import Program

@@ -86,7 +86,7 @@ def products_of(instructions: Instructions) -> Any:
                 else value
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
-            _Writer(builder, instructions).windows(*taken)
+            _Writer(builder, instructions).windows(taken)
             return context.get_dummy_value()
 
         whole = (types.intp,) * 6
@@ -107,20 +107,12 @@ class _Writer:
         self.feature = instructions.feature
         self.vector, self.vectors = instructions.vector, PACKED // instructions.vector
 
-    def windows(
-        self,
-        values: Any,
-        at: Any,
-        step: Any,
-        pitch: Any,
-        rows: Any,
-        groups: Any,
-        flush: Any,
-        weight: Any,
-        begin: Any,
-        out: Any,
-    ) -> None:
-        """Write the loops over rows of the window, parts of a row, and groups of a part."""
+    def windows(self, arguments: Values) -> None:
+        """Write the loops over rows of the window, parts of a row, and groups of a part.
+
+        `arguments`: those of `multiply_windows`.
+        """
+        values, at, step, pitch, rows, groups, flush, weight, begin, out = arguments
         b = self.builder
         zero, one = ir.Constant(INT64, 0), ir.Constant(INT64, 1)
         none = [ir.Constant(self.words, None)] * (self.positions * self.vectors)

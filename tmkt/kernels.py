@@ -41,6 +41,15 @@ def compiled(function: F, **options: Any) -> F:
     return found  # type: ignore[no-any-return]
 
 
+def inner(function: F) -> F:
+    """Compile a function for kernels that call it, and for nothing else.
+
+    Without what Python would call it by: a tenth of what a first evaluate compiles (measured).
+    """
+    options = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.njit(**options)(function)  # type: ignore[no-any-return]
+
+
 def _forgive(dispatcher: Any) -> None:
     """Let a cache that cannot be read or written cost time, and nothing else.
 

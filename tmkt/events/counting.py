@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.kernels import kernel
+from tmkt.kernels import inner, kernel
 
 # Plain tuples, because numba takes microseconds longer to be called with named ones.
 Columns = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]
@@ -19,7 +19,7 @@ TOGETHER = 8  # stamps compared without a branch between them
 BLOCK = 512
 
 
-@kernel
+@inner
 def _end_of_run(t: NDArray[np.int64], begin: int, start_us: int, bin_us: int) -> int:
     """Find the end of a run of events in the bin that starts at `start_us`; at most BLOCK events.
 
@@ -41,7 +41,7 @@ def _end_of_run(t: NDArray[np.int64], begin: int, start_us: int, bin_us: int) ->
     return begin + end
 
 
-@kernel
+@inner
 def _add(addresses: NDArray[np.uint32], n: int, max_count: int, frame: NDArray[np.uint8]) -> None:
     """Add one at each of the first n addresses, up to `max_count`; without a branch, which events
     would make unpredictable.

@@ -10,7 +10,7 @@ import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.typing import NDArray
 
-from tmkt.kernels import kernel
+from tmkt.kernels import inner, kernel
 from tmkt.program.simulator.listing import Shape, Site
 from tmkt.program.simulator.products import (
     BLOCK,
@@ -51,7 +51,7 @@ def sum_of(values: Any) -> int:
     return int(total)
 
 
-@kernel
+@inner
 def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
     """Sum pool x pool windows of one step, shift the sums right and write their lowest bits to the
     part of out [height, width, inputs] (uint8) that lies inside the synapse's padding.
@@ -79,7 +79,7 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
                 into[c] = np.uint8((total[c] >> shift) & mask)
 
 
-@kernel
+@inner
 def _multiply_step(
     padded: Any, packed: Any, s: Any, column: int, out: Any, at: int, shift: int, add: bool
 ) -> None:
@@ -119,7 +119,7 @@ def _multiply_step(
                         out[o + c] = (sums[Site(p * BLOCK) + c] << shift) + before
 
 
-@kernel
+@inner
 def _mark(padded: Any, s: Any, touched: Any) -> None:
     """Set `touched` [positions, blocks] where a window holds a spike."""
     for y in range(s.out_height):
@@ -135,7 +135,7 @@ def _mark(padded: Any, s: Any, touched: Any) -> None:
                     touched[y * s.out_width + x, block] = 1
 
 
-@kernel
+@inner
 def _clear(s: Any, out: Any, at: int) -> None:
     for position in range(s.out_height * s.out_width):
         for c in range(s.outputs):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tmkt.kernels import kernel
+from tmkt.kernels import inner
 from tmkt.program.simulator.simd import copy_8
 
 # An unsigned index needs no test for "from the end", which would keep the compiler from making
@@ -65,7 +65,7 @@ class Shape(NamedTuple):
     largest: int
 
 
-@kernel
+@inner
 def list_events(values: Any, s: Any, entries: Any, begin: Any) -> int:
     """List the spiking sites of one step in rows of pooled positions; return their number.
 
@@ -101,7 +101,7 @@ def list_events(values: Any, s: Any, entries: Any, begin: Any) -> int:
     return n
 
 
-@kernel
+@inner
 def list_spikes(words: Any, s: Any, entries: Any, begin: Any) -> int:
     """Do the same for values of 0 and 1 in channels that come in eights, eight values a word."""
     rows, columns, pool, inputs = begin.shape[0], begin.shape[1] - 1, s.pool, s.inputs

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from tmkt.kernels import inlined, kernel
+from tmkt.kernels import inlined, inner, kernel
 from tmkt.program import arithmetic
 from tmkt.program.arithmetic import DECAY_ONE, MEMBRANE_LIMIT, STATE_ONE, STATE_SHIFT
 
@@ -47,7 +47,7 @@ class MemorylessNeurons(NamedTuple):
 _INTEGERS, _FLOATS = len(Neurons._fields), len(MemorylessNeurons._fields)
 
 
-@kernel
+@inner
 def _active(touched: Any, bias: Any, u: Any, v: Any) -> int:
     """Count the neurons that have something to do in a step.
 

@@ -1,4 +1,4 @@
-"""Augmentation: a shift, rotation, zoom and mirroring of each sample, the same at all its steps."""
+"""Augmentation of a sample: shift, rotation, zoom, mirroring, the same at all its steps; delay."""
 
 import numpy as np
 import torch
@@ -28,6 +28,28 @@ def draw_moves(batch: int, recipe: TrainRecipe, rng: np.random.Generator) -> NDA
     if recipe.flip:  # drawn last and only then: without it the numbers of older runs stay the same
         moves[rng.random(batch) < recipe.flip, 0] *= -1.0
     return moves
+
+
+def draw_delays(
+    batch: int, recipe: TrainRecipe, rng: np.random.Generator
+) -> NDArray[np.int64] | None:
+    """Draw for each sample by how many bins it begins late, int64 [batch], uniform from -`delay` to
+    `delay` of the recipe; None, and nothing is drawn, where that is 0.
+
+    So a network learns windows of a stream, which know of no beginning (ours).
+    """
+    return rng.integers(-recipe.delay, recipe.delay + 1, batch) if recipe.delay else None
+
+
+def delayed(frames: Tensor, delays: NDArray[np.int64] | None) -> Tensor:
+    """Move recordings [B, T, ...] in time by `delays` of `draw_delays`; free bins are then 0."""
+    if delays is None:
+        return frames
+    source = torch.arange(frames.shape[1]) - torch.from_numpy(delays)[:, None]
+    inside = (source >= 0) & (source < frames.shape[1])
+    late = frames[torch.arange(len(frames))[:, None], source.clamp(0, frames.shape[1] - 1)]
+    late[~inside] = 0
+    return late
 
 
 def warp(frames: Tensor, recipe: TrainRecipe, rng: np.random.Generator, mode: str) -> Tensor:

@@ -24,7 +24,7 @@ from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.events.types import View
 from tmkt.recipe import DataRecipe, Recipe
 from tmkt.train.ahead import host_tensor
-from tmkt.train.augment import draw_moves
+from tmkt.train.augment import draw_delays, draw_moves
 from tmkt.train.draws import Places, draw_rows, one_of_each, places_of
 from tmkt.train.encodings import draw_images
 from tmkt.train.methods.base import Batch
@@ -272,18 +272,19 @@ def draw_samples(
     Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether they pair instances. Without
     a `step` there are no epochs: classes are drawn in equal shares.
     """
-    recordings, moves, images, at = None, None, None, None
+    recordings, moves, delays, images, at = None, None, None, None, None
     if len(data.frames):
         labels, rows = draw_rows(data.labels, data.places, recipe.train, rng, step)
         recordings = host_tensor(data.frames[rows], device)
         moves = draw_moves(len(labels), recipe.train, rng)
+        delays = draw_delays(len(labels), recipe.train, rng)
     else:
         assert data.images is not None
         labels, at = draw_rows(data.images.labels, data.image_places, recipe.train, rng, step)
     if data.images is not None:
         at = one_of_each(labels, data.image_places, rng) if at is None else at
         images = draw_images(data.images.images[at], recipe, data.sensor, rng, device)
-    return Samples(host_tensor(labels, device), recordings, moves, images)
+    return Samples(host_tensor(labels, device), recordings, moves, delays, images)
 
 
 def draw_batch(

@@ -18,7 +18,7 @@ from tmkt.datasets.decoded import contract_of
 from tmkt.networks.gpu.choice import fused_on_gpu
 from tmkt.recipe import Recipe
 from tmkt.train.ahead import host_tensor
-from tmkt.train.augment import draw_moves, moved
+from tmkt.train.augment import delayed, draw_delays, draw_moves, moved
 
 AT_ONCE = 100  # images before the camera, between two looks at the progress
 
@@ -29,13 +29,15 @@ class DrawnImages:
     computed from them.
 
     Either `moves` are drawn, for still frames, or `scenes` before simulated cameras, which a GPU
-    watches, or those were watched already: `counts` uint8 [B, T, 2, H, W].
+    watches, or those were watched already: `counts` uint8 [B, T, 2, H, W]. These recordings are
+    late by `delays`.
     """
 
     images: Tensor
     moves: NDArray[np.float64] | None = None
     scenes: Scenes | None = None
     counts: Tensor | None = None
+    delays: NDArray[np.int64] | None = None
 
 
 def draw_images(
@@ -53,10 +55,12 @@ def draw_images(
     if recipe.static.encoding == "grey":
         return DrawnImages(found, moves=moves)
     contract = contract_of(recipe.data, sensor)
+    delays = draw_delays(len(images), recipe.train, rng)
     if device.type == "cuda" and fused_on_gpu() is not None:
-        return DrawnImages(found, scenes=draw_scenes(images, moves, contract, recipe.static, rng))
+        scenes = draw_scenes(images, moves, contract, recipe.static, rng)
+        return DrawnImages(found, scenes=scenes, delays=delays)
     counts = simulate_frames(images, moves, contract, recipe.static, rng)
-    return DrawnImages(found, counts=host_tensor(counts, device))
+    return DrawnImages(found, counts=host_tensor(counts, device), delays=delays)
 
 
 def encode(
@@ -78,6 +82,7 @@ def encode(
     else:
         assert drawn.counts is not None
         counts = drawn.counts.to(device, non_blocking=True)
+    counts = delayed(counts, drawn.delays)
     return counts.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 

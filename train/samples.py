@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmkt.recipe import Recipe
-from tmkt.train.augment import moved
+from tmkt.train.augment import delayed, moved
 from tmkt.train.encodings import DrawnImages, encode
 from tmkt.train.methods.base import Batch
 
@@ -16,7 +16,7 @@ from tmkt.train.methods.base import Batch
 @dataclass(frozen=True)
 class Samples:
     """Labels int64 [B], recordings [B, T, 2, H, W] as they lie on disk, with the moves that
-    augment them, and images.
+    augment them, the bins by which they are late, and images.
 
     They are in memory of the host, which is pinned for a GPU: counts travel as single bytes, and
     become floats and are moved over there.
@@ -25,6 +25,7 @@ class Samples:
     labels: Tensor
     recordings: Tensor | None
     moves: NDArray[np.float64] | None
+    delays: NDArray[np.int64] | None
     images: DrawnImages | None
 
     def batch(self, recipe: Recipe, sensor: tuple[int, int], device: torch.device) -> Batch:
@@ -32,7 +33,7 @@ class Samples:
         events: Tensor | None = None
         if self.recordings is not None:
             assert self.moves is not None
-            frames = self.recordings.to(device, non_blocking=True).float()
+            frames = delayed(self.recordings.to(device, non_blocking=True), self.delays).float()
             events = (
                 moved(frames.flatten(1, 2), self.moves, "nearest")
                 .unflatten(1, (recipe.data.bins, 2))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tmkt.recipe import TrainRecipe
-from tmkt.train.augment import warp
+from tmkt.train.augment import delayed, draw_delays, warp
 
 STILL = TrainRecipe(steps=1, shift=0, rotation=0.0, zoom=0.0)
 
@@ -57,3 +57,19 @@ def test_flipped_samples_are_mirrored_left_for_right_and_nothing_else_is_drawn_o
     both = TrainRecipe(steps=1, flip=1.0)
     again = warp(frames.flip(3), both, np.random.default_rng(1), "bilinear")
     assert torch.allclose(again, moved, atol=1e-4)
+
+
+def test_a_delay_moves_a_recording_in_time_and_what_leaves_the_bins_is_lost() -> None:
+    frames = torch.arange(1, 11, dtype=torch.uint8).reshape(1, 5, 2, 1, 1).expand(3, -1, -1, -1, -1)
+    late = delayed(frames, np.array([0, 2, -4]))
+    assert late.dtype == torch.uint8
+    assert late[:, :, 0].flatten(1).tolist() == [[1, 3, 5, 7, 9], [0, 0, 1, 3, 5], [9, 0, 0, 0, 0]]
+    drawn = draw_delays(1000, TrainRecipe(steps=1, delay=3), np.random.default_rng(0))
+    assert drawn is not None
+    assert set(drawn.tolist()) == set(range(-3, 4))
+
+
+def test_without_a_delay_nothing_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    assert draw_delays(10, STILL, rng) is None
+    assert rng.random() == np.random.default_rng(0).random()

@@ -53,6 +53,8 @@ class TrainRecipe(Section):
     zoom: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of the size
     # share of the samples that are mirrored, left for right
     flip: float = Field(default=0.0, ge=0.0, le=1.0)
+    # bins by which a recording begins later or earlier, at most; what leaves the bins is lost
+    delay: int = Field(default=0, ge=0, le=1000)
     seed: int = Field(default=0, ge=0, lt=2**63)  # decides all that is drawn by chance
     # part of the recipe, because the last bits of sums depend on it
     threads: int = Field(default=2, ge=1, le=256)

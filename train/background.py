@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tmkt.datasets.background import NOTHING, noise_frames, other_frames
+from tmkt.datasets.background import NOTHING, noise_frames, other_frames, pause_frames
 from tmkt.datasets.decoded import contract_of
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
@@ -13,7 +13,7 @@ from tmkt.recipe import Recipe
 from tmkt.train.data import TrainingData
 
 STREAM = 6  # keeps the draws of noise apart from others of the same seed
-LEAST_SAMPLES = 100  # of noise, however few recordings a class has
+LEAST_SAMPLES = 100  # of noise and of pauses, however few recordings a class has
 
 
 def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
@@ -21,7 +21,8 @@ def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
     and test stay as they are.
 
     Its recordings are simulated noise, as many as a class has in the mean but at least
-    LEAST_SAMPLES, and the windows of a folder of other things. Its images, where images train, are
+    LEAST_SAMPLES, as many windows around pauses between recordings, and the windows of a folder of
+    other things. Its images, where images train, are
     evenly grey, each of another brightness, as many as a class has: what a camera sees of a blank
     wall. `train.seed` draws them. Raises InputError for a class of that name, and as
     `other_frames` does.
@@ -39,6 +40,7 @@ def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
     count = max(-(-len(data.frames) // nothing), LEAST_SAMPLES)
     contract = contract_of(recipe.data, data.sensor)
     frames = noise_frames(count, contract, data.view, rng)
+    frames = np.concatenate([frames, pause_frames(count, data.frames, rng)])
     if wanted != "generated":
         frames = np.concatenate([frames, other_frames(Path(wanted), contract, data.view)])
     return replace(

@@ -93,8 +93,9 @@ def test_a_trained_network_goes_on_with_nothing(
 def test_noise_is_the_seeds(digits: Path) -> None:
     first, again = (load_source(recipe(background="generated"), digits, None) for _ in range(2))
     assert first.fingerprint() == again.fingerprint()
-    noise = np.flatnonzero(first.labels == 10)
-    assert len(noise) == 100
+    nothing = np.flatnonzero(first.labels == 10)
+    assert len(nothing) == 200  # and as many pauses
+    noise = nothing[:100]
     counts = np.asarray(first.frames[noise]).sum((1, 2, 3, 4))
     assert counts.min() < 20
     assert counts.max() > 4000
@@ -109,11 +110,26 @@ def test_rates_spread_over_three_decades() -> None:
     assert 20_000 < max(found) < 40_000
 
 
+def test_pauses_show_less_than_half_of_what_ended_and_of_what_begins(digits: Path) -> None:
+    source = load_source(recipe(background="generated"), digits, None)
+    true = np.asarray(source.frames[np.flatnonzero(source.labels < 10)])
+    pauses = np.asarray(source.frames[np.flatnonzero(source.labels == 10)[100:]])
+    bins = pauses.shape[1]
+    shown = pauses.any((2, 3, 4))
+    most = (bins - 1) // 2
+    assert not shown[:, most : bins - most].any()
+    assert shown[:, 0].mean() > 0.5
+    assert shown[:, -1].mean() > 0.5
+    whole = pauses[shown[:, most - 1] & shown[:, -most]][0]
+    assert (true[:, -most:] == whole[:most]).all((1, 2, 3, 4)).sum() == 1
+    assert (true[:, :most] == whole[-most:]).all((1, 2, 3, 4)).sum() == 1
+
+
 def test_recordings_of_other_things_are_cut_into_windows(digits: Path, tmp_path: Path) -> None:
     others = tmp_path / "others"
     simulate_digits(others, 1, 7)
     source = load_source(recipe(background=str(others)), digits, None)
-    added = np.asarray(source.frames[np.flatnonzero(source.labels == 10)[100:]])
+    added = np.asarray(source.frames[np.flatnonzero(source.labels == 10)[200:]])
     assert len(added) >= 10
     assert added.any((1, 2, 3, 4)).all()
     empty = tmp_path / "empty"

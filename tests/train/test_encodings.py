@@ -103,3 +103,14 @@ def test_simulated_counts_and_interpolated_frames_are_refused_together() -> None
     values = _recipe(encoding="simulated").model_dump()
     with pytest.raises(InputError, match="simulated camera gives counts"):
         parse_recipe({**values, "data": {**values["data"], "frames": "float"}}, "test")
+
+
+def test_simulated_recordings_are_late_as_others_are() -> None:
+    quiet = {"encoding": "simulated", "noise_hz": 0.0, "saccade_us": 100_000, "timing_spread": 0.0}
+    whole = _recipe(**quiet)
+    late = whole.model_copy(update={"train": whole.train.model_copy(update={"delay": 4})})
+    found = encode_images(IMAGES, late, SENSOR, np.random.default_rng(0)).any(4).any(3).any(2)
+    before = encode_images(IMAGES, whole, SENSOR, np.random.default_rng(0)).any(4).any(3).any(2)
+    assert before[1:-1].all()  # three saccades, one behind the other
+    assert int((~found[:4]).sum()) + int((~found[-4:]).sum()) > 0
+    assert found[4:-4].all()

@@ -1,10 +1,13 @@
-"""Frames of the class `nothing`: simulated noise, and recordings of things of no class."""
+"""Frames of the class `nothing`: simulated noise, windows around pauses between recordings, and
+recordings of things of no class.
+"""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tmkt.datasets.decoded import Rows
 from tmkt.datasets.reading import filters_of, read_recording
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
@@ -28,6 +31,22 @@ def noise_frames(
     for i in range(count):
         events = filters_of(contract, sensor).apply(draw_nothing(sensor, span_us, rng))
         frames[i] = _binned(events, contract, view)
+    return frames
+
+
+def pause_frames(count: int, recordings: Rows, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw windows around pauses: the end of one of these recordings, still bins, and the beginning
+    of another, each less than half of a window: uint8 [count, bins, 2, height, width].
+
+    Windows of a stream, which know of no beginning, see that (ours).
+    """
+    bins = recordings.shape[1]
+    frames = np.zeros((count, *recordings.shape[1:]), np.uint8)
+    for frame in frames:
+        ended, begun = recordings[rng.integers(len(recordings), size=2)]
+        end, begin = rng.integers((bins - 1) // 2 + 1, size=2)
+        frame[:end] = ended[bins - end :]
+        frame[bins - begin :] = begun[:begin]
     return frames
 
 

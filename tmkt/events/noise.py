@@ -1,4 +1,4 @@
-"""Simulated events of a camera that sees nothing: noise, hot pixels, pauses."""
+"""Simulated events of a camera that sees nothing: noise, hot pixels, next to no events."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ LEAST_HZ, MOST_HZ = 0.1, 100.0  # background activity of a pixel
 HOT_LEAST_HZ, HOT_MOST_HZ = 10.0, 1000.0
 MOST_HOT = 20  # pixels
 WITH_HOT = 0.3  # share of the recordings that have hot pixels
-PAUSES = 0.2  # share of the recordings that are pauses
-MOST_IN_A_PAUSE = 20  # events
+QUIET = 0.2  # share of the recordings that are quiet
+MOST_IF_QUIET = 20  # events
 
 
 def draw_nothing(sensor: tuple[int, int], span_us: int, rng: np.random.Generator) -> Events:
     """Draw `span_us` microseconds of a camera (height, width) that sees nothing.
 
-    A fifth are pauses of 0 to 20 events. The others are Poisson noise, the same rate for all
+    A fifth are quiet: 0 to 20 events. The others are Poisson noise, the same rate for all
     pixels, drawn log-uniformly from 0.1 to 100 events a pixel and second, with any share of on
     events; three of ten have up to 20 hot pixels of 10 to 1000 events a second, too.
     """
     height, width = sensor
     pixels = height * width
-    if rng.random() < PAUSES:
-        at = rng.integers(0, pixels, int(rng.integers(0, MOST_IN_A_PAUSE + 1)))
+    if rng.random() < QUIET:
+        at = rng.integers(0, pixels, int(rng.integers(0, MOST_IF_QUIET + 1)))
     else:
         at = rng.integers(0, pixels, rng.poisson(_log_uniform(rng) * span_us * 1e-6 * pixels))
         if rng.random() < WITH_HOT:

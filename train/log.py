@@ -56,15 +56,16 @@ class EpochMeans:
 
 
 def epoch_line(
-    epoch: int, epochs: int, step: int, row: dict[str, float], rates: dict[str, float], speed: float
+    epoch: int, epochs: int, row: dict[str, float], rates: dict[str, float], speed: float
 ) -> str:
-    """Summarise an epoch in one line for people; `speed` is in steps a second."""
-    validation = f", validation {100 * row['validation']:.1f} %" if "validation" in row else ""
-    spikes = " ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items())
-    shares = f"{100 * row['accuracy']:.1f} % of the batches right{validation}"
+    """Summarise an epoch for people, in 80 columns without validation; `speed` is in steps a
+    second.
+    """
+    validation = f" (validation {100 * row['validation']:.1f} %)" if "validation" in row else ""
+    low, high = (100 * of(rates.values(), default=0.0) for of in (min, max))
     return (
-        f"epoch {epoch}/{epochs}, step {step}: loss {row['loss']:.3f}, {shares}, spikes % {spikes},"
-        f" {significant(speed, 2)} steps/s"
+        f"epoch {epoch}/{epochs}: loss {row['loss']:.3f}, right {100 * row['accuracy']:.1f} %"
+        f"{validation}, spikes {low:.0f} to {high:.0f} %, {significant(speed, 2)} steps/s"
     )
 
 

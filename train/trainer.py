@@ -280,7 +280,6 @@ class _Training:
             line = epoch_line(
                 epoch=epoch,
                 epochs=-(-self.recipe.train.steps // self.epoch_steps),
-                step=done,
                 row=row,
                 rates=rates,
                 speed=steps / max(time.monotonic() - self.epoch_began, 1e-9),

@@ -11,6 +11,7 @@ from tmkt.program.readout import margin_unit
 from tmkt.program.simulator.simulator import Simulator
 
 KEPT = 0.95  # of the recordings, where things of no class are rejected; ours
+MOST_RECORDINGS = 500  # each becomes as many windows as it has bins
 MOST_CANDIDATES = 500  # margins that are tried: a finer choice than the recordings allow
 
 
@@ -25,6 +26,33 @@ class ChosenMargin:
     decided: float
     accuracy: float | None
     mean_bins: float | None
+
+
+def windows_around(
+    frames: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Cut windows that begin up to half their length before or after a recording, as those of a
+    stream do, which knows of no beginning.
+
+    frames uint8 [N, bins, 2, H, W] of recordings, with labels int64 [N]; the windows come in the
+    same form, with their recordings' labels. Windows that hold less than half of a recording's
+    events are left out, and of more than MOST_RECORDINGS so many, spread over all, are taken. The
+    method is ours.
+    """
+    if len(frames) > MOST_RECORDINGS:
+        spread = np.arange(MOST_RECORDINGS) * len(frames) // MOST_RECORDINGS
+        frames, labels = frames[spread], labels[spread]
+    bins, events = frames.shape[1], _count(frames)
+    windows, shown = [], []
+    for late in range(-(bins // 2), bins // 2 + 1):
+        window = np.zeros_like(frames)
+        window[:, max(late, 0) : bins + min(late, 0)] = frames[
+            :, max(-late, 0) : bins - max(late, 0)
+        ]
+        enough = 2 * _count(window) >= events
+        windows.append(window[enough])
+        shown.append(labels[enough])
+    return np.concatenate(windows), np.concatenate(shown)
 
 
 def choose_margin(
@@ -43,7 +71,7 @@ def choose_margin(
     come as early as the share allows. For the class `nothing`, nothing is decided.
     """
     leading = np.array(
-        [[leading_class(step) for step in _readouts(program, sample)] for sample in frames],
+        [[leading_class(step) for step in sample] for sample in _readouts(program, frames)],
         np.int64,
     )  # [N, bins, 2]
     best, leads = leading[:, :, 0], leading[:, :, 1]
@@ -79,18 +107,26 @@ def choose_min_events(frames: NDArray[np.uint8]) -> int:
     The method is ours: a window with fewer events than any recording that was trained on is not
     taken for a recording. It keeps out sparse noise, not dense noise (docs/results.md).
     """
-    return max(1, int(frames.sum(axis=(1, 2, 3, 4), dtype=np.int64).min()) // 2)
+    return max(1, int(_count(frames).min()) // 2)
+
+
+def _count(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the events of each recording."""
+    counted: NDArray[np.int64] = frames.sum(axis=(1, 2, 3, 4), dtype=np.int64)
+    return counted
 
 
 def _readouts(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the read-out, summed up to each bin of frames [bins, 2, H, W]: int64 [bins, K]."""
+    """Return the read-out, summed up to each bin of frames [N, bins, 2, H, W]: int64 [N, bins,
+    K].
+    """
     simulator, state, found = Simulator(program, threads=1), None, []
-    for frame in frames:
-        result = simulator.run(frame[None, None], state)
+    for t in range(frames.shape[1]):
+        result = simulator.run(np.ascontiguousarray(frames[:, t : t + 1]), state)
         state = result.state
-        found.append(result.readout[0])
-    readouts = np.stack(found)
-    return readouts.cumsum(0) if program.readout == "spikes" else readouts
+        found.append(result.readout)
+    readouts = np.stack(found, 1)
+    return readouts.cumsum(1) if program.readout == "spikes" else readouts
 
 
 def _try_margin(

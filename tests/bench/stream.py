@@ -20,7 +20,7 @@ from tmkt.bundle import Bundle, load
 from tmkt.datasets.nmnist import SENSOR, find_recordings
 from tmkt.datasets.reading import load_frames
 from tmkt.datasets.splits import choose, from_ranges
-from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events
+from tmkt.deploy.stream.calibrate import choose_margin, choose_min_events, windows_around
 from tmkt.deploy.stream.decision import Decision
 from tmkt.deploy.stream.rule import Rule
 from tmkt.deploy.stream.run import Settings, Stream
@@ -122,7 +122,8 @@ def decide_without_marks(
 ) -> WithoutMarks:
     """Decide with the margin for 99 % and the fewest events of the recordings trained on."""
     fewest, n = choose_min_events(trained[0]), len(free.labels)
-    margin = choose_margin(bundle.program, *trained, 0.99, hold, bundle.nothing).margin
+    windows = windows_around(*trained)
+    margin = choose_margin(bundle.program, *windows, 0.99, hold, bundle.nothing).margin
     rule = Rule(margin, hold, fewest)
     found = [d for d in decide(bundle, free, state=state, stride=stride, rule=rule) if d.decided]
     times = np.array([d.time_us for d in found])
@@ -189,7 +190,9 @@ def without_marks(bundle: Bundle, free: KnownStream, trained: tuple[Any, Any]) -
 def in_noise(bundle: Bundle, trained: tuple[Any, Any], seconds: float) -> Table:
     """Count the decisions in Poisson noise, which are all false."""
     margin, fewest = (
-        choose_margin(bundle.program, *trained, 0.99, nothing=bundle.nothing).margin,
+        choose_margin(
+            bundle.program, *windows_around(*trained), 0.99, nothing=bundle.nothing
+        ).margin,
         choose_min_events(trained[0]),
     )
     rules = (Rule(), Rule(margin), Rule(min_events=fewest), Rule(margin, 1, fewest))

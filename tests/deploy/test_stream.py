@@ -19,6 +19,7 @@ from tmkt.deploy.stream.calibrate import (
     choose_margin,
     choose_min_events,
     choose_reject_below,
+    windows_around,
 )
 from tmkt.deploy.stream.rule import Rule, leading_class
 from tmkt.deploy.stream.run import Settings, Stream
@@ -303,6 +304,17 @@ def test_a_leaking_read_out_cannot_be_carried(bundle: Bundle) -> None:
     )
     with pytest.raises(InputError, match="--state reset"):
         Stream(replace(bundle, program=leaky), SENSOR, Settings(state="carry"))
+
+
+def test_windows_around_recordings_hold_at_least_half_of_one() -> None:
+    frames = np.zeros((2, 4, 1, 1, 1), np.uint8)
+    frames[0, :, 0, 0, 0] = [1, 2, 3, 4]
+    frames[1, 0] = 8  # all at once, in the first bin
+    windows, labels = windows_around(frames, np.array([5, 6]))
+    found = [[label, *w.ravel()] for label, w in zip(labels, windows, strict=True)]
+    first = [[5, 3, 4, 0, 0], [5, 2, 3, 4, 0], [5, 1, 2, 3, 4], [5, 0, 1, 2, 3]]
+    second = [[6, 8, 0, 0, 0], [6, 0, 8, 0, 0], [6, 0, 0, 8, 0]]
+    assert sorted(found) == sorted([*first, *second])
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from tmkt.cli.stream_options import (
     EngineOptions,
     InputOptions,
     OutputOptions,
-    RuleOptions,
     SourceOptions,
     WindowOptions,
 )
 from tmkt.cli.stream_output import JsonLines, LiveTable
+from tmkt.cli.stream_rule import RuleOptions
 from tmkt.cli.stream_source import ending_at_ctrl_c, open_source, report_losses
 from tmkt.errors import InputError
 

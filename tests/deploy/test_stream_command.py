@@ -75,7 +75,7 @@ def test_a_rule_is_chosen_on_the_recordings_that_were_trained_on(
     rule = lines(done)[0]["stream"]["rule"]
     assert rule["margin"] >= 0
     assert rule["min_events"] > 1
-    assert "of 20 recordings trained on" in done.err
+    assert "of 200 windows around the 20 recordings trained on" in done.err
 
 
 def test_people_get_a_line_a_decision_and_a_summary(

@@ -80,7 +80,8 @@ class LiveTable:
         rule = header["rule"]
         decides = "at the window's end"
         if rule["margin"] is not None:
-            decides = f"at a margin of {rule['margin']:.3g} in {rule['hold']} bins in a row"
+            held = f", held for {rule['hold']} bins" if rule["hold"] > 1 else ""
+            decides = f"at a margin of {rule['margin']:.3g}{held}"
         every = (
             f"{header['window_bins']} bins of {header['bin_us']} us, every {header['stride_bins']},"
             f" state {header['state']}"

@@ -402,7 +402,7 @@ def test_each_epoch_is_told_with_losses_validation_and_spike_rates(tmp_path: Pat
     ]
     told = [line for line in lines if line.startswith("epoch")]
     assert len(told) == len(epochs) == 4  # 20 recordings, 10 a batch
-    assert "epoch 4/4, step 8: loss " in told[-1]
+    assert "epoch 4/4: loss " in told[-1]
     assert "validation" in told[-1]
     assert all(
         0 <= row["validation"] <= 1 and set(row["spike_rates"]) == {"conv1", "conv2"}

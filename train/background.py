@@ -22,10 +22,9 @@ def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
 
     Its recordings are simulated noise, as many as a class has in the mean but at least
     LEAST_SAMPLES, as many windows around pauses between recordings, and the windows of a folder of
-    other things. Its images, where images train, are
-    evenly grey, each of another brightness, as many as a class has: what a camera sees of a blank
-    wall. `train.seed` draws them. Raises InputError for a class of that name, and as
-    `other_frames` does.
+    other things. Its images, where images train, are evenly grey, each of another brightness, as
+    many as a class has: what a camera sees of a blank wall. `train.seed` draws them. Raises
+    InputError for a class of that name, and as `other_frames` does.
     """
     wanted = recipe.data.background
     if wanted == "none":
@@ -39,10 +38,13 @@ def with_background(data: TrainingData, recipe: Recipe) -> TrainingData:
     rng = np.random.default_rng([recipe.train.seed, STREAM])
     count = max(-(-len(data.frames) // nothing), LEAST_SAMPLES)
     contract = contract_of(recipe.data, data.sensor)
-    frames = noise_frames(count, contract, data.view, rng)
-    frames = np.concatenate([frames, pause_frames(count, data.frames, rng)])
+    parts = [
+        noise_frames(count, contract, data.view, rng),
+        pause_frames(count, data.frames, rng),
+    ]
     if wanted != "generated":
-        frames = np.concatenate([frames, other_frames(Path(wanted), contract, data.view)])
+        parts.append(other_frames(Path(wanted), contract, data.view))
+    frames = np.concatenate(parts)
     return replace(
         data,
         classes=(*data.classes, NOTHING),

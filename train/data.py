@@ -18,6 +18,7 @@ from tmkt.datasets.protocols import Split, check_paired, split_recordings
 from tmkt.datasets.registry import dataset
 from tmkt.datasets.seen import digest_of
 from tmkt.datasets.simulated import SIMULATED, is_simulated
+from tmkt.datasets.splits import spread
 from tmkt.datasets.types import Recording, StaticImages
 from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
@@ -232,12 +233,6 @@ def _without_tests(split: Split, known: set[Recording], recipe: Recipe) -> Split
     )
     note_left_out(recipe, len(split.test), len(test))
     return replace(split, validation=validation, test=test)
-
-
-def spread(of: int, most: int) -> NDArray[np.int64]:
-    """Choose at most `most` of so many places, spread over all of them."""
-    count = min(most, of)
-    return np.arange(count) * of // max(count, 1)
 
 
 def note_left_out(recipe: Recipe, before: int, left: int) -> None:

@@ -15,13 +15,13 @@ from tmkt.datasets.image_folders import (
     split_images,
 )
 from tmkt.datasets.images import need_folder
-from tmkt.datasets.splits import leave_out
+from tmkt.datasets.splits import leave_out, spread
 from tmkt.datasets.types import StaticImages
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe
 from tmkt.runs import CALIBRATION_RECORDINGS, SIMULATED
 from tmkt.train.background import with_background
-from tmkt.train.data import TrainingData, load_training_data, note_left_out, spread
+from tmkt.train.data import TrainingData, load_training_data, note_left_out
 from tmkt.train.encodings import record_images
 from tmkt.train.methods.registry import METHODS, learns_from_images
 from tmkt.train.start import seen_by_init

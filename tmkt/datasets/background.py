@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tmkt.datasets.decoded import Rows
 from tmkt.datasets.reading import filters_of, read_recording
+from tmkt.datasets.splits import spread
 from tmkt.datasets.types import Recording
 from tmkt.errors import InputError
 from tmkt.events.frames import InputContract, events_to_frames
@@ -71,8 +72,7 @@ def other_frames(folder: Path, contract: InputContract, view: View | None) -> ND
     for path in paths:
         t = _read(path, contract, sensor).t
         spans += [(path, int(number)) for number in np.unique((t - t[:1]) // span_us)]
-    chosen = [spans[i * len(spans) // MOST_WINDOWS] for i in range(MOST_WINDOWS)]
-    chosen = spans if len(spans) <= MOST_WINDOWS else chosen
+    chosen = [spans[i] for i in spread(len(spans), MOST_WINDOWS)]
     frames = np.zeros((len(chosen), contract.bins, *contract.shape), np.uint8)
     events, of = None, None
     for i, (path, number) in enumerate(chosen):

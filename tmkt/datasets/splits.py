@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from tmkt.datasets.types import Recording, StaticImages, in_order
@@ -219,3 +220,9 @@ def draw(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
         ordered[i]
         for i in sorted(np.random.default_rng(0).choice(len(ordered), limit, replace=False))
     ]
+
+
+def spread(of: int, most: int) -> NDArray[np.int64]:
+    """Choose at most `most` of so many places, spread over all of them."""
+    count = min(most, of)
+    return np.arange(count) * of // max(count, 1)

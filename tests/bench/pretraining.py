@@ -128,7 +128,7 @@ def train_all(options: argparse.Namespace) -> None:
         if not wanted:
             continue
         run = pretrain(change, options)
-        at = argparse.Namespace(backbone=str(run.path), shared=options.shared, set=[])
+        at = argparse.Namespace(backbone=str(run.path), shared=options.shared, set=[], bits=[])
         for name, seed in wanted:
             line = measured(SETS[name], "frozen", SHOTS, seed, at)
             facts = {"change": change, "held_out": run.info["test"]["accuracy"]}

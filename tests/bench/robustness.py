@@ -8,9 +8,9 @@ python tests/bench/robustness.py bundles/nmnist --network plain --seed 0 --data
 Accuracy: N-MNIST recordings that were not trained on, the same faults for all columns. False
 decisions: SECONDS of the fault alone, as tmkt stream decides, with the fewest events that it
 chooses for itself, and with any number. First right: of the recordings in a stream without marks
-that are decided, as stream.py has it (windows one after another, each from zero). A bundle with
-filters of its own is measured with these, another one with SETS. What is in results.jsonl is not
-measured again.
+that are decided, as stream.py has it (windows one after another, each from zero), with the margins
+of tmkt stream --margin auto --accuracy SHARE. A bundle with filters of its own is measured with
+these, another one with SETS. What is in results.jsonl is not measured again.
 """
 
 import argparse
@@ -39,6 +39,8 @@ from tmkt.program.simulator.simulator import Simulator
 from tmkt.readers.atis import read_bin
 
 CLEAN = "none"
+STREAM = "none, stream decided by the margin for %"
+ASKED = (98.0, 99.0, 99.5, 100.0)
 NO_FILTER, OWN = "no filter", "its own"
 SETS = {
     NO_FILTER: "",
@@ -64,7 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of N-MNIST")
     parser.add_argument(
-        "--faults", nargs="+", default=[CLEAN, *FAULTS], help="beginnings of their names"
+        "--faults", nargs="+", default=[CLEAN, STREAM, *FAULTS], help="beginnings of their names"
     )
     parser.add_argument("--recordings", type=int, default=500)
     parser.add_argument("--table", action="store_true", help="measure nothing, show what OUT holds")
@@ -134,7 +136,7 @@ def measure_all(options: argparse.Namespace) -> None:
         for line in results(options.out)
         if own.items() <= line.items()
     }
-    wanted = [(CLEAN, 0.0, None)]
+    wanted = [(CLEAN, 0.0, None), *((STREAM, share, None) for share in ASKED)]
     wanted += [(name, level, fault) for name, (fault, levels) in FAULTS.items() for level in levels]
     for name, level, fault in wanted:
         for label, texts in sets_of(bundle).items():
@@ -143,11 +145,16 @@ def measure_all(options: argparse.Namespace) -> None:
                 continue
             line: dict[str, Any] = {"fault": name, "severity": level, **own, "filters": label}
             line["recordings"], line["min_events"] = len(chosen), least
-            line["accuracy"] = accuracy(bundle, chosen, fault, level, texts)
-            if fault is None and label in (NO_FILTER, OWN):
+            if name == STREAM:
+                if label not in (NO_FILTER, OWN):
+                    continue
                 free = concatenate(recordings, None)
-                made = decide_without_marks(bundle, free, trained, state="reset", stride=10, hold=1)
+                made = decide_without_marks(
+                    bundle, free, trained, state="reset", stride=10, hold=1, asked=level / 100
+                )
                 line["first_right"], line["decided"] = made.first_right, made.decided
+            else:
+                line["accuracy"] = accuracy(bundle, chosen, fault, level, texts)
             if fault is not None and name in NOISES:
                 for key, fewest in (("false_a_minute", least), ("false_of_any_events", 1)):
                     line[key] = false_decisions(bundle, fault, level, texts, fewest)

@@ -119,11 +119,14 @@ def decide_without_marks(
     state: str,
     stride: int,
     hold: int,
+    asked: float = 0.99,
 ) -> WithoutMarks:
-    """Decide with the margin for 99 % and the fewest events of the recordings trained on."""
+    """Decide with the margin for the share of right decisions asked for, and the fewest events, of
+    the recordings trained on.
+    """
     fewest, n = choose_min_events(trained[0]), len(free.labels)
     windows = windows_around(*trained)
-    margin = choose_margin(bundle.program, *windows, 0.99, hold, bundle.nothing).margin
+    margin = choose_margin(bundle.program, *windows, asked, hold, bundle.nothing).margin
     rule = Rule(margin, hold, fewest)
     found = [d for d in decide(bundle, free, state=state, stride=stride, rule=rule) if d.decided]
     times = np.array([d.time_us for d in found])

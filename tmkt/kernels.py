@@ -1,10 +1,16 @@
 """Compilation of kernels with numba."""
 
+import gc
 import hashlib
 import os
+import signal
+import sys
+import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -15,6 +21,8 @@ from numba.core.caching import NullCache
 
 from tmkt import console
 from tmkt.files import user_cache
+
+LONGEST_S = 30.0  # that a process is waited for; then it is compiled here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,6 +69,7 @@ def _forgive(dispatcher: Any) -> None:
 
     def load_overload(*arguments: Any) -> Any:
         _compilations.begin()
+        _wait_for(dispatcher)
         try:
             return load(*arguments)
         except Exception:  # whatever unpickling a damaged file raises
@@ -119,6 +128,56 @@ def _hash(file: str) -> str:
     with suppress(OSError):
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return ""  # of no file, as in a notebook: numba does not cache its functions
+
+
+_beside: dict[Any, Any] = {}  # processes that compile, by kernel
+
+
+def can_compile_beside(kernels: list[Any]) -> bool:
+    """Tell whether kernels may be compiled in processes of their own, and none of them was kept.
+
+    Such a process is a copy of this one: it begins at once and knows what this one knows, but only
+    Linux has it, and only while one thread runs. So it is for the command line.
+    """
+    alone = console.command_line and threading.active_count() == 1
+    return sys.platform == "linux" and alone and not any(_is_kept(kernel) for kernel in kernels)
+
+
+def compile_beside(kernels: list[Any], call: Callable[[], None]) -> None:
+    """Compile kernels in a process of their own, by calling them there. Who calls one of them here
+    waits for it.
+    """
+    process = get_context("fork").Process(target=_compile, args=(call,), daemon=True)
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads at a fork: here, those of matrix products, which are idle
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    _beside.update(dict.fromkeys(kernels, process))
+
+
+def _is_kept(kernel: Any) -> bool:
+    """Tell whether the disk holds a kernel, compiled for whatever arguments, or cannot hold any."""
+    cache = kernel._cache
+    return isinstance(cache, NullCache) or Path(cache._cache_file._index_path).exists()
+
+
+def _compile(call: Callable[[], None]) -> None:
+    """Compile in silence: who stops the command, or has a full disk, hears of it there."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    gc.disable()  # a tenth less time (measured)
+    console.command_line = False
+    _beside.clear()
+    with suppress(Exception):
+        call()
+
+
+def _wait_for(dispatcher: Any) -> None:
+    """Wait until the process that compiles a kernel has ended."""
+    process = _beside.pop(dispatcher, None)
+    if process is not None:
+        process.join(LONGEST_S)
+        process.kill()  # if it has not ended
 
 
 def inlined(function: F) -> F:

@@ -171,10 +171,16 @@ def run_export(
 def open_bundle(
     path: Path, bins: int | None = None, bin_us: int | None = None, max_count: int | None = None
 ) -> "Bundle":
-    """Read and check a bundle; options that are given replace its binning of recordings."""
-    from tmkt.bundle import load, rebinned
+    """Read and check a bundle; options that are given replace its binning of recordings.
 
-    return rebinned(load(path), bins, bin_us, max_count)
+    What its simulator needs is compiled beside what comes next, mostly the reading of recordings.
+    """
+    from tmkt.bundle import load, rebinned
+    from tmkt.program.simulator.ahead import compile_ahead
+
+    opened = rebinned(load(path), bins, bin_us, max_count)
+    compile_ahead(opened.program)
+    return opened
 
 
 def choose_recordings(

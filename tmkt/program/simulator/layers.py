@@ -173,18 +173,19 @@ def run_layer(prepared: PreparedLayer, history: History, block: Block) -> None:
         block.sums[:] = 0
     recurrent = [path for path in prepared.paths if path.recurrent]
     if not recurrent:
-        _update(prepared, block, touched, slice(0, steps))
+        update_neurons(prepared, block, touched, slice(0, steps))
         return
     for t in range(steps):
         now = slice(t, t + 1)
         for path in recurrent:
             arriving = history.arriving(path, t, t + 1)
             _deliver(path, arriving, True, block.sums[now], touched[now])
-        _update(prepared, block, touched, now)
+        update_neurons(prepared, block, touched, now)
         history.append(name, t, block.spikes[t])
 
 
-def _update(prepared: PreparedLayer, block: Block, touched: Bytes, part: slice) -> None:
+def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: slice) -> None:
+    """Update a layer's neurons in a part of the steps of a block, all of whose sums are there."""
     samples = len(block.v)
     sums, reached, spikes = (
         x[part].reshape(samples, len(x[part]) // samples, *x.shape[1:])

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core import event
 from numba.core.caching import NullCache
+from numba.core.runtime.nrt import rtsys
 
 from tmkt import console
 from tmkt.files import user_cache
@@ -65,13 +66,15 @@ def _forgive(dispatcher: Any) -> None:
     the kernel's first call, where readers would take it for a fault of the recording.
     """
     found = dispatcher._cache
-    load, save = found.load_overload, found.save_overload
+    load, save = found._load_overload, found.save_overload
 
-    def load_overload(*arguments: Any) -> Any:
+    def load_overload(signature: Any, target: Any) -> Any:
         _compilations.begin()
         _wait_for(dispatcher)
         try:
-            return load(*arguments)
+            # numba would first load all that compiling may need: a fifth of a short command
+            rtsys.initialize(target)
+            return load(signature, target)
         except Exception:  # whatever unpickling a damaged file raises
             return None
         finally:

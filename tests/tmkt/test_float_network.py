@@ -3,14 +3,15 @@
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import example_nir
 import nir
 import numpy as np
 import pytest
 import torch
+from example_nir import full, lif
 
 from tmkt.errors import InputError
 from tmkt.install import pip_install
@@ -19,29 +20,7 @@ from tmkt.nir.conventions import Conventions
 from tmkt.nir.file import MAX_FILE_BYTES
 from tmkt.nir.float_network import FloatNetwork
 
-DT = 1e-4
 FLAT = nir.Flatten({"input": np.array([1, 1, 2])}, 0, -1)
-
-
-def full(value: float, *shape: int) -> np.ndarray:
-    return np.full(shape, value, np.float32)
-
-
-def lif(
-    *shape: int,
-    tau: float = 2 * DT,
-    r: float = 1.0,
-    leak: float = 0.0,
-    threshold: float = 1.0,
-    reset: float = 0.0,
-) -> nir.LIF:
-    return nir.LIF(
-        full(tau, *shape),
-        full(r, *shape),
-        full(leak, *shape),
-        full(threshold, *shape),
-        full(reset, *shape),
-    )
 
 
 def graph(
@@ -49,19 +28,8 @@ def graph(
     nodes: dict[str, Any],
     edges: list[tuple[str, str]] | None = None,
     metadata: dict[str, Any] | None = None,
-):
-    everything = {
-        "input": nir.Input({"input": np.array(shape)}),
-        **nodes,
-        "output": nir.Output({"output": None}),
-    }
-    names = list(everything)
-    return nir.NIRGraph(
-        everything,
-        edges or list(pairwise(names)),
-        {"threshold_rule": ">=", **(metadata or {})},
-        type_check=False,
-    )
+) -> nir.NIRGraph:
+    return example_nir.graph(shape, nodes, edges, {"threshold_rule": ">=", **(metadata or {})})
 
 
 def counts(*steps: list[int]) -> np.ndarray:

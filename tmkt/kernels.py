@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +22,7 @@ from numba.core.runtime.nrt import rtsys
 
 from tmkt import console
 from tmkt.files import user_cache
+from tmkt.interrupts import note_interrupts
 
 LONGEST_S = 30.0  # that a process is waited for; then it is compiled here
 
@@ -69,8 +70,8 @@ def _forgive(dispatcher: Any) -> None:
     load, save = found._load_overload, found.save_overload
 
     def load_overload(signature: Any, target: Any) -> Any:
-        _compilations.begin()
         _wait_for(dispatcher)
+        _compilations.begin()
         try:
             # numba would first load all that compiling may need: a fifth of a short command
             rtsys.initialize(target)
@@ -166,21 +167,30 @@ def _is_kept(kernel: Any) -> bool:
 
 def _compile(call: Callable[[], None]) -> None:
     """Compile in silence: who stops the command, or has a full disk, hears of it there."""
+
+    def call_quietly() -> None:
+        with suppress(Exception):
+            call()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     gc.disable()  # a tenth less time (measured)
     console.command_line = False
     _beside.clear()
-    with suppress(Exception):
-        call()
+    # Not in the main thread, which would note an interrupt until the loop is compiled.
+    worker = threading.Thread(target=call_quietly)
+    worker.start()
+    worker.join()
 
 
 def _wait_for(dispatcher: Any) -> None:
     """Wait until the process that compiles a kernel has ended."""
     process = _beside.pop(dispatcher, None)
     if process is not None:
+        begun = perf_counter()
         process.join(LONGEST_S)
         process.kill()  # if it has not ended
+        _compilations.seconds += perf_counter() - begun
 
 
 def inlined(function: F) -> F:
@@ -198,16 +208,28 @@ class _Compilations(event.Listener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._begun: list[float] = []
+        self._noting = ExitStack()
+        self._interrupt: threading.Event
 
     def begin(self) -> None:
-        """Begin what `working_time_s` leaves out; it may hold others of its kind."""
+        """Begin what `working_time_s` leaves out; it may hold others of its kind.
+
+        Ctrl-C waits for its end: LLVM calls Python, where an interrupt would be lost, and numba
+        would then miss what LLVM made.
+        """
+        if not self._begun:
+            self._interrupt = self._noting.enter_context(note_interrupts())
         self._begun.append(perf_counter())
 
     def end(self) -> None:
         """End what was begun last."""
         begun = self._begun.pop()
-        if not self._begun:  # kernels compile the kernels that they call
-            self.seconds += perf_counter() - begun
+        if self._begun:  # kernels compile the kernels that they call
+            return
+        self.seconds += perf_counter() - begun
+        self._noting.close()
+        if self._interrupt.is_set():
+            signal.raise_signal(signal.SIGINT)  # for whoever handles it now
 
     def on_start(self, about: Any) -> None:
         self.begin()

@@ -11,6 +11,7 @@ from torch import nn
 
 from tmkt.errors import InputError
 from tmkt.files import writing
+from tmkt.interrupts import note_interrupts
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, dump_recipe
 from tmkt.runs import CHECKPOINT, RECIPE, TEACHER, TEACHER_CHECKPOINT, Run, load_run
@@ -30,7 +31,7 @@ from tmkt.train.methods.base import Method, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
-from tmkt.train.runtime import computing, describe_arithmetic, is_out_of_memory, note_interrupts
+from tmkt.train.runtime import computing, describe_arithmetic, is_out_of_memory
 from tmkt.train.samples import Samples
 from tmkt.train.setup import make_network, read_source
 from tmkt.train.start import load_blocks, load_init, with_init

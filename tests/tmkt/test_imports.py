@@ -27,7 +27,7 @@ MODULES = {
 # What each room of tmkt/ may import of tmkt/; a module on the ground floor is a room of its own.
 GROUND = {
     *("errors", "pace", "console", "parts", "files", "toml", "kernels", "hdf5", "install"),
-    "processor",
+    *("interrupts", "processor"),
 }
 MAY_IMPORT = {
     "errors": set(),
@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "parts": {"console", "errors"},
     "files": {"errors", "parts"},
     "toml": {"errors", "files"},
-    "kernels": {"console", "files"},
+    "interrupts": set(),
+    "kernels": {"console", "files", "interrupts"},
     "hdf5": {"errors"},
     "install": set(),
     "processor": set(),

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import pickle
+import signal
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -17,9 +18,11 @@ from numba.core.caching import (
     InTreeCacheLocator,
     _CacheLocator,
 )
+from numba.core.registry import cpu_target
 
 from tmkt import console
 from tmkt.events import counting
+from tmkt.interrupts import note_interrupts
 from tmkt.kernels import _hash, kernel, working_time_s
 
 
@@ -57,6 +60,40 @@ def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> N
     before, begin = working_time_s(), perf_counter()
     assert doubled(21) == 42
     assert 0 <= working_time_s() - before < perf_counter() - begin
+
+
+@pytest.fixture
+def ctrl_c_while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send Ctrl-C when LLVM hands over what it compiled: an exception there is lost."""
+    engine = cpu_target.target_context.codegen()._engine._ee
+    hand_over = engine._object_cache_notify
+
+    def interrupted(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        hand_over(*arguments)
+
+    monkeypatch.setattr(engine, "_object_cache_notify", interrupted)
+
+
+@pytest.mark.usefixtures("ctrl_c_while_compiling")
+def test_ctrl_c_while_a_kernel_is_compiled_interrupts_afterwards() -> None:
+    @kernel
+    def doubled(a: int) -> int:
+        return 2 * a
+
+    with pytest.raises(KeyboardInterrupt):
+        doubled(21)
+
+
+@pytest.mark.usefixtures("ctrl_c_while_compiling")
+def test_ctrl_c_while_a_kernel_is_compiled_reaches_who_only_notes_it() -> None:
+    @kernel
+    def doubled(a: int) -> int:
+        return 2 * a
+
+    with note_interrupts() as noted:
+        assert doubled(21) == 42
+    assert noted.is_set()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import optuna
 
 from tmkt.errors import InputError
 from tmkt.files import writing
+from tmkt.interrupts import note_interrupts
 from tmkt.recipe import Recipe, load_recipe, recipe_path
 from tmkt.train import RECIPES
-from tmkt.train.runtime import note_interrupts
 from tmkt.train.source import load_source
 from tmkt.train.tune.results import Outcome, outcomes, ranked, write_results
 from tmkt.train.tune.space import Space, default_searches, described, ends, parse_search

@@ -22,7 +22,7 @@ def host_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
 
 
 class Ahead(Generic[Prepared]):
-    """What `prepare` gives for each step up to `end`, taken in order.
+    """Results of `prepare` for each step up to `end`, taken in order.
 
     For a GPU a thread prepares some steps ahead. On a CPU, where the thread would take time from
     the step itself, each is prepared when it is taken.

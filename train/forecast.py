@@ -1,4 +1,4 @@
-"""How long a training will take on this machine, its test included: told after a few steps."""
+"""Forecast how long a training and its test will take on this machine, after a few steps."""
 
 import time
 from collections.abc import Callable

@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is."""
+        """Ratio of their time to ours."""
         return self.theirs_s / self.ours_s
 
 

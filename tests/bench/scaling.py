@@ -1,4 +1,4 @@
-"""How the simulator's time grows with the synaptic operations of one convolution, and its memory
+"""Growth of the simulator's time with the synaptic operations of one convolution, and of its memory
 with the batch.
 """
 

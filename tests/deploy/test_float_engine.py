@@ -42,8 +42,8 @@ def without(bundle: Bundle, *names: str) -> Bundle:
 def distance_to_threshold(
     layer: FloatLayer, sent: dict[str, NDArray[np.uint8]], spikes: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
-    """How far each membrane of a lowered layer is from its threshold of 1, [N, T, *shape], where
-    its sources sent `sent` and it spiked as `spikes` say: plainly, in float64.
+    """Compute how far each membrane of a lowered layer is from its threshold of 1, [N, T, *shape],
+    where its sources sent `sent` and it spiked as `spikes` say: plainly, in float64.
     """
     samples, steps = spikes.shape[:2]
     bias = torch.from_numpy(layer.bias).view(-1, *[1] * (len(layer.shape) - 1))

@@ -341,7 +341,7 @@ def nir_no_bias(nodes: Any) -> None:
 
 
 def nir_other_dt(nodes: Any) -> None:
-    """As if read with half the time step: twice the tau, and r as it is."""
+    """Read with half the time step: twice the tau, and r as it is."""
     for name in ("conv1", "conv2"):
         nodes[name].tau, nodes[name].r = 2 * nodes[name].tau, 2 * nodes[name].r
 

@@ -195,7 +195,7 @@ def python2_batch(pixels: NDArray[np.uint8], labels: list[int]) -> bytes:
 
 
 def unpickled(data: bytes) -> dict[bytes, object]:
-    """What Python itself makes of a batch that a test wrote."""
+    """Unpickle a batch that a test wrote, as Python itself does."""
     found = pickle.loads(data, encoding="bytes")  # the test's own bytes
     assert isinstance(found, dict)
     return found

@@ -272,7 +272,7 @@ def weights(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callab
 
 
 def channels_last(weight: NDArray[Any]) -> NDArray[Any]:
-    """What weights [N_in, N_out] do to a source [5, 4, 5] that is flattened as H, W, C."""
+    """Reorder weights [N_in, N_out] as for a source [5, 4, 5] that is flattened as H, W, C."""
     return weight.reshape(4, 5, 5, 3).transpose(2, 0, 1, 3).reshape(weight.shape)
 
 

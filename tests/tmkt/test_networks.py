@@ -252,7 +252,7 @@ def test_batch_norm_without_running_statistics_normalises_by_its_batch_in_evalua
 
 @pytest.mark.parametrize("name", ["small", "resnet18", "sew-resnet18"])
 def test_per_step_batch_norm_is_torchs_one_step_after_the_other(name: str) -> None:
-    """As Knowledge Transfer's code, which calls every layer once a time step."""
+    """Knowledge Transfer's code does so: it calls every layer once a time step."""
     small = {"channels": [4, 6], "strides": [1, 2], "pools": [1, 1]} if name == "small" else {}
     torch.manual_seed(0)
     net = SpikingNetwork(_recipe(name=name, norm="per-step", **small), (2, 16, 16), 3)

@@ -1,4 +1,4 @@
-"""What a training does on a GPU, as far as it shows without one; the rest runs where there is one.
+"""Training on a GPU, as far as it shows without one; the rest runs where there is one.
 
 `make gpu` checks more there: layers and methods against the CPU, times, memory.
 """

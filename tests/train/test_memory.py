@@ -1,4 +1,4 @@
-"""What a training step keeps in memory, against a count on paper (docs/training.md)."""
+"""A training step keeps as much in memory as was counted on paper (docs/training.md)."""
 
 import pytest
 import torch

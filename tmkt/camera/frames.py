@@ -26,7 +26,7 @@ MOST_STEPS = 50_000
 
 
 class Scenes(NamedTuple):
-    """What a batch of cameras looks at: all that is drawn by chance but the pixels' own noise.
+    """Scenes before a batch of cameras: all that is drawn by chance but the pixels' own noise.
 
     `images` uint8 [B, h, w] as they are shown, the cameras, and the bin of each step.
     """

@@ -66,7 +66,7 @@ class NirOptions:
 
     @property
     def channels(self) -> bool:
-        """Whether the network reads channels of spikes."""
+        """Tell whether the network reads channels of spikes."""
         return self.dataset == "spikes"
 
     def answered(self, error: Unsaid) -> "NirOptions | None":

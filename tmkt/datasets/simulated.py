@@ -32,7 +32,8 @@ N_CALTECH101 = (180, 240)  # (height, width) within which its recordings lie
 
 @dataclass(frozen=True)
 class Simulation:
-    """How images are recorded: each fills `sensor` (height, width) as far as its proportions allow.
+    """Settings by which images are recorded. Each fills `sensor` (height, width) as far as its
+    proportions allow.
 
     A recording depends on these settings and on the image with its class and name alone, so the
     images may be recorded in any order, at once, or some today and others tomorrow.

@@ -1,4 +1,4 @@
-"""What the fused batch norm and LIF of CPU and GPU share: their settings and the layout."""
+"""Settings and layout of the fused batch norm and LIF, the same on CPU and GPU."""
 
 from dataclasses import dataclass
 

@@ -54,8 +54,8 @@ class FloatLayer:
 
     @property
     def is_any(self) -> bool:
-        """Whether the neurons fire where any of their inputs does, and never else: every weight is
-        0 or above the threshold, and nothing else acts. Max pooling of spikes is such a layer.
+        """Tell whether the neurons fire exactly where any of their inputs does: every weight is 0
+        or above the threshold, and nothing else acts. Max pooling of spikes is such a layer.
         """
         return (
             self.fires

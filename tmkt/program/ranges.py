@@ -161,7 +161,7 @@ class _Side:
 
     @property
     def sound(self) -> bool:
-        """Whether neither current nor membrane has left its range."""
+        """Tell whether neither current nor membrane has left its range."""
         if self.sign > 0:
             return self.u_extreme <= CURRENT_LIMIT and self.v_extreme <= self.limit
         return self.u_extreme > -CURRENT_LIMIT and self.v_extreme >= -self.limit

@@ -26,6 +26,8 @@ from tmkt.train.trainer import train
 from tmkt.train.tune.results import outcomes
 from tmkt.train.tune.search import Found, importance, tune
 from tmkt.train.tune.space import parse_search
+from tmkt.train.tune.storage import TRIALS as TRIALS_FOLDER
+from tmkt.train.tune.storage import WORKER, open_storage
 from tmkt.train.tune.trials import Search
 
 RECIPE = """
@@ -391,3 +393,24 @@ def test_recordings_of_another_folder_are_tested_by_the_best_recipe_alone(
         done = tmkt("tune", *words, *search, cwd=tmp_path)
         assert (done.code, missing in done.err) == (2, True)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_kill_while_a_dead_trial_is_cleared_away_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    storage = open_storage(tmp_path / "search", {})
+    trial = storage.study.ask()
+    trial.set_user_attr(WORKER, "a process that was killed")
+    folder = storage.folder / TRIALS_FOLDER / str(trial.number)
+    folder.mkdir(parents=True)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with storage.working():
+        with monkeypatch.context() as just_then:
+            just_then.setattr(shutil, "rmtree", killed)
+            with pytest.raises(KeyboardInterrupt):
+                storage.fail_dead()
+        storage.fail_dead()
+    assert not folder.exists()

@@ -82,8 +82,9 @@ class Storage:
         }
         for trial in self._trials(TrialState.RUNNING):
             if trial.user_attrs.get(WORKER) not in alive:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                # First the folder: once a trial has failed, nobody looks for its folder any more.
                 shutil.rmtree(self.folder / TRIALS / str(trial.number), ignore_errors=True)
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)

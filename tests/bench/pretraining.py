@@ -54,6 +54,7 @@ PIXELS_64 = [
 DIFFERENCES = "difference filter"
 CHANGES: dict[str, list[str]] = {
     "none": [],
+    "another seed": ["train.seed=1"],
     "fixed camera, saccades": FIXED,
     "saccades alone": ["static.path=saccades"],
     DIFFERENCES: [],

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, TypeVar
 
 import numba
@@ -24,7 +24,8 @@ from tmkt import console
 from tmkt.files import user_cache
 from tmkt.interrupts import note_interrupts
 
-LONGEST_S = 30.0  # that a process is waited for; then it is compiled here
+LONGEST_S = 30.0  # that another process is waited for; then it is compiled here
+LOOK_S = 0.02  # after which its result is looked for again
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +71,15 @@ def _forgive(dispatcher: Any) -> None:
     load, save = found._load_overload, found.save_overload
 
     def load_overload(signature: Any, target: Any) -> Any:
-        _wait_for(dispatcher)
+        waited_s = 0.0
+        while True:
+            beside = _compiles_beside(dispatcher)  # before the look: it ends once all is kept
+            compiled = load_now(signature, target)
+            if compiled is not None or not beside or waited_s > LONGEST_S:
+                return compiled
+            waited_s += _compilations.wait(LOOK_S)
+
+    def load_now(signature: Any, target: Any) -> Any:
         _compilations.begin()
         try:
             # numba would first load all that compiling may need: a fifth of a short command
@@ -183,14 +192,9 @@ def _compile(call: Callable[[], None]) -> None:
     worker.join()
 
 
-def _wait_for(dispatcher: Any) -> None:
-    """Wait until the process that compiles a kernel has ended."""
-    process = _beside.pop(dispatcher, None)
-    if process is not None:
-        begun = perf_counter()
-        process.join(LONGEST_S)
-        process.kill()  # if it has not ended
-        _compilations.seconds += perf_counter() - begun
+def _compiles_beside(kernel: Any) -> bool:
+    """Tell whether another process is at a kernel."""
+    return kernel in _beside and _beside[kernel].is_alive()
 
 
 def inlined(function: F) -> F:
@@ -230,6 +234,14 @@ class _Compilations(event.Listener):  # type: ignore[misc]
         self._noting.close()
         if self._interrupt.is_set():
             signal.raise_signal(signal.SIGINT)  # for whoever handles it now
+
+    def wait(self, seconds: float) -> float:
+        """Wait for what another process compiles; return the seconds that it took."""
+        begun = perf_counter()
+        sleep(seconds)
+        waited = perf_counter() - begun
+        self.seconds += waited
+        return waited
 
     def on_start(self, about: Any) -> None:
         self.begin()

@@ -63,8 +63,9 @@ def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> N
 
 
 @pytest.fixture
-def ctrl_c_while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+def ctrl_c_while_compiling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Send Ctrl-C when LLVM hands over what it compiled: an exception there is lost."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # with nothing in it
     engine = cpu_target.target_context.codegen()._engine._ee
     hand_over = engine._object_cache_notify
 

@@ -77,7 +77,10 @@ def _forgive(dispatcher: Any) -> None:
             compiled = load_now(signature, target)
             if compiled is not None or not beside or waited_s > LONGEST_S:
                 return compiled
-            waited_s += _compilations.wait(LOOK_S)
+            _compilations.begin()
+            sleep(LOOK_S)
+            _compilations.end()
+            waited_s += LOOK_S
 
     def load_now(signature: Any, target: Any) -> Any:
         _compilations.begin()
@@ -234,14 +237,6 @@ class _Compilations(event.Listener):  # type: ignore[misc]
         self._noting.close()
         if self._interrupt.is_set():
             signal.raise_signal(signal.SIGINT)  # for whoever handles it now
-
-    def wait(self, seconds: float) -> float:
-        """Wait for what another process compiles; return the seconds that it took."""
-        begun = perf_counter()
-        sleep(seconds)
-        waited = perf_counter() - begun
-        self.seconds += waited
-        return waited
 
     def on_start(self, about: Any) -> None:
         self.begin()

@@ -141,13 +141,12 @@ def measure_all(options: argparse.Namespace) -> None:
     for name, level, fault in wanted:
         for label, texts in sets_of(bundle).items():
             asked = any(name.startswith(text) for text in options.faults)
-            if (name, level, label) in known or not asked:
+            fits = name != STREAM or label in (NO_FILTER, OWN)
+            if (name, level, label) in known or not (asked and fits):
                 continue
             line: dict[str, Any] = {"fault": name, "severity": level, **own, "filters": label}
             line["recordings"], line["min_events"] = len(chosen), least
             if name == STREAM:
-                if label not in (NO_FILTER, OWN):
-                    continue
                 free = concatenate(recordings, None)
                 made = decide_without_marks(
                     bundle, free, trained, state="reset", stride=10, hold=1, asked=level / 100

@@ -34,9 +34,11 @@ main()
 """
 
 
-def _run(cache: Path) -> tuple[set[str], str]:
+EVALUATE = ["evaluate", str(SHIPPED / "bundle"), "--data", str(SHIPPED / "data")]
+
+
+def _run(cache: Path, command: list[str]) -> tuple[set[str], str]:
     """Run a command; give the words that it printed and what it said on standard error."""
-    command = ["evaluate", str(SHIPPED / "bundle"), "--data", str(SHIPPED / "data")]
     found = subprocess.run(
         [sys.executable, "-c", SHOW_WHAT_IS_COMPILED, *command],
         env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
@@ -50,14 +52,20 @@ def _run(cache: Path) -> tuple[set[str], str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system copies processes")
 def test_each_loop_is_compiled_once_and_not_by_the_command_itself(tmp_path: Path) -> None:
-    words, said = _run(tmp_path)
+    words, said = _run(tmp_path, EVALUATE)
     assert "count_bins" in words
     assert not words & {loop.py_func.__name__ for loop in LOOPS}
     assert said.count("Compiling") == 1
     kept = " ".join(path.name for path in tmp_path.rglob("*.nbi"))
     assert all(name in kept for name in ("add_rows", "multiply_all", "update_memoryless"))
 
-    words, said = _run(tmp_path)
+    words, said = _run(tmp_path, EVALUATE)
     assert "compiles" not in words
     assert "numba.np.arraymath" not in words
+    assert "Compiling" not in said
+
+
+def test_a_fit_without_recordings_compiles_nothing(tmp_path: Path) -> None:
+    words, said = _run(tmp_path, ["fit", str(SHIPPED / "bundle")])
+    assert "compiles" not in words
     assert "Compiling" not in said

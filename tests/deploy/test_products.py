@@ -1,5 +1,6 @@
 """The dense loop's products, for every processor that there are instructions for."""
 
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -19,50 +20,55 @@ from tmkt.program.simulator.products import (
 
 HERE = [one for one in KNOWN if one.feature in {*features(), ""}]
 # The loops of the others, with products that any processor can compute.
-ELSEWHERE = [
-    Instructions("", one.positions, one.vector, one.tile_ns, one.group_ns)
-    for one in KNOWN
-    if one not in HERE
-]
+ELSEWHERE = [replace(one, feature="") for one in KNOWN if one not in HERE]
 
 
-def windows(instructions: Instructions) -> Any:
-    multiply, size = products_of(instructions), instructions.positions * BLOCK
+def windows(instructions: Instructions, blocks: int) -> Any:
+    multiply, size = products_of(instructions, blocks), blocks * instructions.positions * BLOCK
 
     @numba.njit
-    def run(values: Any, step: int, pitch: int, rows: int, groups: int, flush: int, w: Any) -> Any:
+    def run(
+        values: Any, places: Any, pitch: int, rows: int, groups: int, flush: int, w: Any, begin: int
+    ) -> Any:
         out = np.empty(size, np.int32)
-        multiply(values, 0, step, pitch, rows, groups, flush, w, w.size // 2, out)
+        multiply(values, places, 1, pitch, rows, groups, flush, w, begin, out)
         return out
 
     return run
 
 
-@pytest.mark.parametrize("one", HERE + ELSEWHERE, ids=lambda one: f"{one.feature}-{one.vector}")
+@pytest.mark.parametrize(
+    ("one", "blocks"),
+    [(one, blocks) for one in HERE + ELSEWHERE for blocks in sorted({1, one.blocks})],
+    ids=lambda one: f"{one.feature}-{one.vector}" if isinstance(one, Instructions) else str(one),
+)
 @pytest.mark.parametrize("largest", [1, 4, 128])
 def test_products_of_the_largest_values_and_weights_are_exact(
-    one: Instructions, largest: int
+    one: Instructions, blocks: int, largest: int
 ) -> None:
-    """The second of two blocks of weights, a row that ends within a group, and parts of a row as
-    long as int16 holds: with the greatest values and weights of either sign, and random ones.
+    """The last of three blocks of weights, a row that ends within a group, windows in any order,
+    and parts of a row as long as int16 holds: with the greatest values and weights of either sign,
+    and random ones.
     """
     rows, inputs, step = 3, 1031, 7
     groups, flush = -(-inputs // GROUP), LARGEST // largest
     pitch = inputs + one.positions * step
     rng = np.random.default_rng(0)
-    run = windows(one)
+    places = step * np.concatenate([[0], rng.permutation(one.positions)])  # the first is passed by
+    run = windows(one, blocks)
     for extreme in (127, -128, None):
-        size = (rows * inputs, 2 * BLOCK)
+        size = (rows * inputs, 3 * BLOCK)
         weight = (
             rng.integers(-128, 128, size) if extreme is None else np.full(size, extreme)
         ).astype(np.int8)
         values = np.full(rows * pitch + GROUP, largest, np.uint8)
         if extreme is None:
             values[:] = rng.integers(0, largest + 1, values.size)
-        found = run(values, step, pitch, rows, groups, flush, pack(weight, rows, 1))
-        for p in range(one.positions):
-            window = np.concatenate(
-                [values[p * step + r * pitch :][:inputs] for r in range(rows)]
-            ).astype(np.int64)
-            expected = window @ weight[:, BLOCK:].astype(np.int64)
-            np.testing.assert_array_equal(found[p * BLOCK :][:BLOCK], expected)
+        packed = pack(weight, rows, 1)
+        begin = packed.size // 3 * (3 - blocks)
+        found = run(values, places, pitch, rows, groups, flush, packed, begin)
+        found = found.reshape(blocks, one.positions, BLOCK)
+        for p, place in enumerate(places[1:]):
+            window = np.concatenate([values[place + r * pitch :][:inputs] for r in range(rows)])
+            expected = window.astype(np.int64) @ weight.astype(np.int64)
+            np.testing.assert_array_equal(found[:, p], expected.reshape(3, BLOCK)[3 - blocks :])

@@ -190,6 +190,24 @@ def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, 
     assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
 
 
+def test_steps_that_wrap_lie_between_steps_that_do_not() -> None:
+    """Most sums stay below the least that wraps, and are updated by the quicker loop."""
+    rng = np.random.default_rng(0)
+    weight = (2 * rng.integers(-127, 128, (30, 6))).astype(np.int16)
+    synapse, bias = Synapse(INPUT, "dense", weight), rng.integers(-50, 50, 30).astype(np.int32)
+    program = Program(
+        (6, 1, 1), 255, (Layer("n", (30,), (synapse,), bias, 40_000, 1000),), "spikes"
+    )
+    frames = rng.integers(0, 120, (9, 2 * STEPS_AT_ONCE, 6, 1, 1)).astype(np.uint8)
+    frames[rng.random(frames.shape[:2]) < 0.03] += 135
+    _, spikes, states = run_plain(program, frames)
+    for threads in (1, 2):
+        found = Simulator(program, threads).run(frames)
+        np.testing.assert_array_equal(found.spikes["n"], spikes["n"])
+        np.testing.assert_array_equal(found.state.v[0], states["n"]["v"])
+        assert 0 < found.faults["current_wraps"] < 100
+
+
 def test_threshold_is_strict_and_reset_is_to_zero() -> None:
     layer = replace(one_neuron(10).layers[0], threshold=10, fires=True)
     program = Program((1, 1, 1), 255, (layer,), "spikes")

@@ -2,21 +2,46 @@
 all of its weights instead of adding those of the spikes.
 
 Both times are estimated from the shape, with constants measured by tests/bench/crossover.py on one
-core with AVX2. Another clock changes both alike. Whichever is chosen, the sums are the same.
+core. Whichever is chosen, the sums are the same.
 """
 
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import BLOCK, GROUP, INSTRUCTIONS, Instructions
 
-POSITION_NS = 35.0  # to pick the rows of weights of a position
-WORD_NS = 7.0  # to list the spikes among eight sites
-SITE_NS = 1.0  # to list them site by site
-ADD_NS = 0.02  # to add one weight
-COPY_NS = 0.1  # to copy a site's value
+
+class Times(NamedTuple):
+    """Nanoseconds that a processor takes.
+
+    Adding: `position`, to pick the rows of weights of a position; `row`, to write one of its sums;
+    `word` and `site`, to list the spikes among eight sites, or site by site; `add`, to add one
+    weight. Multiplying: `copy`, to copy a site's value; `tile`, for the positions and blocks that
+    are computed together, with no group of inputs, and `group`, for each of these.
+    """
+
+    position: float
+    row: float
+    word: float
+    site: float
+    add: float
+    copy: float
+    tile: float
+    group: float
+
+
+# By the feature of the instructions that multiply. Those with VNNI are of an AMD EPYC 9005, where
+# adding has vectors of 512 bits; those without, of an older one, where adding is slower without
+# AVX2, too. Another clock changes all of a line alike: their ratios count.
+TIMES = {
+    "avx512vnni": Times(12, 0.24, 1.0, 0.35, 0.010, 0.04, 100, 1.9),
+    "avxvnni": Times(12, 0.30, 1.0, 0.35, 0.0135, 0.04, 10, 1.1),
+    "avx2": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 1.9),
+    "": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 7.0),
+}
 
 
 def dense_from(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> int:
@@ -24,26 +49,29 @@ def dense_from(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> int:
 
     They are counted in all channels of the source, every spike of a pooled site on its own.
     """
+    ns = TIMES[instructions.feature]
     source = shape.source_height * shape.source_width * shape.source_channels
     sites = shape.source_height * shape.source_width * shape.inputs
-    listing = sites / 8 * WORD_NS if shape.eights else sites * SITE_NS
-    without_spikes = shape.out_height * shape.out_width * POSITION_NS + listing
-    dense = _dense_ns(shape, instructions) + sites * COPY_NS
-    weights_ns = shape.width * _taps(shape) * ADD_NS  # of a spike in every pooled position
-    if weights_ns == 0:
+    listing = sites / 8 * ns.word if shape.eights else sites * ns.site
+    out = shape.out_height * shape.out_width
+    without_spikes = out * (ns.position + shape.width * ns.row) + listing
+    dense = _dense_ns(shape, instructions) + sites * ns.copy
+    weights = shape.width * _taps(shape)  # of a spike in every pooled position
+    if weights == 0:
         return 0
     positions = (shape.source_height // shape.pool) * (shape.source_width // shape.pool)
-    spikes = positions * (dense - without_spikes) / weights_ns
+    spikes = positions * (dense - without_spikes) / (weights * ns.add)
     return max(0, ceil(spikes * source / sites))
 
 
 def _dense_ns(shape: Shape, instructions: Instructions) -> float:
     """Estimate the time of all products of a step."""
+    ns = TIMES[instructions.feature]
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
     groups = shape.kernel_height * ceil(shape.kernel_width // apart * shape.inputs / GROUP)
-    tiles = shape.out_height * ceil(shape.out_width / instructions.positions)
-    blocks = shape.width // BLOCK
-    return tiles * blocks * apart * (instructions.tile_ns + groups * instructions.group_ns)
+    tiles = ceil(shape.out_height * shape.out_width / instructions.positions)
+    blocks = ceil(shape.width / BLOCK / instructions.blocks)
+    return tiles * blocks * apart * (ns.tile + groups * ns.group)
 
 
 def _taps(shape: Shape) -> int:

@@ -18,26 +18,27 @@ from tmkt.program.simulator.products import (
     GROUP,
     INSTRUCTIONS,
     LARGEST,
-    multiply_windows,
+    multiply_block,
+    multiply_blocks,
 )
 from tmkt.program.simulator.simd import put_16
 
-TOGETHER = INSTRUCTIONS.positions
+TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
 _FIELDS = len(Shape._fields)
 
 
 def room(s: Shape) -> NDArray[np.uint8]:
     """Make room [height, width, inputs], of zeros, for a source between its padding.
 
-    The windows of all positions that are computed together lie inside, and a group of values that
-    begins in the last window.
+    All windows lie inside, and a group of values that begins in the last one.
     """
-    positions = -(-s.out_width // TOGETHER) * TOGETHER
     reach_y, reach_x = (s.kernel_height - 1) * s.dilation_y, (s.kernel_width - 1) * s.dilation_x
     height = max(
         s.source_height // s.pool + s.padding_y, (s.out_height - 1) * s.stride_y + reach_y + 1
     )
-    width = max(s.source_width // s.pool + s.padding_x, (positions - 1) * s.stride_x + reach_x + 1)
+    width = max(
+        s.source_width // s.pool + s.padding_x, (s.out_width - 1) * s.stride_x + reach_x + 1
+    )
     size = height * width * s.inputs
     return np.zeros(size + GROUP, np.uint8)[:size].reshape(height, width, s.inputs)
 
@@ -80,43 +81,59 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
 
 
 @inner
+def _windows(s: Any, padded: Any, column: int) -> Any:
+    """Return where the windows of all positions begin in `padded`: of the kernel's first column, or
+    of another one. Behind the last follow as many as fill a tile.
+    """
+    across = padded.shape[1]
+    count = s.out_height * s.out_width
+    places = np.zeros(count + TOGETHER, np.int64)
+    for y in range(s.out_height):
+        for x in range(s.out_width):
+            site = y * s.stride_y * across + x * s.stride_x + column * s.dilation_x
+            places[y * s.out_width + x] = site * s.inputs
+    return places
+
+
+@inner
 def _multiply_step(
     padded: Any, packed: Any, s: Any, column: int, out: Any, at: int, shift: int, add: bool
 ) -> None:
     """Add the products of one step and digit, shifted left: of all columns of the kernel, or, where
     these do not lie side by side, of one.
     """
-    across = padded.shape[1]
     taps = s.kernel_width if s.dilation_x == 1 else 1
     rows, groups = s.kernel_height, -(-taps * s.inputs // GROUP)
     blocks, size = s.width // BLOCK, rows * groups * BLOCK * GROUP
     flush = LARGEST // min(s.largest, LARGEST)
-    values, sums, keep = padded.reshape(-1), np.empty(TOGETHER * BLOCK, np.int32), -np.int32(add)
-    for block in range(blocks):
-        count = min(BLOCK, s.outputs - block * BLOCK)
-        for y in range(s.out_height):
-            for x in range(0, s.out_width, TOGETHER):
-                site = y * s.stride_y * across + x * s.stride_x + column * s.dilation_x
-                multiply_windows(
-                    values,
-                    site * s.inputs,
-                    s.stride_x * s.inputs,
-                    s.dilation_y * across * s.inputs,
-                    rows,
-                    groups,
-                    flush,
-                    packed,
-                    (column * blocks + block) * size,
-                    sums,
+    values, places, keep = padded.reshape(-1), _windows(s, padded, column), -np.int32(add)
+    pitch, positions = s.dilation_y * padded.shape[1] * s.inputs, s.out_height * s.out_width
+    sums = np.empty(BLOCKS * TOGETHER * BLOCK, np.int32)
+    block = 0
+    while block < blocks:
+        many = BLOCKS if blocks - block >= BLOCKS else 1
+        begin = (column * blocks + block) * size
+        for first in range(0, positions, TOGETHER):
+            if many > 1:
+                multiply_blocks(
+                    values, places, first, pitch, rows, groups, flush, packed, begin, sums
                 )
-                for p in range(min(TOGETHER, s.out_width - x)):
-                    o = Site(at + (y * s.out_width + x + p) * s.channels + block * BLOCK)
+            else:
+                multiply_block(
+                    values, places, first, pitch, rows, groups, flush, packed, begin, sums
+                )
+            for b in range(many):
+                count = min(BLOCK, s.outputs - (block + b) * BLOCK)
+                for p in range(min(TOGETHER, positions - first)):
+                    i = (b * TOGETHER + p) * BLOCK
+                    o = Site(at + (first + p) * s.channels + (block + b) * BLOCK)
                     if count == BLOCK:
-                        put_16(sums, p * BLOCK, shift, keep, out, o)
+                        put_16(sums, i, shift, keep, out, o)
                         continue
                     for c in range(Site(count)):
                         before = out[o + c] & keep
-                        out[o + c] = (sums[Site(p * BLOCK) + c] << shift) + before
+                        out[o + c] = (sums[Site(i) + c] << shift) + before
+        block += many
 
 
 @inner

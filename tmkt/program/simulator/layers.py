@@ -18,6 +18,7 @@ from tmkt.program.simulator.neurons import (
 )
 from tmkt.program.simulator.synapses import Group, groups_of
 
+LEAST_WRAP = CURRENT_LIMIT >> STATE_SHIFT  # sum with which a current without memory wraps
 Bytes = NDArray[np.uint8]
 Sums = NDArray[Any]  # int32, or int16 where they fit
 
@@ -44,9 +45,9 @@ class PreparedLayer:
 
     `touched`: positions, and blocks of channels that spikes reach together; no blocks where all
     neurons are always active. `bias`: of every neuron, [neurons]. `sums`: the type of the sums.
-    `memoryless`: the current has no memory and cannot wrap, so that `update_memoryless` takes it.
     `numbers`: the neurons' numbers as an array; a named tuple would cost each call microseconds.
-    `kept`: of `update_memoryless`.
+    `memoryless`: those for `update_memoryless`, where the current has no memory, and `kept` for it.
+    `may_wrap`: a current may, so that `update` takes those sums with which one does.
     """
 
     layer: Layer
@@ -54,8 +55,9 @@ class PreparedLayer:
     touched: tuple[int, int]
     bias: NDArray[np.int32]
     numbers: NDArray[Any]
-    memoryless: bool = False
+    memoryless: NDArray[np.float32] | None = None
     kept: float | None = None
+    may_wrap: bool = True
     sums: type[np.int16] | type[np.int32] = np.int32
 
 
@@ -104,16 +106,16 @@ def prepare(program: Program, layer: Layer) -> PreparedLayer:
     touched = (positions, 0 if np.all(layer.bias) else blocks)
     bias = np.tile(layer.bias.astype(np.int32), positions)
     kept = DECAY_ONE - layer.voltage_decay
+    neurons = Neurons(
+        threshold=layer.threshold,
+        voltage_kept=kept,
+        current_kept=DECAY_ONE - layer.current_decay,
+        fires=layer.fires,
+    )
+    prepared = PreparedLayer(layer, paths, touched, bias, np.array(neurons, np.int64))
+    if neurons.current_kept:
+        return prepared
     largest = largest_sum(program, layer)
-    wraps = largest << STATE_SHIFT >= CURRENT_LIMIT
-    if layer.current_decay < DECAY_ONE or wraps:
-        neurons = Neurons(
-            threshold=layer.threshold,
-            voltage_kept=kept,
-            current_kept=DECAY_ONE - layer.current_decay,
-            fires=layer.fires,
-        )
-        return PreparedLayer(layer, paths, touched, bias, np.array(neurons, np.int64))
     [path, *more] = paths
     [group, *others] = path.groups
     summed_once = not (more or others or path.reached or path.recurrent)
@@ -125,14 +127,12 @@ def prepare(program: Program, layer: Layer) -> PreparedLayer:
         fires=layer.fires,
     )
     power_of_two = kept & (kept - 1) == 0
-    return PreparedLayer(
-        layer,
-        [replace(path, groups=[group.narrow()])] if narrow else paths,
-        touched,
-        bias,
-        np.array(fast, np.float32),
-        memoryless=True,
+    return replace(
+        prepared,
+        paths=[replace(path, groups=[group.narrow()])] if narrow else paths,
+        memoryless=np.array(fast, np.float32),
         kept=None if power_of_two else float(kept),
+        may_wrap=largest >= LEAST_WRAP,
         sums=np.int16 if narrow else np.int32,
     )
 
@@ -192,7 +192,6 @@ def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: 
         for x in (block.sums, touched, block.spikes)
     )
     arrays: Any = {
-        "numbers": prepared.numbers,
         "bias": prepared.bias,
         "sums": sums,
         "touched": reached,
@@ -200,10 +199,13 @@ def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: 
         "v": block.v,
         "counts": block.counts,
     }
-    if prepared.memoryless:
-        update_memoryless(**arrays, kept=prepared.kept)
+    fast = prepared.memoryless
+    if fast is None or (
+        prepared.may_wrap and (sums.max() >= LEAST_WRAP or -sums.min() >= LEAST_WRAP)
+    ):
+        update(**arrays, numbers=prepared.numbers, u=block.u)
     else:
-        update(**arrays, u=block.u)
+        update_memoryless(**arrays, numbers=fast, kept=prepared.kept)
 
 
 def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -> None:

@@ -29,39 +29,38 @@ Values = list[Any]  # of the compiler's language
 
 @dataclass(frozen=True)
 class Instructions:
-    """The instructions that multiply, and how fast they are.
+    """The instructions that multiply.
 
-    `feature`: of the processor, as LLVM calls it; none for any processor. `positions`: how many are
-    computed together, enough to hide the instruction's latency, and no more than there are
-    registers for. `vector`: its bytes. `tile_ns`, `group_ns`: the time of one tile (these
-    positions, `BLOCK` channels) with no group, and of each group in it, for crossover.py.
+    `feature`: of the processor, as LLVM calls it; none for any processor. `positions`, `blocks`:
+    how many of each are computed together, enough to hide the instruction's latency, and no more
+    than there are registers for. Blocks that are left over are computed one by one. `vector`: its
+    bytes.
     """
 
     feature: str
     positions: int
+    blocks: int
     vector: int
-    tile_ns: float
-    group_ns: float
 
 
-# The best first. Times of AVX2 and of any processor are measured (tests/bench/crossover.py), the
-# latter on the same one, where adding is slower without AVX2, too: the ratio counts. Those of VNNI
-# follow from the instruction's latency of 5 cycles: these loops have not run there yet.
+# The best first. With VNNI, tiles of 4 to 24 positions and 1 to 4 blocks were tried: this one is
+# the fastest on an AMD EPYC 9005, at 500 G products a second (a core at 4 GHz: 512 G).
 KNOWN = (
-    Instructions("avx512vnni", 8, 64, tile_ns=80.0, group_ns=1.6),
-    Instructions("avxvnni", 4, 32, tile_ns=50.0, group_ns=1.6),
-    Instructions("avx2", 4, 32, tile_ns=50.0, group_ns=1.9),
-    Instructions("", 4, 64, tile_ns=50.0, group_ns=7.0),
+    Instructions("avx512vnni", 8, 2, 64),
+    Instructions("avxvnni", 4, 1, 32),
+    Instructions("avx2", 4, 1, 32),
+    Instructions("", 4, 1, 64),
 )
 
 
-def products_of(instructions: Instructions) -> Any:
-    """Make the inner loop for a processor with these instructions.
+def products_of(instructions: Instructions, blocks: int) -> Any:
+    """Make the inner loop for a processor with these instructions, for so many blocks of channels
+    that follow each other.
 
-    out[p * BLOCK + c] (int32) = the sum of products of the window at position p, for c < BLOCK. The
-    first window begins at `at` of `values` (uint8), the next ones `step` bytes after each other. A
-    window has `rows` rows of `groups` groups of values, `pitch` bytes apart. The block's weights
-    (int8) begin at `begin`. So many groups as `flush` fit int16: at most `LARGEST` / largest value.
+    out[b, p, c] (int32, flat) = the sum of products of the window at position p with block b, for
+    c < BLOCK. The windows begin at places[first + p] (int64) of `values` (uint8). A window has
+    `rows` rows of `groups` groups of values, `pitch` bytes apart. The first block's weights (int8)
+    begin at `begin`. So many groups as `flush` fit int16: at most `LARGEST` / largest value.
     Nothing is checked.
     """
 
@@ -69,8 +68,8 @@ def products_of(instructions: Instructions) -> Any:
     def multiply_windows(
         _: Any,
         values: Any,
-        at: Any,
-        step: Any,
+        places: Any,
+        first: Any,
         pitch: Any,
         rows: Any,
         groups: Any,
@@ -86,11 +85,11 @@ def products_of(instructions: Instructions) -> Any:
                 else value
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
-            _Writer(builder, instructions).windows(taken)
+            _Writer(builder, instructions, blocks).windows(taken)
             return context.get_dummy_value()
 
-        whole = (types.intp,) * 6
-        return types.void(values, *whole, weight, types.intp, out), generate
+        whole = (types.intp,) * 5
+        return types.void(values, places, *whole, weight, types.intp, out), generate
 
     return multiply_windows
 
@@ -98,8 +97,8 @@ def products_of(instructions: Instructions) -> Any:
 class _Writer:
     """Writes the inner loop in LLVM's language."""
 
-    def __init__(self, builder: Any, instructions: Instructions) -> None:
-        self.builder, self.positions = builder, instructions.positions
+    def __init__(self, builder: Any, instructions: Instructions, blocks: int) -> None:
+        self.builder, self.positions, self.blocks = builder, instructions.positions, blocks
         self.bytes, self.halves, self.words = (
             ir.VectorType(kind, 8 * instructions.vector // kind.width)
             for kind in (INT8, INT16, INT32)
@@ -112,31 +111,37 @@ class _Writer:
 
         `arguments`: those of `multiply_windows`.
         """
-        values, at, step, pitch, rows, groups, flush, weight, begin, out = arguments
+        values, places, first, pitch, rows, groups, flush, weight, begin, out = arguments
         b = self.builder
         zero, one = ir.Constant(INT64, 0), ir.Constant(INT64, 1)
-        none = [ir.Constant(self.words, None)] * (self.positions * self.vectors)
+        none = [ir.Constant(self.words, None)] * (self.blocks * self.positions * self.vectors)
+        size = b.mul(b.mul(rows, groups), ir.Constant(INT64, PACKED))
+        blocks = [b.gep(weight, [b.mul(size, ir.Constant(INT64, i))]) for i in range(self.blocks)]
+        windows = [
+            b.gep(values, [b.load(b.gep(places, [b.add(first, ir.Constant(INT64, p))]))])
+            for p in range(self.positions)
+        ]
 
         def row(_: Any, carried: Values) -> Values:
             line, *carried = carried
 
-            def part(first: Any, carried: Values) -> Values:
+            def part(begin: Any, carried: Values) -> Values:
                 packed, *sums = carried
-                end = b.add(first, flush)
+                end = b.add(begin, flush)
                 end = b.select(b.icmp_signed("<", end, groups), end, groups)
 
                 def group(index: Any, carried: Values) -> Values:
                     packed, *adding = carried
                     place = b.add(line, b.mul(index, ir.Constant(INT64, GROUP)))
-                    added = self._group(values, place, step, weight, packed, adding)
+                    added = self._group(windows, place, blocks, packed, adding)
                     return [b.add(packed, ir.Constant(INT64, PACKED)), *added]
 
-                packed, *added = self._loop(first, end, one, [packed, *self._begin(sums)], group)
+                packed, *added = self._loop(begin, end, one, [packed, *self._begin(sums)], group)
                 return [packed, *self._end(sums, added)]
 
             return [b.add(line, pitch), *self._loop(zero, groups, flush, carried, part)]
 
-        _, _, *sums = self._loop(zero, rows, one, [at, begin, *none], row)
+        _, _, *sums = self._loop(zero, rows, one, [zero, begin, *none], row)
         for i, found in enumerate(sums):
             place = b.gep(out, [ir.Constant(INT64, i * self.words.count)])
             b.store(found, b.bitcast(place, self.words.as_pointer()), align=4)
@@ -166,21 +171,18 @@ class _Writer:
         return found
 
     def _group(
-        self, values: Any, place: Any, step: Any, weight: Any, packed: Any, sums: Values
+        self, windows: Values, place: Any, blocks: Values, packed: Any, sums: Values
     ) -> Values:
-        """Add the products of one group of each position's values."""
-        b, found = self.builder, []
-        weights = [
-            self._load(weight, b.add(packed, ir.Constant(INT64, i * self.vector)), self.bytes)
-            for i in range(self.vectors)
-        ]
-        for position in range(self.positions):
-            word = self._load(values, place, INT32)
-            four = b.bitcast(splat(b, word, self.words), self.bytes)
-            for i, eight in enumerate(weights):
-                found.append(self._multiply(sums[position * self.vectors + i], four, eight))
-            place = b.add(place, step)
-        return found
+        """Add the products of one group: of the values at `place` of each window, and of each
+        block's weights at `packed`.
+        """
+        b = self.builder
+        parts = [b.add(packed, ir.Constant(INT64, i * self.vector)) for i in range(self.vectors)]
+        weights = [[self._load(block, part, self.bytes) for part in parts] for block in blocks]
+        words = [self._load(window, place, INT32) for window in windows]
+        fours = [b.bitcast(splat(b, word, self.words), self.bytes) for word in words]
+        pairs = [(four, one) for block in weights for four in fours for one in block]
+        return [self._multiply(sums[i], *pair) for i, pair in enumerate(pairs)]
 
     def _load(self, data: Any, place: Any, kind: Any) -> Any:
         b = self.builder
@@ -246,4 +248,5 @@ def pack(rows: NDArray[np.int8], height: int, columns: int) -> NDArray[np.int8]:
 
 
 INSTRUCTIONS = next(one for one in KNOWN if one.feature in {*features(), ""})
-multiply_windows = products_of(INSTRUCTIONS)
+multiply_blocks = products_of(INSTRUCTIONS, INSTRUCTIONS.blocks)
+multiply_block = products_of(INSTRUCTIONS, 1)

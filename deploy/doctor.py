@@ -87,9 +87,8 @@ def _processor() -> str:
 
 
 def _processor_advice() -> str | None:
-    if not processor.has_bfloat16():
-        return None
-    return f"train with --set train.precision=bf16: about {processor.FASTER_BFLOAT16}"
+    faster = processor.faster_bfloat16()
+    return faster and f"train with --set train.precision=bf16: about {faster}"
 
 
 def _lava() -> str | None:

@@ -51,11 +51,11 @@ def describe_arithmetic(recipe: TrainRecipe, device: torch.device) -> str | None
     faster one; None if there is nothing to say.
     """
     if device.type == "cpu":
-        if recipe.precision == "bf16" or not processor.has_bfloat16():
+        faster = processor.faster_bfloat16()
+        if recipe.precision == "bf16" or faster is None:
             return None
         return (
-            "This processor has bfloat16: --set train.precision=bf16 makes a step about"
-            f" {processor.FASTER_BFLOAT16}"
+            f"This processor has bfloat16: --set train.precision=bf16 makes a step about {faster}"
         )
     kinds = {
         "fp32": "all in float32, without TF32; train.precision=tf32 and bf16 are faster",

@@ -20,14 +20,24 @@ def test_the_features_are_those_that_numba_compiles_for(monkeypatch: pytest.Monk
     assert processor.features.__wrapped__() == set()
 
 
-def test_who_has_bfloat16_is_told_by_doctor_and_training(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("feature", "shown", "faster"),
+    [
+        ("avx512bf16", "AVX-512 bfloat16", "1.2 times as fast"),
+        ("amx-bf16", "AMX bfloat16", "1.7 times as fast for a wide network"),
+    ],
+)
+def test_who_has_bfloat16_is_told_by_doctor_and_training(
+    monkeypatch: pytest.MonkeyPatch, feature: str, shown: str, faster: str
+) -> None:
     recipe = TrainRecipe(steps=1)
-    monkeypatch.setattr(processor, "features", lambda: frozenset({"avx2", "avx512bf16"}))
+    monkeypatch.setattr(processor, "features", lambda: frozenset({"avx2", feature}))
     [found] = [one for one in examine() if one["part"] == "processor"]
     assert found["found"] is not None
-    assert found["found"].endswith("AVX-512 bfloat16, AVX2")
-    assert "train.precision=bf16" in str(found["advice"])
-    assert "train.precision=bf16" in str(describe_arithmetic(recipe, CPU))
+    assert found["found"].endswith(f"{shown}, AVX2")
+    for said in (str(found["advice"]), str(describe_arithmetic(recipe, CPU))):
+        assert "train.precision=bf16" in said
+        assert faster in said
     used = recipe.model_copy(update={"precision": "bf16"})
     assert describe_arithmetic(used, CPU) is None
 

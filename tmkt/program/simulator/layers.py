@@ -18,6 +18,7 @@ from tmkt.program.simulator.neurons import (
 )
 from tmkt.program.simulator.synapses import Group, groups_of
 
+LEAST_NARROW = 256  # neurons; fewer gain nothing by int16, and one more loop is compiled for them
 LEAST_WRAP = CURRENT_LIMIT >> STATE_SHIFT  # sum with which a current without memory wraps
 Bytes = NDArray[np.uint8]
 Sums = NDArray[Any]  # int32, or int16 where they fit
@@ -119,7 +120,8 @@ def prepare(program: Program, layer: Layer) -> PreparedLayer:
     [path, *more] = paths
     [group, *others] = path.groups
     summed_once = not (more or others or path.reached or path.recurrent)
-    narrow = summed_once and largest >> group.shift < 2**15
+    fits = summed_once and largest >> group.shift < 2**15
+    narrow = fits and layer.neurons >= LEAST_NARROW
     fast = MemorylessNeurons(
         threshold=layer.threshold << STATE_SHIFT,
         share=kept / DECAY_ONE,

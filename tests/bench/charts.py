@@ -115,7 +115,7 @@ def speed() -> str:
         "How many times as fast as theirs ours is",
         {name: [one.get(name) for one in bars] for name in names},
         "one thread each, ranges over the runs; logarithmic",
-        names=("AVX2", "VNNI (version 0.1)"),
+        names=("AVX2", "VNNI"),
         log=True,
     )
 

@@ -52,7 +52,7 @@ def describe_arithmetic(recipe: TrainRecipe, device: torch.device) -> str | None
     """
     if device.type == "cpu":
         faster = processor.faster_bfloat16()
-        if recipe.precision == "bf16" or faster is None:
+        if recipe.precision == "bf16" or faster is None or recipe.freeze:  # a head alone is quick
             return None
         return (
             f"This processor has bfloat16: --set train.precision=bf16 makes a step about {faster}"

@@ -38,8 +38,8 @@ def test_who_has_bfloat16_is_told_by_doctor_and_training(
     for said in (str(found["advice"]), str(describe_arithmetic(recipe, CPU))):
         assert "train.precision=bf16" in said
         assert faster in said
-    used = recipe.model_copy(update={"precision": "bf16"})
-    assert describe_arithmetic(used, CPU) is None
+    for other in ({"precision": "bf16"}, {"freeze": True}):
+        assert describe_arithmetic(recipe.model_copy(update=other), CPU) is None
 
 
 def test_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:

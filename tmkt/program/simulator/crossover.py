@@ -33,9 +33,10 @@ class Times(NamedTuple):
     group: float
 
 
-# By the feature of the instructions that multiply. Those with VNNI are of an AMD EPYC 9005, where
-# adding has vectors of 512 bits; those without, of an older one, where adding is slower without
-# AVX2, too. Another clock changes all of a line alike: their ratios count.
+# By the feature of the instructions that multiply. Those with VNNI are of an AMD EPYC 9005: adding
+# with vectors of 512 bits, and for AVX-VNNI with those of AVX2. Those without are of an older EPYC,
+# where adding is slower without AVX2, too. Another clock changes all of a line alike: their ratios
+# count.
 TIMES = {
     "avx512vnni": Times(12, 0.24, 1.0, 0.35, 0.010, 0.04, 100, 1.9),
     "avxvnni": Times(12, 0.30, 1.0, 0.35, 0.0135, 0.04, 10, 1.1),

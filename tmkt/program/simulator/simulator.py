@@ -22,7 +22,7 @@ from tmkt.program.simulator.neurons import ACTIVE, FAULTS
 
 # Samples that run at once share the cost of the calls, as long as their sums fit the second cache,
 # which has 1 MB or more on processors with AVX-512 (measured: four samples of the N-MNIST network
-# there, two elsewhere; of VGGSNN one is quicker than two).
+# there, two elsewhere; of VGGSNN, there, one is quicker than two).
 SAMPLES_AT_ONCE = 4
 SUMS_BYTES = (6 if "avx512f" in features() else 3) * 2**18
 # A layer runs so many steps before the next one does: its sums stay in the cache, however long the

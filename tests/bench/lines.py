@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tmkt import processor
 from tmkt.errors import InputError
 
 RESULTS = "results.jsonl"
@@ -41,8 +42,12 @@ def results(out: Path) -> list[dict[str, Any]]:
 
 
 def add(out: Path, entry: dict[str, Any]) -> None:
-    """Writes a line behind the others, and shows it."""
-    line = json.dumps(entry)
+    """Write a line behind the others, and show it.
+
+    It names the processor: what a seed trains differs between kinds by how sums are rounded.
+    """
+    machine = {"processor": processor.name(), "instructions": processor.instructions()}
+    line = json.dumps({**entry, **machine})
     with (out / RESULTS).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     print(line, flush=True)

@@ -107,16 +107,14 @@ def run_shard(job: Job, shard: Shard) -> Answers:
     parts = []
     for begin in range(0, len(shard), size):
         binned = load_binned(shard[begin : begin + size], bundle.contract)
+        _run_first(job)  # after reading, beside which its kernels may have been compiled
         parts.append(answers_of(measure(bundle, engine, binned.frames), binned.extents))
     return join_answers(parts)
 
 
 @lru_cache(maxsize=1)
 def _open(job: Job) -> tuple[Bundle, Engine]:
-    """Open bundle and engine, once a process, and run a first sample.
-
-    The first run compiles the kernels, so that no shard's time contains the compilation.
-    """
+    """Open bundle and engine, once a process."""
     if job.tmkt != __version__:
         raise InputError(
             f"worker: runs tmkt {__version__}, expected {job.tmkt}; install the same tmkt on every"
@@ -128,9 +126,14 @@ def _open(job: Job) -> tuple[Bundle, Engine]:
             f"{job.bundle}: is another bundle for this worker; give every machine the same folder"
         )
     bundle = replace(bundle, contract=job.contract)
-    engine = open_engine(job.engine, bundle, threads=job.threads)
+    return bundle, open_engine(job.engine, bundle, threads=job.threads)
+
+
+@lru_cache(maxsize=1)
+def _run_first(job: Job) -> None:
+    """Run a first sample, once a process, so that no shard's time contains a compilation."""
+    _, engine = _open(job)
     if engine.name != "lava":  # its start takes seconds and compiles nothing
         shape = (1, job.contract.bins, *job.contract.shape)
         sample = np.random.default_rng(0).random(shape) < 0.1
         engine.run(sample.astype(np.uint8))
-    return bundle, engine

@@ -23,7 +23,7 @@ from numba.core.registry import cpu_target
 from tmkt import console
 from tmkt.events import counting
 from tmkt.interrupts import note_interrupts
-from tmkt.kernels import _hash, kernel, working_time_s
+from tmkt.kernels import _hash, inner, kernel, working_time_s
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,27 @@ def test_kernels_run_where_the_cache_cannot_be_read_or_written(
         return 2 * a
 
     assert doubled(21) == 42
+
+
+def test_functions_of_kernels_alone_get_arrays_and_raise_as_others_do() -> None:
+    @inner
+    def shares(counts: np.ndarray) -> np.ndarray:
+        total = counts.sum()
+        if total == 0:
+            raise ValueError("no counts")
+        found = np.empty(len(counts))
+        for i, count in enumerate(counts):
+            found[i] = count / total
+        return found
+
+    @kernel
+    def largest_share(counts: np.ndarray) -> float:
+        return shares(counts).max()
+
+    assert largest_share(np.array([1, 3])) == 0.75
+    assert largest_share(np.array([1.5, 0.5])) == 0.75  # another signature
+    with pytest.raises(ValueError, match="no counts"):
+        largest_share(np.zeros(2, np.int64))
 
 
 def test_the_clock_of_shown_times_stands_still_while_kernels_are_compiled() -> None:

@@ -19,8 +19,8 @@ def compile_ahead(program: Program) -> None:
     """Compile the loops that a program needs in two processes of their own, if no command of this
     installation has needed one yet. It is a matter of time alone.
 
-    Both take about as long (2.6 s of an EPYC 9005), as much as this process takes for the loops
-    that read recordings, twice over: so two cores have work until the end.
+    Both take about as long, and this process about half as long for the loops that read
+    recordings: so two cores have work until the end.
     """
     if not can_compile_beside(LOOPS):
         return

@@ -36,7 +36,11 @@ def windows(instructions: Instructions, blocks: int) -> Any:
         values: Any, places: Any, pitch: int, rows: int, groups: int, flush: int, w: Any, begin: int
     ) -> Any:
         out = np.empty(size, np.int32)
-        multiply(values, places, 1, pitch, rows, groups, flush, w, begin, out)
+        wide = blocks * BLOCK
+        rest = np.empty_like(out)
+        multiply(
+            values, places, 1, pitch, rows, groups, flush, w, begin, 0, 0, out, 0, wide, True, rest
+        )
         return out
 
     return run
@@ -72,8 +76,8 @@ def test_products_of_the_largest_values_and_weights_are_exact(
         packed = pack(weight, rows, 1)
         begin = packed.size // 3 * (3 - blocks)
         found = run(values, places, pitch, rows, groups, flush, packed, begin)
-        found = found.reshape(blocks, one.positions, BLOCK)
+        found = found.reshape(one.positions, blocks, BLOCK)
         for p, place in enumerate(places[1:]):
             window = np.concatenate([values[place + r * pitch :][:inputs] for r in range(rows)])
             expected = window.astype(np.int64) @ weight.astype(np.int64)
-            np.testing.assert_array_equal(found[:, p], expected.reshape(3, BLOCK)[3 - blocks :])
+            np.testing.assert_array_equal(found[p], expected.reshape(3, BLOCK)[3 - blocks :])

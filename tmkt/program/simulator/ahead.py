@@ -8,7 +8,7 @@ import numpy as np
 from tmkt.kernels import can_compile_beside, compile_beside
 from tmkt.program.model import Program
 from tmkt.program.simulator.delivery import add_rows
-from tmkt.program.simulator.dense import multiply_all, room, sum_of
+from tmkt.program.simulator.dense import multiply_all, sum_of
 from tmkt.program.simulator.layers import Block, PreparedLayer, prepare, update_neurons
 from tmkt.program.simulator.neurons import ACTIVE, update, update_memoryless
 
@@ -41,10 +41,9 @@ def _deliver(layers: list[PreparedLayer], dense: bool) -> None:
                 sums = np.zeros((1, prepared.layer.neurons), prepared.sums)
                 touched = np.zeros((1, group.positions, 0), np.uint8)
                 if dense:
-                    padded = room(s)
-                    multiply_all(values, group.packed, group.numbers, padded, False, sums, touched)
+                    group.multiply(values, False, sums, touched)
                 elif not s.graded and group.dense_from:
-                    add_rows(values, group.weight, group.numbers, False, sums, touched)
+                    group.add_rows(values, False, sums, touched)
 
 
 def _list_and_update(layers: list[PreparedLayer]) -> None:

@@ -21,7 +21,6 @@ from tmkt.program.simulator.products import (
     multiply_block,
     multiply_blocks,
 )
-from tmkt.program.simulator.simd import put_16
 
 TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
 _FIELDS = len(Shape._fields)
@@ -41,6 +40,17 @@ def room(s: Shape) -> NDArray[np.uint8]:
     )
     size = height * width * s.inputs
     return np.zeros(size + GROUP, np.uint8)[:size].reshape(height, width, s.inputs)
+
+
+def windows(s: Shape) -> NDArray[np.int64]:
+    """Find where the windows of all positions begin in `room`'s array: [columns of the kernel that
+    do not lie side by side, positions]. Behind the last follow as many zeros as fill a tile.
+    """
+    columns = 1 if s.dilation_x == 1 else s.kernel_width
+    y, x = np.divmod(np.arange(s.out_height * s.out_width), s.out_width)
+    first = y * s.stride_y * room(s).shape[1] + x * s.stride_x
+    found = first + s.dilation_x * np.arange(columns)[:, np.newaxis]
+    return np.pad(found * s.inputs, ((0, 0), (0, TOGETHER)))
 
 
 @kernel
@@ -65,6 +75,24 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
             for i in range(Site(columns * inputs)):
                 into[i] = values[Site(y * columns * inputs) + i]
         return
+    if shift == 0 and s.largest <= LARGEST:
+        across = np.empty(s.source_width * s.source_channels, np.uint8)
+        for y in range(rows):
+            across[:] = 0
+            for i in range(y * pool, (y + 1) * pool):
+                site = i * len(across)
+                for k in range(Site(len(across))):
+                    across[k] += values[Site(site) + k]
+            for x in range(columns):
+                into = out[y + s.padding_y, x + s.padding_x]
+                site = x * pool * s.source_channels + s.first_input
+                for c in range(Site(inputs)):
+                    into[c] = across[Site(site) + c]
+                for _ in range(1, pool):
+                    site += s.source_channels
+                    for c in range(Site(inputs)):
+                        into[c] += across[Site(site) + c]
+        return
     total = np.empty(inputs, np.int32)
     mask = np.int32((1 << DIGIT_BITS) - 1 if s.largest > LARGEST else 255)
     for y in range(rows):
@@ -81,23 +109,16 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
 
 
 @inner
-def _windows(s: Any, padded: Any, column: int) -> Any:
-    """Return where the windows of all positions begin in `padded`: of the kernel's first column, or
-    of another one. Behind the last follow as many as fill a tile.
-    """
-    across = padded.shape[1]
-    count = s.out_height * s.out_width
-    places = np.zeros(count + TOGETHER, np.int64)
-    for y in range(s.out_height):
-        for x in range(s.out_width):
-            site = y * s.stride_y * across + x * s.stride_x + column * s.dilation_x
-            places[y * s.out_width + x] = site * s.inputs
-    return places
-
-
-@inner
 def _multiply_step(
-    padded: Any, packed: Any, s: Any, column: int, out: Any, at: int, shift: int, add: bool
+    padded: Any,
+    packed: Any,
+    places: Any,
+    s: Any,
+    column: int,
+    out: Any,
+    at: int,
+    shift: int,
+    add: bool,
 ) -> None:
     """Add the products of one step and digit, shifted left: of all columns of the kernel, or, where
     these do not lie side by side, of one.
@@ -106,33 +127,62 @@ def _multiply_step(
     rows, groups = s.kernel_height, -(-taps * s.inputs // GROUP)
     blocks, size = s.width // BLOCK, rows * groups * BLOCK * GROUP
     flush = LARGEST // min(s.largest, LARGEST)
-    values, places, keep = padded.reshape(-1), _windows(s, padded, column), -np.int32(add)
+    values, keep = padded.reshape(-1), -np.int32(add)
     pitch, positions = s.dilation_y * padded.shape[1] * s.inputs, s.out_height * s.out_width
-    sums = np.empty(BLOCKS * TOGETHER * BLOCK, np.int32)
+    rest = np.empty(BLOCKS * TOGETHER * BLOCK, out.dtype)  # of a tile that sticks out
     block = 0
     while block < blocks:
         many = BLOCKS if blocks - block >= BLOCKS else 1
-        begin = (column * blocks + block) * size
+        begin, across = (column * blocks + block) * size, many * BLOCK
+        count = min(across, s.outputs - block * BLOCK)
         for first in range(0, positions, TOGETHER):
+            inside = count == across and positions - first >= TOGETHER
+            corner = at + first * s.channels + block * BLOCK
             if many > 1:
                 multiply_blocks(
-                    values, places, first, pitch, rows, groups, flush, packed, begin, sums
+                    values,
+                    places,
+                    first,
+                    pitch,
+                    rows,
+                    groups,
+                    flush,
+                    packed,
+                    begin,
+                    shift,
+                    keep,
+                    out,
+                    corner,
+                    s.channels,
+                    inside,
+                    rest,
                 )
             else:
                 multiply_block(
-                    values, places, first, pitch, rows, groups, flush, packed, begin, sums
+                    values,
+                    places,
+                    first,
+                    pitch,
+                    rows,
+                    groups,
+                    flush,
+                    packed,
+                    begin,
+                    shift,
+                    keep,
+                    out,
+                    corner,
+                    s.channels,
+                    inside,
+                    rest,
                 )
-            for b in range(many):
-                count = min(BLOCK, s.outputs - (block + b) * BLOCK)
-                for p in range(min(TOGETHER, positions - first)):
-                    i = (b * TOGETHER + p) * BLOCK
-                    o = Site(at + (first + p) * s.channels + (block + b) * BLOCK)
-                    if count == BLOCK:
-                        put_16(sums, i, shift, keep, out, o)
-                        continue
-                    for c in range(Site(count)):
-                        before = out[o + c] & keep
-                        out[o + c] = (sums[Site(i) + c] << shift) + before
+            if inside:
+                continue
+            for p in range(min(TOGETHER, positions - first)):
+                o = Site(corner + p * s.channels)
+                for c in range(Site(count)):
+                    before = out[o + c] & keep
+                    out[o + c] = rest[Site(p * across) + c] + before
         block += many
 
 
@@ -161,12 +211,19 @@ def _clear(s: Any, out: Any, at: int) -> None:
 
 @kernel
 def multiply_all(
-    values: Any, packed: Any, shape: Any, padded: Any, add: bool, out: Any, touched: Any
+    values: Any,
+    packed: Any,
+    places: Any,
+    shape: Any,
+    padded: Any,
+    add: bool,
+    out: Any,
+    touched: Any,
 ) -> None:
     """Do what `add_rows` of delivery.py does, with all weights: for any values.
 
-    `packed`: the weights as products.py packs them. `padded`: of `room`. Values of more than
-    `LARGEST` are taken digit by digit.
+    `packed`: the weights as products.py packs them. `places`: of `windows`. `padded`: of `room`.
+    Values of more than `LARGEST` are taken digit by digit.
     """
     s = Shape(*to_fixed_tuple(shape, _FIELDS))
     flat, shift = out.reshape(-1), 0 if s.narrow else s.shift
@@ -182,7 +239,9 @@ def multiply_all(
         while s.largest >> digit:
             _copy_pools(values[t], s, digit, padded)
             for column in range(apart):
-                _multiply_step(padded, packed, s, column, flat, at, shift + digit, added)
+                _multiply_step(
+                    padded, packed, places[column], s, column, flat, at, shift + digit, added
+                )
                 added = True
             if touched.shape[2]:
                 _mark(padded, s, touched[t])

@@ -57,11 +57,13 @@ def products_of(instructions: Instructions, blocks: int) -> Any:
     """Make the inner loop for a processor with these instructions, for so many blocks of channels
     that follow each other.
 
-    out[b, p, c] (int32, flat) = the sum of products of the window at position p with block b, for
-    c < BLOCK. The windows begin at places[first + p] (int64) of `values` (uint8). A window has
-    `rows` rows of `groups` groups of values, `pitch` bytes apart. The first block's weights (int8)
-    begin at `begin`. So many groups as `flush` fit int16: at most `LARGEST` / largest value.
-    Nothing is checked.
+    The sum of products of the window at position p with channel c < BLOCK of block b, shifted left,
+    comes to out[at + p * apart + b * BLOCK + c] (int32 or int16, flat): in the place of what is
+    there, or, with `keep` = -1 instead of 0, added to it. Unless the tile is `inside` of `out`, it
+    comes to rest[p, b, c] (as `out`, flat) instead. The windows begin at places[first + p]
+    (int64) of `values` (uint8). A window has `rows` rows of `groups` groups of values, `pitch`
+    bytes apart. The first block's weights (int8) begin at `begin`. So many groups as `flush` fit
+    int16: at most `LARGEST` / largest value. Nothing is checked.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -76,7 +78,13 @@ def products_of(instructions: Instructions, blocks: int) -> Any:
         flush: Any,
         weight: Any,
         begin: Any,
+        shift: Any,
+        keep: Any,
         out: Any,
+        at: Any,
+        apart: Any,
+        inside: Any,
+        rest: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             taken = [
@@ -88,8 +96,21 @@ def products_of(instructions: Instructions, blocks: int) -> Any:
             _Writer(builder, instructions, blocks).windows(taken)
             return context.get_dummy_value()
 
-        whole = (types.intp,) * 5
-        return types.void(values, places, *whole, weight, types.intp, out), generate
+        whole = types.intp
+        return types.void(
+            values,
+            places,
+            *(whole,) * 5,
+            weight,
+            whole,
+            types.int32,
+            types.int32,
+            out,
+            whole,
+            whole,
+            types.boolean,
+            rest,
+        ), generate
 
     return multiply_windows
 
@@ -111,7 +132,7 @@ class _Writer:
 
         `arguments`: those of `multiply_windows`.
         """
-        values, places, first, pitch, rows, groups, flush, weight, begin, out = arguments
+        values, places, first, pitch, rows, groups, flush, weight, begin, *target = arguments
         b = self.builder
         zero, one = ir.Constant(INT64, 0), ir.Constant(INT64, 1)
         none = [ir.Constant(self.words, None)] * (self.blocks * self.positions * self.vectors)
@@ -142,9 +163,29 @@ class _Writer:
             return [b.add(line, pitch), *self._loop(zero, groups, flush, carried, part)]
 
         _, _, *sums = self._loop(zero, rows, one, [zero, begin, *none], row)
+        self._put(sums, target)
+
+    def _put(self, sums: Values, target: Values) -> None:
+        """Write the sums, those of a position after those of the one before it."""
+        shift, keep, out, at, apart, inside, rest = target
+        b, element = self.builder, out.type.pointee
+        zero, across = ir.Constant(INT64, 0), ir.Constant(INT64, self.blocks * BLOCK)
+        out, at, apart, keep = (
+            b.select(inside, *two)
+            for two in ((out, rest), (at, zero), (apart, across), (keep, ir.Constant(INT32, 0)))
+        )
+        kind, align = ir.VectorType(element, self.words.count), element.width // 8
+        shift, keep = (splat(b, one, self.words) for one in (shift, keep))
         for i, found in enumerate(sums):
-            place = b.gep(out, [ir.Constant(INT64, i * self.words.count)])
-            b.store(found, b.bitcast(place, self.words.as_pointer()), align=4)
+            which, vector = divmod(i, self.vectors)
+            block, position = divmod(which, self.positions)
+            first = b.add(at, b.mul(apart, ir.Constant(INT64, position)))
+            channel = ir.Constant(INT64, block * BLOCK + vector * self.words.count)
+            place = b.bitcast(b.gep(out, [b.add(first, channel)]), kind.as_pointer())
+            before = b.load(place, align=align)
+            before = before if kind == self.words else b.sext(before, self.words)
+            total = b.add(b.shl(found, shift), b.and_(before, keep))
+            b.store(total if kind == self.words else b.trunc(total, kind), place, align=align)
 
     def _loop(
         self,

@@ -1,4 +1,4 @@
-"""Three operations on whole vectors, written in the compiler's own language (LLVM's, for any
+"""Two operations on whole vectors, written in the compiler's own language (LLVM's, for any
 processor).
 
 Numba makes vector code of plain loops, too, but tests before each whether its arrays overlap;
@@ -99,34 +99,6 @@ def copy_8(_: Any, source: Any, first: Any, plus: Any, target: Any, at: Any) -> 
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.int32, target, types.intp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def put_16(_: Any, sums: Any, first: Any, shift: Any, keep: Any, out: Any, at: Any) -> Any:
-    """Put (sums[first : first + 16] << shift) + (out & keep) into out[at : at + 16].
-
-    The sums are int32, `out` is int32 or int16, and `keep` is -1 or 0.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, first, shift, keep, out, at = arguments
-        wide = ir.VectorType(INT32, 16)
-        kind = ir.VectorType(ir.IntType(signature.args[4].dtype.bitwidth), 16)
-        place = _pointer(context, builder, signature.args[4], out, at, kind)
-        before = builder.load(place, align=kind.element.width // 8)
-        found = builder.load(
-            _pointer(context, builder, signature.args[0], sums, first, wide), align=4
-        )
-        shifted, kept = (splat(builder, one, wide) for one in (shift, keep))
-        if kind.element.width < 32:
-            before = builder.sext(before, wide)
-        total = builder.add(builder.shl(found, shifted), builder.and_(before, kept))
-        if kind.element.width < 32:
-            total = builder.trunc(total, kind)
-        builder.store(total, place, align=kind.element.width // 8)
-        return context.get_dummy_value()
-
-    return types.void(sums, types.intp, types.int32, types.int32, out, types.intp), generate
 
 
 def splat(builder: Any, value: Any, vector: Any) -> Any:

@@ -11,7 +11,7 @@ from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 from tmkt.program.simulator.crossover import dense_from
 from tmkt.program.simulator.delivery import LANES, add_rows
-from tmkt.program.simulator.dense import multiply_all, room, sum_of
+from tmkt.program.simulator.dense import multiply_all, room, sum_of, windows
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import pack
 
@@ -34,6 +34,11 @@ class Group:
         """The shape as an array: a named tuple would cost each call of a loop microseconds."""
         return np.array(self.shape, np.int64)
 
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where the windows of the positions begin."""
+        return windows(self.shape)
+
     def deliver(
         self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
     ) -> None:
@@ -44,10 +49,22 @@ class Group:
         """
         dense = self.shape.graded or self.dense_from == 0
         if dense or sum_of(values) >= self.dense_from * len(values):
-            padded = room(self.shape)
-            multiply_all(values, self.packed, self.numbers, padded, add, out, touched)
+            self.multiply(values, add, out, touched)
         else:
-            add_rows(values, self.weight, self.numbers, add, out, touched)
+            self.add_rows(values, add, out, touched)
+
+    def multiply(
+        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
+    ) -> None:
+        """Deliver as `deliver` does, by the dense loop."""
+        padded = room(self.shape)
+        multiply_all(values, self.packed, self.places, self.numbers, padded, add, out, touched)
+
+    def add_rows(
+        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
+    ) -> None:
+        """Deliver as `deliver` does, by the loop over spikes."""
+        add_rows(values, self.weight, self.numbers, add, out, touched)
 
     @property
     def positions(self) -> int:

@@ -190,24 +190,6 @@ def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, 
     assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
 
 
-def test_steps_that_wrap_lie_between_steps_that_do_not() -> None:
-    """Most sums stay below the least that wraps, and are updated by the quicker loop."""
-    rng = np.random.default_rng(0)
-    weight = (2 * rng.integers(-127, 128, (30, 6))).astype(np.int16)
-    synapse, bias = Synapse(INPUT, "dense", weight), rng.integers(-50, 50, 30).astype(np.int32)
-    program = Program(
-        (6, 1, 1), 255, (Layer("n", (30,), (synapse,), bias, 40_000, 1000),), "spikes"
-    )
-    frames = rng.integers(0, 120, (9, 2 * STEPS_AT_ONCE, 6, 1, 1)).astype(np.uint8)
-    frames[rng.random(frames.shape[:2]) < 0.03] += 135
-    _, spikes, states = run_plain(program, frames)
-    for threads in (1, 2):
-        found = Simulator(program, threads).run(frames)
-        np.testing.assert_array_equal(found.spikes["n"], spikes["n"])
-        np.testing.assert_array_equal(found.state.v[0], states["n"]["v"])
-        assert 0 < found.faults["current_wraps"] < 100
-
-
 def test_threshold_is_strict_and_reset_is_to_zero() -> None:
     layer = replace(one_neuron(10).layers[0], threshold=10, fires=True)
     program = Program((1, 1, 1), 255, (layer,), "spikes")
@@ -274,30 +256,6 @@ def test_any_density_gives_the_same_integers(share: float, weights: int, inputs:
     for name, expected in spikes.items():
         np.testing.assert_array_equal(found.spikes[name], expected, err_msg=name)
     assert found.faults["readout_over_threshold"] == 0
-
-
-@pytest.mark.parametrize("inputs", [257, 258, 259, 300, 515])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_sums_around_16_bits_are_exact(inputs: int, sign: int) -> None:
-    """258 weights of mantissa 127 are the most that fit; a third of the sites spike, so that the
-    event-driven loop runs.
-    """
-    spiking = np.zeros(3 * inputs, np.uint8)
-    spiking[:inputs] = 1
-    weight = np.where(spiking, 254 * sign, 0).astype(np.int16)[None]
-    layer = Layer(
-        "n",
-        (1,),
-        (Synapse(INPUT, "dense", weight),),
-        np.zeros(1, np.int32),
-        MAX_THRESHOLD,
-        0,
-        fires=False,
-    )
-    found = Simulator(Program((3 * inputs, 1, 1), 1, (layer,), "membrane")).run(
-        spiking.reshape(1, 1, -1, 1, 1)
-    )
-    assert found.readout.tolist() == [[254 * sign * inputs << 6]]
 
 
 def test_spikes_of_layers_that_fire_are_no_fault() -> None:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmkt.program.arithmetic import CURRENT_LIMIT, DECAY_ONE, STATE_ONE, STATE_SHIFT
+from tmkt.program.arithmetic import (
+    CURRENT_LIMIT,
+    DECAY_ONE,
+    MEMBRANE_LIMIT,
+    STATE_ONE,
+    STATE_SHIFT,
+)
 from tmkt.program.model import Layer, Program, Synapse, largest_sum
 from tmkt.program.simulator.neurons import (
     MemorylessNeurons,
@@ -47,7 +53,8 @@ class PreparedLayer:
     `touched`: positions, and blocks of channels that spikes reach together; no blocks where all
     neurons are always active. `bias`: of every neuron, [neurons]. `sums`: the type of the sums.
     `numbers`: the neurons' numbers as an array; a named tuple would cost each call microseconds.
-    `memoryless`: those for `update_memoryless`, where the current has no memory, and `kept` for it.
+    `memoryless`: those for `update_memoryless`, where the current has no memory, with `kept` and
+    `limit` for it.
     `may_wrap`: a current may, so that `update` takes those sums with which one does.
     """
 
@@ -58,6 +65,7 @@ class PreparedLayer:
     numbers: NDArray[Any]
     memoryless: NDArray[np.float32] | None = None
     kept: float | None = None
+    limit: float | None = float(MEMBRANE_LIMIT)
     may_wrap: bool = True
     sums: type[np.int16] | type[np.int32] = np.int32
 
@@ -134,9 +142,19 @@ def prepare(program: Program, layer: Layer) -> PreparedLayer:
         paths=[replace(path, groups=[group.narrow()])] if narrow else paths,
         memoryless=np.array(fast, np.float32),
         kept=None if power_of_two else float(kept),
+        limit=None if narrow and not _may_clip(layer, largest) else float(MEMBRANE_LIMIT),
         may_wrap=largest >= LEAST_WRAP,
         sums=np.int16 if narrow else np.int32,
     )
+
+
+def _may_clip(layer: Layer, largest: int) -> bool:
+    """Tell whether sums of up to `largest` may carry a membrane that is within the limit beyond it.
+
+    They cannot if they add no more to it than a membrane at the limit loses in a step.
+    """
+    added = (largest + int(np.abs(layer.bias).max())) << STATE_SHIFT
+    return added * DECAY_ONE > layer.voltage_decay * MEMBRANE_LIMIT
 
 
 def _paths(program: Program, layer: Layer, synapse: Synapse, blocks: int) -> Iterator[Path]:
@@ -207,7 +225,7 @@ def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: 
     ):
         update(**arrays, numbers=prepared.numbers, u=block.u)
     else:
-        update_memoryless(**arrays, numbers=fast, kept=prepared.kept)
+        update_memoryless(**arrays, numbers=fast, kept=prepared.kept, limit=prepared.limit)
 
 
 def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -> None:

@@ -80,18 +80,18 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
         for y in range(rows):
             across[:] = 0
             for i in range(y * pool, (y + 1) * pool):
-                site = i * len(across)
+                line = Site(i * len(across))
                 for k in range(Site(len(across))):
-                    across[k] += values[Site(site) + k]
+                    across[k] += values[line + k]
             for x in range(columns):
                 into = out[y + s.padding_y, x + s.padding_x]
-                site = x * pool * s.source_channels + s.first_input
+                first = x * pool * s.source_channels + s.first_input
                 for c in range(Site(inputs)):
-                    into[c] = across[Site(site) + c]
+                    into[c] = across[Site(first) + c]
                 for _ in range(1, pool):
-                    site += s.source_channels
+                    first += s.source_channels
                     for c in range(Site(inputs)):
-                        into[c] += across[Site(site) + c]
+                        into[c] += across[Site(first) + c]
         return
     total = np.empty(inputs, np.int32)
     mask = np.int32((1 << DIGIT_BITS) - 1 if s.largest > LARGEST else 255)

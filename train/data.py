@@ -1,4 +1,4 @@
-"""Data of a training: its recordings and images, and the batch of each step."""
+"""Data of a training: its recordings and images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tmkt import console
@@ -24,12 +23,7 @@ from tmkt.errors import InputError
 from tmkt.events.coverage import Coverage, describe_cut
 from tmkt.events.types import View
 from tmkt.recipe import DataRecipe, Recipe
-from tmkt.train.ahead import host_tensor
-from tmkt.train.augment import draw_delays, draw_moves
-from tmkt.train.draws import Places, draw_rows, one_of_each, places_of
-from tmkt.train.encodings import draw_images
-from tmkt.train.methods.base import Batch
-from tmkt.train.samples import Samples
+from tmkt.train.draws import Places, places_of
 from tmkt.train.start import seen_by_init
 
 HASHED_AT_ONCE = 256  # rows
@@ -86,8 +80,19 @@ class TrainingData:
 
     @cached_property
     def image_places(self) -> Places:
-        """Indices of each class in the labels of the images; empty without images."""
-        return places_of(self.images.labels) if self.images else {}
+        """Indices of each class in the labels of the images; empty without images.
+
+        A class of which there is none has the first image: what is drawn stands for it.
+        """
+        if self.images is None:
+            return {}
+        stand_in = np.zeros(1, np.int64)
+        return {**dict.fromkeys(self.places, stand_in), **places_of(self.images.labels)}
+
+    @cached_property
+    def without_images(self) -> list[int]:
+        """Classes with recordings and without images, where others have some."""
+        return sorted(set(self.places) - set(self.images.labels.tolist())) if self.images else []
 
     def fingerprint(self) -> bytes:
         """Hash all that training sees: a resumed training must go on with the same data."""
@@ -145,7 +150,8 @@ def load_training_data(
     With `test`, all recordings of that folder are tested, which may lack classes, and those of
     `data` train. `train.seed` draws the split. All recordings are decoded first, with a progress
     bar, so that a damaged file shows at once. Raises InputError for a file that cannot be read, for
-    too few recordings of a class and for a class without images.
+    too few recordings of a class and, where images are grey, for a class without images: before the
+    simulated camera its recordings take their place.
     """
     source = dataset(recipe.data.name)
     classes = source.class_names(data)
@@ -166,6 +172,7 @@ def load_training_data(
         classes,
         {recording.label for recording in split.train},
         f"{data}: holds no recording of class",
+        "give a fuller folder",
     )
     images = None
     if needs_images:
@@ -177,11 +184,18 @@ def load_training_data(
         check_paired(source, split.protocol)
         shown = source.load_images(static, contract.sensor, value_first=recipe.data.value_first)
         images = split.choose_images(shown)
-        _need_all(
-            classes,
-            set(images.labels.tolist()),
-            f"{static or source.name}: leaves, without those that are tested, no image of class",
-        )
+        imaged = set(images.labels.tolist())
+        where = f"{static or source.name}: leaves, without those that are tested, no image of class"
+        if recipe.static.encoding == "grey":
+            advice = (
+                "give a fuller folder, or set static.encoding = 'simulated': recordings of a class"
+                " then take the place of its images"
+            )
+            _need_all(classes, imaged, where, advice)
+        elif lacking := [name for label, name in enumerate(classes) if label not in imaged]:
+            console.note(
+                f"{where} {', '.join(lacking)[:200]}: recordings take the place of their images"
+            )
     at = {recording: i for i, recording in enumerate(every)}
 
     def rows(part: Sequence[Recording]) -> tuple[Rows, NDArray[np.int64]]:
@@ -244,50 +258,9 @@ def note_left_out(recipe: Recipe, before: int, left: int) -> None:
         )
 
 
-def _need_all(classes: tuple[str, ...], found: set[int], complaint: str) -> None:
+def _need_all(classes: tuple[str, ...], found: set[int], complaint: str, advice: str) -> None:
     for label, name in enumerate(classes):
         if label not in found:
             raise InputError(
-                f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; give a fuller"
-                " folder"
+                f"{complaint} {name!r}, expected all of {', '.join(classes)[:200]}; {advice}"
             )
-
-
-def draw_samples(
-    data: TrainingData,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    device: torch.device,
-    step: int | None = None,
-) -> Samples:
-    """Draw a step's samples as `train.draw` says, each with a recording and an image.
-
-    Where images alone are trained on, each has an image. A recording's image is drawn at random
-    among those of its class, and each is warped by itself. Pairing by class alone is Knowledge
-    Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether they pair instances. Without
-    a `step` there are no epochs: classes are drawn in equal shares.
-    """
-    recordings, moves, delays, images, at = None, None, None, None, None
-    if len(data.frames):
-        labels, rows = draw_rows(data.labels, data.places, recipe.train, rng, step)
-        recordings = host_tensor(data.frames[rows], device)
-        moves = draw_moves(len(labels), recipe.train, rng)
-        delays = draw_delays(len(labels), recipe.train, rng)
-    else:
-        assert data.images is not None
-        labels, at = draw_rows(data.images.labels, data.image_places, recipe.train, rng, step)
-    if data.images is not None:
-        at = one_of_each(labels, data.image_places, rng) if at is None else at
-        images = draw_images(data.images.images[at], recipe, data.sensor, rng, device)
-    return Samples(host_tensor(labels, device), recordings, moves, delays, images)
-
-
-def draw_batch(
-    data: TrainingData,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    device: torch.device,
-    step: int | None = None,
-) -> Batch:
-    """Draw a step's batch, as `draw_samples` says, and compute it on `device`."""
-    return draw_samples(data, recipe, rng, device, step).batch(recipe, data.sensor, device)

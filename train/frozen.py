@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from tmkt.errors import InputError
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe, TrainRecipe
-from tmkt.train.data import TrainingData, draw_batch
+from tmkt.train.data import TrainingData
 from tmkt.train.draws import Places, draw_labels, one_of_each, places_of
 from tmkt.train.health import count_spikes
 from tmkt.train.methods.base import Batch
 from tmkt.train.methods.registry import METHODS
+from tmkt.train.samples import draw_batch
 from tmkt.train.step import Learner
 
 # Samples in a bank: so many augmented copies of each training recording, and as many images, where

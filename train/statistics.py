@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tmkt.networks import SpikingNetwork
 from tmkt.recipe import Recipe
-from tmkt.train.data import TrainingData, draw_batch
+from tmkt.train.data import TrainingData
+from tmkt.train.samples import draw_batch
 
 SAMPLES = 96  # augmented recordings, at least, that the statistics are those of
 STREAM = 2  # keeps their draws apart from those of the steps

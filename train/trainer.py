@@ -20,7 +20,7 @@ from tmkt.train.ahead import Ahead
 from tmkt.train.averaging import average_of, update_average
 from tmkt.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from tmkt.train.chosen import Chosen, chosen_of
-from tmkt.train.data import TrainingData, draw_batch, draw_samples
+from tmkt.train.data import TrainingData
 from tmkt.train.draws import check_draw
 from tmkt.train.forecast import Forecast
 from tmkt.train.frozen import FeatureBank, Head, check_frozen, fill_bank
@@ -32,7 +32,7 @@ from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.run_folder import finish_run, hold_run, open_run, remove_started
 from tmkt.train.runtime import computing, describe_arithmetic, is_out_of_memory
-from tmkt.train.samples import Samples
+from tmkt.train.samples import Samples, draw_batch, draw_samples
 from tmkt.train.setup import make_network, read_source
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.statistics import set_statistics

@@ -124,6 +124,11 @@ def needs_images(variant: str) -> bool:
     return name not in WITHOUT_IMAGES and not name.startswith("target-only")
 
 
+def shows_some(variant: str) -> str | None:
+    """Give "some" for a variant that takes images of some classes only."""
+    return None if set(GREY) <= {*settings_of(variant, "")} else "some"
+
+
 def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
     """List (set, variant, shots, seed) of all runs, the seeds in the outer loop: a session that
     ends early leaves whole seeds.
@@ -133,7 +138,7 @@ def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
         few = SETS[name]
         for shots in options.shots or few.shots:
             for variant in options.variants or VARIANTS:
-                if few.images or not needs_images(variant):
+                if not needs_images(variant) or few.images in ("all", shows_some(variant)):
                     wanted.append((name, variant, shots, seed))
     return wanted
 

@@ -22,11 +22,11 @@ from tmkt.networks.gpu.choice import fused_on_gpu
 from tmkt.networks.lif import LIF, SURROGATES
 from tmkt.networks.norm import BatchNorm
 from tmkt.recipe import NetworkRecipe, TrainRecipe
-from tmkt.train.data import draw_samples
 from tmkt.train.methods.base import Batch, Setting
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.qat.training import qat_recipe
 from tmkt.train.runtime import computing
+from tmkt.train.samples import draw_samples
 from tmkt.train.trainer import train
 
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ from gpu_data import papers_recipe, random_data
 from tmkt.networks import SpikingNetwork, lif
 from tmkt.recipe import Recipe
 from tmkt.train.ahead import Ahead
-from tmkt.train.data import draw_samples
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import make_optimizer
 from tmkt.train.runtime import computing
+from tmkt.train.samples import draw_samples
 from tmkt.train.step import Learner, train_step
 
 PUBLISHED_PAIRS_S, PUBLISHED_GB = 145.0, 38.0  # Knowledge Transfer's step on an A100, see methods

@@ -1,5 +1,6 @@
 """Tests of the training data: recordings and images from data sets on disk."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from example_datasets import (
 from tmkt.datasets.ncaltech101 import CLASSES
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe, parse_recipe
-from tmkt.train.data import draw_batch, load_training_data
+from tmkt.train.data import load_training_data
+from tmkt.train.samples import draw_batch
+from tmkt.train.trainer import train
 
 TRAIN = {"steps": 1, "batch": 4, "threads": 1}
 
@@ -149,3 +152,53 @@ def test_people_of_the_test_are_not_seen_in_training_and_there_are_no_images(
     assert (len(data.frames), len(data.validation_frames), len(data.test_frames)) == (22, 11, 11)
     with pytest.raises(InputError, match="has no images"):
         load_training_data(recipe("dvsgesture", shots=2, downsample=4), tmp_path, None, True)
+
+
+@pytest.fixture(scope="module")
+def scissors_alone(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Copy real recordings of two objects, and photographs of one of them."""
+    root, biolab = tmp_path_factory.mktemp("objects"), shared_data / "biolab"
+    for name in ("box", "scissors"):
+        (root / "events" / name).mkdir(parents=True)
+        for file in sorted((biolab / "events" / "s1" / name).glob("*.npz"))[:3]:
+            shutil.copy(file, root / "events" / name)
+    shutil.copy(biolab / "events" / "s1" / "camera.toml", root / "events")
+    (root / "images" / "scissors").mkdir(parents=True)
+    for file in sorted((biolab / "images" / "scissors").glob("*.jpg"))[:3]:
+        shutil.copy(file, root / "images" / "scissors")
+    return [root / "events", root / "images"]
+
+
+def objects(encoding: str, method: str = "joint") -> Recipe:
+    values = {"name": "folders", "bins": 3, "bin_us": 30_000, "downsample": 8, "shots": 2}
+    network = {"channels": [4], "strides": [2], "pools": [1]}
+    sections = {"data": values, "network": network, "method": {"name": method}, "train": TRAIN}
+    return parse_recipe({**sections, "static": {"encoding": encoding}}, "test")
+
+
+def test_recordings_take_the_place_of_images_that_a_class_has_none_of(
+    scissors_alone: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = objects("simulated")
+    data = load_training_data(chosen, *scissors_alone, True)
+    assert "no image of class box: recordings take the place" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    batch = draw_batch(data, chosen, np.random.default_rng(0), torch.device("cpu"))
+    shown = [torch.equal(batch.static[:, i], batch.events[:, i]) for i in range(4)]
+    assert shown == [data.classes[label] == "box" for label in batch.labels]
+
+
+@pytest.mark.parametrize("method", ["joint", "mix", "tmkt", "ckd", "adapt"])
+def test_every_method_trains_with_images_of_some_classes(
+    scissors_alone: list[Path], tmp_path: Path, method: str
+) -> None:
+    chosen = objects("simulated", method)
+    data = load_training_data(chosen, *scissors_alone, True)
+    run = train(chosen, data, None, tmp_path / "run")
+    assert run.load_network() is not None
+
+
+def test_grey_images_must_show_every_class(scissors_alone: list[Path]) -> None:
+    with pytest.raises(InputError, match=r"no image of class 'box'.*static.encoding = 'simulated'"):
+        load_training_data(objects("grey"), *scissors_alone, True)

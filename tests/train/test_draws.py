@@ -10,8 +10,9 @@ from example_backbone import tiny_recipe
 from tmkt.errors import InputError
 from tmkt.recipe import Recipe, load_recipe, parse_recipe
 from tmkt.train import RECIPES
-from tmkt.train.data import draw_batch, load_training_data
+from tmkt.train.data import load_training_data
 from tmkt.train.draws import draw_rows, epoch_rows, places_of
+from tmkt.train.samples import draw_batch
 from tmkt.train.trainer import train
 
 LABELS = np.array([0] * 9 + [1] * 2 + [2])  # unequal classes

@@ -20,12 +20,13 @@ from tmkt.program.simulator.simulator import Simulator
 from tmkt.recipe import NetworkRecipe
 from tmkt.runs import CHECKPOINT, INFO, METRICS, MODEL, load_run
 from tmkt.train import frozen, statistics
-from tmkt.train.data import TrainingData, draw_batch, load_training_data
+from tmkt.train.data import TrainingData, load_training_data
 from tmkt.train.frozen import FeatureBank, Head, fill_bank
 from tmkt.train.measure import measure
 from tmkt.train.methods.base import Batch
 from tmkt.train.methods.registry import METHODS
 from tmkt.train.optimiser import learning_rate, make_optimizer, set_rate
+from tmkt.train.samples import draw_batch
 from tmkt.train.start import load_blocks, load_init, with_init
 from tmkt.train.statistics import set_statistics
 from tmkt.train.step import Learner, train_step

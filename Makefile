@@ -54,11 +54,11 @@ browser:
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -q && \
 	  $$root apt-get install -y -q --no-install-recommends chromium-headless-shell fonts-dejavu-core; }
 
-# What the tests of boards compile with and run in: Debian's, 60 MB to fetch, 0.5 GB. Without it they are skipped.
+# What the tests of boards and of Arm's products compile with and run in: Debian's, 75 MB to fetch, 0.6 GB. Without it they are skipped.
 emulator:
-	@command -v arm-none-eabi-gcc >/dev/null && command -v qemu-system-arm >/dev/null || { \
+	@command -v arm-none-eabi-gcc >/dev/null && command -v qemu-system-arm >/dev/null && command -v qemu-aarch64 >/dev/null || { \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -q && \
-	  $$root apt-get install -y -q --no-install-recommends gcc-arm-none-eabi qemu-system-arm; }
+	  $$root apt-get install -y -q --no-install-recommends gcc-arm-none-eabi qemu-system-arm qemu-user; }
 
 # SANA-FE is GPL: it stays in an environment of its own and runs in a process of its own. 7 GB of memory, a few minutes.
 test-sanafe: $(READY) .venv-sanafe/.ready

@@ -51,7 +51,7 @@ def windows(instructions: Instructions, blocks: int) -> Any:
     [(one, blocks) for one in HERE + ELSEWHERE for blocks in sorted({1, one.blocks})],
     ids=lambda one: f"{one.feature}-{one.vector}" if isinstance(one, Instructions) else str(one),
 )
-@pytest.mark.parametrize("largest", [1, 4, 128])
+@pytest.mark.parametrize("largest", [1, 4, LARGEST])
 def test_products_of_the_largest_values_and_weights_are_exact(
     one: Instructions, blocks: int, largest: int
 ) -> None:

@@ -35,11 +35,13 @@ class Times(NamedTuple):
 
 # By the feature of the instructions that multiply. Those with VNNI are of an AMD EPYC 9005: adding
 # with vectors of 512 bits, and for AVX-VNNI with those of AVX2. Those without are of an older EPYC,
-# where adding is slower without AVX2, too. Another clock changes all of a line alike: their ratios
-# count.
+# where adding is slower without AVX2, too. "dotprod" has AVX2's, and for a group what four vectors
+# of 16 bytes might take: a guess, as no such processor was at hand. Another clock changes all of a
+# line alike: their ratios count.
 TIMES = {
     "avx512vnni": Times(12, 0.24, 1.0, 0.35, 0.010, 0.04, 100, 1.9),
     "avxvnni": Times(12, 0.30, 1.0, 0.35, 0.0135, 0.04, 10, 1.1),
+    "dotprod": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 2.6),
     "avx2": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 1.9),
     "": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 7.0),
 }

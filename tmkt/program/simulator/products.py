@@ -22,7 +22,8 @@ from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
 BLOCK = 16  # channels that are multiplied together; rows of weights are padded to whole blocks
 GROUP = 4  # inputs that are multiplied together
 PACKED = BLOCK * GROUP  # bytes of weights
-LARGEST = 128  # value: two of them times weights of -128..127 fit int16
+# Value: a signed byte, as Arm's products take it; two of them times weights of -128..127 fit int16
+LARGEST = 127
 DIGIT_BITS = 7  # larger values are multiplied digit by digit
 Values = list[Any]  # of the compiler's language
 
@@ -44,11 +45,13 @@ class Instructions:
 
 
 # The best first. With VNNI, tiles of 4 to 24 positions and 1 to 4 blocks were tried: this one is
-# the fastest on an AMD EPYC 9005, at 500 G products a second (a core at 4 GHz: 512 G).
+# the fastest on an AMD EPYC 9005, at 500 G products a second (a core at 4 GHz: 512 G). Arm's
+# ("dotprod") ran in an emulator, which tells nothing of time.
 KNOWN = (
     Instructions("avx512vnni", 8, 2, 64),
     Instructions("avxvnni", 4, 1, 32),
     Instructions("avx2", 4, 1, 32),
+    Instructions("dotprod", 4, 1, 16),
     Instructions("", 4, 1, 64),
 )
 
@@ -248,12 +251,18 @@ class _Writer:
         ]
 
     def _multiply(self, before: Any, values: Any, weights: Any) -> Any:
-        """Add values (unsigned) times weights (signed), four (AVX2: two) products to a sum."""
+        """Add values times weights, four (AVX2: two) products to a sum.
+
+        Weights are signed, and values unsigned; but for Arm, where they are too small to differ.
+        """
         if self.feature == "avx2":
             name = "llvm.x86.avx2.pmadd.ub.sw"
             return self.builder.add(before, self._call(name, self.halves, [values, weights]))
         if not self.feature:
             return self._multiply_anywhere(before, values, weights)
+        if self.feature == "dotprod":
+            name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+            return self._call(name, self.words, [before, values, weights])
         # In vectors of int32: older versions of LLVM know it so, newer ones translate it.
         cast = [self.builder.bitcast(one, self.words) for one in (values, weights)]
         name = f"llvm.x86.avx512.vpdpbusd.{8 * self.vector}"

@@ -81,6 +81,25 @@ def test_objects_of_one_session_are_tested_in_another(
     assert (done.json["samples"], done.json["classes_tested"]) == (15, ["box", "mouse", "scissors"])
 
 
+def test_photographs_of_some_objects_are_taken_where_recordings_are_fewest(
+    shared_data: Path, tmp_path: Path, tmkt: Any
+) -> None:
+    biolab = shared_data / "biolab"
+    some_of(biolab / "events" / "s1", tmp_path / "events", 5, ".npz")
+    some_of(biolab / "images", tmp_path / "images", 2, ".jpg")
+    shutil.rmtree(tmp_path / "images" / "stapler")
+    done = tmkt("init", "events", "--static", "images", "--minutes", "0.01", cwd=tmp_path)
+    assert done.code == 0, done.err
+    said = " ".join(done.out.split())
+    assert "no images of box, cutter, mouse and 1 more: their recordings take the place" in said
+    recipe = tomllib.loads((tmp_path / "recipe.toml").read_text())
+    assert recipe["paths"] == {"data": "events", "static": "images"}
+    assert recipe["static"]["encoding"] == "simulated"
+    done = tmkt("train", "recipe.toml", *STEPS, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "no image of class box, cutter, mouse, pencil" in " ".join(done.err.split())
+
+
 def test_what_training_refuses_is_said_and_the_recipe_is_written_all_the_same(
     tmp_path: Path, tmkt: Any
 ) -> None:

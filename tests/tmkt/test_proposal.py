@@ -144,6 +144,27 @@ def test_images_help_where_there_are_some_of_every_class_and_recordings_are_few(
         assert why in method.why
 
 
+def test_a_backbone_takes_images_of_some_classes_where_recordings_are_fewest() -> None:
+    backbone = Backbone("m", NetworkRecipe(channels=[3], strides=[1], pools=[1]), 7)
+    for fewest, imaged, strange, used in (
+        (5, 3, False, True),
+        (6, 3, False, False),
+        (5, 0, False, False),
+        (5, 3, True, False),
+        (6, 4, False, True),
+    ):
+        seen = Material(fewest, False, classes=4, imaged=imaged, images=40, strange=strange)
+        method = choose_method(seen, 300_000, 34, backbone)
+        assert (method.name, method.uses_images) == ("adapt", used)
+        assert ("encoding" in method.static) == used
+    assert (
+        "3 of 4 classes join in"
+        in choose_method(
+            Material(5, False, classes=4, imaged=3, images=40), 300_000, 34, backbone
+        ).why
+    )
+
+
 def test_few_recordings_start_from_a_backbone_that_fits(tmp_path: Path) -> None:
     small, large = (NetworkRecipe(channels=[n], strides=[1], pools=[1]) for n in (3, 5))
     values = values_of(keys(folder(tmp_path), [("small", small), ("large", large)]))
@@ -206,6 +227,7 @@ def defects(data: Path, test: Path | None = None, images: Path | None = None) ->
         survey_recordings(data),
         survey_recordings(test) if test else None,
         survey_images(images) if images else None,
+        uses_images=False,
     )
     return {defect.found: defect for defect in found}
 

@@ -72,7 +72,7 @@ def init(
     seconds, refusal = _seconds_a_step(values_of(keys), data, used, test)
     keys += steps_keys(chosen, wanted.minutes, seconds)
     _write(wanted.out, recipe_text(_title(seen), keys))
-    defects = find_defects(seen, tested, images)
+    defects = find_defects(seen, tested, images, chosen.method.uses_images)
     following = join(["tmkt", "train", str(wanted.out)])
     if json:
         from tmkt.proposal.report import report

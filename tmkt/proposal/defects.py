@@ -38,9 +38,15 @@ class Defect:
 
 
 def find_defects(
-    data: RecordingsSurvey, test: RecordingsSurvey | None, images: ImagesSurvey | None
+    data: RecordingsSurvey,
+    test: RecordingsSurvey | None,
+    images: ImagesSurvey | None,
+    uses_images: bool,
 ) -> list[Defect]:
-    """List the defects, those that training refuses first."""
+    """List the defects, those that training refuses first.
+
+    `uses_images`: the recipe that is proposed does.
+    """
     found = [
         *unreadable_files(data.unreadable, "recordings"),
         *(unreadable_files(test.unreadable, "recordings to test") if test else []),
@@ -52,7 +58,7 @@ def find_defects(
         *swapped_levels(data),
         *same_files(data, test),
         *(classes_of_test(data, test) if test else []),
-        *(classes_of_images(data, images) if images else []),
+        *(classes_of_images(data, images, uses_images) if images else []),
         *hot(data),
         *gaps(data.recordings),
         *one_polarity(data.recordings),
@@ -211,23 +217,23 @@ def classes_of_test(data: RecordingsSurvey, test: RecordingsSurvey) -> list[Defe
     return found
 
 
-def classes_of_images(data: RecordingsSurvey, images: ImagesSurvey) -> list[Defect]:
+def classes_of_images(data: RecordingsSurvey, images: ImagesSurvey, used: bool) -> list[Defect]:
     """Compare the classes of the images with those of the recordings."""
     found = []
     if missing := [name for name in data.classes if not images.per_class[name]]:
         found.append(
             Defect(
                 f"no images of {named(missing)}",
-                "the images are not used; add some of every class to use them",
+                "their recordings take the place of their images"
+                if used
+                else "the images are not used; add some of every class to use them",
             )
         )
     if strange := sorted(name for name in images.per_class if name not in data.classes):
         found.append(
             Defect(
                 f"images of {named(strange)}, which was not recorded",
-                "the images are not used; move the folder away to use the others"
-                if not missing
-                else "not used",
+                "the images are not used; move the folder away to use the others",
             )
         )
     return found

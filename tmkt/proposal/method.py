@@ -9,8 +9,8 @@ from tmkt.recipe import NetworkRecipe
 # Recordings a class above which images have not been shown to help (docs/results.md: 35 points at
 # one a class, 6 at five, 2 at twenty)
 FEW = 20
-# Recordings a class up to which a backbone gains by images of some classes (docs/results.md: 9 and
-# 2 points at one a class, 3 and 2 at five, none from twenty on)
+# Recordings a class up to which a backbone gains by images of some classes (docs/results.md, two
+# sessions: 10 and 1 points at one a class, 4 and 2 at five, none from twenty on)
 FEWEST = 5
 # The simulated camera of nmnist-fewshot-sim: its saccades of 100 ms filled recordings of 300 ms,
 # and moved an image of 34 pixels by 5
@@ -124,7 +124,7 @@ def _adapted(seen: Material, span_us: int, backbone: Backbone) -> MethodChoice:
         why += "; images of the classes join in"
     elif used:
         why += (
-            f"; images of {seen.imaged} of {seen.classes} classes join in, which brought 2 to 9"
+            f"; images of {seen.imaged} of {seen.classes} classes join in, which brought 1 to 10"
             " points at up to five recordings a class (BioLab)"
         )
     elif seen.images:

@@ -185,7 +185,7 @@ def load_training_data(
         shown = source.load_images(static, contract.sensor, value_first=recipe.data.value_first)
         images = split.choose_images(shown)
         imaged = set(images.labels.tolist())
-        where = f"{static or source.name}: leaves, without those that are tested, no image of class"
+        where = f"{static or source.name}: no images to train on of class"
         if recipe.static.encoding == "grey":
             advice = (
                 "give a fuller folder, or set static.encoding = 'simulated': recordings of a class"
@@ -193,9 +193,7 @@ def load_training_data(
             )
             _need_all(classes, imaged, where, advice)
         elif lacking := [name for label, name in enumerate(classes) if label not in imaged]:
-            console.note(
-                f"{where} {', '.join(lacking)[:200]}: recordings take the place of their images"
-            )
+            console.note(f"{where} {', '.join(lacking)[:200]}; recordings take their place")
     at = {recording: i for i, recording in enumerate(every)}
 
     def rows(part: Sequence[Recording]) -> tuple[Rows, NDArray[np.int64]]:

@@ -97,7 +97,7 @@ def test_photographs_of_some_objects_are_taken_where_recordings_are_fewest(
     assert recipe["static"]["encoding"] == "simulated"
     done = tmkt("train", "recipe.toml", *STEPS, cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "no image of class box, cutter, mouse, pencil" in " ".join(done.err.split())
+    assert "no images to train on of class box, cutter, mouse, pencil" in " ".join(done.err.split())
 
 
 def test_what_training_refuses_is_said_and_the_recipe_is_written_all_the_same(

@@ -181,7 +181,7 @@ def test_recordings_take_the_place_of_images_that_a_class_has_none_of(
 ) -> None:
     chosen = objects("simulated")
     data = load_training_data(chosen, *scissors_alone, True)
-    assert "no image of class box: recordings take the place" in " ".join(
+    assert "no images to train on of class box; recordings take their place" in " ".join(
         capsys.readouterr().err.split()
     )
     batch = draw_batch(data, chosen, np.random.default_rng(0), torch.device("cpu"))
@@ -200,5 +200,7 @@ def test_every_method_trains_with_images_of_some_classes(
 
 
 def test_grey_images_must_show_every_class(scissors_alone: list[Path]) -> None:
-    with pytest.raises(InputError, match=r"no image of class 'box'.*static.encoding = 'simulated'"):
+    with pytest.raises(
+        InputError, match=r"no images to train on of class 'box'.*static.encoding = 'simulated'"
+    ):
         load_training_data(objects("grey"), *scissors_alone, True)

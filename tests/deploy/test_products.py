@@ -29,7 +29,8 @@ def test_each_kind_of_instructions_has_its_times() -> None:
 
 
 def windows(instructions: Instructions, blocks: int) -> Any:
-    multiply, size = products_of(instructions, blocks), blocks * instructions.positions * BLOCK
+    multiply, size = products_of(instructions), blocks * instructions.positions * BLOCK
+    together = blocks == instructions.blocks
 
     @numba.njit
     def run(
@@ -39,7 +40,23 @@ def windows(instructions: Instructions, blocks: int) -> Any:
         wide = blocks * BLOCK
         rest = np.empty_like(out)
         multiply(
-            values, places, 1, pitch, rows, groups, flush, w, begin, 0, 0, out, 0, wide, True, rest
+            values,
+            places,
+            1,
+            pitch,
+            rows,
+            groups,
+            flush,
+            w,
+            begin,
+            0,
+            0,
+            out,
+            0,
+            wide,
+            True,
+            rest,
+            together,
         )
         return out
 

@@ -18,8 +18,7 @@ from tmkt.program.simulator.products import (
     GROUP,
     INSTRUCTIONS,
     LARGEST,
-    multiply_block,
-    multiply_blocks,
+    multiply_windows,
 )
 
 TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
@@ -64,18 +63,20 @@ def sum_of(values: Any) -> int:
 
 @inner
 def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
-    """Sum pool x pool windows of one step, shift the sums right and write their lowest bits to the
-    part of out [height, width, inputs] (uint8) that lies inside the synapse's padding.
+    """Sum pool x pool windows of one step, and write the sums, or, of larger ones, the digit at bit
+    `shift`, to the part of out [height, width, inputs] (uint8) that lies inside the synapse's
+    padding.
     """
     pool, inputs = s.pool, s.inputs
     rows, columns = s.source_height // pool, s.source_width // pool
-    if pool == 1 and inputs == s.source_channels and shift == 0 and s.largest <= LARGEST:
+    plain = s.largest <= LARGEST  # a sum is one digit
+    if plain and pool == 1 and inputs == s.source_channels:
         for y in range(rows):
             into = out[y + s.padding_y, s.padding_x : s.padding_x + columns].reshape(-1)
             for i in range(Site(columns * inputs)):
                 into[i] = values[Site(y * columns * inputs) + i]
         return
-    if shift == 0 and s.largest <= LARGEST:
+    if plain:
         across = np.empty(s.source_width * s.source_channels, np.uint8)
         for y in range(rows):
             across[:] = 0
@@ -94,7 +95,7 @@ def _copy_pools(values: Any, s: Any, shift: int, out: Any) -> None:
                         into[c] += across[Site(first) + c]
         return
     total = np.empty(inputs, np.int32)
-    mask = np.int32((1 << DIGIT_BITS) - 1 if s.largest > LARGEST else 255)
+    mask = np.int32((1 << DIGIT_BITS) - 1)
     for y in range(rows):
         for x in range(columns):
             total[:] = 0
@@ -138,44 +139,25 @@ def _multiply_step(
         for first in range(0, positions, TOGETHER):
             inside = count == across and positions - first >= TOGETHER
             corner = at + first * s.channels + block * BLOCK
-            if many > 1:
-                multiply_blocks(
-                    values,
-                    places,
-                    first,
-                    pitch,
-                    rows,
-                    groups,
-                    flush,
-                    packed,
-                    begin,
-                    shift,
-                    keep,
-                    out,
-                    corner,
-                    s.channels,
-                    inside,
-                    rest,
-                )
-            else:
-                multiply_block(
-                    values,
-                    places,
-                    first,
-                    pitch,
-                    rows,
-                    groups,
-                    flush,
-                    packed,
-                    begin,
-                    shift,
-                    keep,
-                    out,
-                    corner,
-                    s.channels,
-                    inside,
-                    rest,
-                )
+            multiply_windows(
+                values,
+                places,
+                first,
+                pitch,
+                rows,
+                groups,
+                flush,
+                packed,
+                begin,
+                shift,
+                keep,
+                out,
+                corner,
+                s.channels,
+                inside,
+                rest,
+                many > 1,
+            )
             if inside:
                 continue
             for p in range(min(TOGETHER, positions - first)):

@@ -56,9 +56,9 @@ KNOWN = (
 )
 
 
-def products_of(instructions: Instructions, blocks: int) -> Any:
-    """Make the inner loop for a processor with these instructions, for so many blocks of channels
-    that follow each other.
+def products_of(instructions: Instructions) -> Any:
+    """Make the inner loop for a processor with these instructions: for as many blocks of channels
+    as they take together, or, unless `together`, for one of those that are left over.
 
     The sum of products of the window at position p with channel c < BLOCK of block b, shifted left,
     comes to out[at + p * apart + b * BLOCK + c] (int32 or int16, flat): in the place of what is
@@ -88,15 +88,19 @@ def products_of(instructions: Instructions, blocks: int) -> Any:
         apart: Any,
         inside: Any,
         rest: Any,
+        together: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            taken = [
+            *taken, together = [
                 context.make_array(kind)(context, builder, value).data
                 if isinstance(kind, types.Array)
                 else value
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
-            _Writer(builder, instructions, blocks).windows(taken)
+            with builder.if_else(together) as cases:
+                for case, blocks in zip(cases, (instructions.blocks, 1), strict=True):
+                    with case:
+                        _Writer(builder, instructions, blocks).windows(taken)
             return context.get_dummy_value()
 
         whole = types.intp
@@ -113,6 +117,7 @@ def products_of(instructions: Instructions, blocks: int) -> Any:
             whole,
             types.boolean,
             rest,
+            types.boolean,
         ), generate
 
     return multiply_windows
@@ -298,5 +303,4 @@ def pack(rows: NDArray[np.int8], height: int, columns: int) -> NDArray[np.int8]:
 
 
 INSTRUCTIONS = next(one for one in KNOWN if one.feature in {*features(), ""})
-multiply_blocks = products_of(INSTRUCTIONS, INSTRUCTIONS.blocks)
-multiply_block = products_of(INSTRUCTIONS, 1)
+multiply_windows = products_of(INSTRUCTIONS)

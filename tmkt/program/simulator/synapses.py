@@ -36,7 +36,7 @@ class Group:
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Where the windows of the positions begin."""
+        """Find where the windows of the positions begin."""
         return windows(self.shape)
 
     def deliver(

@@ -165,31 +165,6 @@ def test_the_membrane_saturates_on_both_rails_and_the_clips_are_counted() -> Non
         assert found.faults["current_wraps"] == 0
 
 
-@pytest.mark.parametrize(
-    ("sign", "last", "expected", "wraps"),
-    [
-        (1, 16, 2**23 - 1, 0),  # a = 2^17, u = 2^23 stays; the membrane clips
-        (1, 17, -(2**23) + 128, 1),
-        (-1, 16, 2**23 - 1, 1),  # u = -2^23 already wraps, to 2^23
-        (-1, 15, -(2**23) + 128, 0),
-    ],
-)
-def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, wraps: int) -> None:
-    weight = sign * np.array([[254, 254, 100, 2]], np.int16)
-    layer = Layer(
-        "n",
-        (1,),
-        (Synapse(INPUT, "dense", weight),),
-        np.zeros(1, np.int32),
-        MAX_THRESHOLD,
-        0,
-        fires=False,
-    )
-    frames = np.array([255, 255, 15, last], np.uint8).reshape(1, 1, 1, 1, 4)
-    found = Simulator(Program((1, 1, 4), 255, (layer,), "membrane")).run(frames)
-    assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
-
-
 def test_threshold_is_strict_and_reset_is_to_zero() -> None:
     layer = replace(one_neuron(10).layers[0], threshold=10, fires=True)
     program = Program((1, 1, 1), 255, (layer,), "spikes")

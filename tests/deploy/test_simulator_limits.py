@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from plain_program import run_plain
 
 from tmkt.program.arithmetic import MAX_THRESHOLD
 from tmkt.program.model import INPUT, Layer, Program, Synapse
 from tmkt.program.simulator.simulator import STEPS_AT_ONCE, Simulator
+
+
+def integrator(weight: NDArray[np.int16]) -> Layer:
+    """One neuron that sums its inputs and does not fire."""
+    synapse, bias = Synapse(INPUT, "dense", weight), np.zeros(1, np.int32)
+    return Layer("n", (1,), (synapse,), bias, MAX_THRESHOLD, 0, fires=False)
 
 
 @pytest.mark.parametrize("fires", [True, False])
@@ -41,6 +48,23 @@ def test_membranes_that_just_reach_their_limit_are_clipped(
     assert (found.faults["membrane_clips"] > 0) == (clips and not reset_before)
 
 
+@pytest.mark.parametrize(
+    ("sign", "last", "expected", "wraps"),
+    [
+        (1, 16, 2**23 - 1, 0),  # a = 2^17, u = 2^23 stays; the membrane clips
+        (1, 17, -(2**23) + 128, 1),
+        (-1, 16, 2**23 - 1, 1),  # u = -2^23 already wraps, to 2^23
+        (-1, 15, -(2**23) + 128, 0),
+    ],
+)
+def test_the_current_wraps_once_like_lavas(sign: int, last: int, expected: int, wraps: int) -> None:
+    weight = sign * np.array([[254, 254, 100, 2]], np.int16)
+    layer = integrator(weight)
+    frames = np.array([255, 255, 15, last], np.uint8).reshape(1, 1, 1, 1, 4)
+    found = Simulator(Program((1, 1, 4), 255, (layer,), "membrane")).run(frames)
+    assert (found.readout.tolist(), found.faults["current_wraps"]) == ([[expected]], wraps)
+
+
 def test_steps_that_wrap_lie_between_steps_that_do_not() -> None:
     """Most sums stay below the least that wraps, and are updated by the quicker loop."""
     rng = np.random.default_rng(0)
@@ -68,15 +92,7 @@ def test_sums_around_16_bits_are_exact(inputs: int, sign: int) -> None:
     spiking = np.zeros(3 * inputs, np.uint8)
     spiking[:inputs] = 1
     weight = np.where(spiking, 254 * sign, 0).astype(np.int16)[None]
-    layer = Layer(
-        "n",
-        (1,),
-        (Synapse(INPUT, "dense", weight),),
-        np.zeros(1, np.int32),
-        MAX_THRESHOLD,
-        0,
-        fires=False,
-    )
+    layer = integrator(weight)
     found = Simulator(Program((3 * inputs, 1, 1), 1, (layer,), "membrane")).run(
         spiking.reshape(1, 1, -1, 1, 1)
     )

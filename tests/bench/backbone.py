@@ -124,9 +124,9 @@ def needs_images(variant: str) -> bool:
     return name not in WITHOUT_IMAGES and not name.startswith("target-only")
 
 
-def shows_some(variant: str) -> str | None:
-    """Give "some" for a variant that takes images of some classes only."""
-    return None if set(GREY) <= {*settings_of(variant, "")} else "some"
+def needs_all_images(variant: str) -> bool:
+    """Tell if a variant needs images of every class: grey ones."""
+    return needs_images(variant) and set(GREY) <= {*settings_of(variant, "")}
 
 
 def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
@@ -138,7 +138,7 @@ def grid(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
         few = SETS[name]
         for shots in options.shots or few.shots:
             for variant in options.variants or VARIANTS:
-                if not needs_images(variant) or few.images in ("all", shows_some(variant)):
+                if few.images_of_all or not needs_all_images(variant):
                     wanted.append((name, variant, shots, seed))
     return wanted
 

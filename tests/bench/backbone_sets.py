@@ -5,7 +5,6 @@ frames, how they are split.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from gesture_clips import make_clips
@@ -28,16 +27,16 @@ OBJECTS = ("box", "mouse", "scissors")  # those of BioLab's that both sessions s
 class Few:
     """A set with few recordings.
 
-    `shots`: recordings a class to train on, 0 for all. `images`: of all, some or none of the
-    classes; of some they are only used before the simulated camera. `figure`: what of a result is
-    shown, since classes may be tested with unequal numbers of recordings. `load` gives the data of
-    a recipe whose seed draws the recordings, from the folder of all sets.
+    `shots`: recordings a class to train on, 0 for all. `images_of_all`: there are images of every
+    class, not only of some, which serve before the simulated camera alone. `figure`: what of a
+    result is shown, since classes may be tested with unequal numbers of recordings. `load` gives
+    the data of a recipe whose seed draws the recordings, from the folder of all sets.
     """
 
     name: str
     settings: list[str]
     shots: tuple[int, ...]
-    images: Literal["all", "some", "none"]
+    images_of_all: bool
     figure: str
     load: Callable[[Path, Recipe, int, bool], TrainingData]
 
@@ -155,12 +154,12 @@ def _camera(span_us: int) -> list[str]:
 SETS = {
     one.name: one
     for one in (
-        Few("nmnist", BUDGET, (1, 5, 20), "all", "accuracy", _loader("nmnist", "mnist")),
+        Few("nmnist", BUDGET, (1, 5, 20), True, "accuracy", _loader("nmnist", "mnist")),
         Few(
             "pokerdvs",
             [*FOLDERS, "data.bin_us=2500", *_camera(25_000)],
             (1, 2, 5),
-            images="all",
+            images_of_all=True,
             figure="accuracy",
             load=_loader("pokerdvs/events", "pokerdvs/images"),
         ),
@@ -169,7 +168,7 @@ SETS = {
                 f"biolab-{train}-{test}",
                 [*QUARTER, "data.bin_us=10000", *_camera(100_000)],
                 (1, 5, 20, 0),
-                images="some",
+                images_of_all=False,
                 figure="recall",
                 load=_sessions(train, test),
             )
@@ -186,7 +185,7 @@ SETS = {
                 *_camera(300_000),
             ],
             (5, 20, 0),
-            images="all",
+            images_of_all=True,
             figure="accuracy",
             load=_photographs,
         ),
@@ -194,7 +193,7 @@ SETS = {
             "gestures",
             [*QUARTER, "data.bin_us=5000", *_camera(50_000)],
             (1,),
-            "all",
+            True,
             "accuracy",
             _gestures,
         ),

@@ -188,7 +188,6 @@ def _compile(call: Callable[[], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    gc.disable()  # until this process ends
     console.command_line = False
     _beside.clear()
     # Not in the main thread, which would note an interrupt until the loop is compiled.

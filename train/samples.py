@@ -64,10 +64,10 @@ def draw_samples(
     """Draw a step's samples as `train.draw` says, each with a recording and an image.
 
     Where images alone are trained on, each has an image; where its class has none, its recording is
-    shown in the image's place, too. A recording's image is drawn at random
-    among those of its class, and each is warped by itself. Pairing by class alone is Knowledge
-    Transfer's way (arXiv 2303.13077); TMKT's papers do not say whether they pair instances. Without
-    a `step` there are no epochs: classes are drawn in equal shares.
+    shown in the image's place, too. A recording's image is drawn at random among those of its
+    class, and each is warped by itself. Pairing by class alone is Knowledge Transfer's way (arXiv
+    2303.13077); TMKT's papers do not say whether they pair instances. Without a `step` there are no
+    epochs: classes are drawn in equal shares.
     """
     recordings, moves, delays, images, at, no_image = None, None, None, None, None, None
     if len(data.frames):

@@ -188,6 +188,7 @@ def _compile(call: Callable[[], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    gc.disable()  # between its compilations, too
     console.command_line = False
     _beside.clear()
     # Not in the main thread, which would note an interrupt until the loop is compiled.

@@ -41,9 +41,9 @@ def _deliver(layers: list[PreparedLayer], dense: bool) -> None:
                 sums = np.zeros((1, prepared.layer.neurons), prepared.sums)
                 touched = np.zeros((1, group.positions, 0), np.uint8)
                 if dense:
-                    group.multiply(values, False, sums, touched)
+                    group.take_all(values, False)(0, False, sums, touched)
                 elif not s.graded and group.dense_from:
-                    group.add_rows(values, False, sums, touched)
+                    group.take_spikes(values, 0)(0, False, sums, touched)
 
 
 def _list_and_update(layers: list[PreparedLayer]) -> None:
@@ -63,4 +63,4 @@ def _update(layers: list[PreparedLayer]) -> None:
             np.zeros((1, ACTIVE + 1), np.int64),
         )
         touched = np.zeros((1, *prepared.touched), np.uint8)
-        update_neurons(prepared, block, touched, slice(0, 1))
+        update_neurons(prepared, block, 0, block.sums, touched, block.spikes)

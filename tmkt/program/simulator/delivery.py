@@ -2,8 +2,9 @@
 
 A neuron position picks the rows of weights of those source sites that spiked, so the time follows
 the synaptic operations. All arrays have the channels last: a row of weights holds what one source
-site adds to all channels of a position. synapses.py makes what the loop takes; dense.py is the
-other way to the same sums.
+site adds to all channels of a position. Many weights are cut into slabs, of some channels each,
+that stay in the processor's second cache while all positions and steps add theirs. synapses.py
+makes what the loops take; dense.py is the other way to the same sums.
 """
 
 from typing import Any, NamedTuple
@@ -35,35 +36,34 @@ class Window(NamedTuple):
 
 @inlined
 def _add_rows(
-    weight: Any, picked: Any, begin: int, end: int, width: int, sums: Any, at: int
+    weight: Any,
+    slab: int,
+    width: int,
+    picked: Any,
+    begin: int,
+    end: int,
+    shift: Any,
+    keep: Any,
+    sums: Any,
+    at: int,
 ) -> None:
-    """sums[at : at + width] (int16) = the rows picked[begin:end] of weight, added up."""
+    """sums[at : at + width] = the rows picked[begin:end] of a slab, added up in int16 and shifted
+    left; with `keep` = -1 instead of 0, plus what is there.
+
+    `slab`: where in `weight` its rows of `width` begin.
+    """
     first = 0
     while first + 128 <= width:
-        add_128(weight, picked, begin, end, width, first, sums, at + first)
+        add_128(weight, picked, begin, end, width, slab + first, shift, keep, sums, at + first)
         first += 128
     if width & 64:
-        add_64(weight, picked, begin, end, width, first, sums, at + first)
+        add_64(weight, picked, begin, end, width, slab + first, shift, keep, sums, at + first)
         first += 64
     if width & 32:
-        add_32(weight, picked, begin, end, width, first, sums, at + first)
+        add_32(weight, picked, begin, end, width, slab + first, shift, keep, sums, at + first)
         first += 32
     if width & 16:
-        add_16(weight, picked, begin, end, width, first, sums, at + first)
-
-
-@inlined
-def _flush(sums: Any, out: Any, at: int, count: int, factor: Any, add: bool) -> None:
-    """out[at : at + count] = or += sums * factor."""
-    o = Site(at)
-    whole = Site(count - count % LANES)
-    kept = np.int32(add)
-    for block in range(Site(0), whole, Site(LANES)):
-        for lane in range(Site(LANES)):
-            i = block + lane
-            out[o + i] = sums[i] * factor + out[o + i] * kept
-    for i in range(whole, Site(count)):
-        out[o + i] = sums[i] * factor + out[o + i] * kept
+        add_16(weight, picked, begin, end, width, slab + first, shift, keep, sums, at + first)
 
 
 @inlined
@@ -96,43 +96,62 @@ def _pick(entries: Any, begin: Any, y: int, x: int, window: Any, picked: Any) ->
 
 
 @kernel
-def add_rows(values: Any, weight: Any, shape: Any, add: bool, out: Any, touched: Any) -> None:
-    """Add one group of a synapse to the sums of a layer, over the steps of `values`.
+def add_rows(
+    values: Any,
+    weight: Any,
+    shape: Any,
+    entries: Any,
+    begin: Any,
+    start: Any,
+    first: int,
+    add: bool,
+    out: Any,
+    touched: Any,
+) -> None:
+    """Add one group of a synapse to the sums of some of a layer's positions, over T steps.
 
-    `values`: uint8 [T, sites], 0 or 1. `weight`: int8, flat: rows of `width`. `shape`: a `Shape` as
-    int64 array. `add`: add to what `out` int32 [T, positions * channels] holds, or overwrite it.
-    `touched`: uint8 [T, positions, blocks], or of no blocks: is set where a spike arrives.
+    `values`: uint8 [T, sites], 0 or 1. `weight`: int8, flat: slabs of rows. `shape`: a `Shape` as
+    int64 array. `first`: position. `add`: add to what `out` int32 [T, positions * channels] holds,
+    or overwrite it; a row of weights is padded, and so are the sums, where there must be room
+    behind the last. `touched`: uint8 [T, positions, blocks], or of no blocks: is set where a spike
+    arrives.
+
+    The call for position 0 lists the spikes for the calls that follow: those of step t in row y and
+    column x begin at entries[start[t] + begin[t, y, x]]. `entries`: int32, as many as spikes and
+    eight more. `begin`: int32 [T, rows, columns + 1]. `start`: int64 [T].
     """
     s = Shape(*to_fixed_tuple(shape, _FIELDS))
     window = Window(s.kernel_height, s.kernel_width, s.dilation_y, s.dilation_x, s.inputs)
-    rows, columns = s.source_height // s.pool, s.source_width // s.pool
-    entries = np.empty(s.source_height * s.source_width * s.inputs + 8, np.int32)
-    begin = np.empty((rows, columns + 1), np.int32)
     picked = np.empty(s.kernel_height * s.kernel_width * s.inputs * s.pool * s.pool + 8, np.int32)
-    sums = np.zeros(s.width, np.int16)
-    flat, factor = out.reshape(-1), np.int32(1 if s.narrow else 1 << s.shift)
-    for t in range(values.shape[0]):
-        at = t * s.out_height * s.out_width * s.channels + s.first_output
+    flat, shift = out.reshape(-1), np.int32(0 if s.narrow else s.shift)
+    steps, positions, listed = values.shape[0], touched.shape[1], 0
+    for t in range(steps if first == 0 else 0):
+        start[t] = listed
         if s.eights:
-            list_spikes(values[t].view(np.uint64), s, entries, begin)
+            listed += list_spikes(values[t].view(np.uint64), s, entries[listed:], begin[t])
         else:
-            list_events(values[t], s, entries, begin)
-        y, x, column = -s.padding_y, -s.padding_x, 0
-        for position in range(s.out_height * s.out_width):
-            n = _pick(entries, begin, y, x, window, picked)
-            if n and touched.shape[2]:
-                for block in range(s.first_block, s.first_block + s.blocks):
-                    touched[t, position, block] = 1
-            if n and s.narrow:
-                _add_rows(weight, picked, 0, n, s.width, flat, at)
-            elif n:
+            listed += list_events(values[t], s, entries[listed:], begin[t])
+    first_row, first_column = first // s.out_width, first % s.out_width
+    for channel in range(0, s.width, s.slab):
+        slab, width = len(weight) // s.width * channel, min(s.slab, s.width - channel)
+        for t in range(steps):
+            at = t * positions * s.channels + s.first_output + channel
+            own, column = entries[start[t] :], first_column
+            y, x = first_row * s.stride_y - s.padding_y, column * s.stride_x - s.padding_x
+            for position in range(positions):
+                n = _pick(own, begin[t], y, x, window, picked)
+                if n and touched.shape[2] and channel == 0:
+                    for block in range(s.first_block, s.first_block + s.blocks):
+                        touched[t, position, block] = 1
+                keep = -np.int32(add)
                 for k in range(0, n, FLUSH):
-                    _add_rows(weight, picked, k, min(k + FLUSH, n), s.width, sums, 0)
-                    _flush(sums, flat, at, s.outputs, factor, add or k > 0)
-            elif not add:
-                for i in range(s.outputs):
-                    flat[Site(at + i)] = 0
-            at += s.channels
-            x, column = x + s.stride_x, column + 1
-            if column == s.out_width:
-                y, x, column = y + s.stride_y, -s.padding_x, 0
+                    end = min(k + FLUSH, n)
+                    _add_rows(weight, slab, width, picked, k, end, shift, keep, flat, at)
+                    keep = np.int32(-1)
+                if n == 0 and not add:
+                    for i in range(min(s.outputs - channel, width)):
+                        flat[Site(at + i)] = 0
+                at += s.channels
+                x, column = x + s.stride_x, column + 1
+                if column == s.out_width:
+                    y, x, column = y + s.stride_y, -s.padding_x, 0

@@ -4,6 +4,7 @@ The time follows the layer, whatever its input; the input may send counts. deliv
 way to the same sums.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,20 @@ TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
 _FIELDS = len(Shape._fields)
 
 
-def room(s: Shape) -> NDArray[np.uint8]:
-    """Make room [height, width, inputs], of zeros, for a source between its padding.
+def rooms(s: Shape, steps: int) -> NDArray[np.uint8]:
+    """Make rooms [steps, digits, height, width, inputs], of zeros, for a source between its
+    padding.
 
-    All windows lie inside, and a group of values that begins in the last one.
+    All windows of a room lie inside, and a group of values that begins in the last one of all.
     """
+    digits = 1 if s.largest <= LARGEST else -(-s.largest.bit_length() // DIGIT_BITS)
+    shape = (steps, digits, *_sides(s), s.inputs)
+    size = prod(shape)
+    return np.zeros(size + GROUP, np.uint8)[:size].reshape(shape)
+
+
+def _sides(s: Shape) -> tuple[int, int]:
+    """Give the height and width of a room."""
     reach_y, reach_x = (s.kernel_height - 1) * s.dilation_y, (s.kernel_width - 1) * s.dilation_x
     height = max(
         s.source_height // s.pool + s.padding_y, (s.out_height - 1) * s.stride_y + reach_y + 1
@@ -37,17 +47,16 @@ def room(s: Shape) -> NDArray[np.uint8]:
     width = max(
         s.source_width // s.pool + s.padding_x, (s.out_width - 1) * s.stride_x + reach_x + 1
     )
-    size = height * width * s.inputs
-    return np.zeros(size + GROUP, np.uint8)[:size].reshape(height, width, s.inputs)
+    return height, width
 
 
 def windows(s: Shape) -> NDArray[np.int64]:
-    """Find where the windows of all positions begin in `room`'s array: [columns of the kernel that
+    """Find where the windows of all positions begin in a room: [columns of the kernel that
     do not lie side by side, positions]. Behind the last follow as many zeros as fill a tile.
     """
     columns = 1 if s.dilation_x == 1 else s.kernel_width
     y, x = np.divmod(np.arange(s.out_height * s.out_width), s.out_width)
-    first = y * s.stride_y * room(s).shape[1] + x * s.stride_x
+    first = y * s.stride_y * _sides(s)[1] + x * s.stride_x
     found = first + s.dilation_x * np.arange(columns)[:, np.newaxis]
     return np.pad(found * s.inputs, ((0, 0), (0, TOGETHER)))
 
@@ -116,39 +125,41 @@ def _multiply_step(
     places: Any,
     s: Any,
     column: int,
+    begin: int,
+    count: int,
     out: Any,
     at: int,
     shift: int,
     add: bool,
 ) -> None:
-    """Add the products of one step and digit, shifted left: of all columns of the kernel, or, where
-    these do not lie side by side, of one.
+    """Add the products of one step and digit, shifted left, for `count` positions from `begin` on:
+    of all columns of the kernel, or, where these do not lie side by side, of one.
     """
     taps = s.kernel_width if s.dilation_x == 1 else 1
     rows, groups = s.kernel_height, -(-taps * s.inputs // GROUP)
     blocks, size = s.width // BLOCK, rows * groups * BLOCK * GROUP
     flush = LARGEST // min(s.largest, LARGEST)
     values, keep = padded.reshape(-1), -np.int32(add)
-    pitch, positions = s.dilation_y * padded.shape[1] * s.inputs, s.out_height * s.out_width
+    pitch = s.dilation_y * padded.shape[1] * s.inputs
     rest = np.empty(BLOCKS * TOGETHER * BLOCK, out.dtype)  # of a tile that sticks out
     block = 0
     while block < blocks:
         many = BLOCKS if blocks - block >= BLOCKS else 1
-        begin, across = (column * blocks + block) * size, many * BLOCK
-        count = min(across, s.outputs - block * BLOCK)
-        for first in range(0, positions, TOGETHER):
-            inside = count == across and positions - first >= TOGETHER
+        weights, across = (column * blocks + block) * size, many * BLOCK
+        outputs = min(across, s.outputs - block * BLOCK)
+        for first in range(0, count, TOGETHER):
+            inside = outputs == across and count - first >= TOGETHER
             corner = at + first * s.channels + block * BLOCK
             multiply_windows(
                 values,
                 places,
-                first,
+                begin + first,
                 pitch,
                 rows,
                 groups,
                 flush,
                 packed,
-                begin,
+                weights,
                 shift,
                 keep,
                 out,
@@ -160,33 +171,36 @@ def _multiply_step(
             )
             if inside:
                 continue
-            for p in range(min(TOGETHER, positions - first)):
+            for p in range(min(TOGETHER, count - first)):
                 o = Site(corner + p * s.channels)
-                for c in range(Site(count)):
+                for c in range(Site(outputs)):
                     before = out[o + c] & keep
                     out[o + c] = rest[Site(p * across) + c] + before
         block += many
 
 
 @inner
-def _mark(padded: Any, s: Any, touched: Any) -> None:
-    """Set `touched` [positions, blocks] where a window holds a spike."""
-    for y in range(s.out_height):
-        for x in range(s.out_width):
-            found = np.uint8(0)
-            for i in range(s.kernel_height):
-                row = padded[y * s.stride_y + i * s.dilation_y]
-                for j in range(s.kernel_width):
-                    for value in row[x * s.stride_x + j * s.dilation_x]:
-                        found |= value
-            if found:
-                for block in range(s.first_block, s.first_block + s.blocks):
-                    touched[y * s.out_width + x, block] = 1
+def _mark(padded: Any, s: Any, first: int, touched: Any) -> None:
+    """Set `touched` [positions, blocks] where a window holds a spike, from position `first` on."""
+    y, x = first // s.out_width, first % s.out_width
+    for position in range(touched.shape[0]):
+        found = np.uint8(0)
+        for i in range(s.kernel_height):
+            row = padded[y * s.stride_y + i * s.dilation_y]
+            for j in range(s.kernel_width):
+                for value in row[x * s.stride_x + j * s.dilation_x]:
+                    found |= value
+        if found:
+            for block in range(s.first_block, s.first_block + s.blocks):
+                touched[position, block] = 1
+        x += 1
+        if x == s.out_width:
+            y, x = y + 1, 0
 
 
 @inner
-def _clear(s: Any, out: Any, at: int) -> None:
-    for position in range(s.out_height * s.out_width):
+def _clear(s: Any, count: int, out: Any, at: int) -> None:
+    for position in range(count):
         for c in range(s.outputs):
             out[Site(at + position * s.channels + c)] = 0
 
@@ -198,33 +212,49 @@ def multiply_all(
     places: Any,
     shape: Any,
     padded: Any,
+    silent: Any,
+    first: int,
     add: bool,
     out: Any,
     touched: Any,
 ) -> None:
-    """Do what `add_rows` of delivery.py does, with all weights: for any values.
+    """Do what `add_rows` of delivery.py does, with all weights: for any values, uint8 [T, sites].
 
-    `packed`: the weights as products.py packs them. `places`: of `windows`. `padded`: of `room`.
-    Values of more than `LARGEST` are taken digit by digit.
+    `packed`: the weights as products.py packs them. `places`: of `windows`. `padded`: of `rooms`,
+    one that all steps share, or one for each, which the call for position 0 fills for the calls
+    that follow; it sets `silent`, bool [T], too, for steps of zeros alone. Values of more than
+    `LARGEST` are taken digit by digit.
     """
     s = Shape(*to_fixed_tuple(shape, _FIELDS))
     flat, shift = out.reshape(-1), 0 if s.narrow else s.shift
-    apart = 1 if s.dilation_x == 1 else s.kernel_width
+    apart, count = 1 if s.dilation_x == 1 else s.kernel_width, touched.shape[1]
     for t in range(values.shape[0]):
-        at = t * s.out_height * s.out_width * s.channels + s.first_output
-        if sum_of(values[t]) == 0:
+        at = t * count * s.channels + s.first_output
+        if first == 0:
+            silent[t] = sum_of(values[t]) == 0
+        if silent[t]:
             if not add:
-                _clear(s, flat, at)
+                _clear(s, count, flat, at)
             continue
-        added = add
-        digit: Any = np.int64(0)
-        while s.largest >> digit:
-            _copy_pools(values[t], s, digit, padded)
+        added, own = add, t if padded.shape[0] > 1 else 0
+        for digit in range(padded.shape[1]):
+            room = padded[own, digit]
+            if first == 0:
+                _copy_pools(values[t], s, digit * DIGIT_BITS, room)
             for column in range(apart):
                 _multiply_step(
-                    padded, packed, places[column], s, column, flat, at, shift + digit, added
+                    room,
+                    packed,
+                    places[column],
+                    s,
+                    column,
+                    first,
+                    count,
+                    flat,
+                    at,
+                    shift + digit * DIGIT_BITS,
+                    added,
                 )
                 added = True
             if touched.shape[2]:
-                _mark(padded, s, touched[t])
-            digit += DIGIT_BITS if s.largest > LARGEST else 32
+                _mark(room, s, first, touched[t])

@@ -16,14 +16,19 @@ from tmkt.program.arithmetic import (
     STATE_SHIFT,
 )
 from tmkt.program.model import Layer, Program, Synapse, largest_sum
+from tmkt.program.simulator.delivery import LANES
+from tmkt.program.simulator.dense import TOGETHER
 from tmkt.program.simulator.neurons import (
     MemorylessNeurons,
     Neurons,
     update,
     update_memoryless,
 )
-from tmkt.program.simulator.synapses import Group, groups_of
+from tmkt.program.simulator.synapses import SLAB_BYTES, Deliver, Group, groups_of
 
+# Of sums that stay in the second cache, beside the weights, until the neurons take them in; larger
+# layers go band by band (measured on a processor whose cache has 1 MB).
+BAND_BYTES = 512_000
 LEAST_NARROW = 256  # neurons; fewer gain nothing by int16, and one more loop is compiled for them
 LEAST_WRAP = CURRENT_LIMIT >> STATE_SHIFT  # sum with which a current without memory wraps
 Bytes = NDArray[np.uint8]
@@ -53,6 +58,8 @@ class PreparedLayer:
     `touched`: positions, and blocks of channels that spikes reach together; no blocks where all
     neurons are always active. `bias`: of every neuron, [neurons]. `sums`: the type of the sums.
     `numbers`: the neurons' numbers as an array; a named tuple would cost each call microseconds.
+    `in_bands`: bands of positions may go one by one: one group of a synapse, of few enough weights
+    to be read again for each, delivers all sums of a position.
     `memoryless`: those for `update_memoryless`, where the current has no memory, with `kept` and
     `limit` for it.
     `may_wrap`: a current may, so that `update` takes those sums with which one does.
@@ -63,6 +70,7 @@ class PreparedLayer:
     touched: tuple[int, int]
     bias: NDArray[np.int32]
     numbers: NDArray[Any]
+    in_bands: bool
     memoryless: NDArray[np.float32] | None = None
     kept: float | None = None
     limit: float | None = float(MEMBRANE_LIMIT)
@@ -121,13 +129,20 @@ def prepare(program: Program, layer: Layer) -> PreparedLayer:
         current_kept=DECAY_ONE - layer.current_decay,
         fires=layer.fires,
     )
-    prepared = PreparedLayer(layer, paths, touched, bias, np.array(neurons, np.int64))
+    [path, *more], [group, *others] = paths, paths[0].groups
+    summed_once = not (more or others or path.reached or path.recurrent)
+    few_weights = 2 * group.weight.size <= SLAB_BYTES
+    prepared = PreparedLayer(
+        layer,
+        paths,
+        touched,
+        bias,
+        np.array(neurons, np.int64),
+        in_bands=summed_once and group.positions == positions and few_weights,
+    )
     if neurons.current_kept:
         return prepared
     largest = largest_sum(program, layer)
-    [path, *more] = paths
-    [group, *others] = path.groups
-    summed_once = not (more or others or path.reached or path.recurrent)
     fits = summed_once and largest >> group.shift < 2**15
     narrow = fits and layer.neurons >= LEAST_NARROW
     fast = MemorylessNeurons(
@@ -182,40 +197,58 @@ def run_layer(prepared: PreparedLayer, history: History, block: Block) -> None:
     step by step.
     """
     steps, name = len(block.spikes), prepared.layer.name
-    touched = np.zeros((steps, *prepared.touched), np.uint8)
-    add = False
-    for path in prepared.paths:
-        silent = path.source not in history.values  # a layer that does not fire
-        if not silent and not path.recurrent:
-            _deliver(path, history.arriving(path, 0, steps), add, block.sums, touched)
-            add = True
-    if not add:
-        block.sums[:] = 0
+    positions, blocks = prepared.touched
+    channels = prepared.layer.neurons // positions
+    band = _band(prepared, block.sums)
+    taken = [
+        _take(path, history.arriving(path, 0, steps), band < positions)
+        for path in prepared.paths
+        if not path.recurrent and path.source in history.values  # a source may not fire
+    ]
     recurrent = [path for path in prepared.paths if path.recurrent]
-    if not recurrent:
-        update_neurons(prepared, block, touched, slice(0, steps))
-        return
-    for t in range(steps):
+    sums = block.sums
+    for first in range(0, positions, band):
+        count = min(band, positions - first)
+        if band < positions:
+            sums = block.sums.reshape(-1)[: steps * count * channels].reshape(steps, -1)
+        touched = np.zeros((steps, count, blocks), np.uint8)
+        for i, deliver in enumerate(taken):
+            deliver(first, i > 0, sums, touched)
+        if not taken:
+            sums[:] = 0
+        if not recurrent:
+            update_neurons(prepared, block, first, sums, touched, block.spikes)
+    for t in range(steps if recurrent else 0):
         now = slice(t, t + 1)
         for path in recurrent:
-            arriving = history.arriving(path, t, t + 1)
-            _deliver(path, arriving, True, block.sums[now], touched[now])
-        update_neurons(prepared, block, touched, now)
+            deliver = _take(path, history.arriving(path, t, t + 1), False)
+            deliver(0, True, sums[now], touched[now])
+        update_neurons(prepared, block, 0, sums[now], touched[now], block.spikes[now])
         history.append(name, t, block.spikes[t])
 
 
-def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: slice) -> None:
-    """Update a layer's neurons in a part of the steps of a block, all of whose sums are there."""
-    samples = len(block.v)
-    sums, reached, spikes = (
-        x[part].reshape(samples, len(x[part]) // samples, *x.shape[1:])
-        for x in (block.sums, touched, block.spikes)
-    )
+def _band(prepared: PreparedLayer, sums: Sums) -> int:
+    """Return how many positions are delivered to and updated before the next ones are."""
+    positions = prepared.touched[0]
+    if not prepared.in_bands or sums.nbytes < 2 * BAND_BYTES:
+        return positions
+    return positions * BAND_BYTES // sums.nbytes // TOGETHER * TOGETHER or TOGETHER
+
+
+def update_neurons(
+    prepared: PreparedLayer, block: Block, first: int, sums: Sums, touched: Bytes, spikes: Bytes
+) -> None:
+    """Update the neurons of a layer's positions from `first` on, in some steps of a block.
+
+    `sums`, `touched`: of these positions in these steps. `spikes`: of the layer in these steps.
+    """
+    each = (len(block.v), len(sums) // len(block.v))  # samples, and steps of each
     arrays: Any = {
+        "first": first * (prepared.layer.neurons // prepared.touched[0]),
         "bias": prepared.bias,
-        "sums": sums,
-        "touched": reached,
-        "spikes": spikes,
+        "sums": sums.reshape(*each, sums.shape[1]),
+        "touched": touched.reshape(*each, *touched.shape[1:]),
+        "spikes": spikes.reshape(*each, spikes.shape[1]),
         "v": block.v,
         "counts": block.counts,
     }
@@ -228,16 +261,28 @@ def update_neurons(prepared: PreparedLayer, block: Block, touched: Bytes, part: 
         update_memoryless(**arrays, numbers=fast, kept=prepared.kept, limit=prepared.limit)
 
 
-def _deliver(path: Path, values: Bytes, add: bool, sums: Sums, touched: Bytes) -> None:
-    steps, positions, blocks = touched.shape
-    for group in path.groups:
-        if path.reached is None:
-            marks = touched.reshape(steps, group.positions, positions * blocks // group.positions)
-        else:
-            marks = np.zeros((steps, group.positions, 0), np.uint8)
-        group.deliver(values, add, sums, marks)
-    if path.reached and blocks:
-        ones = replace(path, groups=path.reached, reached=None)
-        reached = np.empty_like(sums)
-        _deliver(ones, values, False, reached, np.zeros((steps, positions, 0), np.uint8))
-        touched |= (reached > 0).reshape(touched.shape)
+def _take(path: Path, values: Bytes, in_bands: bool) -> Deliver:
+    """Take in what arrives through a path, by all of its groups."""
+    groups = [(group, group.take(values, in_bands)) for group in path.groups]
+    ones = None
+    if path.reached:
+        ones = _take(replace(path, groups=path.reached, reached=None), values, in_bands)
+
+    def deliver(first: int, add: bool, sums: Sums, touched: Bytes) -> None:
+        steps, positions, blocks = touched.shape
+        if len(groups) > 1 and not add:  # one's padded rows reach into the next position's sums
+            sums[:] = 0
+            add = True
+        for group, deliver_group in groups:
+            own = min(group.positions, positions)  # a dense synapse has one
+            if ones:
+                marks = np.zeros((steps, own, 0), np.uint8)
+            else:
+                marks = touched.reshape(steps, own, positions * blocks // own)
+            deliver_group(first, add, sums, marks)
+        if ones and blocks:
+            reached = np.empty(sums.size + LANES, sums.dtype)[: sums.size].reshape(sums.shape)
+            ones(first, False, reached, np.zeros((steps, positions, 0), np.uint8))
+            touched |= (reached > 0).reshape(touched.shape)
+
+    return deliver

@@ -30,7 +30,8 @@ class Shape(NamedTuple):
 
     The group reads `inputs` channels of its source from `first_input` on, and writes `outputs` of
     the layer's `channels` from `first_output` on. `graded`: the source sends counts. `width`: of a
-    row of weights, padded. `first_block`, `blocks`: the parts of a position's channels that it
+    row of weights, padded. `slab`: channels of a slab of delivery.py; of a whole row if
+    there is one. `first_block`, `blocks`: the parts of a position's channels that it
     reaches. `shift`: sums are shifted left by it. `eights`: the source sends 0 and 1 in channels
     that come in eights. `narrow`: the sums fit the int16 of `out`, which has room for a padded row
     at its end. `largest`: pooled value.
@@ -54,6 +55,7 @@ class Shape(NamedTuple):
     dilation_y: int
     dilation_x: int
     width: int
+    slab: int
     outputs: int
     first_output: int
     channels: int

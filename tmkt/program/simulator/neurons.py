@@ -68,13 +68,21 @@ def _active(touched: Any, bias: Any, u: Any, v: Any) -> int:
 
 @kernel
 def update(
-    numbers: Any, bias: Any, sums: Any, touched: Any, spikes: Any, u: Any, v: Any, counts: Any
+    numbers: Any,
+    first: int,
+    bias: Any,
+    sums: Any,
+    touched: Any,
+    spikes: Any,
+    u: Any,
+    v: Any,
+    counts: Any,
 ) -> None:
-    """Update any layer's neurons, over T steps of S samples.
+    """Update M of any layer's N neurons, from the `first` on, over T steps of S samples.
 
-    `numbers`: `Neurons` as int64 array. `bias`: int32 [N]. `sums`: int32 [S, T, N]. `touched`:
-    uint8 [S, T, positions, blocks], 1 where input arrived. Writes `spikes` uint8 [S, T, N] and the
-    state `u` and `v` int32 [S, N]; adds to `counts` int64 [S, 4].
+    `numbers`: `Neurons` as int64 array. `bias`: int32 [N]. `sums`: int32 [S, T, M]. `touched`:
+    uint8 [S, T, positions, blocks] of the M neurons, 1 where input arrived. Writes `spikes` uint8
+    [S, T, N] and the state `u` and `v` int32 [S, N]; adds to `counts` int64 [S, 4].
 
     tz(x * kept) is taken in doubles as x * (kept / 4096): the product has fewer than 53 bits, the
     division is by a power of two and the cast rounds toward zero, so it is exact.
@@ -82,11 +90,14 @@ def update(
     neurons = Neurons(*to_fixed_tuple(numbers, _INTEGERS))
     keep_u, keep_v = neurons.current_kept / DECAY_ONE, neurons.voltage_kept / DECAY_ONE
     threshold, fires = neurons.threshold << STATE_SHIFT, neurons.fires != 0
+    end = first + sums.shape[2]
+    bias = bias[first:end]
     for n in range(sums.shape[0]):
-        current, membrane = u[n] if neurons.current_kept else np.zeros(v.shape[1], np.int32), v[n]
+        membrane = v[n, first:end]
+        current = u[n, first:end] if neurons.current_kept else np.zeros_like(membrane)
         for t in range(sums.shape[1]):
             counts[n, ACTIVE] += _active(touched[n, t], bias, current, membrane)
-            a, fired = sums[n, t], spikes[n, t]
+            a, fired = sums[n, t], spikes[n, t, first:end]
             wraps: Any = 0
             clips: Any = 0
             over: Any = 0
@@ -116,6 +127,7 @@ def update_memoryless(
     numbers: Any,
     kept: Any,
     limit: Any,
+    first: int,
     bias: Any,
     sums: Any,
     touched: Any,
@@ -135,15 +147,18 @@ def update_memoryless(
     low of one sign: high * kept is whole, low * share has 24 bits.
     """
     neurons = MemorylessNeurons(*to_fixed_tuple(numbers, _FLOATS))
+    end = first + sums.shape[2]
+    bias = bias[first:end]
     drive = bias.astype(np.float32) * np.float32(STATE_ONE)
     share, per_sum, fires = neurons.share, neurons.per_sum, neurons.fires != 0
     one = np.float32(DECAY_ONE)
     top = neurons.threshold if fires else np.float32(np.inf)
     for n in range(sums.shape[0]):
-        membrane = v[n].astype(np.float32)
+        state = v[n, first:end]
+        membrane = state.astype(np.float32)
         for t in range(sums.shape[1]):
             counts[n, ACTIVE] += _active(touched[n, t], bias, membrane, membrane)
-            a, fired = sums[n, t], spikes[n, t]
+            a, fired = sums[n, t], spikes[n, t, first:end]
             for i in range(a.size):
                 if kept is None:
                     decayed = np.float32(np.int32(membrane[i] * share))
@@ -168,4 +183,4 @@ def update_memoryless(
                 for value in membrane:
                     counts[n, OVER] += value > neurons.threshold
         for i in range(membrane.size):
-            v[n, i] = np.int32(membrane[i])
+            state[i] = np.int32(membrane[i])

@@ -30,16 +30,19 @@ def _add_rows(lanes: int) -> Any:
         end: Any,
         width: Any,
         first: Any,
+        shift: Any,
+        keep: Any,
         sums: Any,
         at: Any,
     ) -> Any:
-        """sums[at : at + lanes] (int16) = for all k in begin..end the weights (int8) from picked[k]
-        * width + first on, added up.
+        """sums[at : at + lanes] (int32 or int16) = for all k in begin..end the weights (int8) from
+        picked[k] * width + first on, added up in int16 and shifted left; with `keep` = -1 instead
+        of 0, plus what is there.
         """
-        whole = types.intp
+        whole, element = types.intp, {types.int32: INT32, types.int16: INT16}[sums.dtype]
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            weight, picked, begin, end, width, first, sums, at = arguments
+            weight, picked, begin, end, width, first, shift, keep, sums, at = arguments
             narrow, wide = ir.VectorType(INT8, lanes), ir.VectorType(INT16, lanes)
             before = builder.block
             head, body, after = (
@@ -68,12 +71,19 @@ def _add_rows(lanes: int) -> Any:
             total.add_incoming(builder.add(total, builder.sext(values, wide)), body)
             builder.branch(head)
             builder.position_at_end(after)
-            builder.store(
-                total, _pointer(context, builder, signature.args[6], sums, at, wide), align=2
+            kind = ir.VectorType(element, lanes)
+            shift, keep = (
+                splat(builder, builder.trunc(one, element) if element == INT16 else one, kind)
+                for one in (shift, keep)
             )
+            found = builder.shl(total if kind == wide else builder.sext(total, kind), shift)
+            into = _pointer(context, builder, signature.args[8], sums, at, kind)
+            held = builder.and_(builder.load(into, align=element.width // 8), keep)
+            builder.store(builder.add(found, held), into, align=element.width // 8)
             return context.get_dummy_value()
 
-        return types.void(weight, picked, whole, whole, whole, whole, sums, whole), generate
+        numbers = (types.int32, types.int32)
+        return types.void(weight, picked, *(whole,) * 4, *numbers, sums, whole), generate
 
     return add_rows
 

@@ -1,7 +1,8 @@
 """Synapses of a program in the form that the simulator's loops take, and the choice of the loop."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,23 @@ from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 from tmkt.program.simulator.crossover import dense_from
 from tmkt.program.simulator.delivery import LANES, add_rows
-from tmkt.program.simulator.dense import multiply_all, room, sum_of, windows
+from tmkt.program.simulator.dense import multiply_all, rooms, sum_of, windows
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import pack
+
+LEAST_SLAB = 128  # channels: those that are added together
+# Of weights that the second cache holds beside the sums, where it has 1 MB (measured); more are cut
+# into slabs.
+SLAB_BYTES = 600_000
+# Adds what arrives at some positions in all steps. It takes the first of them, whether to add to
+# the sums or to overwrite them, the sums, int32 or int16 [T, positions * channels], and `touched`,
+# uint8 [T, positions, blocks] or of no blocks, which is set where a spike arrives.
+Deliver = Callable[[int, bool, NDArray[Any], NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group of a synapse as the loops take it: its weights as flat rows, and its numbers.
+    """One group of a synapse as the loops take it: its weights as slabs of rows, and its numbers.
 
     `packed`: the same weights for products.py. `dense_from`: spikes in a step from which on all
     weights are multiplied.
@@ -39,32 +49,33 @@ class Group:
         """Find where the windows of the positions begin."""
         return windows(self.shape)
 
-    def deliver(
-        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
-    ) -> None:
-        """Add what the group delivers to the sums, in the way that is faster for these values.
+    def take(self, values: NDArray[np.uint8], in_bands: bool) -> Deliver:
+        """Take in what the source sends, in the way that is faster for these values.
 
-        `values`: uint8 [T, sites]. `out`: int32 or int16 [T, neurons], overwritten unless `add`.
-        `touched`: uint8 [T, positions, blocks], or of no blocks: is set where a spike arrives.
+        `values`: uint8 [T, sites]. `in_bands`: positions are delivered to in several calls, that
+        of position 0 first.
         """
-        dense = self.shape.graded or self.dense_from == 0
-        if dense or sum_of(values) >= self.dense_from * len(values):
-            self.multiply(values, add, out, touched)
-        else:
-            self.add_rows(values, add, out, touched)
+        if self.shape.graded or self.dense_from == 0:
+            return self.take_all(values, in_bands)
+        spikes = sum_of(values)
+        if spikes >= self.dense_from * len(values):
+            return self.take_all(values, in_bands)
+        return self.take_spikes(values, spikes)
 
-    def multiply(
-        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
-    ) -> None:
-        """Deliver as `deliver` does, by the dense loop."""
-        padded = room(self.shape)
-        multiply_all(values, self.packed, self.places, self.numbers, padded, add, out, touched)
+    def take_all(self, values: NDArray[np.uint8], in_bands: bool) -> Deliver:
+        """Take in as `take` does, for the dense loop."""
+        padded = rooms(self.shape, len(values) if in_bands else 1)
+        silent = np.empty(len(values), np.bool_)
+        given = (values, self.packed, self.places, self.numbers, padded, silent)
+        return partial(multiply_all, *given)
 
-    def add_rows(
-        self, values: NDArray[np.uint8], add: bool, out: NDArray[Any], touched: NDArray[np.uint8]
-    ) -> None:
-        """Deliver as `deliver` does, by the loop over spikes."""
-        add_rows(values, self.weight, self.numbers, add, out, touched)
+    def take_spikes(self, values: NDArray[np.uint8], spikes: int) -> Deliver:
+        """Take in as `take` does, for the loop over spikes, of which there are so many at most."""
+        s, steps = self.shape, len(values)
+        entries = np.empty(spikes + 8, np.int32)
+        rows, columns = s.source_height // s.pool, s.source_width // s.pool
+        begin, start = np.empty((steps, rows, columns + 1), np.int32), np.empty(steps, np.int64)
+        return partial(add_rows, values, self.weight, self.numbers, entries, begin, start)
 
     @property
     def positions(self) -> int:
@@ -169,13 +180,25 @@ def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
     width = -(-rows.shape[1] // LANES) * LANES
     weight = np.zeros((len(rows), width), np.int8)
     weight[:, : rows.shape[1]] = rows
+    slab = _slab(*rows.shape)
     binary = synapse.source != INPUT
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
-    shape = shape._replace(width=width, eights=int(eights))
+    shape = shape._replace(width=width, slab=slab, eights=int(eights))
     return Group(
-        weight.reshape(-1),
+        np.concatenate([weight[:, c : c + slab].reshape(-1) for c in range(0, width, slab)]),
         pack(weight, shape.kernel_height, apart),
         shape,
         dense_from(shape),
     )
+
+
+def _slab(rows: int, channels: int) -> int:
+    """Return the channels of a slab.
+
+    Channels that do not fill vectors stay together: what their last vector writes too much, the
+    next position overwrites.
+    """
+    if rows * channels <= SLAB_BYTES or channels % LANES:
+        return -(-channels // LANES) * LANES
+    return max(SLAB_BYTES // rows // LEAST_SLAB, 1) * LEAST_SLAB

@@ -199,7 +199,7 @@ def run_layer(prepared: PreparedLayer, history: History, block: Block) -> None:
     steps, name = len(block.spikes), prepared.layer.name
     positions, blocks = prepared.touched
     channels = prepared.layer.neurons // positions
-    band = _band(prepared, block.sums)
+    band = _band(prepared, block)
     taken = [
         _take(path, history.arriving(path, 0, steps), band < positions)
         for path in prepared.paths
@@ -227,12 +227,15 @@ def run_layer(prepared: PreparedLayer, history: History, block: Block) -> None:
         history.append(name, t, block.spikes[t])
 
 
-def _band(prepared: PreparedLayer, sums: Sums) -> int:
-    """Return how many positions are delivered to and updated before the next ones are."""
-    positions = prepared.touched[0]
-    if not prepared.in_bands or sums.nbytes < 2 * BAND_BYTES:
+def _band(prepared: PreparedLayer, block: Block) -> int:
+    """Return how many positions are delivered to and updated before the next ones are.
+
+    All, if the sums of a sample are small: bands gain nothing between samples.
+    """
+    positions, size = prepared.touched[0], block.sums.nbytes
+    if not prepared.in_bands or size < 2 * BAND_BYTES * len(block.v):
         return positions
-    return positions * BAND_BYTES // sums.nbytes // TOGETHER * TOGETHER or TOGETHER
+    return positions * BAND_BYTES // size // TOGETHER * TOGETHER or TOGETHER
 
 
 def update_neurons(

@@ -20,11 +20,11 @@ from tmkt.program.simulator.layers import Block, Bytes, History, prepare, run_la
 from tmkt.program.simulator.layout import channels_first, channels_last
 from tmkt.program.simulator.neurons import ACTIVE, FAULTS
 
-# Samples that run at once share the cost of the calls, as long as their sums fit the second cache,
-# which has 1 MB or more on processors with AVX-512 (measured: four samples of the N-MNIST network
-# there, two elsewhere; of VGGSNN, there, one is quicker than two).
-SAMPLES_AT_ONCE = 4
-SUMS_BYTES = (6 if "avx512f" in features() else 3) * 2**18
+# Samples that run at once share the cost of the calls, as long as the sums of a layer do not grow
+# beyond these bytes (measured: eight samples of the N-MNIST network with AVX-512, four elsewhere; of
+# VGGSNN, one is quicker than two).
+SAMPLES_AT_ONCE = 8
+SUMS_BYTES = 3 * 2 ** (19 if "avx512f" in features() else 18)
 # A layer runs so many steps before the next one does: its sums stay in the cache, however long the
 # sample.
 STEPS_AT_ONCE = 16
@@ -104,13 +104,14 @@ class Simulator:
         state = self.zero_state(samples) if state is None else state.copy()
         spikes = _spike_arrays(self.program, samples, steps)
         counts = np.zeros((len(self._layers), samples, ACTIVE + 1), np.int64)
-        largest = max(layer.neurons for layer in self.program.layers)
+        largest = max(p.layer.neurons * np.dtype(p.sums).itemsize for p in self._layers)
         together = 1
         if not self._back and steps <= STEPS_AT_ONCE:
-            together = min(max(SUMS_BYTES // max(4 * steps * largest, 1), 1), SAMPLES_AT_ONCE)
+            together = min(max(SUMS_BYTES // max(steps * largest, 1), 1), SAMPLES_AT_ONCE)
 
         def work(parts: Sequence[slice]) -> None:
-            scratch = np.empty(together * min(steps, STEPS_AT_ONCE) * largest + LANES, np.int32)
+            size = together * min(steps, STEPS_AT_ONCE) * largest
+            scratch = np.empty(-(-size // 4) + LANES, np.int32)
             for part in parts:
                 fired = {name: s[part] for name, s in spikes.items()}
                 self._run_samples(

@@ -20,9 +20,9 @@ from tmkt.program.simulator.layers import Block, Bytes, History, prepare, run_la
 from tmkt.program.simulator.layout import channels_first, channels_last
 from tmkt.program.simulator.neurons import ACTIVE, FAULTS
 
-# Samples that run at once share the cost of the calls, as long as the sums of a layer do not grow
-# beyond these bytes (measured: eight samples of the N-MNIST network with AVX-512, four elsewhere; of
-# VGGSNN, one is quicker than two).
+# Samples that run at once share the cost of the calls, as long as no layer's sums take more bytes
+# (measured: eight samples of the N-MNIST network with AVX-512, four elsewhere; of VGGSNN, one is
+# quicker than two).
 SAMPLES_AT_ONCE = 8
 SUMS_BYTES = 3 * 2 ** (19 if "avx512f" in features() else 18)
 # A layer runs so many steps before the next one does: its sums stay in the cache, however long the

@@ -1,7 +1,7 @@
 """The crossover of the two ways of delivery: from how many spikes in a step on a synapse multiplies
-all of its weights instead of adding those of the spikes.
+all of its weights instead of adding those of the spikes; and whether the matrix unit multiplies.
 
-Both times are estimated from the shape, with constants measured by tests/bench/crossover.py on one
+The times are estimated from the shape, with constants measured by tests/bench/crossover.py on one
 core. Whichever is chosen, the sums are the same.
 """
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tmkt.program.simulator import tiles
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import BLOCK, GROUP, INSTRUCTIONS, Instructions
 
@@ -20,7 +21,8 @@ class Times(NamedTuple):
     Adding: `position`, to pick the rows of weights of a position; `row`, to write one of its sums;
     `word` and `site`, to list the spikes among eight sites, or site by site; `add`, to add one
     weight. Multiplying: `copy`, to copy a site's value; `tile`, for the positions and blocks that
-    are computed together, with no group of inputs, and `group`, for each of these.
+    are computed together, with no group of inputs, and `group`, for each of these; `four`, for the
+    four tiles of sums of the matrix unit, with no part of a window, and `part`, for each of these.
     """
 
     position: float
@@ -31,14 +33,18 @@ class Times(NamedTuple):
     copy: float
     tile: float
     group: float
+    four: float = 0
+    part: float = 0
 
 
-# By the feature of the instructions that multiply. Those with VNNI are of an AMD EPYC 9005: adding
-# with vectors of 512 bits, and for AVX-VNNI with those of AVX2. Those without are of an older EPYC,
-# where adding is slower without AVX2, too. "dotprod" has AVX2's, and for a group what four vectors
-# of 16 bytes might take: a guess, as no such processor was at hand. Another clock changes all of a
-# line alike: their ratios count.
+# By the feature of the instructions that multiply. Those with AMX are of an Intel Emerald Rapids,
+# those with VNNI of an AMD EPYC 9005: adding with vectors of 512 bits, and for AVX-VNNI with those
+# of AVX2. Those without are of an older EPYC, where adding is slower without AVX2, too. "dotprod"
+# has AVX2's, and for a group what four vectors of 16 bytes might take: a guess, as no such
+# processor was at hand. Another clock changes all of a line alike: their ratios count.
+AMX = "amx-int8"
 TIMES = {
+    AMX: Times(20, 0.40, 1.7, 0.65, 0.019, 0.07, 100, 3.1, 170, 36),
     "avx512vnni": Times(12, 0.24, 1.0, 0.35, 0.0085, 0.04, 100, 1.9),
     "avxvnni": Times(12, 0.30, 1.0, 0.35, 0.0135, 0.04, 10, 1.1),
     "dotprod": Times(35, 0.0, 7.0, 1.0, 0.020, 0.10, 50, 2.6),
@@ -52,13 +58,14 @@ def dense_from(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> int:
 
     They are counted in all channels of the source, every spike of a pooled site on its own.
     """
-    ns = TIMES[instructions.feature]
+    ns = _times(instructions)
     source = shape.source_height * shape.source_width * shape.source_channels
     sites = shape.source_height * shape.source_width * shape.inputs
     listing = sites / 8 * ns.word if shape.eights else sites * ns.site
     out = shape.out_height * shape.out_width
     without_spikes = out * (ns.position + shape.width * ns.row) + listing
-    dense = _dense_ns(shape, instructions) + sites * ns.copy
+    multiplying = _tiles_ns if in_tiles(shape, instructions) else _dense_ns
+    dense = multiplying(shape, ns, instructions) + sites * ns.copy
     weights = shape.width * _taps(shape)  # of a spike in every pooled position
     if weights == 0:
         return 0
@@ -67,14 +74,34 @@ def dense_from(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> int:
     return max(0, ceil(spikes * source / sites))
 
 
-def _dense_ns(shape: Shape, instructions: Instructions) -> float:
-    """Estimate the time of all products of a step."""
-    ns = TIMES[instructions.feature]
+def in_tiles(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> bool:
+    """Tell whether the matrix unit, if this processor has one, multiplies in less time."""
+    if not tiles.fits(shape) or not tiles.may_use():
+        return False
+    given = shape, _times(instructions), instructions
+    return _tiles_ns(*given) < _dense_ns(*given)
+
+
+def _times(instructions: Instructions) -> Times:
+    return TIMES[AMX if tiles.HERE and instructions is INSTRUCTIONS else instructions.feature]
+
+
+def _tiles_ns(shape: Shape, ns: Times, _: Instructions) -> float:
+    """Estimate the time of all products of a step on the matrix unit."""
+    across = shape.out_width + shape.kernel_width - 1
+    positions = (shape.out_height - 1) * across + shape.out_width
+    fours = ceil(positions / tiles.POSITIONS) * shape.outputs // tiles.CHANNELS
+    parts = shape.kernel_height * shape.kernel_width * shape.inputs // tiles.PART
+    return fours * (ns.four + parts * ns.part)
+
+
+def _dense_ns(shape: Shape, ns: Times, instructions: Instructions) -> float:
+    """Estimate the time of all products of a step with vectors."""
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
     groups = shape.kernel_height * ceil(shape.kernel_width // apart * shape.inputs / GROUP)
-    tiles = ceil(shape.out_height * shape.out_width / instructions.positions)
+    together = ceil(shape.out_height * shape.out_width / instructions.positions)
     blocks = ceil(shape.width / BLOCK / instructions.blocks)
-    return tiles * blocks * apart * (ns.tile + groups * ns.group)
+    return together * blocks * apart * (ns.tile + groups * ns.group)
 
 
 def _taps(shape: Shape) -> int:

@@ -21,6 +21,7 @@ from tmkt.program.simulator.products import (
     LARGEST,
     multiply_windows,
 )
+from tmkt.program.simulator.tiles import POSITIONS, multiply_in_tiles, on_lines
 
 TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
 _FIELDS = len(Shape._fields)
@@ -30,12 +31,13 @@ def rooms(s: Shape, steps: int) -> NDArray[np.uint8]:
     """Make rooms [steps, digits, height, width, inputs], of zeros, for a source between its
     padding.
 
-    All windows of a room lie inside, and a group of values that begins in the last one of all.
+    All windows of a room lie inside, and a group of values that begins in the last one of all; of
+    as many neighbours as tiles take, too.
     """
     digits = 1 if s.largest <= LARGEST else -(-s.largest.bit_length() // DIGIT_BITS)
     shape = (steps, digits, *_sides(s), s.inputs)
     size = prod(shape)
-    return np.zeros(size + GROUP, np.uint8)[:size].reshape(shape)
+    return on_lines(size + GROUP + POSITIONS * s.inputs)[:size].reshape(shape)
 
 
 def _sides(s: Shape) -> tuple[int, int]:
@@ -211,6 +213,7 @@ def multiply_all(
     packed: Any,
     places: Any,
     shape: Any,
+    in_tiles: Any,
     padded: Any,
     silent: Any,
     first: int,
@@ -220,7 +223,8 @@ def multiply_all(
 ) -> None:
     """Do what `add_rows` of delivery.py does, with all weights: for any values, uint8 [T, sites].
 
-    `packed`: the weights as products.py packs them. `places`: of `windows`. `padded`: of `rooms`,
+    `packed`: the weights as products.py packs them. `places`: of `windows`. `in_tiles`: True to
+    multiply by `multiply_in_tiles`; else None, and that is not compiled. `padded`: of `rooms`,
     one that all steps share, or one for each, which the call for position 0 fills for the calls
     that follow; it sets `silent`, bool [T], too, for steps of zeros alone. Values of more than
     `LARGEST` are taken digit by digit.
@@ -241,6 +245,11 @@ def multiply_all(
             room = padded[own, digit]
             if first == 0:
                 _copy_pools(values[t], s, digit * DIGIT_BITS, room)
+            bits = shift + digit * DIGIT_BITS
+            if in_tiles is not None:
+                multiply_in_tiles(room, packed, s, first, count, flat, at, bits, added)
+                added = True
+                continue
             for column in range(apart):
                 _multiply_step(
                     room,
@@ -252,7 +261,7 @@ def multiply_all(
                     count,
                     flat,
                     at,
-                    shift + digit * DIGIT_BITS,
+                    bits,
                     added,
                 )
                 added = True

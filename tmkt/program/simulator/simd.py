@@ -1,4 +1,4 @@
-"""Two operations on whole vectors, written in the compiler's own language (LLVM's, for any
+"""Operations on whole vectors, written in the compiler's own language (LLVM's, for any
 processor).
 
 Numba makes vector code of plain loops, too, but tests before each whether its arrays overlap;
@@ -109,6 +109,32 @@ def copy_8(_: Any, source: Any, first: Any, plus: Any, target: Any, at: Any) -> 
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.int32, target, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def put_32(_: Any, found: Any, first: Any, shift: Any, keep: Any, sums: Any, at: Any) -> Any:
+    """sums[at : at + 32] (int32 or int16) = found[first : first + 32] (int32), shifted left; with
+    `keep` = -1 instead of 0, plus what is there.
+    """
+    element = {types.int32: INT32, types.int16: INT16}[sums.dtype]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found, first, shift, keep, sums, at = arguments
+        wide, kind = ir.VectorType(INT32, 32), ir.VectorType(element, 32)
+        values = builder.load(
+            _pointer(context, builder, signature.args[0], found, first, wide), align=4
+        )
+        values = builder.shl(values, splat(builder, shift, wide))
+        if kind != wide:
+            values, keep = builder.trunc(values, kind), builder.trunc(keep, element)
+        into = _pointer(context, builder, signature.args[4], sums, at, kind)
+        align = element.width // 8
+        held = builder.and_(builder.load(into, align=align), splat(builder, keep, kind))
+        builder.store(builder.add(values, held), into, align=align)
+        return context.get_dummy_value()
+
+    numbers = (types.int32, types.int32)
+    return types.void(found, types.intp, *numbers, sums, types.intp), generate
 
 
 def splat(builder: Any, value: Any, vector: Any) -> Any:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
-from tmkt.program.simulator.crossover import dense_from
+from tmkt.program.simulator.crossover import dense_from, in_tiles
 from tmkt.program.simulator.delivery import LANES, add_rows
 from tmkt.program.simulator.dense import multiply_all, rooms, sum_of, windows
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.products import pack
+from tmkt.program.simulator.tiles import on_lines
 
 LEAST_SLAB = 128  # channels: those that are added together
 # Of weights that the second cache holds beside the sums, where it has 1 MB (measured); more are cut
@@ -31,13 +32,14 @@ class Group:
     """One group of a synapse as the loops take it: its weights as slabs of rows, and its numbers.
 
     `packed`: the same weights for products.py. `dense_from`: spikes in a step from which on all
-    weights are multiplied.
+    weights are multiplied; `in_tiles`: by tiles.py.
     """
 
     weight: NDArray[np.int8]
     packed: NDArray[np.int8]
     shape: Shape
     dense_from: int
+    in_tiles: bool
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
@@ -66,8 +68,8 @@ class Group:
         """Take in as `take` does, for the dense loop."""
         padded = rooms(self.shape, len(values) if in_bands else 1)
         silent = np.empty(len(values), np.bool_)
-        given = (values, self.packed, self.places, self.numbers, padded, silent)
-        return partial(multiply_all, *given)
+        given = (values, self.packed, self.places, self.numbers, self.in_tiles or None)
+        return partial(multiply_all, *given, padded, silent)
 
     def take_spikes(self, values: NDArray[np.uint8], spikes: int) -> Deliver:
         """Take in as `take` does, for the loop over spikes, of which there are so many at most."""
@@ -185,11 +187,15 @@ def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
     shape = shape._replace(width=width, slab=slab, eights=int(eights))
+    packed = pack(weight, shape.kernel_height, apart)
+    on = on_lines(packed.size).view(np.int8)
+    on[:] = packed
     return Group(
         np.concatenate([weight[:, c : c + slab].reshape(-1) for c in range(0, width, slab)]),
-        pack(weight, shape.kernel_height, apart),
+        on,
         shape,
         dense_from(shape),
+        in_tiles(shape),
     )
 
 

@@ -10,6 +10,7 @@ not trained again.
 """
 
 import argparse
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from backbone import key, measured, network_of, settings_of, show_sets
 from backbone_sets import PHOTOGRAPHS, RECIPE, SETS
 from lines import add, results, train_and_show
 
+from tmkt.errors import InputError
 from tmkt.train.tune.search import tune
 from tmkt.train.tune.trials import Search
 
@@ -85,7 +87,11 @@ def tuned(name: str, method: str, options: argparse.Namespace) -> str:
         options.trials,
     )
     events, images = (options.shared / place for place in PLACES[name])
-    found = tune(search, events, images, options.out / f"{name}-{method}", print)
+    say = partial(print, flush=True)  # a file gets each line as it comes, too
+    found = tune(search, events, images, options.out / f"{name}-{method}", say)
+    if found.interrupted:  # with fewer trials than the others it would not be compared fairly
+        ended = f"search {name} {method}: found {len(found.ended)} of {options.trials} trials"
+        raise InputError(f"{ended}; the same command goes on")
     best = found.best[0].settings
     return " ".join([variant, *(f"{one}={value}" for one, value in best.items())])
 

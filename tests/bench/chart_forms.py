@@ -176,7 +176,8 @@ def _axis(bars: Sequence[Bar], left: float, log: bool) -> tuple[Scale, list[tupl
         step = next(s for s in (0.5, 1, 2, 5, 10, 20) if max(ends) - min(ends) <= 6 * s)
         first, last = math.floor(min(ends) / step), math.ceil(max(ends) / step)
         ticks = [step * k for k in range(first, last + 1)]
-    x = Scale(ticks[0], ticks[-1], left, WIDTH - MARGIN - 44, log)
+    behind = max(44, 9 + LETTER * max(len(bar.shown) for bar in bars))
+    x = Scale(ticks[0], ticks[-1], left, WIDTH - MARGIN - behind, log)
     return x, [(tick, f"{tick:g}") for tick in ticks]
 
 

@@ -20,6 +20,9 @@ SESSIONS = {"biolab-s1-s0": "BioLab, s1 to s0", "biolab-s0-s1": "BioLab, s0 to s
 # What is shown of a set: its classes may be tested with unequal numbers of recordings.
 FIGURE = {"pokerdvs": "accuracy", **dict.fromkeys(SESSIONS, "recall")}
 
+# Kinds of processors and the instructions that tell them; the first that fits is a processor's.
+KINDS = {"AMX": "AMX int8", "VNNI": "AVX-512 VNNI", "AVX2": "AVX2"}
+
 Line = dict[str, Any]
 
 
@@ -102,29 +105,29 @@ def simulated() -> str:
 
 
 def speed() -> str:
-    """Ratios of the comparisons of make bench on two kinds of processors, their ranges over runs of
-    the newest version that was measured there.
+    """Ratios of the comparisons of make bench on three kinds of processors, their ranges over runs
+    of the newest version that was measured there.
     """
-    bars = [
-        {name: _range(found) for name, found in _of_kind(vnni).items()} for vnni in (False, True)
-    ]
+    bars = [{name: _range(found) for name, found in _of_kind(kind).items()} for kind in KINDS]
     names = sorted(
-        {*bars[0], *bars[1]}, key=lambda name: -max(one[name].high for one in bars if name in one)
+        {name for one in bars for name in one},
+        key=lambda name: -max(one[name].high for one in bars if name in one),
     )
     return rows(
         "How many times as fast as theirs ours is",
         {name: [one.get(name) for one in bars] for name in names},
         "one thread each, ranges over the runs; logarithmic",
-        names=("AVX2", "VNNI"),
+        names=[*KINDS],
         log=True,
     )
 
 
-def _of_kind(vnni: bool) -> dict[str, list[Line]]:
-    """Collect the lines of processors with or without VNNI, of each comparison's newest version."""
+def _of_kind(kind: str) -> dict[str, list[Line]]:
+    """Collect the lines of processors of a kind, of each comparison's newest version."""
     found: dict[str, list[Line]] = {}
     for line in measured("speed"):
-        if ("AVX-512 VNNI" in line["instructions"]) == vnni:
+        kinds = (one for one, telling in KINDS.items() if telling in line["instructions"])
+        if next(kinds) == kind:
             found.setdefault(line["name"], []).append(line)
     newest = {name: max(line["version"] for line in own) for name, own in found.items()}
     return {

@@ -24,3 +24,11 @@ def test_every_chart_is_a_picture_on_the_page() -> None:
     for name, content in files(DOCS / "charts").items():
         assert f"](charts/{name})" in page
         assert ElementTree.fromstring(content).tag.endswith("svg")
+
+
+def test_the_numbers_behind_bars_end_on_their_chart() -> None:
+    chart = ElementTree.fromstring((DOCS / "charts" / "speed.svg").read_text(encoding="utf-8"))
+    shown = [one for one in chart.iter() if one.tag.endswith("text") and "to" in (one.text or "")]
+    assert len(shown) > 10
+    for one in shown:
+        assert float(one.attrib["x"]) + 7.2 * len(one.text or "") < float(chart.attrib["width"])

@@ -9,15 +9,8 @@ import pytest
 
 from tmkt.processor import features
 from tmkt.program.simulator.crossover import AMX, TIMES
-from tmkt.program.simulator.products import (
-    BLOCK,
-    GROUP,
-    KNOWN,
-    LARGEST,
-    Instructions,
-    pack,
-    products_of,
-)
+from tmkt.program.simulator.packing import BLOCK, GROUP, pack
+from tmkt.program.simulator.products import KNOWN, LARGEST, Instructions, products_of
 
 HERE = [one for one in KNOWN if one.feature in {*features(), ""}]
 # The loops of the others, with products that any processor can compute.

@@ -16,7 +16,8 @@ import pytest
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from tmkt.program.simulator.products import BLOCK, GROUP, KNOWN, LARGEST, _Writer, pack
+from tmkt.program.simulator.packing import BLOCK, GROUP, pack
+from tmkt.program.simulator.products import KNOWN, LARGEST, _Writer
 from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64
 
 EMULATOR = shutil.which("qemu-aarch64")

@@ -12,7 +12,8 @@ import numpy as np
 
 from tmkt.program.simulator import tiles
 from tmkt.program.simulator.listing import Shape
-from tmkt.program.simulator.products import BLOCK, GROUP, INSTRUCTIONS, Instructions
+from tmkt.program.simulator.packing import BLOCK, GROUP
+from tmkt.program.simulator.products import INSTRUCTIONS, Instructions
 
 
 class Times(NamedTuple):
@@ -91,7 +92,7 @@ def _tiles_ns(shape: Shape, ns: Times, _: Instructions) -> float:
     across = shape.out_width + shape.kernel_width - 1
     positions = (shape.out_height - 1) * across + shape.out_width
     fours = ceil(positions / tiles.POSITIONS) * shape.outputs // tiles.CHANNELS
-    parts = shape.kernel_height * shape.kernel_width * shape.inputs // tiles.PART
+    parts = shape.kernel_height * ceil(shape.kernel_width * shape.inputs / tiles.PART)
     return fours * (ns.four + parts * ns.part)
 
 

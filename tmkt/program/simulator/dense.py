@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from tmkt.kernels import inner, kernel
 from tmkt.program.simulator.listing import Shape, Site
+from tmkt.program.simulator.packing import BLOCK, GROUP
 from tmkt.program.simulator.products import (
-    BLOCK,
     DIGIT_BITS,
-    GROUP,
     INSTRUCTIONS,
     LARGEST,
     multiply_windows,
 )
-from tmkt.program.simulator.tiles import POSITIONS, multiply_in_tiles, on_lines
+from tmkt.program.simulator.tiles import PART, POSITIONS, multiply_in_tiles, on_lines
 
 TOGETHER, BLOCKS = INSTRUCTIONS.positions, INSTRUCTIONS.blocks
 _FIELDS = len(Shape._fields)
@@ -37,7 +36,7 @@ def rooms(s: Shape, steps: int) -> NDArray[np.uint8]:
     digits = 1 if s.largest <= LARGEST else -(-s.largest.bit_length() // DIGIT_BITS)
     shape = (steps, digits, *_sides(s), s.inputs)
     size = prod(shape)
-    return on_lines(size + GROUP + POSITIONS * s.inputs)[:size].reshape(shape)
+    return on_lines(size + PART + POSITIONS * s.inputs)[:size].reshape(shape)
 
 
 def _sides(s: Shape) -> tuple[int, int]:

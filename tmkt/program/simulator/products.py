@@ -10,18 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from tmkt.processor import features
+from tmkt.program.simulator.packing import BLOCK, GROUP, PACKED
 from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
 
-BLOCK = 16  # channels that are multiplied together; rows of weights are padded to whole blocks
-GROUP = 4  # inputs that are multiplied together
-PACKED = BLOCK * GROUP  # bytes of weights
 # Value: a signed byte, as Arm's products take it; two of them times weights of -128..127 fit int16
 LARGEST = 127
 DIGIT_BITS = 7  # larger values are multiplied digit by digit
@@ -284,22 +280,6 @@ class _Writer:
     def _call(self, name: str, returns: Any, arguments: Values) -> Any:
         kind = ir.FunctionType(returns, [one.type for one in arguments])
         return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), arguments)
-
-
-def pack(rows: NDArray[np.int8], height: int, columns: int) -> NDArray[np.int8]:
-    """Pack rows of weights [height * columns * inputs, width] for `multiply_windows`.
-
-    The width is whole blocks. The columns are those of the kernel that do not lie side by side in
-    the source (1 if they do), and each is packed as a kernel of its own. The inputs of a row are
-    filled up with zeros to whole groups. What comes is flat: columns, blocks, rows, groups,
-    channels of the block, inputs of the group.
-    """
-    blocks, inputs = rows.shape[1] // BLOCK, len(rows) // (height * columns)
-    groups = -(-inputs // GROUP)
-    filled = np.zeros((height, columns, groups * GROUP, blocks, BLOCK), np.int8)
-    filled[:, :, :inputs] = rows.reshape(height, columns, inputs, blocks, BLOCK)
-    split = filled.reshape(height, columns, groups, GROUP, blocks, BLOCK)
-    return np.ascontiguousarray(split.transpose(1, 4, 0, 2, 5, 3)).reshape(-1)
 
 
 INSTRUCTIONS = next(one for one in KNOWN if one.feature in {*features(), ""})

@@ -14,8 +14,8 @@ from tmkt.program.simulator.crossover import dense_from, in_tiles
 from tmkt.program.simulator.delivery import LANES, add_rows
 from tmkt.program.simulator.dense import multiply_all, rooms, sum_of, windows
 from tmkt.program.simulator.listing import Shape
-from tmkt.program.simulator.products import pack
-from tmkt.program.simulator.tiles import on_lines
+from tmkt.program.simulator.packing import GROUP, pack
+from tmkt.program.simulator.tiles import PART, on_lines
 
 LEAST_SLAB = 128  # channels: those that are added together
 # Of weights that the second cache holds beside the sums, where it has 1 MB (measured); more are cut
@@ -187,15 +187,16 @@ def _group(synapse: Synapse, rows: NDArray[np.int8], shape: Shape) -> Group:
     eights = binary and (shape.inputs | shape.first_input | shape.source_channels) % 8 == 0
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
     shape = shape._replace(width=width, slab=slab, eights=int(eights))
-    packed = pack(weight, shape.kernel_height, apart)
-    on = on_lines(packed.size).view(np.int8)
-    on[:] = packed
+    tiled = in_tiles(shape)
+    packed = pack(weight, shape.kernel_height, apart, PART if tiled else GROUP)
+    lined = on_lines(packed.size).view(np.int8)
+    lined[:] = packed
     return Group(
         np.concatenate([weight[:, c : c + slab].reshape(-1) for c in range(0, width, slab)]),
-        on,
+        lined,
         shape,
         dense_from(shape),
-        in_tiles(shape),
+        tiled,
     )
 
 

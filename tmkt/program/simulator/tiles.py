@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tmkt.kernels import inner
 from tmkt.processor import features
 from tmkt.program.simulator.listing import Shape
-from tmkt.program.simulator.products import BLOCK, GROUP, PACKED
+from tmkt.program.simulator.packing import BLOCK, GROUP, PACKED
 from tmkt.program.simulator.simd import INT8, INT64, put_32
 
 ROWS, PART = 16, 64  # of a tile, and bytes of each
@@ -42,11 +42,9 @@ def may_use() -> bool:
 
 
 def fits(s: Shape) -> bool:
-    """Tell whether windows lie as tiles need them: neighbours as far apart everywhere, rows of
-    whole parts; and whether the channels fill tiles.
-    """
+    """Tell whether all windows begin as far apart as neighbours, and the channels fill tiles."""
     steps = s.stride_y, s.stride_x, s.dilation_y, s.dilation_x
-    return steps == (1,) * 4 and s.kernel_width * s.inputs % PART == 0 == s.outputs % CHANNELS
+    return steps == (1,) * 4 and s.outputs % CHANNELS == 0
 
 
 def on_lines(size: int) -> NDArray[np.uint8]:
@@ -187,10 +185,11 @@ def multiply_in_tiles(
 ) -> None:
     """Do what `_multiply_step` of dense.py does, for a synapse that `fits`.
 
-    `padded` is followed by as many bytes as `POSITIONS` sites have.
+    `packed`: rows of windows are filled up to whole parts. `padded` is followed by as many bytes as
+    `POSITIONS` sites and a part have.
     """
     values, across, keep = padded.reshape(-1), padded.shape[1], -np.int32(add)
-    parts = s.kernel_width * s.inputs // PART
+    parts = -(-s.kernel_width * s.inputs // PART)
     size = s.kernel_height * parts * PART * BLOCK  # of a block's weights
     sums = np.empty(POSITIONS * CHANNELS, np.int32)
     begin_tiles()

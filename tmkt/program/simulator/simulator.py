@@ -1,7 +1,7 @@
 """The reference engine: an exact simulator of the integer program.
 
 docs/program.md states the semantics. layers.py prepares and runs single layers; delivery.py,
-dense.py and neurons.py hold the loops.
+dense.py, tiles.py and neurons.py hold the loops.
 """
 
 import os

@@ -8,7 +8,7 @@ import numpy as np
 from tmkt.kernels import can_compile_beside, compile_beside
 from tmkt.program.model import Program
 from tmkt.program.simulator.delivery import add_rows
-from tmkt.program.simulator.dense import multiply_all, sum_of
+from tmkt.program.simulator.dense import count_spikes, multiply_all
 from tmkt.program.simulator.layers import Block, PreparedLayer, prepare, update_neurons
 from tmkt.program.simulator.neurons import ACTIVE, update, update_memoryless
 
@@ -25,7 +25,7 @@ def compile_ahead(program: Program) -> None:
     if not can_compile_beside(LOOPS):
         return
     layers = [prepare(program, layer) for layer in program.layers]
-    sum_of(np.zeros(1, np.uint8))  # wakes the compiler, once for all
+    count_spikes(np.zeros(1, np.uint8))  # wakes the compiler, once for all
     compile_beside([multiply_all], partial(_deliver, layers, dense=True))
     compile_beside([add_rows, update, update_memoryless], partial(_list_and_update, layers))
 

@@ -12,7 +12,7 @@ from tmkt.program.connectivity import source_shape
 from tmkt.program.model import INPUT, Layer, Program, Synapse, pooled
 from tmkt.program.simulator.crossover import dense_from, in_tiles
 from tmkt.program.simulator.delivery import LANES, add_rows
-from tmkt.program.simulator.dense import multiply_all, rooms, sum_of, windows
+from tmkt.program.simulator.dense import count_spikes, multiply_all, rooms, windows
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.packing import GROUP, pack
 from tmkt.program.simulator.tiles import PART, on_lines
@@ -59,7 +59,7 @@ class Group:
         """
         if self.shape.graded or self.dense_from == 0:
             return self.take_all(values, in_bands)
-        spikes = sum_of(values)
+        spikes = count_spikes(values)
         if spikes >= self.dense_from * len(values):
             return self.take_all(values, in_bands)
         return self.take_spikes(values, spikes)

@@ -91,7 +91,7 @@ def test_extreme_sums_are_exact() -> None:
 
 
 def test_neighbours_keep_their_sums() -> None:
-    """What lies beyond the sums of a group is not written: of the other channels, behind the last
+    """Nothing is written beyond the sums of a group, neither of other channels nor behind the last
     position.
     """
     program = convolution(64, 64, 5, 3, 1, 1)

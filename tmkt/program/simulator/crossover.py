@@ -13,7 +13,7 @@ import numpy as np
 from tmkt.program.simulator import tiles
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.packing import BLOCK, GROUP
-from tmkt.program.simulator.products import INSTRUCTIONS, Instructions
+from tmkt.program.simulator.products import INSTRUCTIONS
 
 
 class Times(NamedTuple):
@@ -54,55 +54,49 @@ TIMES = {
 }
 
 
-def dense_from(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> int:
+NS = TIMES[AMX if tiles.HERE else INSTRUCTIONS.feature]
+
+
+def dense_from(shape: Shape) -> int:
     """Return the spikes in a step from which on multiplying takes less time; 0 if it always does.
 
     They are counted in all channels of the source, every spike of a pooled site on its own.
     """
-    ns = _times(instructions)
     source = shape.source_height * shape.source_width * shape.source_channels
     sites = shape.source_height * shape.source_width * shape.inputs
-    listing = sites / 8 * ns.word if shape.eights else sites * ns.site
+    listing = sites / 8 * NS.word if shape.eights else sites * NS.site
     out = shape.out_height * shape.out_width
-    without_spikes = out * (ns.position + shape.width * ns.row) + listing
-    multiplying = _tiles_ns if in_tiles(shape, instructions) else _dense_ns
-    dense = multiplying(shape, ns, instructions) + sites * ns.copy
+    without_spikes = out * (NS.position + shape.width * NS.row) + listing
+    dense = (_tiles_ns if in_tiles(shape) else _dense_ns)(shape) + sites * NS.copy
     weights = shape.width * _taps(shape)  # of a spike in every pooled position
     if weights == 0:
         return 0
     positions = (shape.source_height // shape.pool) * (shape.source_width // shape.pool)
-    spikes = positions * (dense - without_spikes) / (weights * ns.add)
+    spikes = positions * (dense - without_spikes) / (weights * NS.add)
     return max(0, ceil(spikes * source / sites))
 
 
-def in_tiles(shape: Shape, instructions: Instructions = INSTRUCTIONS) -> bool:
+def in_tiles(shape: Shape) -> bool:
     """Tell whether the matrix unit, if this processor has one, multiplies in less time."""
-    if not tiles.fits(shape) or not tiles.may_use():
-        return False
-    given = shape, _times(instructions), instructions
-    return _tiles_ns(*given) < _dense_ns(*given)
+    return tiles.fits(shape) and tiles.may_use() and _tiles_ns(shape) < _dense_ns(shape)
 
 
-def _times(instructions: Instructions) -> Times:
-    return TIMES[AMX if tiles.HERE and instructions is INSTRUCTIONS else instructions.feature]
-
-
-def _tiles_ns(shape: Shape, ns: Times, _: Instructions) -> float:
+def _tiles_ns(shape: Shape) -> float:
     """Estimate the time of all products of a step on the matrix unit."""
     across = shape.out_width + shape.kernel_width - 1
     positions = (shape.out_height - 1) * across + shape.out_width
     fours = ceil(positions / tiles.POSITIONS) * shape.outputs // tiles.CHANNELS
     parts = shape.kernel_height * ceil(shape.kernel_width * shape.inputs / tiles.PART)
-    return fours * (ns.four + parts * ns.part)
+    return fours * (NS.four + parts * NS.part)
 
 
-def _dense_ns(shape: Shape, ns: Times, instructions: Instructions) -> float:
+def _dense_ns(shape: Shape) -> float:
     """Estimate the time of all products of a step with vectors."""
     apart = 1 if shape.dilation_x == 1 else shape.kernel_width
     groups = shape.kernel_height * ceil(shape.kernel_width // apart * shape.inputs / GROUP)
-    together = ceil(shape.out_height * shape.out_width / instructions.positions)
-    blocks = ceil(shape.width / BLOCK / instructions.blocks)
-    return together * blocks * apart * (ns.tile + groups * ns.group)
+    together = ceil(shape.out_height * shape.out_width / INSTRUCTIONS.positions)
+    blocks = ceil(shape.width / BLOCK / INSTRUCTIONS.blocks)
+    return together * blocks * apart * (NS.tile + groups * NS.group)
 
 
 def _taps(shape: Shape) -> int:

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from tmkt.processor import features
 from tmkt.program.simulator.packing import BLOCK, GROUP, PACKED
-from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, splat
+from tmkt.program.simulator.simd import INT8, INT16, INT32, INT64, call, splat
 
 # Value: a signed byte, as Arm's products take it; two of them times weights of -128..127 fit int16
 LARGEST = 127
@@ -278,8 +278,7 @@ class _Writer:
         return before
 
     def _call(self, name: str, returns: Any, arguments: Values) -> Any:
-        kind = ir.FunctionType(returns, [one.type for one in arguments])
-        return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), arguments)
+        return call(self.builder, name, returns, arguments)
 
 
 INSTRUCTIONS = next(one for one in KNOWN if one.feature in {*features(), ""})

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
+def pointer_to(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
     """The address of array[index], of a flat array, as that of a vector. Nothing is checked."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
@@ -65,7 +65,7 @@ def _add_rows(lanes: int) -> Any:
             )
             place = builder.add(builder.mul(row, width), first)
             values = builder.load(
-                _pointer(context, builder, signature.args[0], weight, place, narrow), align=1
+                pointer_to(context, builder, signature.args[0], weight, place, narrow), align=1
             )
             k.add_incoming(builder.add(k, ir.Constant(INT64, 1)), body)
             total.add_incoming(builder.add(total, builder.sext(values, wide)), body)
@@ -77,7 +77,7 @@ def _add_rows(lanes: int) -> Any:
                 for one in (shift, keep)
             )
             found = builder.shl(total if kind == wide else builder.sext(total, kind), shift)
-            into = _pointer(context, builder, signature.args[8], sums, at, kind)
+            into = pointer_to(context, builder, signature.args[8], sums, at, kind)
             held = builder.and_(builder.load(into, align=element.width // 8), keep)
             builder.store(builder.add(found, held), into, align=element.width // 8)
             return context.get_dummy_value()
@@ -99,11 +99,11 @@ def copy_8(_: Any, source: Any, first: Any, plus: Any, target: Any, at: Any) -> 
         source, first, plus, target, at = arguments
         eight = ir.VectorType(INT32, 8)
         values = builder.load(
-            _pointer(context, builder, signature.args[0], source, first, eight), align=4
+            pointer_to(context, builder, signature.args[0], source, first, eight), align=4
         )
         builder.store(
             builder.add(values, splat(builder, plus, eight)),
-            _pointer(context, builder, signature.args[3], target, at, eight),
+            pointer_to(context, builder, signature.args[3], target, at, eight),
             align=4,
         )
         return context.get_dummy_value()
@@ -122,12 +122,12 @@ def put_32(_: Any, found: Any, first: Any, shift: Any, keep: Any, sums: Any, at:
         found, first, shift, keep, sums, at = arguments
         wide, kind = ir.VectorType(INT32, 32), ir.VectorType(element, 32)
         values = builder.load(
-            _pointer(context, builder, signature.args[0], found, first, wide), align=4
+            pointer_to(context, builder, signature.args[0], found, first, wide), align=4
         )
         values = builder.shl(values, splat(builder, shift, wide))
         if kind != wide:
             values, keep = builder.trunc(values, kind), builder.trunc(keep, element)
-        into = _pointer(context, builder, signature.args[4], sums, at, kind)
+        into = pointer_to(context, builder, signature.args[4], sums, at, kind)
         align = element.width // 8
         held = builder.and_(builder.load(into, align=align), splat(builder, keep, kind))
         builder.store(builder.add(values, held), into, align=align)
@@ -135,6 +135,12 @@ def put_32(_: Any, found: Any, first: Any, shift: Any, keep: Any, sums: Any, at:
 
     numbers = (types.int32, types.int32)
     return types.void(found, types.intp, *numbers, sums, types.intp), generate
+
+
+def call(builder: Any, name: str, returns: Any, arguments: list[Any]) -> Any:
+    """Call an operation that LLVM knows by name."""
+    kind = ir.FunctionType(returns, [one.type for one in arguments])
+    return builder.call(builder.module.declare_intrinsic(name, (), kind), arguments)
 
 
 def splat(builder: Any, value: Any, vector: Any) -> Any:

@@ -2,7 +2,7 @@
 channels and 64 inputs in one instruction.
 
 A tile of values is 64 bytes of the windows of 16 neighbouring positions, read where they lie: these
-windows begin equally far apart. A tile of weights is 16 groups of inputs as products.py packs them.
+windows begin equally far apart. A tile of weights is 16 groups of inputs as packing.py packs them.
 A row of positions is taken to be as wide as the source between its padding, so that the next row
 follows at the same distance; the sums of what reaches beyond the output are dropped.
 """
@@ -22,7 +22,7 @@ from tmkt.kernels import inner
 from tmkt.processor import features
 from tmkt.program.simulator.listing import Shape
 from tmkt.program.simulator.packing import BLOCK, GROUP, PACKED
-from tmkt.program.simulator.simd import INT8, INT64, put_32
+from tmkt.program.simulator.simd import INT8, INT64, call, pointer_to, put_32
 
 ROWS, PART = 16, 64  # of a tile, and bytes of each
 # Four tiles of sums are computed together, so that each tile that is loaded serves twice.
@@ -61,13 +61,7 @@ def _call(builder: Any, name: str, *arguments: Any) -> None:
     weights.
     """
     given = [ir.Constant(INT8, one) if isinstance(one, int) else one for one in arguments]
-    kind = ir.FunctionType(ir.VoidType(), [one.type for one in given])
-    builder.call(builder.module.declare_intrinsic(f"llvm.x86.{name}", (), kind), given)
-
-
-def _address(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [place]), INT8.as_pointer())
+    call(builder, f"llvm.x86.{name}", ir.VoidType(), given)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -112,10 +106,10 @@ def _add_products(
         further = builder.add(at, builder.mul(apart, ir.Constant(INT64, ROWS)))
         line = ir.Constant(INT64, PACKED)
         for tile, place in ((4, at), (5, further)):
-            address = _address(context, builder, signature.args[0], values, place)
+            address = pointer_to(context, builder, signature.args[0], values, place, INT8)
             _call(builder, "tileloadd64", tile, address, apart)
         for tile, place in ((6, begin), (7, builder.add(begin, block))):
-            address = _address(context, builder, signature.args[3], packed, place)
+            address = pointer_to(context, builder, signature.args[3], packed, place, INT8)
             _call(builder, "tileloadd64", tile, address, line)
         for tile in range(4):
             _call(builder, "tdpbusd", tile, 4 + tile // 2, 6 + tile % 2)
@@ -130,7 +124,7 @@ def _store_sums(_: Any, sums: Any) -> Any:
         line = ir.Constant(INT64, 4 * CHANNELS)
         for tile in range(4):
             first = ir.Constant(INT64, tile // 2 * ROWS * CHANNELS + tile % 2 * BLOCK)
-            address = _address(context, builder, signature.args[0], arguments[0], first)
+            address = pointer_to(context, builder, signature.args[0], arguments[0], first, INT8)
             _call(builder, "tilestored64", tile, address, line)
         return context.get_dummy_value()
 

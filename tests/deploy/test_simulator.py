@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from plain_program import run_plain, synaptic_sum
+from plain_program import assert_equals_plain, run_plain, synaptic_sum
 from random_programs import frames_for, programs
 
 from tmkt.program.arithmetic import MAX_THRESHOLD
@@ -38,15 +38,7 @@ def counts(*values: int) -> NDArray[np.uint8]:
 def test_every_spike_membrane_and_state_equals_the_plain_program(data: st.DataObject) -> None:
     program = data.draw(programs(temporal=True))
     frames = data.draw(frames_for(program))
-    readout, spikes, states = run_plain(program, frames)
-    found = Simulator(program, threads=1).run(frames)
-    np.testing.assert_array_equal(found.readout, readout)
-    assert found.spikes.keys() == spikes.keys()
-    for name, expected in spikes.items():
-        np.testing.assert_array_equal(found.spikes[name], expected, err_msg=name)
-    for i, layer in enumerate(program.layers):
-        channels_last = np.moveaxis(states[layer.name]["v"], 1, -1).reshape(len(frames), -1)
-        np.testing.assert_array_equal(found.state.v[i], channels_last, err_msg=layer.name)
+    assert_equals_plain(Simulator(program, threads=1).run(frames), program, frames)
 
 
 @settings(max_examples=60, deadline=None)

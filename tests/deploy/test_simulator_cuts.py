@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_program import run_plain
+from plain_program import assert_equals_plain
 from random_programs import frames_for, programs
 
 from tmkt.program.model import INPUT, Layer, Program, Synapse
@@ -73,12 +73,7 @@ def test_slabs_of_channels_give_what_the_plain_program_gives(
     simulator = Simulator(program, threads=1)
     slabs = {group.shape.slab for group in simulator._layers[0].paths[0].groups}
     assert slabs == {304 if channels == 300 else 128}
-    readout, spikes, states = run_plain(program, frames)
-    found = simulator.run(frames)
-    np.testing.assert_array_equal(found.readout, readout)
-    np.testing.assert_array_equal(found.spikes["n"], spikes["n"])
-    membrane = np.moveaxis(states["n"]["v"], 1, -1).reshape(len(frames), -1)
-    np.testing.assert_array_equal(found.state.v[0], membrane)
+    assert_equals_plain(simulator.run(frames), program, frames)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3])

@@ -141,3 +141,15 @@ def run_plain(
         {layer.name: spikes[layer.name] for layer in program.layers if layer.fires},
         states,
     )
+
+
+def assert_equals_plain(found: Any, program: Program, frames: NDArray[np.uint8]) -> None:
+    """Compare a result of the simulator, from the first step on, in every number."""
+    readout, spikes, states = run_plain(program, frames)
+    np.testing.assert_array_equal(found.readout, readout)
+    assert found.spikes.keys() == spikes.keys()
+    for name, expected in spikes.items():
+        np.testing.assert_array_equal(found.spikes[name], expected, err_msg=name)
+    for v, layer in zip(found.state.v, program.layers, strict=True):
+        channels_last = np.moveaxis(states[layer.name]["v"], 1, -1).reshape(len(frames), -1)
+        np.testing.assert_array_equal(v, channels_last, err_msg=layer.name)
